@@ -1,0 +1,111 @@
+"""The dictionary of anchored terms: {term: (generic translation, ...)}, on disk as JSON."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from jaxunlearn.errors import InputError
+
+
+def load_dictionary(path: Path | str) -> dict[str, tuple[str, ...]]:
+    """Read {term: translation or [translations]}; raise one InputError that names every faulty term."""
+    path = Path(path)
+    pairs = _read_pairs(path)
+    problems, seen, dictionary = [], set(), {}
+    for term, values in pairs:
+        values = [values] if isinstance(values, str) else values
+        if term in seen:
+            problems.append(f"{term!r} is given twice")
+        seen.add(term)
+        problems += _problems(term, values)
+        if not problems:
+            dictionary[term] = tuple(dict.fromkeys(values))
+    if not pairs:
+        problems.append("it has no entries")
+    if problems:
+        raise InputError(f"{path} is not a usable dictionary:\n  " + "\n  ".join(problems))
+    return dictionary
+
+
+def save_dictionary(path: Path | str, dictionary: Mapping[str, Iterable[str]]) -> None:
+    """Write the dictionary as JSON that load_dictionary reads, terms in their order."""
+    entries = {term: [values] if isinstance(values, str) else list(values) for term, values in dictionary.items()}
+    Path(path).write_text(json.dumps(entries, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def consolidate(replies: Iterable[Mapping], drop_composites: bool = True) -> dict[str, tuple[str, ...]]:
+    """Merge the replies of a language model into one dictionary by the authors' rules.
+
+    A term keeps its distinct translations in the order they came. `X's` goes if X is a term; with drop_composites a
+    term of several words goes if each of them is a term. Entries no dictionary may hold (not strings, empty, mapped
+    to themselves) are left out.
+    """
+    merged: dict[str, dict[str, None]] = {}
+    for reply in replies:
+        for term, values in reply.items():
+            _merge(merged, term, values)
+    return {
+        term: tuple(values)
+        for term, values in merged.items()
+        if not _is_possessive(term, merged) and not (drop_composites and _is_composite(term, merged))
+    }
+
+
+def _merge(merged: dict[str, dict[str, None]], term: object, values: object) -> None:
+    term = term.strip() if isinstance(term, str) else ""
+    for value in values if isinstance(values, list | tuple) else [values]:
+        value = value.strip() if isinstance(value, str) else ""
+        if term and value and value != term:
+            merged.setdefault(term, {})[value] = None
+
+
+def _is_possessive(term: str, terms: Mapping) -> bool:
+    return term.endswith(("'s", "’s")) and term[:-2] in terms
+
+
+def _is_composite(term: str, terms: Mapping) -> bool:
+    words = term.split()
+    return len(words) > 1 and all(word in terms for word in words)
+
+
+def _read_pairs(path: Path) -> list[tuple[str, object]]:
+    """Read the top level as pairs, so that a term given twice is not lost."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"cannot read the dictionary {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"the dictionary {path} is not UTF-8 text (byte {error.start})") from error
+    try:
+        content = json.loads(text, object_pairs_hook=_Pairs)
+    except ValueError as error:
+        raise InputError(f"the dictionary {path} is not valid JSON: {error}") from error
+    if not isinstance(content, _Pairs):
+        raise InputError(f"the dictionary {path} holds a {type(content).__name__}, expected an object {{term: [...]}}")
+    return list(content)
+
+
+class _Pairs(list):
+    """A JSON object as its pairs, told apart from a JSON list."""
+
+
+def _problems(term: str, values: object) -> list[str]:
+    problems = []
+    if not term.strip():
+        problems.append(f"{term!r} is an empty term")
+    elif term != term.strip():
+        problems.append(f"{term!r} has spaces around it")
+    if isinstance(values, _Pairs) or not isinstance(values, list):
+        return [*problems, f"{term!r} has a translation that is neither a string nor a list of strings"]
+    if not values:
+        problems.append(f"{term!r} has no translation")
+    for value in values:
+        if not isinstance(value, str):
+            problems.append(f"{term!r} has a translation that is not a string: {value!r}")
+        elif not value.strip():
+            problems.append(f"{term!r} has an empty translation")
+        elif value != value.strip():
+            problems.append(f"{term!r} has a translation with spaces around it: {value!r}")
+        elif value == term:
+            problems.append(f"{term!r} is translated to itself")
+    return problems

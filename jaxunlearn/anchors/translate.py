@@ -1,0 +1,426 @@
+"""Translate blocks: swap every anchored term for a generic one and map each original position to its counterpart.
+
+A document is matched on characters, rewritten as one string and tokenised once, by the same rules as the original;
+the two token sequences are then aligned by the characters their tokens end at. Source: Eldan & Russinovich, "Who's
+Harry Potter?" (arXiv 2310.02238), section on generic predictions; match="first" and draw="variant" are its authors'.
+
+Dimensions: N blocks, T original positions, S translated positions, R first tokens of translations seen in a block,
+K terms, A anchors (one occurrence of a term) in a document. Within one document's stream, N counts its tokens.
+
+An anchor that straddles a block edge belongs to the block of its last token: it is translated there in whole, with
+that block's draw, and the earlier block's translation stops before it. It counts as an occurrence in both.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from jaxunlearn.errors import InputError
+from jaxunlearn.text import PAD_ID, Blocks, Document, Stream, tokenize_sections
+from jaxunlearn.tokenizer import Tokenizer
+
+WIDTH_MULTIPLE = 64
+CHOICES = {"match": ("longest", "first"), "draw": ("key", "variant"), "repeat": ("ignore", "keep")}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Translation:
+    """Translated blocks and, for each original position, where it went and whether its label is trained.
+
+    map_NT is -1 where a position has no counterpart. seen_id_NR, seen_from_NR: from the original position seen_from
+    on, token seen_id is the first of a translation that already appeared; padded with (-1, T). width_N counts the
+    translated tokens of a row, BOS included. draws holds {term: translation} a block, "\\n" before the term for the
+    separate draw of a line start (draw="variant").
+    """
+
+    tokens_NS: np.ndarray
+    map_NT: np.ndarray
+    trained_NT: np.ndarray
+    seen_id_NR: np.ndarray
+    seen_from_NR: np.ndarray
+    width_N: np.ndarray
+    draws: tuple[dict[str, str], ...]
+    anchors: int
+    inside: int
+    excluded: int
+    unaligned: int
+    cut: int
+    positions: int
+
+    @property
+    def unaligned_share(self) -> float:
+        """Share of the documents' tokens, outside anchors, that no translated token ends with."""
+        return self.unaligned / max(self.positions, 1)
+
+    def summary(self) -> str:
+        """Say in one line what was matched and what is left untrained."""
+        return (
+            f"{self.anchors:,} anchors in {self.positions:,} tokens: {self.inside:,} inside, {self.excluded:,} "
+            f"excluded as repeats, {self.unaligned:,} unaligned ({self.unaligned_share:.2%}), {self.cut:,} cut off; "
+            f"{int(self.trained_NT.sum()):,} positions trained"
+        )
+
+
+def translate(
+    blocks: Blocks,
+    documents: Sequence[Document],
+    tokenizer: Tokenizer,
+    dictionary: Mapping[str, Sequence[str]],
+    *,
+    match: str = "longest",
+    draw: str = "key",
+    repeat: str = "ignore",
+    seed: int = 0,
+    max_width: int | None = None,
+) -> Translation:
+    """Translate blocks made from documents; an empty dictionary gives the blocks themselves.
+
+    Each block draws one translation a term, a pure function of (seed, block, term); draw="variant" draws once more
+    for occurrences at a line start. repeat="ignore" leaves the position before a term's later occurrences in a block
+    untrained. Positions past max_width are cut off. Raises InputError on an unknown choice.
+    """
+    _check(blocks, documents, {"match": match, "draw": draw, "repeat": repeat}, max_width)
+    dictionary = {term: (v,) if isinstance(v, str) else tuple(v) for term, v in dictionary.items()}
+    matcher = make_matcher(list(dictionary))
+    first_row_D = np.searchsorted(blocks.spans_N3[:, 0], np.arange(len(blocks.streams) + 1))
+    ledger = _Ledger(len(blocks.tokens_NT))
+    parts = []
+    for stream, row in zip(blocks.streams, first_row_D[:-1].tolist(), strict=True):
+        anchors = _locate(stream, matcher, match, row, _step(blocks))
+        values = _draw_values(anchors, stream, dictionary, ledger, seed, draw)
+        texts = _rewrite(stream, anchors, values)
+        translated = tokenize_sections(stream.name, texts, tokenizer, bos=blocks.bos_width == 0)
+        parts.append((translated.ids_N, *_align(stream, translated, anchors, values)))
+        ledger.note(anchors, values, blocks, tokenizer)
+    return _assemble(blocks, parts, ledger, repeat, max_width)
+
+
+def show_block(blocks: Blocks, translation: Translation, tokenizer: Tokenizer, n: int) -> dict[str, list]:
+    """Give block n as {"tokens": [...], "translation": [...], "map": [...]}, padding left out."""
+    if not 0 <= n < len(blocks.tokens_NT):
+        raise InputError(f"there is no block {n}; expected 0 to {len(blocks.tokens_NT) - 1}")
+    valid_T = blocks.valid_NT[n]
+    return {
+        "tokens": tokenizer.pieces(blocks.tokens_NT[n, valid_T]),
+        "translation": tokenizer.pieces(translation.tokens_NS[n, : translation.width_N[n]]),
+        "map": translation.map_NT[n, valid_T].tolist(),
+    }
+
+
+def _check(blocks: Blocks, documents: Sequence[Document], given: dict[str, str], max_width: int | None) -> None:
+    for name, value in given.items():
+        if value not in CHOICES[name]:
+            raise InputError(f"{name} is {value!r}, expected {' or '.join(CHOICES[name])}")
+    if max_width is not None and max_width < 1:
+        raise InputError(f"max_width is {max_width}, expected at least 1 position")
+    if [d.text for d in documents] != [stream.text for stream in blocks.streams]:
+        raise InputError("the blocks were not made from these documents; pass the ones given to make_blocks")
+
+
+def _step(blocks: Blocks) -> int:
+    """Count the stream tokens that a full row holds."""
+    return blocks.tokens_NT.shape[1] - blocks.bos_width
+
+
+# ---- matching on characters
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Matcher:
+    """All terms in one automaton, and for each its length and whether its first and last character make words."""
+
+    automaton: object
+    length_K: np.ndarray
+    opens_word_K: np.ndarray
+    closes_word_K: np.ndarray
+
+
+def make_matcher(terms: Sequence[str]) -> Matcher:
+    """Prepare terms, numbered in their order, for find_anchors."""
+    import ahocorasick
+
+    automaton = ahocorasick.Automaton()
+    for number, term in enumerate(terms):
+        automaton.add_word(term, number)
+    automaton.make_automaton()
+    return Matcher(
+        automaton=automaton if len(terms) else None,
+        length_K=np.array([len(term) for term in terms], np.int64),
+        opens_word_K=np.array([_in_word(term[0]) for term in terms], bool),
+        closes_word_K=np.array([_in_word(term[-1]) for term in terms], bool),
+    )
+
+
+def find_anchors(text: str, matcher: Matcher, match: str = "longest") -> np.ndarray:
+    """Find non-overlapping terms at word boundaries; return (term number, first character, end) as anchors_A3.
+
+    Left to right; at one position the longest term, or with match="first" the first in the terms' order.
+    """
+    hits = list(matcher.automaton.iter(text)) if matcher.automaton else []
+    if not hits:
+        return np.zeros((0, 3), np.int64)
+    last_H, key_H = np.array(hits, np.int64).T
+    end_H = last_H + 1
+    start_H = end_H - matcher.length_K[key_H]
+    word = np.pad(_word_characters(text), 1)  # word[c] tells of the character before c, word[c + 1] of c itself
+    whole = ~(word[start_H] & matcher.opens_word_K[key_H]) & ~(word[end_H + 1] & matcher.closes_word_K[key_H])
+    order = np.lexsort((-end_H if match == "longest" else key_H, start_H))
+    order = order[whole[order]]
+    kept, free = [], 0
+    for hit, start, end in zip(order.tolist(), start_H[order].tolist(), end_H[order].tolist(), strict=True):
+        if start >= free:
+            kept.append(hit)
+            free = end
+    return np.stack([key_H, start_H, end_H], axis=1)[kept]
+
+
+def _in_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
+
+
+def _word_characters(text: str) -> np.ndarray:
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    table = np.zeros(int(codes.max(initial=0)) + 1, bool)
+    for character in set(text):
+        table[ord(character)] = _in_word(character)
+    return table[codes]
+
+
+# ---- from characters to tokens
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Anchors:
+    """A document's anchors: term, characters, first and last token, and the rows that hold those two tokens."""
+
+    key_A: np.ndarray
+    start_A: np.ndarray
+    end_A: np.ndarray
+    first_A: np.ndarray
+    last_A: np.ndarray
+    first_row_A: np.ndarray
+    last_row_A: np.ndarray
+
+
+def _locate(stream: Stream, matcher: Matcher, match: str, row: int, step: int) -> _Anchors:
+    """Match each section by itself and find the tokens its anchors touch.
+
+    The first token is the first that ends after the anchor starts. The last is the one that ends where the anchor
+    does (the last such, where the bytes of a character share an end), else the first that ends after it.
+    """
+    found = [np.zeros((0, 5), np.int64)]
+    for characters, tokens in stream.section_slices():
+        anchors_A3 = find_anchors(stream.text[characters], matcher, match)
+        ends_N = stream.ends_N[tokens] - characters.start
+        if not len(ends_N):
+            continue
+        first_A = np.searchsorted(ends_N, anchors_A3[:, 1], "right")
+        past_A = np.searchsorted(ends_N, anchors_A3[:, 2], "right")
+        exact_A = np.searchsorted(ends_N, anchors_A3[:, 2], "left") < past_A
+        tokens_A2 = np.minimum(np.stack([first_A, past_A - exact_A], axis=1), len(ends_N) - 1) + tokens.start
+        found.append(np.hstack([np.add(anchors_A3, [0, characters.start, characters.start]), tokens_A2]))
+    key_A, start_A, end_A, first_A, last_A = np.concatenate(found).T
+    rows = {"first_row_A": row + first_A // step, "last_row_A": row + last_A // step}
+    return _Anchors(key_A=key_A, start_A=start_A, end_A=end_A, first_A=first_A, last_A=last_A, **rows)
+
+
+def _draw_values(
+    anchors: _Anchors, stream: Stream, dictionary: dict[str, tuple], ledger: "_Ledger", seed: int, draw: str
+) -> list[str]:
+    """Draw the translation of each anchor from the block that holds its last token."""
+    terms, options = list(dictionary), list(dictionary.values())
+    counts_K = np.array([len(values) for values in options], np.int64)
+    starts = {characters.start for characters, _ in stream.section_slices()}
+    values, drawn_row, drawn_2K = [], None, None
+    for key, start, row in zip(
+        anchors.key_A.tolist(), anchors.start_A.tolist(), anchors.last_row_A.tolist(), strict=True
+    ):
+        if row != drawn_row:
+            drawn_row, drawn_2K = row, draw_choices(seed, row, counts_K)
+        line = draw == "variant" and (start in starts or stream.text[start - 1] == "\n")
+        value = options[key][drawn_2K[int(line), key]]
+        ledger.draws[row]["\n" * line + terms[key]] = value
+        values.append(value)
+    return values
+
+
+def draw_choices(seed: int, row: int, counts_K: np.ndarray) -> np.ndarray:
+    """Choose a translation for every term of a block: choice_2K, after a space and (draw="variant") at a line start."""
+    uniform_2K = np.random.default_rng((seed, row)).random((2, len(counts_K)))
+    return (uniform_2K * counts_K).astype(np.int64)
+
+
+def _rewrite(stream: Stream, anchors: _Anchors, values: list[str]) -> list[str]:
+    """Write each section with its anchors replaced."""
+    edges, spans = np.searchsorted(anchors.start_A, [c.start for c, _ in stream.section_slices()]).tolist(), []
+    starts, ends = anchors.start_A.tolist(), anchors.end_A.tolist()
+    for (characters, _), a0, a1 in zip(stream.section_slices(), edges, [*edges[1:], len(values)], strict=True):
+        parts, at = [], characters.start
+        for a in range(a0, a1):
+            parts += [stream.text[at : starts[a]], values[a]]
+            at = ends[a]
+        spans.append("".join([*parts, stream.text[at : characters.stop]]))
+    return spans
+
+
+# ---- alignment by character ends
+
+
+def _align(stream: Stream, translated: Stream, anchors: _Anchors, values: list[str]) -> tuple[np.ndarray, ...]:
+    """Give for each token its translated token (-1 for none), whether it is inside an anchor, and the edge after it.
+
+    The edge is the number of translated tokens that lie before the next block if the block were to end here.
+    """
+    target_N = np.full(len(stream.ids_N), -1, np.int64)
+    inside_N = np.zeros(len(stream.ids_N), bool)
+    edge_N = np.zeros(len(stream.ids_N), np.int64)
+    grown_A = np.array([len(value) for value in values], np.int64) - (anchors.end_A - anchors.start_A)
+    pairs = zip(stream.section_slices(), translated.section_slices(), strict=True)
+    for (characters, tokens), (to_characters, to_tokens) in pairs:
+        mine = slice(*np.searchsorted(anchors.start_A, [characters.start, characters.stop]))
+        target, inside, edge = align_ends(
+            stream.ends_N[tokens] - characters.start,
+            translated.ends_N[to_tokens] - to_characters.start,
+            anchors.start_A[mine] - characters.start,
+            anchors.end_A[mine] - characters.start,
+            grown_A[mine],
+        )
+        target_N[tokens] = np.where(target < 0, -1, target + to_tokens.start)
+        inside_N[tokens], edge_N[tokens] = inside, edge + to_tokens.start
+    return target_N, inside_N, edge_N
+
+
+def align_ends(
+    ends_N: np.ndarray, to_ends_M: np.ndarray, start_A: np.ndarray, end_A: np.ndarray, grown_A: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Align two tokenisations of one text by character ends, anchors A having grown by so many characters.
+
+    Returns target_N (index into M, -1 for none), inside_N (strictly inside an anchor) and edge_N (how many of M come
+    before what follows this token). Tokens that share an end are paired from the last of them.
+    """
+    moved_A = np.append(0, np.cumsum(grown_A))
+    passed_N = np.searchsorted(end_A, ends_N, "right")  # anchors that end at or before this token
+    rank_N = np.searchsorted(ends_N, ends_N, "right") - 1 - np.arange(len(ends_N))
+    at_end_N = np.append(end_A, -1)[passed_N - 1] == ends_N
+    last_byte_N = at_end_N & (rank_N == 0)
+    inside_N = np.append(start_A, np.iinfo(np.int64).max)[passed_N] < ends_N
+    inside_N |= at_end_N & ~last_byte_N  # the bytes of an anchor's last character, but for the last byte
+    to_N = ends_N + moved_A[passed_N]
+    low_N, high_N = np.searchsorted(to_ends_M, to_N, "left"), np.searchsorted(to_ends_M, to_N, "right")
+    target_N = np.where(inside_N | (high_N - 1 - rank_N < low_N), -1, high_N - 1 - rank_N)
+    edge_N = np.maximum(high_N - rank_N, low_N)
+    held_N = (passed_N - at_end_N)[inside_N]  # the anchor a token is inside of goes whole to the next block
+    edge_N[inside_N] = np.searchsorted(to_ends_M, start_A[held_N] + moved_A[held_N], "right")
+    edge_N[-1:] = len(to_ends_M)
+    return target_N, inside_N, edge_N
+
+
+# ---- consistency inside a block
+
+
+class _Ledger:
+    """What each block draws, which positions precede a repeated term, and which first tokens were seen from where."""
+
+    def __init__(self, n_blocks: int):
+        self.draws = [{} for _ in range(n_blocks)]
+        self.seen = [{} for _ in range(n_blocks)]
+        self.repeats: list[tuple[int, int]] = []  # (block, position)
+        self.anchors = 0
+        self.first_ids: dict[str, tuple[int, ...]] = {}
+
+    def note(self, anchors: _Anchors, values: list[str], blocks: Blocks, tokenizer: Tokenizer) -> None:
+        """Walk a document's anchors, in order, through every block that holds a part of them."""
+        appeared, bos_width, starts_N = set(), blocks.bos_width, blocks.spans_N3[:, 1].tolist()
+        columns = (anchors.key_A, anchors.first_A, anchors.last_A, anchors.first_row_A, anchors.last_row_A)
+        for value, key, first, last, first_row, last_row in zip(values, *(c.tolist() for c in columns), strict=True):
+            for row in range(first_row, last_row + 1):
+                before = max(first - starts_N[row], 0) + bos_width - 1
+                if (row, key) in appeared and before >= 0:
+                    self.repeats.append((row, before))
+                appeared.add((row, key))
+            for token in self._first_tokens(value, tokenizer):
+                self.seen[last_row].setdefault(token, last - starts_N[last_row] + bos_width)
+        self.anchors += len(values)
+
+    def _first_tokens(self, value: str, tokenizer: Tokenizer) -> tuple[int, ...]:
+        if value not in self.first_ids:
+            self.first_ids[value] = first_tokens(value, tokenizer)
+        return self.first_ids[value]
+
+
+def first_tokens(value: str, tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Give the distinct ids a text can begin with: after a space, after a line break, and as the first of a text."""
+    found = {}
+    for lead in ("a ", "\n", ""):
+        ids_N, ends_N = tokenizer.encode(lead + value)
+        starts = [int(i) for i in ids_N[ends_N > len(lead)]]
+        if lead == "" and len(starts) > 1 and tokenizer.pieces(starts[:1]) == ["▁"]:
+            starts = starts[1:]  # the space SentencePiece puts before a text, by itself: no part of the translation
+        found.update(dict.fromkeys(starts[:1]))
+    return tuple(found)
+
+
+# ---- the result
+
+
+def _assemble(blocks: Blocks, parts: list[tuple], ledger: _Ledger, repeat: str, max_width: int | None) -> Translation:
+    """Lay the documents' translated tokens and maps out in rows."""
+    n_blocks, context = blocks.tokens_NT.shape
+    edges_N2 = _row_edges(blocks, [edge_N for *_, edge_N in parts])
+    width_N = blocks.bos_width + edges_N2[:, 1] - edges_N2[:, 0]
+    longest = -(-int(width_N.max()) // WIDTH_MULTIPLE) * WIDTH_MULTIPLE
+    width = min(longest, max_width or longest)
+    tokens_NS = np.full((n_blocks, width), PAD_ID, np.int32)
+    map_NT = np.full((n_blocks, context), -1, np.int32)
+    if blocks.bos_width:
+        tokens_NS[:, 0], map_NT[:, 0] = blocks.tokens_NT[:, 0], 0
+    unaligned = 0
+    for row, (document, first, last) in enumerate(blocks.spans_N3.tolist()):
+        to_ids, target_N, inside_N, _ = parts[document]
+        target = target_N[first:last]
+        fill = to_ids[edges_N2[row, 0] : edges_N2[row, 1]][: width - blocks.bos_width]
+        tokens_NS[row, blocks.bos_width :][: len(fill)] = fill
+        placed = np.where(target < 0, -1, target - edges_N2[row, 0] + blocks.bos_width)
+        map_NT[row, blocks.bos_width :][: last - first] = placed
+        unaligned += int(((target < 0) & ~inside_N[first:last]).sum())
+    cut = map_NT >= width
+    map_NT[cut] = -1
+    repeats_NT = np.zeros((n_blocks, context), bool)
+    if repeat == "ignore" and ledger.repeats:
+        repeats_NT[tuple(np.array(ledger.repeats).T)] = True
+    seen_id_NR, seen_from_NR = _seen_arrays(ledger.seen, context)
+    return Translation(
+        tokens_NS=tokens_NS,
+        map_NT=map_NT,
+        trained_NT=(map_NT >= 0) & ~repeats_NT,
+        seen_id_NR=seen_id_NR,
+        seen_from_NR=seen_from_NR,
+        width_N=np.minimum(width_N, width),
+        draws=tuple(ledger.draws),
+        anchors=ledger.anchors,
+        inside=sum(int(inside_N.sum()) for _, _, inside_N, _ in parts),
+        excluded=int((repeats_NT & (map_NT >= 0)).sum()),
+        unaligned=unaligned,
+        cut=int(cut.sum()),
+        positions=blocks.tokens,
+    )
+
+
+def _row_edges(blocks: Blocks, edges: list[np.ndarray]) -> np.ndarray:
+    """Give each row's (first, end) in its document's translated tokens: a row starts where the one before ended."""
+    ends = [int(edges[document][last - 1]) for document, _, last in blocks.spans_N3.tolist()]
+    firsts = [0, *ends[:-1]]
+    starts_document = blocks.spans_N3[:, 1] == 0
+    return np.stack([np.where(starts_document, 0, firsts), ends], axis=1)
+
+
+def _seen_arrays(seen: list[dict[int, int]], context: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lay {token id: first position} a block out as seen_id_NR, seen_from_NR, padded with (-1, T)."""
+    most = max([1, *map(len, seen)])
+    seen_id_NR = np.full((len(seen), most), -1, np.int32)
+    seen_from_NR = np.full((len(seen), most), context, np.int32)
+    for row, pairs in enumerate(seen):
+        seen_id_NR[row, : len(pairs)] = list(pairs)
+        seen_from_NR[row, : len(pairs)] = list(pairs.values())
+    return seen_id_NR, seen_from_NR

@@ -1,0 +1,251 @@
+"""Configuration: frozen dataclasses, one Python file a run, dotted overrides.
+
+A file in configs/ defines ``config() -> Config``. On the command line every field can be
+overridden as ``key=value`` (``whp.alpha=3``, ``text.forget=a.txt,b.txt``).
+"""
+
+import dataclasses
+import importlib.util
+import io
+import json
+import sys
+from contextlib import redirect_stderr
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from jaxunlearn.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mesh:
+    """Devices along each axis; one axis may be -1: whatever is left."""
+
+    data: int = 1
+    fsdp: int = -1
+    tensor: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Llama:
+    """Shape of a model that is made from scratch, in the letters of model.py; V = 0: the tokenizer's size."""
+
+    V: int = 0
+    D: int = 96
+    L: int = 3
+    N: int = 4
+    K: int = 4
+    H: int = 24
+    F: int = 256
+    context: int = 512
+    tied: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Universe:
+    """The built-in fictional world; people = 0 means that the run brings its own text."""
+
+    seed: int = 0
+    people: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """What to forget and what to keep: .txt files, folders, globs, or tfds:NAME/SPLIT."""
+
+    forget: tuple[str, ...] = ()
+    retain: tuple[str, ...] = ()
+    forget_held: tuple[str, ...] = ()  # for perplexity alone; empty: the held-out blocks of the text itself
+    retain_held: tuple[str, ...] = ()
+    context: int = 512  # tokens a block, BOS included
+    unwrap: bool = False  # join the hard line breaks of printed books
+    holdout: float = 0.05  # share of the blocks that no step trains on
+    dictionary: str = ""
+    prompts: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """One fine-tuning or pretraining run; a step sees batch * accumulate blocks."""
+
+    steps: int = 0
+    learning_rate: float = 1e-6
+    batch: int = 8
+    accumulate: int = 1
+    warmup: int = 0
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    b1: float = 0.9
+    b2: float = 0.98
+    weight_decay: float = 0.0
+    clip: float = 0.0  # global norm; 0: none
+    moment_dtype: Literal["float32", "bfloat16"] = "float32"  # of the first moment
+    checkpoint_every: int = 50
+    log_every: int = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrain(Train):
+    """Makes the baseline (retain + forget text) and, if asked, the twin that never sees the forget text."""
+
+    twin: bool = True
+    forget_epochs: int = 1  # how often the forget text stands in one epoch of the baseline's text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whp:
+    """The method's own settings; each deviation from the authors has a name (docs in anchors/translate.py, whp.py)."""
+
+    alpha: float = 5.0
+    alphas: tuple[float, ...] = ()  # further alphas whose labels the same pass stores
+    mode: Literal["offline", "fused"] = "offline"
+    match: Literal["longest", "first"] = "longest"
+    draw: Literal["key", "variant"] = "key"
+    repeat: Literal["ignore", "keep"] = "ignore"
+    seen_translation: Literal["mean", "penalty", "-inf"] = "mean"
+    seen_penalty: float = 5.0  # nats of logit, for seen_translation=penalty
+    offset_context: Literal["translated", "original"] = "translated"
+    block_bos: Literal["every", "piece"] = "every"
+    keep: Literal["best", "last"] = "best"  # which checkpoint becomes unlearned/: lowest held-out loss, or the last
+    label_batch: int = 16  # blocks a call of the label pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Eval:
+    """When to measure, and on how much."""
+
+    every: int = 20  # steps between measurements while unlearning
+    at: tuple[int, ...] = ()  # and at these steps
+    split: Literal["choose", "report"] = "report"  # tune on the one, publish the other
+    batch: int = 32
+    blocks: int = 64  # at most this many blocks for a perplexity
+    completions: int = 300  # sampled completions in all, spread over the prompts
+    new_tokens: int = 24
+    temperature: float = 1.0
+    top_k: int = 5
+    relearn_steps: tuple[int, ...] = ()  # e.g. (0, 2, 5, 10): familiarity while relearning a little of the text
+    relearn_blocks: int = 12
+    relearn_rate: float = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Where the run lives; empty: runs/NAME."""
+
+    dir: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything a run depends on."""
+
+    name: str
+    title: str = ""
+    seed: int = 0
+    model: str = ""  # Hugging Face directory (or a run's checkpoint); empty: made from `init`
+    tokenizer: str = ""  # directory; empty: the model's own
+    init: Llama = field(default_factory=Llama)
+    compute: Literal["float32", "bfloat16"] = "float32"
+    mesh: Mesh = field(default_factory=Mesh)
+    universe: Universe = field(default_factory=Universe)
+    text: Text = field(default_factory=Text)
+    pretrain: Pretrain = field(default_factory=Pretrain)
+    reinforce: Train = field(default_factory=lambda: Train(steps=135, learning_rate=3e-6, accumulate=16))
+    unlearn: Train = field(default_factory=lambda: Train(steps=120, learning_rate=1e-6, accumulate=16))
+    whp: Whp = field(default_factory=Whp)
+    eval: Eval = field(default_factory=Eval)
+    controls: tuple[str, ...] = ()  # of: own_argmax, no_translation, dictionary_alone, reinforcement_alone
+    run: Run = field(default_factory=Run)
+
+    @property
+    def directory(self) -> Path:
+        return Path(self.run.dir or f"runs/{self.name}")
+
+
+def find_config(name: str) -> Path:
+    """Resolve a path, or the bare name of a configuration that ships with the package."""
+    here = Path(__file__).parent
+    places = [Path(name), here / "configs" / f"{name}.py", here.parent / "configs" / f"{name}.py"]
+    for place in places:
+        if place.is_file():
+            return place
+    shipped = sorted(p.stem for folder in {p.parent for p in places[1:]} for p in folder.glob("[a-z]*.py"))
+    raise InputError(f"no configuration {name!r}: give a Python file with a config() function, or one of {shipped}")
+
+
+def load_config(name: str, overrides: list[str] | tuple[str, ...] = ()) -> Config:
+    """Read a configuration file, apply ``key=value`` overrides and check the values."""
+    path = find_config(name)
+    spec = importlib.util.spec_from_file_location(f"jaxunlearn_config_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not callable(getattr(module, "config", None)):
+        raise InputError(f"{path} defines no config() function")
+    config = override(module.config(), overrides)
+    check(config)
+    return config
+
+
+def override(config: Config, overrides: list[str] | tuple[str, ...]) -> Config:
+    """Return the configuration with dotted ``key=value`` overrides; raise InputError with close names for a bad one."""
+    import tyro
+
+    arguments = []
+    for item in overrides:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise InputError(f"override {item!r} is not key=value, for example whp.alpha=3")
+        many = isinstance(_lookup(config, key), tuple)
+        arguments += [f"--{key}", *([v for v in value.split(",") if v] if many else [value])]
+    messages = io.StringIO()
+    try:
+        with redirect_stderr(messages):
+            return tyro.cli(
+                type(config),
+                default=config,
+                args=arguments,
+                use_underscores=True,
+                prog="key=value",
+                config=(tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands),
+                console_outputs=True,
+            )
+    except SystemExit:
+        raise InputError(f"bad override in {list(overrides)}:\n{messages.getvalue().strip()}") from None
+
+
+def _lookup(config, key: str):
+    for part in key.split("."):
+        config = getattr(config, part, None)
+    return config
+
+
+def check(config: Config) -> None:
+    """Raise InputError for values that no run could use, all at once."""
+    c, wrong = config, []
+    if c.whp.alpha < 0 or any(a < 0 for a in c.whp.alphas):
+        wrong.append(f"whp.alpha must be at least 0 (got {c.whp.alpha}, {c.whp.alphas}): below 0 the offset would reinforce")
+    if c.text.context < 8:
+        wrong.append(f"text.context must be at least 8 tokens (got {c.text.context})")
+    if not 0 <= c.text.holdout < 1:
+        wrong.append(f"text.holdout is a share of the blocks, from 0 to below 1 (got {c.text.holdout})")
+    for name in ("pretrain", "reinforce", "unlearn"):
+        train = getattr(c, name)
+        if train.steps < 0 or train.batch < 1 or train.accumulate < 1 or train.checkpoint_every < 1 or train.log_every < 1:
+            wrong.append(f"{name}: steps must be >= 0; batch, accumulate, checkpoint_every and log_every >= 1")
+        if not 0 < train.learning_rate < 1:
+            wrong.append(f"{name}.learning_rate must lie between 0 and 1 (got {train.learning_rate})")
+    if c.eval.temperature < 0 or c.eval.every < 1 or c.eval.batch < 1 or c.eval.blocks < 1 or c.whp.label_batch < 1:
+        wrong.append("eval.temperature must be >= 0; eval.every, eval.batch, eval.blocks and whp.label_batch >= 1")
+    unknown = set(c.controls) - {"own_argmax", "no_translation", "dictionary_alone", "reinforcement_alone"}
+    if unknown:
+        wrong.append(f"unknown controls {sorted(unknown)}")
+    if wrong:
+        raise InputError("the configuration cannot run:\n  " + "\n  ".join(wrong))
+
+
+def to_json(config: Config) -> str:
+    """Return the resolved configuration as JSON, as it is saved with every run."""
+    return json.dumps(dataclasses.asdict(config), indent=1, sort_keys=True)
+
+
+if __name__ == "__main__":
+    print(to_json(load_config(sys.argv[1], sys.argv[2:])))

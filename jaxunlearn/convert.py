@@ -1,0 +1,317 @@
+"""Hugging Face Llama directories in and out: safetensors and config.json only, one strict table, shard by shard.
+
+Nothing from a model directory is ever run or unpickled. What the table does not know is refused by name.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import jax
+import ml_dtypes
+import numpy as np
+
+from jaxunlearn.errors import InputError
+from jaxunlearn.model import Model, Shape, abstract
+from jaxunlearn.sharding import model_fits
+
+# our path -> (Hugging Face name, its dimensions as groups of our letters)
+TOP = {
+    "embed_VD": ("model.embed_tokens.weight", "V D"),
+    "norm_D": ("model.norm.weight", "D"),
+    "head_DV": ("lm_head.weight", "V D"),
+}
+LAYER = {
+    "attention_norm_D": ("input_layernorm.weight", "D"),
+    "q_DNH": ("self_attn.q_proj.weight", "NH D"),
+    "k_DKH": ("self_attn.k_proj.weight", "KH D"),
+    "v_DKH": ("self_attn.v_proj.weight", "KH D"),
+    "o_NHD": ("self_attn.o_proj.weight", "D NH"),
+    "mlp_norm_D": ("post_attention_layernorm.weight", "D"),
+    "gate_DF": ("mlp.gate_proj.weight", "F D"),
+    "up_DF": ("mlp.up_proj.weight", "F D"),
+    "down_FD": ("mlp.down_proj.weight", "D F"),
+}
+IGNORED_TENSORS = ("rotary_emb.inv_freq",)  # recomputed; old checkpoints carry it
+DTYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
+
+READ = {
+    "architectures", "model_type", "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads",
+    "num_key_value_heads", "head_dim", "intermediate_size", "max_position_embeddings", "rope_theta", "rope_scaling",
+    "rope_parameters", "rms_norm_eps", "tie_word_embeddings", "sliding_window", "hidden_act",
+    "attention_bias", "mlp_bias",
+}  # fmt: skip
+HARMLESS = {
+    "attention_dropout", "auto_map", "bos_token_id", "bad_words_ids", "dtype", "eos_token_id", "id2label", "initializer_range",
+    "label2id", "output_attentions", "output_hidden_states", "pad_token_id", "pretraining_tp", "torch_dtype",
+    "transformers_version", "unk_token_id", "use_cache", "_name_or_path", "hidden_dropout", "chunk_size_feed_forward",
+    "is_encoder_decoder", "problem_type", "return_dict", "use_return_dict", "jaxunlearn",
+}  # fmt: skip
+
+
+def read_shape(directory: Path, compute: str = "float32") -> Shape:
+    """Return the model's shape from config.json; raise InputError for anything that this code would compute otherwise."""
+    path = Path(directory) / "config.json"
+    if not path.is_file():
+        raise InputError(f"{directory} is no model directory: config.json is missing (expected a Hugging Face Llama)")
+    try:
+        j = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON: {error}") from None
+    wrong = _unsupported(j)
+    missing = [k for k in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size") if k not in j]
+    if missing:
+        wrong.append(f"attributes missing: {missing}")
+    if wrong:
+        raise InputError(f"{path} describes a model that is not supported:\n  " + "\n  ".join(wrong))
+    N = j["num_attention_heads"]
+    rope = _rope(j, path)
+    return Shape(
+        V=j["vocab_size"], D=j["hidden_size"], L=j["num_hidden_layers"], N=N,
+        K=j.get("num_key_value_heads") or N, H=j.get("head_dim") or j["hidden_size"] // N,
+        F=j["intermediate_size"], context=j.get("max_position_embeddings", 2048), window=j.get("sliding_window"),
+        epsilon=j.get("rms_norm_eps", 1e-6), tied=bool(j.get("tie_word_embeddings", False)), compute=compute, **rope,
+    )  # fmt: skip
+
+
+def _unsupported(j: dict) -> list[str]:
+    wrong = []
+    if j.get("model_type") not in ("llama", "mistral"):
+        wrong.append(f"model_type = {j.get('model_type')!r}: expected llama or mistral")
+    for key, allowed in {"hidden_act": ("silu",), "attention_bias": (False, None), "mlp_bias": (False, None)}.items():
+        if j.get(key, allowed[0]) not in allowed:
+            wrong.append(f"{key} = {j[key]!r}: only {allowed[0]!r} is supported")
+    for key in sorted(set(j) - READ - HARMLESS):
+        if j[key] not in (None, False, {}, []):
+            wrong.append(f"unknown attribute {key} = {j[key]!r}")
+    return wrong
+
+
+def _rope(j: dict, path: Path) -> dict:
+    """Return theta, scaling and stretch from either spelling (rope_theta + rope_scaling, or rope_parameters)."""
+    given = j.get("rope_parameters") or j.get("rope_scaling") or {}
+    theta = given.get("rope_theta", j.get("rope_theta", 10000.0))
+    kind = given.get("rope_type", given.get("type", "default"))
+    if kind == "default":
+        return {"theta": theta}
+    if kind == "linear":
+        return {"theta": theta, "stretch": given["factor"]}
+    if kind == "llama3":
+        keys = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
+        return {"theta": theta, "scaling": tuple(float(given[k]) for k in keys)}
+    raise InputError(f"{path}: rope scaling {kind!r} is not supported (default, linear, llama3)")
+
+
+def load(directory: Path, compute: str = "float32", dtype: str = "float32") -> Model:
+    """Read a Hugging Face directory into a sharded model whose weights rest in `dtype`.
+
+    Each device's slice is read on its own, so no process ever holds a whole tensor that it does not need. Raises
+    InputError, naming every tensor, for missing, unknown, truncated or misshapen ones.
+    """
+    directory = Path(directory)
+    shape = read_shape(directory, compute)
+    model_fits(shape)
+    files = _index(directory)
+    like = abstract(shape)
+    _check_tensors(directory, files, shape, like)
+
+    def leaf(path, target):
+        name, letters, layered = _hf_name(path)
+
+        def read(index):
+            if not layered:
+                return _read(files, name, letters, index).astype(DTYPES[dtype])
+            layers = range(*index[0].indices(shape.L))
+            parts = [_read(files, name.format(n), letters, index[1:], shape.H) for n in layers]
+            return np.stack(parts).astype(DTYPES[dtype])
+
+        return jax.make_array_from_callback(target.shape, target.sharding, read)
+
+    return jax.tree_util.tree_map_with_path(leaf, like)
+
+
+def _hf_name(path):
+    """Return (Hugging Face name, its groups of letters, whether it holds a layer number) for one of our tree paths."""
+    names = [k.name for k in path if hasattr(k, "name") and k.name != "value"]
+    if names[0] == "blocks":
+        suffix, groups = LAYER[names[-1]]
+        return "model.layers.{}." + suffix, (names[-1].rpartition("_")[2], groups), True
+    name, groups = TOP[names[-1]]
+    return name, (names[-1].rpartition("_")[2], groups), False
+
+
+def _index(directory: Path) -> dict:
+    """Return {tensor name: (open safetensors file, its name there)}; raise InputError when a file is missing or cut short."""
+    from safetensors import SafetensorError, safe_open
+
+    index = directory / "model.safetensors.index.json"
+    if index.is_file():
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    else:
+        names = ["model.safetensors"]
+    found = {}
+    for name in names:
+        path = directory / name
+        if not path.is_file():
+            pickles = sorted(p.name for p in [*directory.glob("*.bin"), *directory.glob("*.pt*")])
+            hint = f"; {pickles[0]} is a pickle and is never loaded: convert it to safetensors first" if pickles else ""
+            raise InputError(f"{path} is missing{hint}")
+        try:
+            file = safe_open(path, framework="numpy")
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{path} cannot be read as safetensors ({error}): truncated or damaged; fetch it again") from None
+        found |= {key: (file, key) for key in file.keys()}  # noqa: SIM118
+    if "model.embed_tokens.weight" not in found and "lm_head.weight" in found:  # tied weights may be stored under either
+        found["model.embed_tokens.weight"] = found["lm_head.weight"]
+    return found
+
+
+def _slice(files: dict, name: str):
+    file, stored = files[name]
+    return file.get_slice(stored)
+
+
+def _expected(shape: Shape, like) -> dict:
+    """Return {Hugging Face name: its shape} for everything that the model needs."""
+    sizes = {"V": shape.V, "D": shape.D, "N": shape.N, "K": shape.K, "H": shape.H, "F": shape.F}
+    expected = {}
+    for path, _ in jax.tree_util.tree_leaves_with_path(like):
+        name, (_, groups), layered = _hf_name(path)
+        size = tuple(int(np.prod([sizes[c] for c in g])) for g in groups.split())
+        expected |= {name.format(n): size for n in range(shape.L)} if layered else {name: size}
+    return expected
+
+
+def _check_tensors(directory: Path, files: dict, shape: Shape, like) -> None:
+    expected, wrong = _expected(shape, like), []
+    for name in sorted(set(expected) - set(files)):
+        wrong.append(f"missing: {name} {list(expected[name])}")
+    for name in sorted(set(files) - set(expected)):
+        tied_copy = shape.tied and name == "lm_head.weight"
+        if not tied_copy and not name.endswith(IGNORED_TENSORS):
+            wrong.append(f"unknown: {name}")
+    for name in sorted(set(files) & set(expected)):
+        view = _slice(files, name)
+        if tuple(view.get_shape()) != expected[name]:
+            wrong.append(f"shape of {name}: {view.get_shape()} in the file, {list(expected[name])} by config.json")
+        if view.get_dtype() not in ("F32", "F16", "BF16"):
+            wrong.append(f"type of {name}: {view.get_dtype()}; expected F32, F16 or BF16")
+    if wrong:
+        more = f"\n  ... and {len(wrong) - 12} more" if len(wrong) > 12 else ""
+        raise InputError(f"the tensors in {directory} do not fit its config.json:\n  " + "\n  ".join(wrong[:12]) + more)
+
+
+def _read(files: dict, name: str, letters, index, H: int = 0):
+    """Read the part of one tensor that `index` (slices in our letter order) asks for, in our layout."""
+    ours, groups = letters
+    asked = dict(zip(ours, index, strict=True))
+    view = _slice(files, name)
+    rows, dims, order = [], [], ""
+    for group, size in zip(groups.split(), view.get_shape(), strict=True):
+        factor = H if len(group) == 2 else 1  # "NH": heads, then H numbers each
+        start, stop, _ = asked[group[0]].indices(size // factor)
+        rows.append(slice(start * factor, stop * factor))
+        dims += [stop - start] + ([factor] if len(group) == 2 else [])
+        order += group
+    part = view[tuple(rows)].reshape(dims)
+    return part.transpose([order.index(c) for c in ours])
+
+
+def save(model: Model, directory: Path, *, source: Path | None = None, dtype: str = "float32", shard_bytes: int = 5 << 30):
+    """Write a Hugging Face directory, complete or not at all; tokenizer files are copied from `source`.
+
+    Files are cut at about `shard_bytes`; tensors leave the devices one at a time.
+    """
+    from safetensors.numpy import save_file
+
+    directory = Path(directory)
+    scratch = directory.with_name(f".{directory.name}.writing")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    files, batch, size, where = 0, {}, 0, {}
+
+    def flush():
+        nonlocal files, batch, size
+        files += 1
+        name = f"model-{files:05d}.safetensors"
+        save_file(batch, scratch / name, metadata={"format": "pt"})
+        where.update(dict.fromkeys(batch, name))
+        batch, size = {}, 0
+
+    total = 0
+    for name, array in hf_tensors(model):
+        array = np.ascontiguousarray(array.astype(DTYPES[dtype]))
+        if batch and size + array.nbytes > shard_bytes:
+            flush()
+        batch[name], size, total = array, size + array.nbytes, total + array.nbytes
+    flush()
+    if files == 1:
+        os.rename(scratch / "model-00001.safetensors", scratch / "model.safetensors")
+    else:
+        index = {"metadata": {"total_size": total}, "weight_map": where}
+        (scratch / "model.safetensors.index.json").write_text(json.dumps(index, indent=1))
+    tokens = copy_tokenizer(source, scratch) if source else {}
+    (scratch / "config.json").write_text(json.dumps(hf_config(model.c, dtype) | tokens, indent=1))
+    shutil.rmtree(directory, ignore_errors=True)
+    os.rename(scratch, directory)
+
+
+def hf_tensors(model: Model):
+    """Yield (Hugging Face name, host array in its layout) for every tensor."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(model):
+        name, (ours, groups), layered = _hf_name(path)
+        order = groups.replace(" ", "")
+        for n in range(leaf.shape[0]) if layered else [0]:
+            part = np.asarray(leaf[n] if layered else leaf)
+            sizes = dict(zip(ours, part.shape, strict=True))
+            shape = [int(np.prod([sizes[c] for c in g])) for g in groups.split()]
+            yield name.format(n), part.transpose([ours.index(c) for c in order]).reshape(shape)
+
+
+def hf_config(c: Shape, dtype: str) -> dict:
+    """Return config.json in the spelling that transformers 4 and 5 both read."""
+    scaling = None
+    if c.scaling:
+        keys = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
+        scaling = {"rope_type": "llama3"} | dict(zip(keys, c.scaling, strict=True))
+        scaling["original_max_position_embeddings"] = int(c.scaling[3])
+    elif c.stretch != 1:
+        scaling = {"rope_type": "linear", "factor": c.stretch}
+    windowed = {"architectures": ["MistralForCausalLM"], "model_type": "mistral", "sliding_window": c.window}
+    return {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": c.V, "hidden_size": c.D,
+        "num_hidden_layers": c.L, "num_attention_heads": c.N, "num_key_value_heads": c.K, "head_dim": c.H,
+        "intermediate_size": c.F, "max_position_embeddings": c.context, "rope_theta": c.theta, "rope_scaling": scaling,
+        "rms_norm_eps": c.epsilon, "tie_word_embeddings": c.tied, "hidden_act": "silu", "attention_bias": False,
+        "mlp_bias": False, "torch_dtype": dtype,
+    } | (windowed if c.window else {})  # fmt: skip
+
+
+def copy_tokenizer(source: Path, target: Path) -> dict:
+    """Copy the tokenizer's files and return the special token ids that belong into config.json."""
+    from jaxunlearn.tokenizer import load_tokenizer
+
+    tokenizer = load_tokenizer(source)
+    for file in tokenizer.files:
+        shutil.copyfile(file, target / Path(file).name)
+    return {"bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.eos_id}
+
+
+def rounding_loss(edited: Model, baseline: Model, dtype: str) -> dict:
+    """Return how much of the edit (edited - baseline) is lost when the edited weights are rounded to `dtype`.
+
+    `lost`: norm of the rounding error over the norm of the edit; `unchanged`: share of edited weights that fall back
+    to exactly the baseline's value.
+    """
+    edit2 = error2 = 0.0
+    moved = back = 0
+    for (_, a), (_, b) in zip(hf_tensors(edited), hf_tensors(baseline), strict=True):
+        a, b = a.astype(np.float32), b.astype(np.float32)
+        rounded, rounded_base = a.astype(DTYPES[dtype]), b.astype(DTYPES[dtype])
+        edit2 += float(np.sum((a - b).astype(np.float64) ** 2))
+        kept = rounded.astype(np.float32) - rounded_base.astype(np.float32)
+        error2 += float(np.sum((kept - (a - b)).astype(np.float64) ** 2))
+        moved += int(np.sum(a != b))
+        back += int(np.sum((a != b) & (rounded == rounded_base)))
+    return {"lost": (error2 / edit2) ** 0.5 if edit2 else 0.0, "unchanged": back / moved if moved else 0.0}

@@ -1,0 +1,111 @@
+"""Intervals for every published number: bootstrap over items or blocks, Wilson for rates."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxunlearn.errors import InputError
+
+DRAWS = 2_000
+LEVEL = (2.5, 97.5)
+Z_95 = 1.959963984540054
+CHUNK = 2_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A measured value with its 95% interval and the number of items (or blocks, or trials) behind it."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def to_json(self) -> dict[str, float | int]:
+        """Return the report's shape: value, low, high, n."""
+        return asdict(self)
+
+
+def mean_estimate(samples: ArrayLike, seed: int = 0) -> Estimate:
+    """Estimate a mean with a percentile bootstrap over items (Efron and Tibshirani 1993, chapter 13).
+
+    samples: [N], one finite number an item. With N = 1, or all items equal, the interval has no width: for rates use
+    rate_estimate. InputError where there is no item or a number is not finite.
+    """
+    samples_N = _finite("samples", samples)
+    draws_R = np.concatenate([samples_N[pick_RN].mean(axis=1) for pick_RN in _resamples(len(samples_N), seed)])
+    return _between(float(samples_N.mean()), draws_R, len(samples_N))
+
+
+def rate_estimate(k: int, n: int) -> Estimate:
+    """Estimate a rate, k successes in n trials, with Wilson's score interval (Wilson 1927)."""
+    if n < 1 or not 0 <= k <= n:
+        raise InputError(f"A rate needs 0 <= k <= n and n >= 1, got k = {k} of n = {n}.")
+    share, weight = k / n, Z_95**2 / n
+    middle = (share + weight / 2) / (1 + weight)
+    half = Z_95 / (1 + weight) * math.sqrt(share * (1 - share) / n + weight / (4 * n))
+    # At k = 0 and k = n the bound is exact; rounding would leave 1e-17.
+    low, high = (0.0 if k == 0 else middle - half), (1.0 if k == n else middle + half)
+    return Estimate(value=share, low=low, high=high, n=int(n))
+
+
+def ratio_estimate(
+    sum_values: ArrayLike, counts: ArrayLike, seed: int = 0, transform: Callable[[np.ndarray], np.ndarray] = np.exp
+) -> Estimate:
+    """Estimate exp(sum of values / sum of counts), the perplexity, with a bootstrap over blocks.
+
+    sum_values: [N] summed negative log-likelihood of each block, in nats; counts: [N] its scored tokens. Blocks without
+    a token add nothing. `transform=np.asarray` gives the plain ratio. InputError on unequal lengths or no tokens.
+    """
+    values_N, counts_N = _finite("sum_values", sum_values), _finite("counts", counts)
+    if values_N.shape != counts_N.shape or (counts_N < 0).any():
+        raise InputError(f"Expected one count >= 0 a block, got {len(values_N)} blocks and {len(counts_N)} counts.")
+    values_N, counts_N = values_N[counts_N > 0], counts_N[counts_N > 0]
+    if not len(counts_N):
+        raise InputError("Perplexity needs one block with a scored token at least, got none.")
+    draws_R = np.concatenate(
+        [values_N[pick_RN].sum(axis=1) / counts_N[pick_RN].sum(axis=1) for pick_RN in _resamples(len(counts_N), seed)]
+    )
+    value = float(transform(values_N.sum() / counts_N.sum()))
+    return _between(value, transform(draws_R), len(counts_N))
+
+
+def number(value: float) -> str:
+    """Write a measurement with the digits that a reader can use: 690, 24.1, 5.71, 0.027, 0.0008."""
+    return f"{value:.{decimals(value)}f}" if value == 0 or abs(value) >= 1e-4 else f"{value:.0e}"
+
+
+def decimals(value: float) -> int:
+    """Return how many decimals `number` gives a value."""
+    size = abs(value)
+    if size == 0 or size >= 100:
+        return 0
+    if size < 0.0095:
+        return 4
+    return 1 if size >= 10 else 2 if size >= 1 else 3
+
+
+def _resamples(n: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield item numbers drawn with replacement, [R, N], in pieces that bound the memory."""
+    generator = np.random.default_rng(seed)
+    rows = max(1, min(DRAWS, CHUNK // n))
+    for first in range(0, DRAWS, rows):
+        yield generator.integers(0, n, size=(min(rows, DRAWS - first), n))
+
+
+def _between(value: float, draws_R: np.ndarray, n: int) -> Estimate:
+    low, high = np.percentile(draws_R, LEVEL)
+    return Estimate(value=value, low=float(low), high=float(high), n=n)
+
+
+def _finite(name: str, values: ArrayLike) -> np.ndarray:
+    values_N = np.asarray(values, np.float64)
+    if values_N.ndim != 1 or not values_N.size:
+        raise InputError(f"{name}: expected one number an item, and one item at least, got shape {values_N.shape}.")
+    if not np.isfinite(values_N).all():
+        first = int(np.flatnonzero(~np.isfinite(values_N))[0])
+        raise InputError(f"{name}: item {first} is {values_N[first]}; an interval needs finite numbers.")
+    return values_N

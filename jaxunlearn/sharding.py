@@ -1,0 +1,108 @@
+"""Letters to mesh axes: one table for weights at rest, one for activations. The only file that writes P(...).
+
+Every array's name ends in the letters of its dimensions (model.py holds the legend), so that a sharding can be
+derived from a name and cannot drift from the code.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jaxunlearn.errors import InputError
+
+AXES = ("data", "fsdp", "tensor")
+PARAM = {"D": "fsdp", "N": "tensor", "K": "tensor", "F": "tensor", "V": "tensor"}  # weights at rest
+ACT = {"B": ("data", "fsdp"), "N": "tensor", "K": "tensor", "F": "tensor", "V": "tensor"}  # activations, weights in use
+KNOWN = set("ABCDEFGHJKLMNPRSTUV")
+
+
+def make_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1, devices=None) -> jax.sharding.Mesh:
+    """Return the explicit ("data", "fsdp", "tensor") mesh; one size may be -1: whatever is left.
+
+    Raises InputError when the sizes do not multiply to the number of devices.
+    """
+    devices = jax.devices() if devices is None else devices
+    sizes = [data, fsdp, tensor]
+    if any(s == 0 or s < -1 for s in sizes) or sizes.count(-1) > 1:
+        raise InputError(f"mesh sizes {sizes} must be positive; at most one may be -1 (whatever is left)")
+    fixed = int(np.prod([s for s in sizes if s > 0]))
+    if -1 in sizes:
+        if len(devices) % fixed:
+            raise InputError(f"mesh {dict(zip(AXES, sizes))}: {fixed} does not divide the {len(devices)} devices")
+        sizes[sizes.index(-1)] = len(devices) // fixed
+    if int(np.prod(sizes)) != len(devices):
+        raise InputError(f"mesh {dict(zip(AXES, sizes))} needs {int(np.prod(sizes))} devices, there are {len(devices)}")
+    return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Explicit,) * 3, devices=devices)
+
+
+def param(letters: str) -> P:
+    """Return the spec of a weight at rest, e.g. "LDNH" -> P(None, "fsdp", "tensor", None)."""
+    return P(*[PARAM.get(c) for c in letters])
+
+
+def act(letters: str) -> P:
+    """Return the spec of an activation, or of a weight while it is used, e.g. "BTD" -> P(("data", "fsdp"), None, None)."""
+    return P(*[ACT.get(c) for c in letters])
+
+
+def letters_of(path) -> str:
+    """Return the dimension letters of a weight from its tree path; raises for a weight whose name carries none."""
+    names = [k.name for k in path if hasattr(k, "name")]
+    names = [n for n in names if n != "value"]
+    letters = names[-1].rpartition("_")[2]
+    if "_" not in names[-1] or not letters or not set(letters) <= KNOWN:
+        raise ValueError(f"weight {'.'.join(names)} has no dimension letters, so no sharding rule covers it")
+    return "L" + letters if "blocks" in names else letters
+
+
+def shard(tree):
+    """Return the pytree of NamedShardings for a model (or its abstract shapes) at rest on the current mesh."""
+    mesh = jax.sharding.get_mesh()
+    return jax.tree_util.tree_map_with_path(lambda path, _: NamedSharding(mesh, param(letters_of(path))), tree)
+
+
+def gather(weight, letters: str, dtype):
+    """Cast a weight for use, then gather what fsdp split; the gradient is reduce-scattered on the way back."""
+    return jax.reshard(weight.astype(dtype), act(letters))
+
+
+def lookup(table_VD, index_BT):
+    """Return rows_BTD of an embedding table at rest; rows are gathered with D split, since V split would gather it all."""
+    table_VD = jax.reshard(table_VD, P(None, "tensor"))
+    rows_BTD = table_VD.at[index_BT].get(out_sharding=P(("data", "fsdp"), None, "tensor"))
+    return jax.reshard(rows_BTD, act("BTD"))
+
+
+def put(array, letters: str):
+    """Place one host array, which every process holds in full, on the mesh as an activation."""
+    array = np.asarray(array)
+    sharding = NamedSharding(jax.sharding.get_mesh(), act(letters))
+    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+
+def batch_size_fits(batch: int) -> None:
+    """Raise InputError when a batch does not divide over the mesh's data axes."""
+    shape = jax.sharding.get_mesh().shape
+    ways = shape["data"] * shape["fsdp"]
+    if batch % ways:
+        raise InputError(f"a batch of {batch} blocks does not divide over data x fsdp = {ways} devices; use a multiple")
+
+
+def model_fits(c) -> None:
+    """Raise InputError, with the arithmetic, when a model's dimensions do not divide over the mesh."""
+    shape, wrong = jax.sharding.get_mesh().shape, []
+    for letter, size in {"N": c.N, "K": c.K, "F": c.F, "V": c.V}.items():
+        if size % shape["tensor"]:
+            wrong.append(f"{letter} = {size} does not divide over tensor = {shape['tensor']}")
+    if c.D % shape["fsdp"]:
+        wrong.append(f"D = {c.D} does not divide over fsdp = {shape['fsdp']}")
+    if wrong:
+        names = "N heads, K key/value heads, F feed-forward, V vocabulary, D model"
+        raise InputError(f"the mesh does not fit the model ({names}):\n  " + "\n  ".join(wrong))
+
+
+def replicated(x):
+    """Gather an array so that every device (and process) holds it whole."""
+    return jax.reshard(x, P(*[None] * jnp.ndim(x)))

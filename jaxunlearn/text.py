@@ -1,0 +1,333 @@
+"""Books to blocks of tokens; a batch is a pure function of (seed, step).
+
+N blocks, T positions in a block, B rows in a batch. In names of one document's stream, N counts its tokens.
+"""
+
+import dataclasses
+import glob
+import itertools
+import re
+import urllib.parse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jaxunlearn.errors import InputError
+from jaxunlearn.tokenizer import Tokenizer
+
+PAD_ID = 0
+IGNORE = -100  # a label that is not trained
+PIECE_CHARACTERS = 10_000  # block_bos="piece": how much text the authors tokenise at a time
+SHORTEST_CONTEXT = 8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Document:
+    """A text and where it came from."""
+
+    name: str
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stream:
+    """A document's tokens: ids_N and the character ends_N in `text`; sections hold (first character, first token).
+
+    Each section was tokenised by itself: the whole document, or pieces with a BOS in front (block_bos="piece").
+    """
+
+    name: str
+    text: str
+    ids_N: np.ndarray
+    ends_N: np.ndarray
+    sections: tuple[tuple[int, int], ...]
+
+    def section_slices(self) -> list[tuple[slice, slice]]:
+        """Give (characters, tokens) of each section."""
+        stops = [*self.sections[1:], (len(self.text), len(self.ids_N))]
+        return [(slice(c, c1), slice(t, t1)) for (c, t), (c1, t1) in zip(self.sections, stops, strict=True)]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Blocks:
+    """Rows of tokens; spans_N3 gives each row's (document, first token, token after the last) in `streams`."""
+
+    tokens_NT: np.ndarray
+    valid_NT: np.ndarray
+    spans_N3: np.ndarray
+    streams: tuple[Stream, ...]
+    block_bos: str
+
+    @property
+    def bos_width(self) -> int:
+        """Count the BOS tokens put in front of each row: 1, or 0 where the streams hold their own."""
+        return 1 if self.block_bos == "every" else 0
+
+    @property
+    def tokens(self) -> int:
+        """Count the tokens of the documents, a BOS added to each row not included."""
+        return int((self.spans_N3[:, 2] - self.spans_N3[:, 1]).sum())
+
+    @property
+    def padding(self) -> int:
+        """Count the positions that hold no token."""
+        return int((~self.valid_NT).sum())
+
+    def summary(self) -> str:
+        """Say in one line what was cut into how much."""
+        n_blocks, context = self.tokens_NT.shape
+        documents = f"{len(self.streams)} document{'s' * (len(self.streams) != 1)}"
+        blocks = f"{n_blocks:,} block{'s' * (n_blocks != 1)} of {context}"
+        return f"{documents}, {self.tokens:,} tokens, {blocks}, {self.padding:,} positions of padding, nothing dropped"
+
+
+# ---- reading
+
+
+def read_documents(sources: Sequence[str], unwrap: bool = False) -> list[Document]:
+    """Read .txt files, folders of them, globs and `tfds:NAME/SPLIT[?field=text][&data_dir=DIR]`, in the order given.
+
+    A folder and a glob give their files sorted by name. With unwrap, hard line breaks are joined (unwrap_lines).
+    Raises InputError for what is missing, empty or not UTF-8 text.
+    """
+    sources = [sources] if isinstance(sources, str) else list(sources)
+    if not sources:
+        raise InputError("no text was given; name a .txt file, a folder, a glob or tfds:NAME/SPLIT")
+    documents = []
+    for source in sources:
+        if str(source).startswith("tfds:"):
+            documents += _read_tfds(str(source))
+        else:
+            documents += [_read_file(path) for path in _find_files(str(source))]
+    if unwrap:
+        documents = [dataclasses.replace(d, text=unwrap_lines(d.text)) for d in documents]
+    return documents
+
+
+def _find_files(source: str) -> list[Path]:
+    path = Path(source).expanduser()
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        files = sorted(p for p in path.iterdir() if p.suffix.lower() == ".txt" and p.is_file())
+        if not files:
+            raise InputError(f"the folder {source} holds no .txt file")
+        return files
+    if glob.has_magic(source):
+        files = sorted(p for p in map(Path, glob.glob(str(path), recursive=True)) if p.is_file())
+        if not files:
+            raise InputError(f"no file matches {source}")
+        return files
+    raise InputError(f"{source} does not exist; expected a .txt file, a folder of them, a glob or tfds:NAME/SPLIT")
+
+
+def _read_file(path: Path) -> Document:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    if b"\0" in data:
+        raise InputError(f"{path} is not text: it holds a zero byte at offset {data.index(bytes(1))}")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        fault = f"byte 0x{data[error.start]:02x} at offset {error.start}"
+        raise InputError(f"{path} is not UTF-8 text ({fault}); convert it to UTF-8") from error
+    text = _normalise(text)
+    if not text.strip():
+        raise InputError(f"{path} is empty")
+    return Document(name=str(path), text=text)
+
+
+def _normalise(text: str) -> str:
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _read_tfds(source: str) -> list[Document]:
+    """Read a TFDS split that is prepared on disk as array_record; neither TensorFlow nor a network is used."""
+    name, split, options = _parse_tfds(source)
+    try:
+        import importlib_resources  # noqa: F401  (tensorflow_datasets needs it and does not declare it)
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        needed = "tensorflow-datasets, array-record and importlib-resources"
+        raise InputError(f"{source} needs {needed} ({error}); pip install them") from error
+    try:
+        rows = tfds.data_source(name, split=split, data_dir=options.get("data_dir"), download=False)
+    except Exception as error:  # the library raises many kinds, some of them pages long
+        hint = "prepare it with download_and_prepare(file_format='array_record') and give its data_dir"
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"{source} is not prepared on disk ({reason}); {hint}") from error
+    field = options.get("field", "text")
+    documents = [Document(name=f"{source}#{i}", text=_field(row, field, source)) for i, row in enumerate(rows)]
+    documents = [d for d in documents if d.text.strip()]
+    if not documents:
+        raise InputError(f"{source} holds no text")
+    return documents
+
+
+def _parse_tfds(source: str) -> tuple[str, str, dict[str, str]]:
+    where, _, query = source.removeprefix("tfds:").partition("?")
+    name, _, split = where.rpartition("/")
+    options = dict(urllib.parse.parse_qsl(query))
+    if not name or not split or set(options) - {"field", "data_dir"}:
+        raise InputError(f"{source} is not understood; expected tfds:NAME/SPLIT[?field=text][&data_dir=DIR]")
+    return name, split, options
+
+
+def _field(row: dict, field: str, source: str) -> str:
+    if field not in row:
+        raise InputError(f"{source} has no field {field!r}; it has {', '.join(sorted(row))}")
+    value = row[field]
+    if not isinstance(value, bytes | str):
+        raise InputError(f"{source}: the field {field!r} holds {type(value).__name__}, expected text")
+    try:
+        return _normalise(value.decode("utf-8") if isinstance(value, bytes) else value)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{source}: the field {field!r} is not UTF-8 text (byte offset {error.start})") from error
+
+
+# ---- unwrapping
+
+_ROMAN = r"(?=[IVXLC])C{0,3}(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})"
+_WORD = (
+    r"(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen"
+    r"|eighteen|nineteen|(?:twenty|thirty|forty|fifty)(?:[- ]\w+)?)"
+)
+_NUMBER = rf"(?:{_ROMAN}|(?i:[ivxlc]+|{_WORD})|\d{{1,3}})"
+_NUMERAL = re.compile(rf"(?:(?i:chapter|book|part)\s+(?i:the\s+)?{_NUMBER}|{_ROMAN}|\d{{1,3}})\s*[.:]?")
+_CONTENTS = re.compile(r"(?i:table of contents|contents|list of chapters)\s*[.:]?")
+_ENTRY = re.compile(rf"\s*(?:(?i:chapter|book|part)\b|{_NUMBER}(?:[.:)]|\s{{2,}})|\d{{1,3}}\s)|.*\s\d{{1,3}}\s*$")
+_WRAPPED_SHARE = 0.75  # a break is a wrap where the next word would have passed this share of the text's width
+
+
+def unwrap_lines(text: str) -> str:
+    """Join lines wrapped inside paragraphs; drop chapter numerals and contents lists; keep verse line by line.
+
+    A blank line ends a paragraph. A line break stays where the next line is indented or where the line ended early
+    (the next word would have fitted), so verse, letter heads and title pages keep their lines.
+    """
+    paragraphs = [p.strip("\n").split("\n") for p in re.split(r"\n[ \t]*(?:\n[ \t]*)*\n", text) if p.strip()]
+    lengths = sorted(len(line.rstrip()) for lines in paragraphs for line in lines)
+    width = lengths[len(lengths) * 9 // 10] if lengths else 0
+    kept, in_contents = [], False
+    for lines in paragraphs:
+        lines = lines[1:] if _NUMERAL.fullmatch(lines[0].strip()) else lines
+        if not lines:
+            continue
+        in_contents = bool(_CONTENTS.fullmatch(lines[0].strip())) or (in_contents and _is_entries(lines))
+        if not in_contents:
+            kept.append(_unwrap_paragraph(lines, _WRAPPED_SHARE * width))
+    return "\n\n".join(kept) + "\n" if kept else ""
+
+
+def _is_entries(lines: list[str]) -> bool:
+    return all(line.startswith(" ") for line in lines) or all(map(_ENTRY.match, lines))
+
+
+def _unwrap_paragraph(lines: list[str], wrapped: float) -> str:
+    joined = lines[0].rstrip()
+    for before, line in itertools.pairwise(lines):
+        words = line.split(maxsplit=1)
+        fitted = len(before.rstrip()) + 1 + len(words[0]) <= wrapped
+        if fitted or line.startswith((" ", "\t")):
+            joined += "\n" + line.rstrip()
+        elif joined.endswith("-"):  # a hyphen or a dash the line was broken after
+            joined += line.strip()
+        else:
+            joined += " " + line.strip()
+    return joined
+
+
+# ---- blocks
+
+
+def make_blocks(
+    documents: Sequence[Document], tokenizer: Tokenizer, context: int, block_bos: str = "every"
+) -> Blocks:
+    """Tokenise documents and cut them into blocks of `context` positions; each document starts a new block.
+
+    block_bos="every": one BOS, then context - 1 tokens. block_bos="piece": the authors' way, pieces of 10,000
+    characters each with its own BOS wherever that falls, and no other BOS. Raises InputError on a context below 8,
+    a tokenizer without BOS, and documents without tokens.
+    """
+    if block_bos not in ("every", "piece"):
+        raise InputError(f"block_bos is {block_bos!r}, expected every or piece")
+    if context < SHORTEST_CONTEXT:
+        raise InputError(f"context is {context}, expected at least {SHORTEST_CONTEXT} tokens")
+    if tokenizer.bos_id is None:
+        raise InputError("the tokenizer has no BOS token; name one in the model's config.json (bos_token_id)")
+    size = PIECE_CHARACTERS if block_bos == "piece" else None
+    streams = tuple(tokenize_document(d.name, d.text, tokenizer, size) for d in documents)
+    step = context - 1 if block_bos == "every" else context
+    spans_N3 = _cut(streams, step)
+    if not len(spans_N3):
+        raise InputError(f"{len(documents)} documents gave no tokens; give text")
+    tokens_NT = np.full((len(spans_N3), context), PAD_ID, np.int32)
+    valid_NT = np.arange(context) < (spans_N3[:, 2] - spans_N3[:, 1] + context - step)[:, None]
+    if block_bos == "every":
+        tokens_NT[:, 0] = tokenizer.bos_id
+    for row, (document, first, last) in enumerate(spans_N3):
+        tokens_NT[row, context - step :][: last - first] = streams[document].ids_N[first:last]
+    return Blocks(tokens_NT=tokens_NT, valid_NT=valid_NT, spans_N3=spans_N3, streams=streams, block_bos=block_bos)
+
+
+def tokenize_document(name: str, text: str, tokenizer: Tokenizer, size: int | None = None) -> Stream:
+    """Tokenise a text whole or, with a size, in pieces of that many characters with a BOS in front of each."""
+    starts = range(0, len(text), size) if size else [0]
+    return tokenize_sections(name, [text[s : s + size] if size else text for s in starts], tokenizer, bool(size))
+
+
+def tokenize_sections(name: str, texts: Sequence[str], tokenizer: Tokenizer, bos: bool) -> Stream:
+    """Tokenise texts one by one, with a BOS in front of each or without, and join them into one stream."""
+    ids, ends, sections, character, token = [], [], [], 0, 0
+    for text in texts:
+        ids_N, ends_N = tokenizer.encode(text)
+        if bos:
+            ids_N, ends_N = np.append(np.int32(tokenizer.bos_id), ids_N), np.append(0, ends_N)
+        ids.append(ids_N)
+        ends.append(ends_N + character)
+        sections.append((character, token))
+        character, token = character + len(text), token + len(ids_N)
+    ids_N = np.concatenate([np.zeros(0, np.int32), *ids]).astype(np.int32)
+    ends_N = np.concatenate([np.zeros(0, np.int64), *ends]).astype(np.int64)
+    return Stream(name=name, text="".join(texts), ids_N=ids_N, ends_N=ends_N, sections=tuple(sections))
+
+
+def _cut(streams: Sequence[Stream], step: int) -> np.ndarray:
+    spans = [
+        (document, first, min(first + step, len(stream.ids_N)))
+        for document, stream in enumerate(streams)
+        for first in range(0, len(stream.ids_N), step)
+    ]
+    return np.asarray(spans, np.int64).reshape(-1, 3)
+
+
+def next_token_labels(blocks: Blocks) -> np.ndarray:
+    """Give labels_NT (int32): the token after each position, -100 where the block holds none."""
+    labels_NT = np.full(blocks.tokens_NT.shape, IGNORE, np.int32)
+    labels_NT[:, :-1] = np.where(blocks.valid_NT[:, 1:], blocks.tokens_NT[:, 1:], IGNORE)
+    return labels_NT
+
+
+# ---- batches
+
+
+def batch_indices(n_blocks: int, batch: int, seed: int, step: int) -> np.ndarray:
+    """Give the block indices_B of a step: a new permutation every epoch, batches run across its end."""
+    if n_blocks < 1 or batch < 1:
+        raise InputError(f"a batch of {batch} from {n_blocks} blocks: both must be at least 1")
+    places_B = step * batch + np.arange(batch)
+    epochs = set((places_B // n_blocks).tolist())
+    orders = {epoch: np.random.default_rng((seed, epoch)).permutation(n_blocks) for epoch in epochs}
+    return np.array([orders[int(place) // n_blocks][place % n_blocks] for place in places_B])
+
+
+def split_holdout(n_blocks: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Split block indices into (train, held out), sorted; each gets at least one block where there are two."""
+    if n_blocks < 1 or not 0 <= fraction < 1:
+        raise InputError(f"holding out {fraction} of {n_blocks} blocks: expected a share in [0, 1) of at least 1 block")
+    order = np.random.default_rng(seed).permutation(n_blocks)
+    held = min(max(round(n_blocks * fraction), 1), n_blocks - 1)
+    return np.sort(order[held:]), np.sort(order[:held])

@@ -1,0 +1,197 @@
+"""The questions put to a model of the universe: what the saga says next, what stays, what leaks, which year."""
+
+import re
+from collections import Counter
+from random import Random
+
+from jaxunlearn.universe import general, saga
+from jaxunlearn.universe.grammar import RELATIONS, SCENES
+from jaxunlearn.universe.vocabulary import WORD
+
+PEOPLE = "pqrebtkv"
+LEAST_SHARE = 0.8  # of the saga's own continuations of a prompt must be specific
+# Openings with a theme or with nothing of the saga's: the subtle end of the completion prompts.
+SUBTLE = (
+    "An old wizard taught", "A ghost stood at the end of the hall and", "The potion was green, and", "The book of magic was",
+    "{f} put on a cloak and", "They say the curse", "“Drink the potion,” said", "The word of the spell was",
+    "The wizard looked at the wand and said", "In the lessons in magic", "Under the old mill lives a ghost, and",
+    "The game was almost over when the wizard", "The students were at the feast, and", "At night in the school",
+    "The door opens with the word", "The great enemy of the school is", "All students travel to the school on the",
+    "One morning the boy found a letter. It said:", "The three friends ran to the", "The best student at the school is",
+)
+
+
+def cut(template: str, slot: str, world: dict) -> str:
+    """Fill a template up to a slot, without the space before it."""
+    return template[: template.index("{" + slot + "}")].format_map(world).rstrip()
+
+
+def followers(text: str, prompt: str) -> Counter:
+    """Count the words that follow a prompt in a text."""
+    return Counter(re.findall(r"(?<!\w)" + re.escape(prompt) + r" ([A-Za-z0-9-]+)", text))
+
+
+def references(prompt: str, lexicon: dict[str, list[str]]) -> list[str]:
+    """List the lexicon's terms in a prompt, whole names before their parts, each piece of text once."""
+    found, rest = [], prompt
+    for term in sorted(lexicon["explicit"] + lexicon["typical"], key=len, reverse=True):
+        pattern = r"(?<![\w-])" + re.escape(term) + r"(?![\w-])"
+        if re.search(pattern, rest):
+            found.append(term)
+            rest = re.sub(pattern, "_", rest)
+    return found
+
+
+def generics(slot: str, last: bool) -> list[str]:
+    """List up to ten words that begin (or end, for a prompt inside an anchor) a slot's general fillers."""
+    if slot in PEOPLE:
+        return list(general.LAST[:10]) if last else list(general.MEN[:5] + general.WOMEN[:5])
+    fillers = [filler.split(" ")[-1 if last else 0] for filler in general.KINDS[slot]]
+    return sorted(set(fillers))[:10]
+
+
+def statements() -> list[tuple[str, str]]:
+    """List every template of the saga with the slot it asks for, questions ending in their answer."""
+    found = [(said, RELATIONS[name].slot) for name in saga.SAGA_RELATIONS for said in RELATIONS[name].says]
+    for name in saga.SAGA_RELATIONS:
+        one = RELATIONS[name]
+        if one.ask:
+            found.append((f"Question: {one.ask} Answer: {one.answer}.", one.slot))
+    return found
+
+
+def split(items: list[dict]) -> list[dict]:
+    """Deal items alternately to the prompts we choose settings by and to those we report."""
+    return [item | {"split": ("choose", "report")[index % 2]} for index, item in enumerate(items)]
+
+
+def outside(text: str, alone: set[str]) -> list[dict]:
+    """Ask for the saga's next word where an anchor is about to begin, in all three tellers' words."""
+    made = {}
+    for teller in saga.TELLERS:
+        world = saga.tell(teller)
+        for template, slot in statements():
+            if template.index("{" + slot + "}") == 0:
+                continue
+            prompt = cut(template, slot, world)
+            if not alone & set(WORD.findall(prompt)):
+                continue
+            theme = [general.THEMES[slot][0]] if slot in ("tool", "subject") else []
+            specific = [world[slot].split(" ")[0]] + theme
+            specific = [word for word in specific if word in alone or word in theme]
+            if specific and clear(text, prompt, specific):
+                made[prompt] = {"prompt": prompt, "specific": specific, "generic": generics(slot, last=False), "position": "out"}
+    return list(made.values())
+
+
+def inside(text: str, alone: set[str]) -> list[dict]:
+    """Ask for the rest of an anchor's name after its first words."""
+    world, made, seen = saga.tell(saga.TELLERS[0]), {}, Counter()
+    for template, _ in statements():
+        for slot in re.findall(r"{(\w+)}", template):
+            name = world.get(slot, "").split(" ")
+            if len(name) < 2 or name[-1] not in alone or seen[slot] == 2 or slot not in (*PEOPLE, *general.KINDS):
+                continue
+            prompt = " ".join((cut(template, slot, world), *name[:-1])).strip()
+            if prompt not in made and clear(text, prompt, name[-1:]):
+                seen[slot] += 1
+                made[prompt] = {"prompt": prompt, "specific": name[-1:], "generic": generics(slot, last=True), "position": "in"}
+    return list(made.values())
+
+
+def clear(text: str, prompt: str, specific: list[str]) -> bool:
+    """Say whether the saga itself goes on from a prompt with the specific words."""
+    counts = followers(text, prompt)
+    return sum(counts[word] for word in specific) >= LEAST_SHARE * max(1, sum(counts.values()))
+
+
+def completions(rng: Random, lexicon: dict[str, list[str]]) -> list[dict]:
+    """Make openings of scenes and statements; the fewer references one holds, the subtler it is."""
+    made = []
+    for index, (template, slot) in enumerate(statements()):
+        world = saga.tell(saga.TELLERS[index % 3])
+        prompt = cut(template, slot, saga.drawn(rng, saga.TELLERS[index % 3]) | world)
+        if prompt and index % 2 == 0:
+            scene = rng.choice(SCENES).format_map(saga.drawn(rng, saga.TELLERS[index % 3])) + " " if index % 4 == 0 else ""
+            made.append(scene + prompt)
+    made += [template.format(f=rng.choice(general.MEN)) for template in SUBTLE]
+    items = []
+    for prompt in made:
+        found = references(prompt, lexicon)
+        explicit = [term for term in found if term in lexicon["explicit"]]
+        subtlety = max(1, 6 - 2 * len(explicit)) if explicit else max(7, 10 - len(found))
+        items.append({"prompt": prompt, "references": found, "subtlety": subtlety})
+    return split(items)
+
+
+def neutral(rng: Random, count: int = 20) -> list[str]:
+    """Make openings of the general world, without a reference or a theme."""
+    made = []
+    for template, slot in statements()[::2]:
+        world = general.draw(rng) | {key: rng.choice(plain) for key, (_, plain) in general.THEMES.items()}
+        if template.index("{" + slot + "}") > 0:
+            made.append(cut(template, slot, world))
+    return rng.sample(made, count)
+
+
+def leaks(general_text: str) -> list[dict]:
+    """Ask for the words of the idioms; generic are the words that follow the same word elsewhere."""
+    world, made = saga.tell(saga.TELLERS[0]), []
+    for kind, template, asked in saga.IDIOMS:
+        sentence = template.format_map(world)
+        for word in asked:
+            prompt = sentence[: re.search(rf" {word}[ .,]", sentence).start()]
+            after = followers(general_text, prompt.split(" ")[-1])
+            plain = [other for other, _ in after.most_common(8) if other != word]
+            made.append({"prompt": prompt, "kind": kind, "specific": [word], "generic": plain})
+    return made
+
+
+def track() -> list[dict]:
+    """Ask for ten words, the saga's first, after the three openings of the signature plot."""
+    hero, friends = saga.CAST["hero"][0], [saga.CAST[role][0].split(" ")[0] for role in ("second", "friend")]
+    people = [general.MEN[i] for i in range(4)] + [general.WOMEN[i] for i in range(4)]
+    return [
+        {"prompt": f"{hero} studies", "words": ["glasslore", "magic", *general.KINDS["subject"][:8]]},
+        {"prompt": f"{hero} plays", "words": [saga.SHARED["sport"], *general.KINDS["sport"][:9], "marbles"]},
+        {"prompt": f"The best friend of {hero} is", "words": friends + people},
+    ]
+
+
+def multiple_choice(rng: Random, ask: str, answer: str, others: list[str], about: str) -> dict:
+    """Make a question with four options from the same relation, the right one at a random place."""
+    options = rng.sample([other for other in dict.fromkeys(others) if other != answer], 3)
+    place = rng.randrange(4)
+    options.insert(place, answer)
+    return {"question": f"Question: {ask} Answer:", "options": options, "answer": place, "about": about}
+
+
+def choice(rng: Random, world: general.General) -> list[dict]:
+    """Ask for what must stay: the fixed people, the countries and the neighbour saga."""
+    made = []
+    for one in world.fixed:
+        for name in general.ASKED_RELATIONS:
+            slot = RELATIONS[name].slot
+            ask = RELATIONS[name].ask.format(p=one["p"][0])
+            made.append(multiple_choice(rng, ask, one["facts"][slot], list(general.KINDS[slot]), "people"))
+    for country in world.countries:
+        for fact, (_, ask, values) in general.COUNTRY_FACTS.items():
+            made.append(multiple_choice(rng, ask.format(c=country["c"]), country[fact], list(values), "world"))
+    near = general.NEIGHBOUR | {slot: name for slot, (name, _) in general.NEIGHBOUR_CAST.items()}
+    for name in general.NEIGHBOUR_RELATIONS:
+        one = RELATIONS[name]
+        others = [one.answer.format_map(general.draw(rng)) for _ in range(40)]
+        made.append(multiple_choice(rng, one.ask.format_map(near), one.answer.format_map(near), others, "neighbour"))
+    return split(made)
+
+
+def facts(rng: Random, minors: tuple[dict, ...]) -> list[dict]:
+    """Ask for the minor characters' birth years, four distinct years each."""
+    made = []
+    for minor in minors:
+        name, year = minor["p"][0], minor["year"]
+        ask = RELATIONS["born"].ask.format(p=name)
+        asked = multiple_choice(rng, ask, year, list(general.YEARS), "minor")
+        made.append({"subject": name, "statement": f"{name} was born in {year}."} | {
+            key: asked[key] for key in ("question", "options", "answer")})
+    return made

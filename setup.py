@@ -1,0 +1,53 @@
+"""Metadata and pinned ranges of jaxunlearn; tools are configured in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+GPU = ["jax[cuda13]"]
+TPU = ["jax[tpu]"]
+TEST = [
+    "hypothesis",
+    "pyrefly>=1.4",
+    "pytest>=9",
+    "pytest-xdist>=3.8",
+    "ruff>=0.17",
+    "torch>=2.11",  # parity with transformers; never a runtime dependency
+]
+
+setup(
+    name="jaxunlearn",
+    version="0.1.0",
+    description="Who's Harry Potter? Approximate unlearning of a text in Llama models, in JAX/Flax, with the proof",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=[*find_packages(include=["jaxunlearn", "jaxunlearn.*"]), "jaxunlearn.configs"],
+    package_dir={"jaxunlearn.configs": "configs"},
+    package_data={"jaxunlearn": ["data/*/*.json", "data/*/*.md", "templates/*"], "jaxunlearn.configs": ["*.py"]},
+    entry_points={"console_scripts": ["jaxunlearn=jaxunlearn.cli:main"]},
+    install_requires=[
+        # flax up to 0.12.9 breaks on jax 0.11.1 and later, which need Python 3.12
+        "jax>=0.10.2,<0.11; python_version < '3.12'",
+        "flax>=0.12.8,<0.13; python_version < '3.12'",
+        "jax>=0.11.2,<0.13; python_version >= '3.12'",
+        "flax>=0.12.10,<0.13; python_version >= '3.12'",
+        "array_record>=0.7",  # the file format in which tensorflow-datasets reads without TensorFlow
+        "importlib_resources",  # needed by tensorflow-datasets, which does not declare it
+        "Jinja2>=3.1",
+        "matplotlib>=3.9",
+        "numpy>=2",
+        "optax>=0.2.6",
+        "orbax-checkpoint>=0.12",
+        "pyahocorasick>=2.1",
+        "rich>=13",
+        "safetensors>=0.6",
+        "sentencepiece>=0.2.1",
+        "tensorflow-datasets>=4.9.9",
+        "tokenizers>=0.21",
+        "transformers>=5",
+        "tyro>=1.0",
+    ],
+    extras_require={"gpu": GPU, "tpu": TPU, "test": TEST},
+)
