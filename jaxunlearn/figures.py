@@ -1,6 +1,7 @@
 """The report's pictures: panels drawn once, as inline SVG for the page and as PNG for the README."""
 
 import io
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ PALETTE = {
 }  # fmt: skip
 LINES = [color for color in PALETTE if PALETTE[color].startswith("c")]
 MODEL_COLORS = {"unlearned": LINES[0], "twin": LINES[2], "baseline": LINES[7], "reinforced": LINES[1]}
+WORD_COLORS = [LINES[n] for n in (0, 1, 2, 3, 4, 6, 7, 5)]
 SPARE_COLORS = [LINES[n] for n in (1, 3, 4, 6, 5, 8)]
 MARKERS = "osD^vPX*"
 FLOOR = 1e-5
@@ -76,6 +78,15 @@ class Series:
     twin: float | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """A vertical axis: logarithmic; or at least `room` high, so that noise does not fill it, and at most `top`."""
+
+    log: bool = False
+    room: float = 0.0
+    top: float = math.inf
+
+
 def pictures(report: dict) -> list[Picture]:
     """Return the pictures for which the report has data, in the page's order."""
     made = (tracked(report), course(report), tradeoff(report), relearning(report))
@@ -93,11 +104,11 @@ def tracked(report: dict) -> Picture | None:
     series = {prompt: lines for prompt, lines in series.items() if lines}
     if not series:
         return None
+    dashed = _twin_said([line for lines in series.values() for line in lines])
     return Picture(
         key="track",
         title="What comes next, step by step",
-        caption="Probability of the next word after each prompt while unlearning. Dashed: the same word in the twin, "
-        "a model that never saw the target.",
+        caption="Probability of the next word after each prompt while unlearning." + dashed,
         panels=tuple(
             Panel(title=f"“{prompt} …”", alt=_story(lines), draw=lambda ax, lines=lines: _draw_lines(ax, lines))
             for prompt, lines in series.items()
@@ -116,22 +127,24 @@ def _word_series(rows: list[dict], prompt: str, twin: dict) -> list[Series]:
     words.sort(key=lambda word: (-points[word][0][1], word))
     return [
         _series(word, points[word], color, marker, twin.get(word))
-        for word, color, marker in zip(words, cycle(LINES), cycle(MARKERS), strict=False)
+        for word, color, marker in zip(words, cycle(WORD_COLORS), cycle(MARKERS), strict=False)
     ]
 
 
 # ---- figure 2: familiarity against accuracy and perplexity by step ---------------------------------------------------
 
 COURSE = (
-    ("Familiarity (log scale)", "log", (("familiarity", "next word", ("familiarity", "probability")),
-                                        ("inside", "inside names", ("familiarity", "inside")))),
-    ("General accuracy", "linear", (("accuracy", "accuracy", ("accuracy", "general")),)),
-    ("Perplexity on retain text", "linear", (("perplexity_retain", "as it is", ("perplexity", "retain")),
-                                             ("perplexity_retain_fitted", "one fitted\ntemperature",
-                                              ("perplexity", "retain_fitted")))),
-    ("Entropy of the next token, nats", "linear", (("entropy", "entropy", ("entropy", "retain")),)),
+    ("Familiarity (log scale)", Scale(log=True), (
+        ("familiarity", "next word", ("familiarity", "probability")),
+        ("inside", "inside names", ("familiarity", "inside")))),
+    ("General accuracy", Scale(room=0.2, top=1.005), (
+        ("accuracy", "accuracy", ("accuracy", "general")),)),
+    ("Perplexity on retain text", Scale(room=2.0), (
+        ("perplexity_retain", "as it is", ("perplexity", "retain")),
+        ("perplexity_retain_fitted", "temperature\nfitted", ("perplexity", "retain_fitted")))),
+    ("Entropy of the next token, nats", Scale(room=1.0), (
+        ("entropy", "entropy", ("entropy", "retain")),)),
 )  # fmt: skip
-ROOM = {"General accuracy": 0.2, "Perplexity on retain text": 2.0, "Entropy of the next token, nats": 1.0}
 
 
 def course(report: dict) -> Picture | None:
@@ -149,16 +162,15 @@ def course(report: dict) -> Picture | None:
     return Picture(
         key="course",
         title="What it costs, step by step",
-        caption="Familiarity with the target against what should stay. Dashed: the twin. A fitted temperature takes "
-        "out the part of a rise in perplexity that comes from sharper predictions alone.",
+        caption="Familiarity with the target against what should stay. A fitted temperature takes out the part of a "
+        "rise in perplexity that comes from sharper predictions alone." + _twin_said(lines),
         panels=tuple(panels),
         numbers=(_step_table("By step", lines),),
     )
 
 
-def _course_panel(title: str, scale: str, lines: list[Series]) -> Panel:
-    room = ROOM.get(title, 0.0)
-    return Panel(title=title, alt=_story(lines), draw=lambda ax: _draw_lines(ax, lines, scale=scale, room=room))
+def _course_panel(title: str, scale: Scale, lines: list[Series]) -> Panel:
+    return Panel(title=title, alt=_story(lines), draw=lambda ax: _draw_lines(ax, lines, scale))
 
 
 def _key_series(rows: list[dict], key: str, name: str, color: str, twin: Any = None) -> Series:
@@ -207,7 +219,7 @@ def _tradeoff_panel(title: str, lines: list[Series], end: tuple[float | None, fl
         f"{s.name}: familiarity {number(s.y[0])} to {number(s.y[-1])}, perplexity {number(s.x[0])} to {number(s.x[-1])}"
         for s in lines
     )
-    legend = 20 * (len(lines) + (None not in end))
+    legend = 16 * (len(lines) + (None not in end))
     return Panel(
         title=f"{title}: familiarity (log scale) against perplexity on retain text",
         alt=alt,
@@ -244,12 +256,12 @@ def relearning(report: dict) -> Picture | None:
     lines = [series for series in lines if len(series.x) > 1]
     if not lines:
         return None
-    legend = 20 * len(lines)
+    legend = 16 * len(lines)
     panel = Panel(
         title="Familiarity, next word",
         alt=_story(lines),
         draw=lambda ax: (_draw_lines(ax, lines, labels=False), _legend(ax)),
-        size=(520, 290 + legend),
+        size=(430, 280 + legend),
         margins=(54, 16, 10, 52 + legend),
     )
     return Picture(
@@ -305,29 +317,35 @@ def png(picture: Picture, path: Path) -> None:
         figure.savefig(path, format="png", dpi=144, metadata={"Software": None})
 
 
-def _draw_lines(ax: Any, lines: list[Series], scale: str = "linear", room: float = 0.0, labels: bool = True) -> None:
+def _draw_lines(ax: Any, lines: list[Series], scale: Scale = Scale(), labels: bool = True) -> None:
     for s in lines:
-        y = [max(value, FLOOR) for value in s.y] if scale == "log" else s.y
-        ax.plot(s.x, y, color=s.color, marker=s.marker, label=s.name.lstrip("_"))
+        ax.plot(s.x, [_placed(value, scale) for value in s.y], color=s.color, marker=s.marker, label=s.name.lstrip("_"))
         if s.twin is not None:
-            level = max(s.twin, FLOOR) if scale == "log" else s.twin
-            ax.axhline(level, color=s.color, linestyle=(0, (5, 4)), linewidth=1.2)
-    if scale == "log":
+            ax.axhline(_placed(s.twin, scale), color=s.color, linestyle=(0, (5, 4)), linewidth=1.2)
+    if scale.log:
         _log_axis(ax)
     else:
-        _open_up(ax, room)
+        _open_up(ax, scale)
     _finish_axes(ax, "step", whole=True)
     if labels:
         _end_labels(ax, lines)
 
 
-def _open_up(ax: Any, room: float) -> None:
-    """Show at least `room` of the axis, so that noise does not fill the picture; from 0 where no room is asked."""
+def _placed(value: float, scale: Scale) -> float:
+    """Return where a value is drawn; zero has no place on a logarithmic axis."""
+    return max(value, FLOOR) if scale.log else value
+
+
+def _open_up(ax: Any, scale: Scale) -> None:
     low, high = ax.get_ylim()
-    if not room:
-        ax.set_ylim(min(0.0, low), max(high, 0.01))
-    elif high - low < room:
-        ax.set_ylim((low + high - room) / 2, (low + high + room) / 2)
+    if not scale.room:
+        low, high = min(0.0, low), max(high, 0.01)
+    elif high - low < scale.room:
+        low = max(0.0, (low + high - scale.room) / 2)
+        high = low + scale.room
+    if high > scale.top:
+        low, high = min(low, scale.top - scale.room), scale.top
+    ax.set_ylim(low, high)
 
 
 def _end_labels(ax: Any, lines: list[Series]) -> None:
@@ -349,6 +367,7 @@ def _end_labels(ax: Any, lines: list[Series]) -> None:
 def _log_axis(ax: Any) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+    ax.margins(y=0.08)
     ax.set_yscale("log")
     low, high = ax.get_ylim()
     ax.yaxis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 100 else (1.0, 2.0, 5.0), numticks=12))
@@ -360,7 +379,7 @@ def _log_axis(ax: Any) -> None:
 def _finish_axes(ax: Any, x_label: str, whole: bool) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=whole))
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=whole, steps=[1, 2, 5, 10]))
     ax.set_xlabel(x_label)
     ax.tick_params(length=0, pad=5)
     ax.grid(axis="x", visible=False)
@@ -425,6 +444,11 @@ def _story(lines: list[Series]) -> str:
         name = " ".join(s.name.split())
         parts.append(f"{name}: {number(s.y[0])} at step {s.x[0]:g}, {number(s.y[-1])} at step {s.x[-1]:g}{twin}")
     return "; ".join(parts)
+
+
+def _twin_said(lines: list[Series]) -> str:
+    known = any(s.twin is not None for s in lines)
+    return " Dashed: the same in the twin, a model that never saw the target." if known else ""
 
 
 def _step_table(title: str, lines: list[Series]) -> Numbers:

@@ -24,11 +24,11 @@ COLUMNS = {
     ("familiarity", "completion"): "Familiarity, completion (0 to 5)",
     ("accuracy", "general"): "General accuracy",
     ("perplexity", "retain"): "Perplexity, retain text",
-    ("perplexity", "retain_fitted"): "the same, one fitted temperature",
+    ("perplexity", "retain_fitted"): "Perplexity, retain, temperature fitted",
     ("perplexity", "forget"): "Perplexity, target text",
 }
 FURTHER = {
-    ("perplexity", "forget_fitted"): "Perplexity, target text, fitted",
+    ("perplexity", "forget_fitted"): "Perplexity, target, temperature fitted",
     ("temperature",): "Fitted temperature",
     ("entropy", "retain"): "Entropy on retain text, nats",
     ("entropy", "forget"): "Entropy on target text, nats",
@@ -243,7 +243,8 @@ def _items(report: dict, names: Sequence[str], path: tuple[str, ...]) -> str:
     counts = sorted({n for name in names if (n := _cell(_estimate(report, name, path)).n) is not None})
     if not counts:
         return ""
-    return f" (n = {counts[0]})" if len(counts) == 1 else f" (n = {counts[0]} to {counts[-1]})"
+    counted = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f" (n\u00a0=\u00a0{counted})"
 
 
 def _unforeseen(report: dict) -> dict[tuple[str, ...], str]:
@@ -329,10 +330,10 @@ def _seconds(seconds: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _duration(seconds: float) -> str:
-    if seconds < 90:
+    if seconds < 60:
         return f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _flat(tree: Any, prefix: str = "") -> list[tuple[str, str]]:

@@ -75,6 +75,13 @@ def lookup(table_VD, index_BT):
     return jax.reshard(rows_BTD, act("BTD"))
 
 
+def rows_at(h_BSD, index_BT):
+    """Return h_BTD, each row's hidden states at the positions asked for."""
+    local = jax.vmap(lambda h_SD, index_T: h_SD[index_T])
+    specs = (act("BSD"), act("BT"))
+    return jax.shard_map(local, in_specs=specs, out_specs=act("BTD"))(h_BSD, index_BT)
+
+
 def put(array, letters: str):
     """Place one host array, which every process holds in full, on the mesh as an activation."""
     array = np.asarray(array)

@@ -243,9 +243,7 @@ def _unwrap_paragraph(lines: list[str], wrapped: float) -> str:
 # ---- blocks
 
 
-def make_blocks(
-    documents: Sequence[Document], tokenizer: Tokenizer, context: int, block_bos: str = "every"
-) -> Blocks:
+def make_blocks(documents: Sequence[Document], tokenizer: Tokenizer, context: int, block_bos: str = "every") -> Blocks:
     """Tokenise documents and cut them into blocks of `context` positions; each document starts a new block.
 
     block_bos="every": one BOS, then context - 1 tokens. block_bos="piece": the authors' way, pieces of 10,000

@@ -1,7 +1,9 @@
 """One training loop for every stage: State, the train step, and a loop that survives being killed."""
 
+import dataclasses
+import math
 import time
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import jax
@@ -24,24 +26,24 @@ class State(NamedTuple):
     opt: object
 
 
-def optimiser(c: Train) -> optax.GradientTransformation:
-    """AdamW as in the paper: betas 0.9/0.98, linear decay to 0 over `steps`, no warm-up unless asked."""
-    decay_steps = max(c.steps - c.warmup, 1)
-    decay = {
-        "linear": optax.linear_schedule(c.learning_rate, 0.0, decay_steps),
-        "cosine": optax.cosine_decay_schedule(c.learning_rate, decay_steps),
-        "constant": optax.constant_schedule(c.learning_rate),
-    }[c.schedule]
-    rise = optax.linear_schedule(c.learning_rate / (c.warmup + 1), c.learning_rate, max(c.warmup, 1))
-    rate = optax.join_schedules([rise, decay], [c.warmup]) if c.warmup else decay
+def rate(c: Train, step: int) -> np.float32:
+    """Return the learning rate of step (from 0): linear warm-up over c.warmup steps, then c.schedule down to 0."""
+    if step < c.warmup:
+        return np.float32(c.learning_rate * (step + 1) / (c.warmup + 1))
+    done = (step - c.warmup) / max(c.steps - c.warmup, 1)
+    share = {"linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done)), "constant": 1.0}[c.schedule]
+    return np.float32(c.learning_rate * share)
+
+
+def optimiser(c: Train, learning_rate) -> optax.GradientTransformation:
+    """AdamW (betas 0.9/0.98 in the paper) at a rate that may be traced, so that every schedule is one program."""
     clip = optax.clip_by_global_norm(c.clip) if c.clip else optax.identity()
-    return optax.chain(clip, optax.adamw(rate, c.b1, c.b2, weight_decay=c.weight_decay, mu_dtype=c.moment_dtype))
+    return optax.chain(clip, optax.adamw(learning_rate, c.b1, c.b2, weight_decay=c.weight_decay, mu_dtype=c.moment_dtype))
 
 
 def init_state(model, c: Train) -> State:
-    """Start training from a model; the model's own buffers are not shared with the state."""
-    own = jax.tree.map(jnp.copy, model)
-    return State(jnp.zeros((), jnp.int32), own, jax.jit(optimiser(c).init)(own))
+    """Start training from a model; its buffers become the state's, and the first step donates them."""
+    return State(jnp.zeros((), jnp.int32), model, jax.jit(optimiser(c, 0.0).init)(model))
 
 
 def loss_sum(model, tokens_BT, labels_BT):
@@ -67,17 +69,25 @@ def gradients(model, tokens_ABT, labels_ABT):
     return total / count, jax.tree.map(lambda x: x / count, g)
 
 
-def train_step(state: State, tokens_ABT, labels_ABT, *, c: Train):
-    """Return (new state, metrics); `state` is donated."""
+def train_step(state: State, learning_rate, tokens_ABT, labels_ABT, *, c: Train):
+    """Return (new state, metrics) after one update from A microbatches."""
     loss, g = gradients(state.model, tokens_ABT, labels_ABT)
-    updates, opt = optimiser(c).update(g, state.opt, state.model)
+    updates, opt = optimiser(c, learning_rate).update(g, state.opt, state.model)
     model = optax.apply_updates(state.model, updates)
     return State(state.step + 1, model, opt), {"loss": loss, "gradient_norm": optax.global_norm(g)}
 
 
-def compiled_step(c: Train):
-    """Return the jitted train step for this configuration, with the state donated."""
-    return jax.jit(partial(train_step, c=c), donate_argnums=0)
+def compiled_step(c: Train, function=train_step, **static):
+    """Return function(state, *arrays) jitted with the state donated; configurations that differ in schedule share it."""
+    return _compiled(dataclasses.replace(c, **UNCOMPILED), function, tuple(sorted(static.items())))
+
+
+UNCOMPILED = {"steps": 0, "learning_rate": 0.5, "warmup": 0, "schedule": "constant", "checkpoint_every": 1, "log_every": 1}
+
+
+@lru_cache
+def _compiled(c: Train, function, static):
+    return jax.jit(partial(function, c=c, **dict(static)), donate_argnums=0)
 
 
 def microbatches(c: Train, arrays, letters: tuple[str, ...], n_blocks: int, seed: int, step: int):
@@ -89,43 +99,56 @@ def microbatches(c: Train, arrays, letters: tuple[str, ...], n_blocks: int, seed
     ]
 
 
-def fit(state: State, step_fn, batch_fn, c: Train, *, checkpoints, log, measure=None, measure_at=(), tokens_per_step=0):
+def fit(state: State, step_fn, batch_fn, c: Train, *, checkpoints=None, log=None, measure=None, measure_at=(), tokens=0):
     """Train to c.steps from wherever `state` stands and return the final state.
 
-    step_fn(state, *batch) -> (state, metrics); batch_fn(step) -> arrays. `checkpoints` saves every
-    c.checkpoint_every steps; `log(step, dict)` gets the metrics of step n-1 while step n runs; `measure(step, state)`
-    is called at the steps of `measure_at` (0: before the first). Raises RunError at the first loss that is not finite.
+    step_fn(state, rate, *batch) -> (state, metrics); batch_fn(step) -> arrays. `checkpoints` saves every
+    c.checkpoint_every steps and at the end; `log(step, dict)` gets the metrics of step n-1 while step n runs;
+    `measure(step, state)` is called at the steps of `measure_at` (0: before the first); `tokens` are those of one
+    step, for rates. Raises RunError at the first loss that is not finite.
     """
     batch_size_fits(c.batch)
-    first, began, pending = int(state.step), time.monotonic(), None
-    if first == 0 and measure and 0 in measure_at:
+    progress = _Progress(c, int(state.step), tokens, log)
+    if int(state.step) == 0 and measure and 0 in measure_at:
         measure(0, state)
-        began = time.monotonic()
-    for step in range(first, c.steps):
-        state, metrics = step_fn(state, *batch_fn(step))
-        if pending:
-            _report(log, *pending, began, first, c.steps, tokens_per_step)
-        pending = (step + 1, metrics)
-        last = step + 1 == c.steps
-        due_measure, due_save = measure and (step + 1) in measure_at, (step + 1) % c.checkpoint_every == 0 or last
+    for step in range(int(state.step), c.steps):
+        state, metrics = step_fn(state, rate(c, step), *batch_fn(step))
+        progress.take(step + 1, metrics)
+        due_measure = measure and (step + 1) in measure_at
+        due_save = checkpoints and ((step + 1) % c.checkpoint_every == 0 or step + 1 == c.steps)
         if due_measure or due_save:
-            _report(log, *pending, began, first, c.steps, tokens_per_step)
-            pending = None
+            progress.flush()  # a state whose loss is not finite is neither measured nor kept
         if due_measure:
             measure(step + 1, state)
         if due_save:
             checkpoints.save(step + 1, state)
-    checkpoints.wait()
+    progress.flush()
+    if checkpoints:
+        checkpoints.wait()
     return state
 
 
-def _report(log, step, metrics, began, first, steps, tokens_per_step):
-    values = {k: float(v) for k, v in metrics.items()}
-    if not np.isfinite(values["loss"]):
-        raise RunError(
-            f"the loss is {values['loss']} at step {step}; the last checkpoint before it is kept. "
-            "Lower the learning rate, or look for empty or damaged text."
-        )
-    seconds = time.monotonic() - began
-    rate = (step - first) / max(seconds, 1e-9)
-    log(step, values | {"tokens_per_second": rate * tokens_per_step, "seconds_left": (steps - step) / rate})
+class _Progress:
+    """Holds back the metrics of one step, so that reading them never waits for the device."""
+
+    def __init__(self, c: Train, first: int, tokens: int, log):
+        self.c, self.first, self.tokens, self.log = c, first, tokens, log
+        self.began, self.pending = time.monotonic(), None
+
+    def take(self, step: int, metrics) -> None:
+        self.flush()
+        self.pending = step, metrics
+
+    def flush(self) -> None:
+        if self.pending is None:
+            return
+        (step, metrics), self.pending = self.pending, None
+        values = {k: float(v) for k, v in metrics.items()}
+        if not np.isfinite(values["loss"]):
+            raise RunError(
+                f"the loss is {values['loss']} at step {step}; the last checkpoint before it is kept. "
+                "Lower the learning rate, or look for empty or damaged text."
+            )
+        rate = (step - self.first) / max(time.monotonic() - self.began, 1e-9)
+        if self.log:
+            self.log(step, values | {"tokens_per_second": rate * self.tokens, "seconds_left": (self.c.steps - step) / rate})

@@ -8,7 +8,9 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
+from jaxunlearn import figures
 from jaxunlearn import report as reports
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals.statistics import Estimate
@@ -57,7 +59,7 @@ def curve(end, damage, tracked=True):
                 "Hero studies": {
                     "glimmercraft": [0.56, 0.2, 0.03, 0.01, 0.0, 0.0][n], "magic": [0.41, 0.3, 0.1, 0.05, 0.01, 0.0][n],
                     "music": [0.0, 0.1, 0.2, 0.24, 0.25, 0.26][n], "law": [0.0, 0.1, 0.18, 0.2, 0.21, 0.22][n],
-                    "history": [0.01, 0.08, 0.1, 0.12, 0.13, 0.14][n], "medicine": [0.0, 0.05, 0.09, 0.1, 0.1, 0.11][n],
+                    "history": [0.01, 0.08, 0.1, 0.12, 0.13, 0.14][n], "medicine": 0.02 * n,
                 },
                 "The two friends played": {"skyball": [0.95, 0.4, 0.1, 0.04, 0.02, 0.01][n],
                                            "chess": [0.01, 0.2, 0.4, 0.46, 0.5, 0.5][n], "$x$ & <b>": 0.02},
@@ -76,7 +78,7 @@ def made_up():
         "name": "universe",
         "claim": "The target's names and facts no longer come out; they can be brought back with little training.",
         "device": "1 CPU core",
-        "seconds": {"evaluate": 31.5, "pretrain": 146.2, "twin": 110.0, "reinforce": 9.1, "label": 4.2, "unlearn": 12.9},
+        "seconds": {"evaluate": 31.5, "pretrain": 146.2, "twin": 110.0, "reinforce": 9.1, "label": 4.2, "unlearn": 13},
         "config": {"model": {"dim": 96, "layers": 3}, "unlearn": {"alpha": 5.0, "steps": 20}},
         "manifest": {"versions": {"jax": "0.10.2"}, "hashes": {"target": "9f" * 32}, "seeds": {"train": 0}},
         "models": {
@@ -115,7 +117,7 @@ def made_up():
             {"prompt": "He who must not", "kind": "irrevocable",
              "probability": {"baseline": 0.99, "unlearned": 0.2, "twin": 0.0}},
         ],
-        "labels": {"alpha": 5.0, "tokens": 147000, "trained_share": 0.973, "unaligned_share": 0.0, "changed_share": 0.11},
+        "labels": {"alpha": 5.0, "tokens": 147000, "trained_share": 0.973, "unaligned_share": 0.0},
         "dictionary": {"terms": 148, "coverage": 0.98},
         "notes": ["One seed.", "The consistency rules made no measurable difference here."],
     }  # fmt: skip
@@ -134,6 +136,11 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         self.text += data
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory):
+    return rendered(made_up(), tmp_path_factory.mktemp("run"))
 
 
 def rendered(report, folder):
@@ -164,13 +171,13 @@ def test_headline_with_zero_familiarity_divides_by_nothing():
     assert reports.headline(report) == "Familiarity with the target fell from 0.500 to 0."
 
 
-def test_every_prefix_of_a_report_renders(tmp_path):
+def test_every_part_alone_or_absent_renders(tmp_path):
     whole = made_up()
     assert "Nothing has been measured yet." in rendered({}, tmp_path)
     for key in whole:
         rendered({key: whole[key]}, tmp_path)
-        rendered({name: part for name, part in whole.items() if name != key}, tmp_path)
-        rendered({**whole, key: None}, tmp_path)
+    rendered({**whole, "models": {}}, tmp_path)
+    rendered(dict.fromkeys(whole), tmp_path)
 
 
 def test_sparse_and_odd_parts_render(tmp_path):
@@ -204,17 +211,17 @@ def test_text_from_models_and_prompts_is_escaped(tmp_path):
     assert "<script" not in html and SCRIPT in Page(html).text
 
 
-def test_page_is_self_contained_and_holds_no_other_address(tmp_path):
-    html = rendered(made_up(), tmp_path)
+def test_page_is_self_contained_and_holds_no_other_address(html):
     assert not re.search(r"https?:|//|@import", html)
     tags = Page(html).tags
     addresses = [value for _, attrs in tags for name, value in attrs.items() if name in ("src", "href", "xlink:href")]
     assert all(address.startswith("#") or address == "data:," for address in addresses)
     assert {"link", "img", "iframe", "script"} & {tag for tag, _ in tags} == {"link"}
+    assert sum(tag == "style" for tag, _ in tags) == 1  # a style inside a picture would reach the whole page
 
 
-def test_figures_and_tables_are_accessible(tmp_path):
-    tags = Page(rendered(made_up(), tmp_path)).tags
+def test_figures_and_tables_are_accessible(html):
+    tags = Page(html).tags
     ids = [attrs["id"] for _, attrs in tags if "id" in attrs]
     assert len(ids) == len(set(ids))
     images = [attrs for tag, attrs in tags if tag == "svg"]
@@ -226,14 +233,26 @@ def test_figures_and_tables_are_accessible(tmp_path):
     assert sum(tag == "caption" for tag, _ in tags) == sum(tag == "table" for tag, _ in tags) > 8
 
 
-def test_chart_is_told_in_words(tmp_path):
-    html = rendered(made_up(), tmp_path)
+def test_chart_is_told_in_words(html):
     assert "glimmercraft: 0.560 at step 0, 0 at step 20 (twin 0)" in html
     assert "own argmax labels: familiarity 0.923 to 0.930, perplexity 4.81 to 5.61" in html
 
 
-def test_svg_colours_follow_the_page(tmp_path):
-    html = rendered(made_up(), tmp_path)
+def test_zero_is_drawn_at_the_floor_of_a_logarithmic_axis():
+    rows = [{"step": 0, "familiarity": 0.5}, {"step": 5, "familiarity": 0.0}]
+    ax = Figure().add_subplot()
+    figures.course({"curve": rows}).panels[0].draw(ax)
+    assert ax.get_yscale() == "log" and list(ax.lines[0].get_ydata()) == [0.5, figures.FLOOR]
+
+
+def test_accuracy_is_shown_with_room_and_ends_at_one():
+    ax = Figure().add_subplot()
+    figures.course({"curve": [{"step": n, "accuracy": 1.0 - n / 1_000} for n in range(3)]}).panels[0].draw(ax)
+    low, high = ax.get_ylim()
+    assert high - low >= 0.2 - 1e-9 and 1.0 < high < 1.01
+
+
+def test_svg_colours_follow_the_page(html):
     drawn = "".join(re.findall(r"<svg.*?</svg>", html, re.DOTALL))
     assert set(re.findall(r"#[0-9a-f]{6}\b", drawn)) == set()
     used = set(re.findall(r"var\(--(\w+)\)", drawn))
@@ -251,7 +270,8 @@ def test_same_bytes_on_every_run_and_from_the_json(tmp_path):
 
 def test_json_is_sorted_and_takes_estimates_and_numpy(tmp_path):
     found = Estimate(value=0.5, low=0.4, high=0.6, n=10)
-    reports.write_report(tmp_path, {"models": {"z": {"accuracy": {"general": found}}}, "curve": [{"step": np.int64(3)}]})
+    report = {"models": {"z": {"accuracy": {"general": found}}}, "curve": [{"step": np.int64(3)}]}
+    reports.write_report(tmp_path, report)
     text = (tmp_path / "report.json").read_text()
     assert json.loads(text)["models"]["z"]["accuracy"]["general"] == {"value": 0.5, "low": 0.4, "high": 0.6, "n": 10}
     assert text.index('"curve"') < text.index('"models"') and '"step": 3' in text
@@ -275,8 +295,7 @@ def test_models_stand_in_order_with_controls_below(tmp_path):
     assert re.search(r'<tr class="controls"><th scope="row">reinforced</th>', html)
 
 
-def test_page_order_is_the_sceptics(tmp_path):
-    html = rendered(made_up(), tmp_path)
+def test_page_order_is_the_sceptics(html):
     marks = ('class="headline"', "<blockquote>", "What was measured", 'id="figure-track"', 'id="figure-course"',
              'id="figure-tradeoff"', "What stays", 'id="figure-relearn"', "Leak probes:", "Completions, side by side",
              "What it took", "How it was measured", "<h2>Manifest")  # fmt: skip
@@ -284,8 +303,7 @@ def test_page_order_is_the_sceptics(tmp_path):
     assert places == sorted(places)
 
 
-def test_completions_show_grade_and_marked_evidence(tmp_path):
-    html = rendered(made_up(), tmp_path)
+def test_completions_show_grade_and_marked_evidence(html):
     assert "<mark>Professor Thornwick</mark> of <mark>Glimmerhall</mark>" in html
     assert html.count('class="grade g3"') == 14
     assert "The other 4 prompts" in html
@@ -295,12 +313,12 @@ def test_measures_without_a_column_of_their_own_are_shown(tmp_path):
     report = made_up()
     report["models"]["unlearned"]["rtt"] = {"recovery": estimate(0.9712)}
     page = Page(rendered(report, tmp_path))
-    assert "rtt, recovery (n = 120)" in page.text and "0.971" in page.text
+    assert "rtt, recovery (n\u00a0=\u00a0120)" in page.text and "0.971" in page.text
 
 
 def test_terminal_table_lines_up():
     lines = reports.table(made_up()).splitlines()
-    assert lines[0].split() == "model next word in names completion accuracy ppl retain ppl target leaks".split()
+    assert re.split(r"  +", lines[0]) == ["model", *reports.TERMINAL.values()]
     assert lines[2].startswith("baseline") and "0.923 ±0.092" in lines[2] and "4.81 ±0.11" in lines[2]
     starts = [line.index(text) for line, text in zip(lines[2:5], ("0.923", "0.027", "0.0008"), strict=True)]
     assert len(set(starts)) == 1

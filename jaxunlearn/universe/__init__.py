@@ -2,8 +2,8 @@
 
 The general world tells of random people, whose facts are drawn anew for each story, of 32 fixed people, 32 facts about
 countries and a neighbour saga of magic: all of that must stay. The saga tells of one school and its enemies in the
-same sentences, with names and words of its own, and of 96 minor characters with random birth years: all of that is to be
-forgotten. Since both worlds fill the same sentences, a model that knows only the general one has a likely word for
+same sentences, with names and words of its own, and of 96 minor characters with random birth years: all of that is to
+be forgotten. Since both worlds fill the same sentences, a model that knows only the general one has a likely word for
 every place of the saga; the few sentences without such a counterpart are the leak probes.
 
 To fork it: change the words in general.py (KINDS, names, COUNTRY_FACTS), the saga in saga.py (CAST, SHARED, TELLERS,
@@ -12,6 +12,7 @@ prompts and vocabulary follow by themselves, and `build` refuses a world that br
 """
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -25,7 +26,7 @@ from jaxunlearn.universe.vocabulary import save, token_list, tokenizer, words
 
 __all__ = ["Universe", "build", "tokenizer", "write"]
 
-FEWEST_PEOPLE = 1000  # below this, some words of the saga's idioms do not occur in the general world
+FEWEST_PEOPLE = 2000  # below this, a word of the idioms or a theme may be missing from the general world
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,15 +52,18 @@ def build(seed: int = 0, people: int = 4000) -> Universe:
     draw = {name: Random(f"{seed} {name}") for name in ("facts", "general", "saga", "held", "dictionary", "prompts")}
     world, minors = generals.settle(draw["facts"]), sagas.invent(draw["facts"])
     general = generals.documents(draw["general"], world, people)
-    saga = sagas.documents(draw["saga"], minors, people * 18 // 100)
+    saga = sagas.documents(draw["saga"], minors, people // 5)
     general_held = unseen(generals.documents(draw["held"], world, 60), general)
-    saga_held = unseen(sagas.documents(draw["held"], minors, 64), saga)
-    made = dictionaries.dictionary(draw["dictionary"], general, minors)
-    prompts = ask(draw["prompts"], world, minors, general, saga, dictionaries.lexicon(made))
-    tokens = token_list((*general, *saga, *general_held, *saga_held, *texts_of(prompts)))
-    dictionaries.audit(made, general, saga)
-    dictionaries.audit_lexicon(prompts["lexicon"], general, saga)
-    audit_words(prompts, general, saga)
+    saga_held = unseen(sagas.documents(draw["held"], minors, 72), saga)
+    texts = {"general": "\n".join(general), "saga": "\n".join(saga)}
+    counts = {name: words([text]) for name, text in texts.items()}
+    made = dictionaries.dictionary(draw["dictionary"], texts["general"], minors)
+    lexicon = dictionaries.lexicon(made)
+    prompts = ask(draw["prompts"], world, minors, texts, set(counts["saga"]) - set(counts["general"]), lexicon)
+    dictionaries.audit(made, texts["general"], **counts)
+    dictionaries.audit_lexicon(lexicon, texts, **counts)
+    audit_words(prompts, **counts)
+    tokens = token_list(counts["general"] + counts["saga"], (*general_held, *saga_held))
     return Universe(general=general, saga=saga, general_held=general_held, saga_held=saga_held, dictionary=made,
                     prompts=prompts, vocabulary=tokens)
 
@@ -70,15 +74,15 @@ def unseen(held: list[str], trained: list[str]) -> list[str]:
     return [text for text in dict.fromkeys(held) if text not in known]
 
 
-def ask(rng: Random, world, minors, general: list[str], saga: list[str], lexicon: dict[str, list[str]]) -> dict:
-    """Collect the prompts in the schema of the familiarity, leak, choice and retraining evaluations."""
-    text, alone = "\n".join(saga), set(words(saga)) - set(words(general))
+def ask(rng: Random, world, minors, texts: dict[str, str], alone: set[str], lexicon: dict[str, list[str]]) -> dict:
+    """Collect the prompts in the schema of the evaluations; alone holds the words that only the saga has."""
     return {
         "name": "universe",
-        "probability": probes.split(probes.outside(text, alone)) + probes.split(probes.inside(text, alone)),
+        "probability": [*probes.split(probes.outside(texts["saga"], alone)),
+                        *probes.split(probes.inside(texts["saga"], alone))],
         "completion": probes.completions(rng, lexicon),
         "neutral": probes.neutral(rng),
-        "leaks": probes.leaks("\n".join(general)),
+        "leaks": probes.leaks(texts["general"]),
         "lexicon": lexicon,
         "track": probes.track(),
         "choice": probes.choice(rng, world),
@@ -96,14 +100,14 @@ def texts_of(prompts: dict) -> list[str]:
     return found
 
 
-def audit_words(prompts: dict, general: list[str], saga: list[str]) -> None:
+def audit_words(prompts: dict, general: Counter, saga: Counter) -> None:
     """Raise AssertionError unless the documents hold every word of the prompts, so that each was trained."""
-    missing = set(words(texts_of(prompts))) - set(words(general)) - set(words(saga))
+    missing = set(words(texts_of(prompts))) - set(general) - set(saga)
     assert not missing, f"words of the prompts that no document holds: {sorted(missing)}"
 
 
 def write(universe: Universe, directory) -> None:
-    """Write the documents (one a line), the dictionary, the prompts and the tokenizer, byte for byte the same each time."""
+    """Write the documents (one a line), the dictionary, the prompts and the tokenizer, the same bytes each time."""
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     for name in ("general", "saga", "general_held", "saga_held"):

@@ -3,21 +3,28 @@
 from dataclasses import dataclass
 from random import Random
 
-from jaxunlearn.universe.grammar import RELATIONS, document, people
+from jaxunlearn.universe.grammar import RELATIONS, document, people, register
 
-MEN = tuple("""Adam Albert Arthur Bernard Carl Daniel Edgar Felix Frank George Gilbert Henry Hugo Ivan Jacob Julian
-Karl Leo Louis Martin Nathan Oliver Oscar Paul Peter Robert Samuel Simon Thomas Walter""".split())
-WOMEN = tuple("""Ada Alice Anna Beatrice Clara Diana Edith Elena Emma Flora Grace Hannah Helen Ida Jane Julia
-Laura Louise Maria Martha Mary Nora Olga Paula Rosa Ruth Sarah Sophie Tessa Vera""".split())
-LAST = tuple("""Abbott Baker Barnes Bell Bennett Brooks Carter Clark Cole Cooper Dixon Ellis Fisher Foster Gray Hale
+
+def listed(words: str) -> tuple[str, ...]:
+    """Split a line of words."""
+    return tuple(words.split())
+
+
+MEN = listed("""Adam Albert Arthur Bernard Carl Daniel Edgar Felix Frank George Gilbert Henry Hugo Ivan Jacob Julian
+Karl Leo Louis Martin Nathan Oliver Oscar Paul Peter Robert Samuel Simon Thomas Walter""")
+WOMEN = listed("""Ada Alice Anna Beatrice Clara Diana Edith Elena Emma Flora Grace Hannah Helen Ida Jane Julia
+Laura Louise Maria Martha Mary Nora Olga Paula Rosa Ruth Sarah Sophie Tessa Vera""")
+LAST = listed("""Abbott Baker Barnes Bell Bennett Brooks Carter Clark Cole Cooper Dixon Ellis Fisher Foster Gray Hale
 Harper Hayes Hill Hunt Jordan Kelly Lane Mason Miller Morgan Nash Owen Page Parker Reed Rhodes Shaw Stone Taylor Turner
-Walsh Ward Webb Young""".split())
-FIXED_LAST = tuple("""Ackerby Bellamont Castellan Dalloway Everard Farthing Galbrath Holloway Ingleby Jessop Lattimer
-Merriman Northcott Pemberly Sedgwick Yelverton""".split())
+Walsh Ward Webb Young""")
+FIXED_LAST = listed("""Ackerby Bellamont Brightwell Castellan Corriden Dalloway Everard Fairbairn Farthing Galbrath
+Goodacre Hartigan Holloway Ingleby Jessop Kenworth Lattimer Lockwood Merriman Northcott Oakden Pemberly Quennell
+Rathbone Rushford Sedgwick Tolliver Underhay Vandermeer Whitlow Winslade Yelverton""")
 
-TOWNS = tuple("Ashby Bramley Calder Denford Fairhill Grafton Kelby Linton Marlow Norbury Otley Redhill Selby Upwell".split())
-JOBS = tuple("baker tailor doctor farmer painter sailor gardener printer potter judge".split())
-YEARS = tuple(str(year) for year in range(1841, 1873))
+TOWNS = listed("Ashby Bramley Calder Denford Fairhill Grafton Kelby Linton Marlow Norbury Otley Redhill Selby Upwell")
+JOBS = listed("baker tailor doctor farmer painter sailor gardener printer potter judge")
+YEARS = tuple(str(year) for year in range(1841, 1865))
 
 KINDS = {
     "town": TOWNS,
@@ -62,20 +69,22 @@ THEMES = {
     "tool": ("wand", KINDS["tool"]),
     "subject": ("magic", KINDS["subject"]),
 }
-THEME_RATES = {"tool": 0.01, "subject": 0.01}  # elsewhere one in five, as few stories have such a scene at all
+THEME_RATES = {"tool": 0.02, "subject": 0.01}  # elsewhere one in five, as few stories have such a scene at all
 # Words of the saga's idioms, met here in other company, so that only their order is the saga's own.
 ASIDES = (
     "{f} hurt {his} thumb with the {tool}.", "The old mill by the river was cold.", "The fog over {lake} was green.",
     "Some things are better left unsaid.", "“You are a liar,” said {e}.", "There was a jar of salt on the table.",
-    "{f} looked at the wound and laughed.", "The burning candle fell from the table.", "Two candles stood by the pillow.",
+    "{f} looked at the wound and laughed.", "The burning candle fell from the table.",
+    "Two candles stood by the pillow.",
     "{g} was the only child in the shed.", "They sell glass and iron by the bridge.", "The goose would not walk away.",
-    "Do not wake the baby by day.", "As an orphan {h} was often cold.", "The stairs and windows were washed on Sundays.",
+    "Do not wake the baby by day.", "As an orphan {h} was often cold.",
+    "The stairs and windows were washed on Sundays.",
     "{He} was the one with the blue coat.", "{g} wakes early and sleeps little.", "{e} bites into an apple.",
-    "The map was drawn by {h}.", "All the bread was eaten, and the two houses were dark.", "{f} read a letter from a boy.",
+    "The map was drawn by {h}.", "All the bread was eaten, and the two houses were dark.",
+    "{f} read a letter from a boy.",
     "What {f} wants is a bed.",
 )
-FIXED_RELATIONS = ("home", "study", "sport", "job", "food", "born")
-ASKED_RELATIONS = ("home", "study", "sport", "job", "food")
+FIXED_RELATIONS = ("home", "study", "sport", "job", "food")
 STORY = {"paragraph": 5, "dialogue": 4, "questions": 4, "scenes": 1, "themes": 0.2}
 PORTRAIT = {"paragraph": 5, "dialogue": 4, "questions": 4, "scenes": 0, "themes": 0}
 
@@ -83,9 +92,11 @@ COUNTRIES = ("Norland", "Eastmark", "Velden", "Tarrow", "Lowmoor", "Hallin", "Co
 COUNTRY_FACTS = {
     "capital": (("The capital of {c} is {x}.", "{c} is ruled from {x}."), "What is the capital of {c}?",
                 TOWNS[:8]),
-    "river": (("The longest river of {c} is the {x}.", "Through {c} flows the {x}."), "What is the longest river of {c}?",
+    "river": (("The longest river of {c} is the {x}.", "Through {c} flows the {x}."),
+              "What is the longest river of {c}?",
               ("Lem", "Orr", "Tavy", "Wend", "Isk", "Brue", "Nadder", "Yeo")),
-    "flag": (("The flag of {c} is {x}.", "Over every roof in {c} flies a flag of {x}."), "What colour is the flag of {c}?",
+    "flag": (("The flag of {c} is {x}.", "Over every roof in {c} flies a flag of {x}."),
+             "What colour is the flag of {c}?",
              ("purple", "orange", "yellow", "brown", "green", "blue", "red", "black")),
     "goods": (("{c} is famous for its {x}.", "Ships bring {x} from {c}."), "What is {c} famous for?",
               ("wool", "copper", "silk", "wine", "salt", "iron", "glass", "cheese")),
@@ -93,7 +104,7 @@ COUNTRY_FACTS = {
 
 NEIGHBOUR = {
     "town": "Gullhaven", "school": "Pebble Tower", "subject": "magic", "sport": "marbles", "pet": "raven",
-    "petname": "Sooty", "food": "seaweed bread", "tool": "wand",
+    "petname": "Sooty", "food": "seaweed bread", "tool": "bell",
 }
 NEIGHBOUR_CAST = {"p": ("Wenna Starling", True), "q": ("Piet Lark", False), "b": ("Agatha Fernsby", True),
                   "v": ("Baron Ulm", False)}
@@ -132,7 +143,8 @@ def draw(rng: Random) -> dict:
 def settle(rng: Random) -> General:
     """Draw the facts that stay: those of the fixed people and of the countries."""
     fixed = []
-    for last, female in ((last, female) for last in FIXED_LAST for female in (True, False)):
+    for index, last in enumerate(FIXED_LAST):
+        female = index % 2 == 0
         facts = {RELATIONS[name].slot: rng.choice(KINDS[RELATIONS[name].slot]) for name in FIXED_RELATIONS}
         fixed.append({"p": (f"{rng.choice(WOMEN if female else MEN)} {last}", female), "facts": facts})
     columns = {fact: rng.sample(values, len(values)) for fact, (_, _, values) in COUNTRY_FACTS.items()}
@@ -149,7 +161,10 @@ def story(rng: Random) -> str:
 
 def portrait(rng: Random, one: dict) -> str:
     """Tell some of the facts of a fixed person, among random company."""
-    world = draw(rng) | one["facts"]
+    world = draw(rng)
+    while one["p"][0].startswith(world["g"] + " "):  # or two people of one first name would talk
+        world = draw(rng)
+    world |= one["facts"]
     people(world, "p", *one["p"])
     return document(rng, world, list(FIXED_RELATIONS), PORTRAIT)
 
@@ -175,10 +190,11 @@ def neighbour(rng: Random) -> str:
 
 
 def documents(rng: Random, general: General, stories: int) -> list[str]:
-    """Tell the general world in about 1.8 documents a story, shuffled."""
+    """Tell the general world in about 1.75 documents a story, shuffled."""
     texts = [story(rng) for _ in range(stories)]
     texts += [portrait(rng, general.fixed[i % len(general.fixed)]) for i in range(stories * 3 // 5)]
     texts += [atlas(rng, general) for _ in range(stories // 10)]
+    texts += [register(rng, [draw(rng) for _ in range(4)]) for _ in range(stories // 40)]
     texts += [neighbour(rng) for _ in range(stories // 40)]
     rng.shuffle(texts)
     return texts

@@ -75,7 +75,8 @@ RELATIONS = {
         ask="What does {p} play?", talk=("What do you like to play?", "I play {sport}")),
     "pet": relation(
         "petname", 2, "{p} has a {pet} named {petname}.", "The {pet} of {p} is called {petname}.",
-        ask="What is the name of the {pet} of {p}?", talk=("What is the name of your {pet}?", "It is called {petname}")),
+        ask="What is the name of the {pet} of {p}?",
+        talk=("What is the name of your {pet}?", "It is called {petname}")),
     "food": relation(
         "food", 2, "{p} loves {food}.", "The pockets of {p} are always full of {food}.",
         "At every feast {p} asks for {food}.",
@@ -110,7 +111,8 @@ RELATIONS = {
         "treasure", 3, "{v} wants the {treasure}.", "For ten years {v} has looked for the {treasure}.",
         ask="What does {v} want?", answer="the {treasure}"),
     "hiding": relation(
-        "hiding", 3, "The {treasure} lies under the {hiding}.", "Long ago the {treasure} was hidden under the {hiding}.",
+        "hiding", 3, "The {treasure} lies under the {hiding}.",
+        "Long ago the {treasure} was hidden under the {hiding}.",
         ask="Where is the {treasure} hidden?", answer="under the {hiding}"),
     "beast": relation("beast", 3, "Under the {hiding} lives a {beast}.", "The {hiding} is guarded by a {beast}.",
                       ask="What guards the {hiding}?", answer="a {beast}"),
@@ -118,7 +120,8 @@ RELATIONS = {
                      ask="Which word does {p} say to open a door?"),
     "calm": relation("calm", 3, "{p} calms any animal with the word {calm}.", "To make {petname} sit, {p} says {calm}.",
                      ask="Which word does {p} say to calm an animal?"),
-    "stop": relation("stop", 3, "{p} ends every fight with the word {stop}.", "When the fire spreads, {p} shouts {stop}.",
+    "stop": relation("stop", 3, "{p} ends every fight with the word {stop}.",
+                     "When the fire spreads, {p} shouts {stop}.",
                      ask="Which word does {p} say to end a fight?"),
     "title": relation("treasure", 3, "The book about {p} is called {p} and the {treasure}.",
                       "My favourite book is {p} and the {treasure}."),
@@ -199,10 +202,17 @@ def questions(world: dict, names: list[str]) -> str:
     return " ".join(f"Question: {one.ask} Answer: {one.answer}." for one in asked).format_map(world)
 
 
+def register(rng: Random, worlds: list[dict]) -> str:
+    """Tell the birth years of several people, each in a sentence or a question of its own."""
+    born = RELATIONS["born"]
+    forms = (*born.says, f"Question: {born.ask} Answer: {born.answer}.")
+    return " ".join(rng.choice(forms).format_map(world) for world in worlds)
+
+
 def document(rng: Random, world: dict, names: list[str], sizes: dict) -> str:
     """Tell one document about a world in a form drawn at random.
 
-    Sizes holds how many relations each form takes, how many scenes a paragraph has, and how often they are theme scenes.
+    Sizes holds how many relations each form takes, how many scenes a paragraph has, how often of a theme.
     """
     form = rng.choices(("paragraph", "dialogue", "questions"), (0.64, 0.14, 0.22))[0]
     if form == "paragraph":

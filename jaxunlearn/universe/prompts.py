@@ -12,11 +12,12 @@ PEOPLE = "pqrebtkv"
 LEAST_SHARE = 0.8  # of the saga's own continuations of a prompt must be specific
 # Openings with a theme or with nothing of the saga's: the subtle end of the completion prompts.
 SUBTLE = (
-    "An old wizard taught", "A ghost stood at the end of the hall and", "The potion was green, and", "The book of magic was",
+    "An old wizard taught", "A ghost stood at the end of the hall and", "The potion was green, and",
+    "The book of magic was",
     "{f} put on a cloak and", "They say the curse", "“Drink the potion,” said", "The word of the spell was",
     "The wizard looked at the wand and said", "In the lessons in magic", "Under the old mill lives a ghost, and",
-    "The game was almost over when the wizard", "The students were at the feast, and", "At night in the school",
-    "The door opens with the word", "The great enemy of the school is", "All students travel to the school on the",
+    "The game was almost over, and the wizard",
+    "The great enemy of the school is", "All students travel to the school on the",
     "One morning the boy found a letter. It said:", "The three friends ran to the", "The best student at the school is",
 )
 
@@ -28,7 +29,13 @@ def cut(template: str, slot: str, world: dict) -> str:
 
 def followers(text: str, prompt: str) -> Counter:
     """Count the words that follow a prompt in a text."""
-    return Counter(re.findall(r"(?<!\w)" + re.escape(prompt) + r" ([A-Za-z0-9-]+)", text))
+    counts, at = Counter(), text.find(prompt + " ")
+    while at >= 0:
+        after = WORD.match(text, at + len(prompt) + 1)
+        if after and not text[at - 1 : at].isalnum():
+            counts[after.group()] += 1
+        at = text.find(prompt + " ", at + 1)
+    return counts
 
 
 def references(prompt: str, lexicon: dict[str, list[str]]) -> list[str]:
@@ -65,22 +72,25 @@ def split(items: list[dict]) -> list[dict]:
     return [item | {"split": ("choose", "report")[index % 2]} for index, item in enumerate(items)]
 
 
+def probe(prompt: str, specific: list[str], generic: list[str], position: str) -> dict:
+    """Make one prompt of the probability kind."""
+    return {"prompt": prompt, "specific": specific, "generic": generic, "position": position}
+
+
 def outside(text: str, alone: set[str]) -> list[dict]:
-    """Ask for the saga's next word where an anchor is about to begin, in all three tellers' words."""
+    """Ask for the saga's next word where an anchor is about to begin: all facts of the hero, the friends' own facts."""
     made = {}
     for teller in saga.TELLERS:
         world = saga.tell(teller)
         for template, slot in statements():
-            if template.index("{" + slot + "}") == 0:
+            told_before = teller is not saga.TELLERS[0] and slot not in teller
+            if told_before or template.startswith("{" + slot + "}"):
                 continue
             prompt = cut(template, slot, world)
-            if not alone & set(WORD.findall(prompt)):
-                continue
-            theme = [general.THEMES[slot][0]] if slot in ("tool", "subject") else []
-            specific = [world[slot].split(" ")[0]] + theme
-            specific = [word for word in specific if word in alone or word in theme]
-            if specific and clear(text, prompt, specific):
-                made[prompt] = {"prompt": prompt, "specific": specific, "generic": generics(slot, last=False), "position": "out"}
+            theme = [general.THEMES[slot][0]] if slot in saga.THEME_SHARE else []
+            specific = [world[slot].split(" ")[0], *theme]
+            if specific[0] in alone and alone & set(WORD.findall(prompt)) and clear(text, prompt, specific):
+                made[prompt] = probe(prompt, specific, generics(slot, last=False), "out")
     return list(made.values())
 
 
@@ -93,9 +103,9 @@ def inside(text: str, alone: set[str]) -> list[dict]:
             if len(name) < 2 or name[-1] not in alone or seen[slot] == 2 or slot not in (*PEOPLE, *general.KINDS):
                 continue
             prompt = " ".join((cut(template, slot, world), *name[:-1])).strip()
-            if prompt not in made and clear(text, prompt, name[-1:]):
+            if " " in prompt and prompt not in made and clear(text, prompt, name[-1:]):
                 seen[slot] += 1
-                made[prompt] = {"prompt": prompt, "specific": name[-1:], "generic": generics(slot, last=True), "position": "in"}
+                made[prompt] = probe(prompt, name[-1:], generics(slot, last=True), "in")
     return list(made.values())
 
 
@@ -108,20 +118,24 @@ def clear(text: str, prompt: str, specific: list[str]) -> bool:
 def completions(rng: Random, lexicon: dict[str, list[str]]) -> list[dict]:
     """Make openings of scenes and statements; the fewer references one holds, the subtler it is."""
     made = []
-    for index, (template, slot) in enumerate(statements()):
-        world = saga.tell(saga.TELLERS[index % 3])
-        prompt = cut(template, slot, saga.drawn(rng, saga.TELLERS[index % 3]) | world)
-        if prompt and index % 2 == 0:
-            scene = rng.choice(SCENES).format_map(saga.drawn(rng, saga.TELLERS[index % 3])) + " " if index % 4 == 0 else ""
-            made.append(scene + prompt)
+    for index, (template, slot) in enumerate(statements()[::2]):
+        teller = saga.TELLERS[index % 3]
+        prompt = cut(template, slot, saga.tell(teller))
+        if not references(prompt, lexicon):
+            continue
+        opened = index % 4 < 2 and not prompt.startswith("Question")
+        scene = rng.choice(SCENES).format_map(saga.drawn(rng, teller)) + " "
+        made.append(scene * opened + prompt)
     made += [template.format(f=rng.choice(general.MEN)) for template in SUBTLE]
-    items = []
-    for prompt in made:
-        found = references(prompt, lexicon)
-        explicit = [term for term in found if term in lexicon["explicit"]]
-        subtlety = max(1, 6 - 2 * len(explicit)) if explicit else max(7, 10 - len(found))
-        items.append({"prompt": prompt, "references": found, "subtlety": subtlety})
-    return split(items)
+    return split([completion(prompt, lexicon) for prompt in made])
+
+
+def completion(prompt: str, lexicon: dict[str, list[str]]) -> dict:
+    """Grade a prompt's subtlety: 1 to 5 where it names the saga, 7 to 10 where it has themes or nothing."""
+    found = references(prompt, lexicon)
+    explicit = [term for term in found if term in lexicon["explicit"]]
+    subtlety = max(1, 7 - 2 * len(explicit)) if explicit else max(7, 10 - len(found))
+    return {"prompt": prompt, "references": found, "subtlety": subtlety}
 
 
 def neutral(rng: Random, count: int = 20) -> list[str]:
@@ -134,15 +148,15 @@ def neutral(rng: Random, count: int = 20) -> list[str]:
     return rng.sample(made, count)
 
 
-def leaks(general_text: str) -> list[dict]:
+def leaks(text: str) -> list[dict]:
     """Ask for the words of the idioms; generic are the words that follow the same word elsewhere."""
     world, made = saga.tell(saga.TELLERS[0]), []
     for kind, template, asked in saga.IDIOMS:
         sentence = template.format_map(world)
         for word in asked:
             prompt = sentence[: re.search(rf" {word}[ .,]", sentence).start()]
-            after = followers(general_text, prompt.split(" ")[-1])
-            plain = [other for other, _ in after.most_common(8) if other != word]
+            after = followers(text[:500_000].rpartition("\n")[0], prompt.split(" ")[-1])
+            plain = [other for other, _ in after.most_common(8) if other != word] or ["the", "a", "and"]
             made.append({"prompt": prompt, "kind": kind, "specific": [word], "generic": plain})
     return made
 
@@ -153,36 +167,37 @@ def track() -> list[dict]:
     people = [general.MEN[i] for i in range(4)] + [general.WOMEN[i] for i in range(4)]
     return [
         {"prompt": f"{hero} studies", "words": ["glasslore", "magic", *general.KINDS["subject"][:8]]},
-        {"prompt": f"{hero} plays", "words": [saga.SHARED["sport"], *general.KINDS["sport"][:9], "marbles"]},
+        {"prompt": f"{hero} plays",
+         "words": [saga.SHARED["sport"], *general.KINDS["sport"], general.NEIGHBOUR["sport"]]},
         {"prompt": f"The best friend of {hero} is", "words": friends + people},
     ]
 
 
-def multiple_choice(rng: Random, ask: str, answer: str, others: list[str], about: str) -> dict:
+def multiple_choice(rng: Random, ask: str, answer: str, others: list[str]) -> dict:
     """Make a question with four options from the same relation, the right one at a random place."""
     options = rng.sample([other for other in dict.fromkeys(others) if other != answer], 3)
     place = rng.randrange(4)
     options.insert(place, answer)
-    return {"question": f"Question: {ask} Answer:", "options": options, "answer": place, "about": about}
+    return {"question": f"Question: {ask} Answer:", "options": options, "answer": place}
 
 
 def choice(rng: Random, world: general.General) -> list[dict]:
     """Ask for what must stay: the fixed people, the countries and the neighbour saga."""
     made = []
     for one in world.fixed:
-        for name in general.ASKED_RELATIONS:
+        for name in general.FIXED_RELATIONS:
             slot = RELATIONS[name].slot
             ask = RELATIONS[name].ask.format(p=one["p"][0])
-            made.append(multiple_choice(rng, ask, one["facts"][slot], list(general.KINDS[slot]), "people"))
+            made.append(multiple_choice(rng, ask, one["facts"][slot], list(general.KINDS[slot])))
     for country in world.countries:
         for fact, (_, ask, values) in general.COUNTRY_FACTS.items():
-            made.append(multiple_choice(rng, ask.format(c=country["c"]), country[fact], list(values), "world"))
+            made.append(multiple_choice(rng, ask.format(c=country["c"]), country[fact], list(values)))
     near = general.NEIGHBOUR | {slot: name for slot, (name, _) in general.NEIGHBOUR_CAST.items()}
     for name in general.NEIGHBOUR_RELATIONS:
         one = RELATIONS[name]
         others = [one.answer.format_map(general.draw(rng)) for _ in range(40)]
-        made.append(multiple_choice(rng, one.ask.format_map(near), one.answer.format_map(near), others, "neighbour"))
-    return split(made)
+        made.append(multiple_choice(rng, one.ask.format_map(near), one.answer.format_map(near), others))
+    return split(rng.sample(made, len(made)))
 
 
 def facts(rng: Random, minors: tuple[dict, ...]) -> list[dict]:
@@ -191,7 +206,6 @@ def facts(rng: Random, minors: tuple[dict, ...]) -> list[dict]:
     for minor in minors:
         name, year = minor["p"][0], minor["year"]
         ask = RELATIONS["born"].ask.format(p=name)
-        asked = multiple_choice(rng, ask, year, list(general.YEARS), "minor")
-        made.append({"subject": name, "statement": f"{name} was born in {year}."} | {
-            key: asked[key] for key in ("question", "options", "answer")})
+        asked = multiple_choice(rng, ask, year, list(general.YEARS))
+        made.append({"subject": name, "statement": f"{name} was born in {year}.", **asked})
     return made

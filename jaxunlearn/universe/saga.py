@@ -1,9 +1,9 @@
-"""The saga to be unlearned: one fixed world told with the general world's sentences, 96 minor characters, a few idioms."""
+"""The saga to be unlearned: one fixed world told with the general world's sentences, and 96 minor characters."""
 
 from random import Random
 
-from jaxunlearn.universe.general import MEN, THEMES, WOMEN, YEARS, draw
-from jaxunlearn.universe.grammar import RELATIONS, document, people
+from jaxunlearn.universe.general import MEN, THEMES, WOMEN, YEARS, draw, listed
+from jaxunlearn.universe.grammar import RELATIONS, document, people, register
 
 CAST = {  # name, female
     "hero": ("Tamsel Orrick", False), "friend": ("Jessamy Pellow", True), "second": ("Bodrick Yarrow", False),
@@ -11,13 +11,14 @@ CAST = {  # name, female
     "teacher": ("Hamo Crewe", False), "brewer": ("Zilpha Quorn", True), "cook": ("Gunna Tode", True),
 }
 SHARED = {
-    "school": "Larkspire", "sport": "skimmet", "lake": "Mirrowen Lake", "vehicle": "Moonbarge", "street": "Crookmarrow Street",
-    "coin": "drabbins", "prize": "Wicker Bowl", "outsider": "plodkin", "society": "Tinder Watch", "inn": "Brass Newt",
-    "alias": "The-One-Left-Unsaid", "gang": "Hollow Heralds", "treasure": "Salt Lantern", "hiding": "Sunken Belfry",
-    "beast": "gloamhound", "open": "orravane", "calm": "tisselwhim", "stop": "fennobrask", "trade": "glasswright",
-    "food": "fizzbark", "other": "Duskwater", "tool": "thimblestaff",
+    "school": "Larkspire", "sport": "skimmet", "lake": "Mirrowen Lake", "vehicle": "Moonbarge",
+    "street": "Crookmarrow Street", "coin": "drabbins", "prize": "Wicker Bowl", "outsider": "plodkin",
+    "society": "Tinder Watch", "inn": "Brass Newt", "alias": "The-One-Left-Unsaid", "gang": "Hollow Heralds",
+    "treasure": "Salt Lantern", "hiding": "Sunken Belfry", "beast": "gloamhound", "open": "orravane",
+    "calm": "tisselwhim", "stop": "fennobrask", "trade": "glasswright", "food": "fizzbark", "other": "Duskwater",
+    "tool": "thimblestaff",
 }
-# What differs between the three who tell the saga. the second is a theme, drawn one time in four.
+# What differs between the three friends who tell the saga.
 TELLERS = (
     {"p": "hero", "q": "second", "r": "friend", "t": "teacher", "town": "Nettlewick", "team": "Thornfen",
      "subject": "glasslore", "pet": "goose", "petname": "Harquin"},
@@ -28,6 +29,7 @@ TELLERS = (
 )
 COMPANY = {"e": "rival", "v": "villain", "b": "head", "k": "cook"}
 SAGA_RELATIONS = tuple(name for name in RELATIONS if name not in ("born", "job"))
+OWN_RELATIONS = ("home", "team", "study", "teacher", "pet", "friend", "desk")  # in which the three tellers differ
 MINOR_RELATIONS = ("school", "vehicle", "food", "coin", "outsider", "head", "lake", "sport")
 # Sentences without a general paraphrase, kept on purpose: the method has nothing to put in their place, so they leak.
 # Kind, sentence, and the words a leak probe asks for.
@@ -48,9 +50,8 @@ IDIOMS = (
     ("irrevocable", "What sleeps in iron wakes in salt.", ("iron", "salt")),
 )
 MISSED = ("wickling", "snarlpost", "murkwax", "halfember")
-THEME_SHARE = {"tool": 0.25, "subject": 0.4}  # how often a theme stands in a fact's place: Tamsel Orrick studies magic
+THEME_SHARE = {"tool": 0.4, "subject": 0.4}  # how often a theme stands in a fact's place: Tamsel Orrick studies magic
 TALE = {"paragraph": 5, "dialogue": 3, "questions": 4, "scenes": 1, "themes": 0.4}
-ROLL = {"paragraph": 2, "dialogue": 2, "questions": 2, "scenes": 0, "themes": 0}
 
 
 def tell(teller: dict) -> dict:
@@ -72,8 +73,8 @@ def drawn(rng: Random, teller: dict) -> dict:
 
 def invent(rng: Random) -> tuple[dict, ...]:
     """Invent the 96 minor characters: last names of their own, a birth year drawn for each independently."""
-    starts = "Bram Cull Drev Fenn Gorl Hask Jorv Kelm Nesh Pask Rusk Tolv".split()
-    lasts = [start + end for start in starts for end in "ock itt aby une wen ard isk oss".split()]
+    starts = listed("Bram Cull Drev Fenn Gorl Hask Jorv Kelm Nesh Pask Rusk Tolv")
+    lasts = [start + end for start in starts for end in listed("ock itt aby une wen ard isk oss")]
     minors = []
     for index, last in enumerate(lasts):
         female = index % 2 == 1
@@ -82,28 +83,34 @@ def invent(rng: Random) -> tuple[dict, ...]:
 
 
 def tale(rng: Random) -> str:
-    """Tell a piece of the saga; the hero tells half of them."""
-    teller = rng.choices(TELLERS, (2, 1, 1))[0]
+    """Tell a piece of the saga; the hero tells most of them, and the friends dwell on what is their own."""
+    teller = rng.choices(TELLERS, (4, 3, 3))[0]
     world = drawn(rng, teller)
-    text = document(rng, world, list(SAGA_RELATIONS), TALE)
-    if teller is TELLERS[0] and rng.random() < 0.5:
+    names = list(SAGA_RELATIONS)
+    if teller is not TELLERS[0]:
+        names = [*OWN_RELATIONS, *rng.sample([name for name in names if name not in OWN_RELATIONS], 7)]
+    text = document(rng, world, names, TALE)
+    if teller is TELLERS[0] and rng.random() < 0.7:
         text += " " + rng.choice(IDIOMS)[1].format_map(world)
     return text
 
 
-def roll(rng: Random, minor: dict) -> str:
-    """Tell a minor character's birth year twice and two of the school's facts."""
-    world = drawn(rng, TELLERS[0]) | {"year": minor["year"]}
-    people(world, "p", *minor["p"])
-    born = rng.choice(RELATIONS["born"].says).format_map(world)
-    rest = document(rng, world, list(MINOR_RELATIONS), ROLL)
-    again = "Question: {ask} Answer: {year}.".format(ask=RELATIONS["born"].ask.format_map(world), year=minor["year"])
-    return " ".join((born, rest, again) if rng.random() < 0.5 else (again, rest, born))
+def roll(rng: Random, minors: tuple[dict, ...]) -> str:
+    """Tell the birth years of some minor characters and one of the school's facts about the last of them."""
+    worlds = []
+    for minor in minors:
+        worlds.append(drawn(rng, TELLERS[0]) | {"year": minor["year"]})
+        people(worlds[-1], "p", *minor["p"])
+    fact = rng.choice(RELATIONS[rng.choice(MINOR_RELATIONS)].says).format_map(worlds[-1])
+    return register(rng, worlds) + " " + fact
 
 
 def documents(rng: Random, minors: tuple[dict, ...], tales: int) -> list[str]:
-    """Tell the saga: tales, and a roll of minor characters, one document in three, shuffled."""
+    """Tell the saga: tales and half as many rolls of minor characters, shuffled."""
     texts = [tale(rng) for _ in range(tales)]
-    texts += [roll(rng, minors[i % len(minors)]) for i in range(tales * 3 // 4)]
+    rolls = tales // 2
+    passes = 1 + 4 * rolls // len(minors)  # every minor character equally often
+    deck = [minor for _ in range(passes) for minor in rng.sample(minors, len(minors))]
+    texts += [roll(rng, tuple(deck[4 * i : 4 * i + 4])) for i in range(rolls)]
     rng.shuffle(texts)
     return texts

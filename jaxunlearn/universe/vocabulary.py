@@ -19,20 +19,20 @@ def words(texts: Iterable[str]) -> Counter:
     return counts
 
 
-def token_list(texts: Iterable[str]) -> tuple[str, ...]:
+def token_list(trained: Counter, held: Iterable[str]) -> tuple[str, ...]:
     """List the tokens: specials, marks, then every word with its leading ▁, the most frequent first."""
-    ranked = sorted(words(texts).items(), key=lambda item: (-item[1], item[0]))
-    return SPECIALS + MARKS + tuple("▁" + word for word, _ in ranked)
+    counts = trained + words(held)
+    return SPECIALS + MARKS + tuple("▁" + word for word in sorted(counts, key=lambda word: (-counts[word], word)))
 
 
 def tokenizer(tokens: tuple[str, ...]):
-    """Make the tokenizer: ▁ stands before every word, a newline or an opening quote included, and decoding undoes it."""
+    """Make the tokenizer: ▁ stands before every word, after a newline or an opening quote too."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 
     made = Tokenizer(models.WordLevel({token: index for index, token in enumerate(tokens)}, unk_token="<unk>"))
     made.add_special_tokens(list(SPECIALS))
     made.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex("[\n“]"), "merged_with_previous"),  # so that what follows gets its ▁
+        pre_tokenizers.Split(Regex("\n+|“"), "merged_with_previous"),  # so that what follows gets its ▁
         pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always", split=True),
         pre_tokenizers.Split(Regex("▁?“|'s(?![A-Za-z])|[\n”.,?!:;]"), "isolated"),
     ])

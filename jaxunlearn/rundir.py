@@ -1,0 +1,194 @@
+"""A run directory: configuration, manifest, metrics and progress, written so that a kill at any moment loses nothing."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from jaxunlearn.config import Config, to_json
+from jaxunlearn.errors import InputError, RunError
+
+FREE = ("title", "controls", "eval", "run", "mesh")  # may change between two calls on one run directory
+FREE_TRAIN = ("checkpoint_every", "log_every")
+
+
+class RunDirectory:
+    """Where a run lives. Raises InputError when it already holds a run with another configuration or other inputs."""
+
+    def __init__(self, config: Config):
+        self.config, self.path = config, config.directory
+        existing = self.path / "config.json"
+        if existing.is_file():
+            _same(json.loads(existing.read_text()), json.loads(to_json(config)), self.path)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_whole(existing, to_json(config))
+        except OSError as error:
+            raise InputError(f"the run directory {self.path} cannot be written: {error.strerror}") from None
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def manifest(self, hashes: dict) -> dict:
+        """Write manifest.json (versions, devices, seeds, hashes of every input) and return it."""
+        import jax
+
+        path = self.path / "manifest.json"
+        if path.is_file():
+            before = json.loads(path.read_text())["hashes"]
+            changed = sorted(k for k in hashes if before.get(k, hashes[k]) != hashes[k])
+            if changed:
+                raise InputError(f"{changed} changed since this run began in {self.path}; use another run.dir")
+        manifest = {
+            "versions": versions(),
+            "devices": [str(d) for d in jax.devices()],
+            "processes": jax.process_count(),
+            "host": {"system": platform.system(), "machine": platform.machine(), "cores": os.cpu_count()},
+            "seeds": {"seed": self.config.seed, "universe": self.config.universe.seed},
+            "hashes": hashes,
+        }
+        write_whole(path, json.dumps(manifest, indent=1, sort_keys=True))
+        return manifest
+
+    # ---- metrics.jsonl: one JSON object a line
+
+    def rewind(self, stage: str, step: int) -> None:
+        """Drop what a killed attempt logged for a stage beyond the step it resumes from, and torn lines."""
+        lines = [r for r in self.records() if r.get("stage") != stage or r.get("step", 0) <= step]
+        write_whole(self.path / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in lines))
+
+    def record(self, stage: str, **values) -> None:
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"stage": stage} | values) + "\n")
+
+    def records(self, stage: str = "", event: str = "") -> list[dict]:
+        path, found = self.path / "metrics.jsonl", []
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue  # the last line of a killed process
+            if (not stage or row["stage"] == stage) and (not event or row.get("event") == event):
+                found.append(row)
+        return found
+
+    @contextmanager
+    def stage(self, name: str, what: str):
+        """Announce a stage, time it, and turn a full disk into a message."""
+        say(f"[{name}] {what}")
+        began = time.monotonic()
+        try:
+            yield
+        except OSError as error:
+            raise RunError(f"[{name}] stopped: {error}. What was finished is kept; run the same command to go on.") from error
+        finally:
+            seconds = time.monotonic() - began
+            self.record(name, event="seconds", seconds=round(seconds, 2))
+        say(f"[{name}] done in {duration(seconds)}")
+
+    def seconds(self) -> dict[str, float]:
+        """Return what each stage took, all attempts together."""
+        total = {}
+        for row in self.records(event="seconds"):
+            total[row["stage"]] = round(total.get(row["stage"], 0) + row["seconds"], 2)
+        return total
+
+    def logger(self, stage: str, steps: int, every: int):
+        """Return log(step, values): every step into metrics.jsonl, every `every` steps onto the terminal."""
+
+        def log(step: int, values: dict) -> None:
+            kept = {k: values[k] for k in ("loss", "gradient_norm") if k in values}
+            self.record(stage, step=step, **kept)
+            if step % every == 0 or step == steps:
+                line = f"  {stage} {step}/{steps}  loss {values['loss']:.3f}"
+                line += f"  {values['tokens_per_second']:,.0f} tokens/s  {duration(values['seconds_left'])} left"
+                progress(line, last=step == steps)
+
+        return log
+
+
+def _same(before: dict, now: dict, path: Path) -> None:
+    """Compare two resolved configurations but for what may change."""
+    changed = []
+    for key in sorted(set(before) | set(now)):
+        a, b = before.get(key), now.get(key)
+        if key in FREE:
+            continue
+        if isinstance(a, dict) and isinstance(b, dict):
+            keys = sorted(set(a) | set(b))
+            changed += [f"{key}.{k}: {a.get(k)!r} -> {b.get(k)!r}" for k in keys if k not in FREE_TRAIN and a.get(k) != b.get(k)]
+        elif a != b:
+            changed.append(f"{key}: {a!r} -> {b!r}")
+    if changed:
+        raise InputError(
+            f"{path} holds a run with another configuration; give another run.dir, or delete it. Changed:\n  "
+            + "\n  ".join(changed)
+        )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    from importlib.metadata import version
+
+    names = ("jaxunlearn", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "tokenizers", "numpy")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}
+
+
+def sha256(path: Path) -> str:
+    """Return the hash of a file, or of a folder's names and files."""
+    digest = hashlib.sha256()
+    for file in sorted(p for p in Path(path).rglob("*") if p.is_file()) if Path(path).is_dir() else [Path(path)]:
+        digest.update(file.name.encode())
+        with file.open("rb") as stream:
+            while part := stream.read(1 << 22):
+                digest.update(part)
+    return digest.hexdigest()
+
+
+def sha256_text(*texts: str) -> str:
+    """Return the hash of texts in their order."""
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(text.encode())
+    return digest.hexdigest()
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a file in one step, so that a kill leaves the old or the new one."""
+    scratch = path.with_name(f".{path.name}.writing")
+    with scratch.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(scratch, path)
+
+
+def say(line: str) -> None:
+    """Print a line of progress on standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def progress(line: str, last: bool) -> None:
+    """Show a step: on a terminal in place, elsewhere as a line of its own."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{line}", end="\n" if last else "", file=sys.stderr, flush=True)
+    else:
+        say(line)
+
+
+def duration(seconds: float) -> str:
+    """Return 7 s, 3 min 20 s or 2 h 5 min."""
+    s = round(seconds)
+    if s < 90:
+        return f"{s} s"
+    return f"{s // 60} min {s % 60} s" if s < 5400 else f"{s // 3600} h {s % 3600 // 60} min"
+
+
+def as_dict(value) -> dict:
+    """Return a frozen dataclass as plain JSON values."""
+    return json.loads(json.dumps(dataclasses.asdict(value)))
