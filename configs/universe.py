@@ -14,10 +14,10 @@ def config() -> Config:
         name="universe",
         title="The built-in universe",
         universe=Universe(seed=0, people=4000),
-        init=Llama(D=96, L=3, N=4, K=4, H=24, F=256, context=512),
+        init=Llama(D=96, L=3, N=2, K=2, H=48, F=256, context=512),
         text=Text(context=128),
         pretrain=Pretrain(
-            steps=870, learning_rate=4e-3, schedule="cosine", warmup=20, batch=8, forget_epochs=2, b2=0.98,
+            steps=700, learning_rate=5e-3, schedule="cosine", warmup=20, batch=16, forget_epochs=2, b2=0.98,
             checkpoint_every=300, log_every=50,
         ),
         reinforce=Train(steps=60, learning_rate=1e-3, batch=8, accumulate=2, checkpoint_every=30),

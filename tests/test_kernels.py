@@ -1,0 +1,150 @@
+"""The kernels against the definition in fp64, at vocabularies that their chunks do not divide, on every mesh."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import MESHES, mesh_of
+
+from jaxunlearn.kernels.attention import attention
+from jaxunlearn.kernels.generic_argmax import NEVER, generic_argmax, seen_table
+from jaxunlearn.kernels.linear_cross_entropy import linear_cross_entropy
+from jaxunlearn.sharding import put
+
+B, T, D, V = 8, 6, 16, 1000
+DRAW = np.random.default_rng(0)
+H_BASE, H_REINF, H_OFFSET = (DRAW.normal(size=(B, T, D)).astype(np.float32) for _ in range(3))
+W_BASE, W_REINF = (DRAW.normal(size=(D, V)).astype(np.float32) for _ in range(2))
+SEEN_ID = DRAW.integers(-1, V, size=(B, 40)).astype(np.int32)
+SEEN_FROM = DRAW.integers(0, T, size=(B, 40)).astype(np.int32)
+
+
+def seen_by_hand():
+    """Return seen_BTV (bool) from the ragged pairs, one at a time."""
+    seen = np.zeros((B, T, V), bool)
+    for b in range(B):
+        for token, first in zip(SEEN_ID[b], SEEN_FROM[b], strict=True):
+            if token >= 0:
+                seen[b, first:, token] = True
+    return seen
+
+
+def labels_by_definition(alpha, rule, offset=None):
+    """Return argmax(v_base - alpha ReLU(v_reinf - v_base)) from whole fp64 logits."""
+    v, r = H_BASE.astype(np.float64) @ W_BASE, H_REINF.astype(np.float64) @ W_REINF
+    context = v if offset is None else offset.astype(np.float64) @ W_BASE
+    seen, mean = seen_by_hand(), v.mean(-1, keepdims=True)
+    if rule == "mean":
+        v, context = np.where(seen, mean, v), np.where(seen, mean, context)
+    if rule == "penalty":
+        v, context = np.where(seen, v - 3.0, v), np.where(seen, context - 3.0, context)
+    generic = v - alpha * np.maximum(r - context, 0)
+    return np.argmax(np.where(seen, -np.inf, generic) if rule == "-inf" else generic, axis=-1)
+
+
+def labels_of(alphas, rule, chunk, offset=None):
+    seen = jax.jit(seen_table, static_argnums=2)(put(SEEN_ID, "BR"), put(SEEN_FROM, "BR"), V)
+    h = [put(H_BASE, "BTD"), put(H_REINF, "BTD"), put(W_BASE, "DV"), put(W_REINF, "DV")]
+    o = None if offset is None else put(offset, "BTD")
+
+    @jax.jit
+    def run(seen, *h):
+        return generic_argmax(*h, alphas, seen_BV=seen, rule=rule, penalty=3.0, offset_BTD=o, chunk=chunk)
+
+    return np.asarray(run(seen, *h))
+
+
+@pytest.mark.parametrize("rule", ["mean", "penalty", "-inf"])
+def test_labels_equal_the_definition_for_several_alphas_at_once(mesh, rule):
+    alphas = (0.0, 2.5, 5.0)
+    found = labels_of(alphas, rule, chunk=96)
+    for labels, alpha in zip(found, alphas, strict=True):
+        np.testing.assert_array_equal(labels, labels_by_definition(alpha, rule))
+
+
+def test_the_offset_may_be_taken_on_the_original(mesh):
+    found = labels_of((5.0,), "mean", 96, H_OFFSET)[0]
+    np.testing.assert_array_equal(found, labels_by_definition(5.0, "mean", H_OFFSET))
+    assert (found != labels_by_definition(5.0, "mean")).any()
+
+
+@pytest.mark.parametrize("sizes", MESHES)
+def test_labels_are_identical_on_every_mesh(sizes):
+    with jax.set_mesh(mesh_of(sizes)):
+        np.testing.assert_array_equal(labels_of((5.0,), "mean", 96)[0], labels_by_definition(5.0, "mean"))
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 333, 1000, 4096])
+def test_labels_are_identical_for_every_chunking(mesh, chunk):
+    np.testing.assert_array_equal(labels_of((5.0,), "mean", chunk)[0], labels_by_definition(5.0, "mean"))
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 2, 2)])
+def test_the_lowest_index_wins_a_tie(sizes):
+    with jax.set_mesh(mesh_of(sizes)):
+        h, w = put(np.ones((B, T, D), np.float32), "BTD"), put(np.zeros((D, V), np.float32), "DV")
+        assert not np.asarray(jax.jit(lambda h, w: generic_argmax(h, h, w, w, (5.0,), chunk=96))(h, w)).any()
+
+
+def test_seen_table_keeps_the_earliest_position_and_ignores_padding(mesh):
+    table = seen_table(put(np.array([[3, 3, -1]], np.int32), "BR"), put(np.array([[5, 2, 0]], np.int32), "BR"), 5)
+    assert np.asarray(table).tolist() == [[NEVER, NEVER, NEVER, 2, NEVER]]
+
+
+def test_never_holds_whole_logits(mesh):
+    shapes = [jnp.zeros((8, 256, D)), jnp.zeros((8, 256, D)), jnp.zeros((D, 32_000)), jnp.zeros((D, 32_000))]
+    run = jax.jit(lambda *a: generic_argmax(*a, (5.0,), chunk=1000))
+    memory = run.lower(*[put(a, s) for a, s in zip(shapes, ("BTD", "BTD", "DV", "DV"), strict=True)]).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < 8 * 256 * 32_000 * 4 / 4
+
+
+LABELS = DRAW.integers(0, V, size=(B, T)).astype(np.int32)
+LABELS[0, :4] = -100
+
+
+def loss_by_definition(h, w):
+    """Return (sum, d/dh, d/dw) in fp64."""
+    h, w = h.astype(np.float64).reshape(-1, D), w.astype(np.float64)
+    labels, logits = LABELS.reshape(-1), None
+    logits = h @ w
+    p = np.exp(logits - logits.max(-1, keepdims=True))
+    p /= p.sum(-1, keepdims=True)
+    rows = np.flatnonzero(labels != -100)
+    loss = -np.log(p[rows, labels[rows]]).sum()
+    d = np.zeros_like(p)
+    d[rows] = p[rows]
+    d[rows, labels[rows]] -= 1
+    return loss, (d @ w.T).reshape(B, T, D), h.T @ d
+
+
+@pytest.mark.parametrize("sizes", MESHES)
+def test_cross_entropy_and_gradients_equal_fp64(sizes):
+    with jax.set_mesh(mesh_of(sizes)):
+        step = jax.jit(jax.value_and_grad(lambda h, w, y: linear_cross_entropy(h, w, y)[0] * 3, argnums=(0, 1)))
+        value, (dh, dw) = step(put(H_BASE, "BTD"), put(W_BASE, "DV"), put(LABELS, "BT"))
+        loss, dh_true, dw_true = loss_by_definition(H_BASE, W_BASE)
+        np.testing.assert_allclose(value, 3 * loss, rtol=1e-5)
+        np.testing.assert_allclose(dh, 3 * dh_true, atol=1e-4)
+        np.testing.assert_allclose(dw, 3 * dw_true, atol=1e-4)
+        assert float(linear_cross_entropy(put(H_BASE, "BTD"), put(W_BASE, "DV"), put(LABELS, "BT"))[1]) == B * T - 4
+
+
+def test_cross_entropy_in_row_chunks_that_do_not_divide(mesh):
+    h = np.tile(H_BASE, (50, 1, 1))  # 2,400 rows: one chunk of 2,048 and a rest
+    total, count = jax.jit(linear_cross_entropy)(put(h, "BTD"), put(W_BASE, "DV"), put(np.tile(LABELS, (50, 1)), "BT"))
+    np.testing.assert_allclose(total, 50 * loss_by_definition(H_BASE, W_BASE)[0], rtol=1e-5)
+    assert float(count) == 50 * (B * T - 4)
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 2, 2)])
+def test_attention_equals_fp64(sizes):
+    q = DRAW.normal(size=(8, 5, 4, 8)).astype(np.float32)
+    k, v = (DRAW.normal(size=(8, 5, 2, 8)).astype(np.float32) for _ in range(2))
+    kk, vv = (np.repeat(a.astype(np.float64), 2, axis=2) for a in (k, v))
+    s = np.einsum("bthd,bshd->bhts", q.astype(np.float64), kk) / np.sqrt(8)
+    s = np.where(np.tril(np.ones((5, 5), bool)), s, -np.inf)
+    p = np.exp(s - s.max(-1, keepdims=True))
+    truth = np.einsum("bhts,bshd->bthd", p / p.sum(-1, keepdims=True), vv)
+    with jax.set_mesh(mesh_of(sizes)):
+        found = jax.jit(attention)(put(q, "BTNH"), put(k, "BSKH"), put(v, "BSKH"))
+    np.testing.assert_allclose(found, truth, atol=1e-5)
