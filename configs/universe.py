@@ -14,7 +14,7 @@ def config() -> Config:
         name="universe",
         title="The built-in universe",
         universe=Universe(seed=0, people=4000),
-        init=Llama(D=96, L=3, N=2, K=2, H=48, F=256, context=512),
+        init=Llama(D=96, L=3, N=2, K=2, H=48, F=256, context=512, tied=False),
         text=Text(context=128),
         pretrain=Pretrain(
             steps=700, learning_rate=5e-3, schedule="cosine", warmup=20, batch=16, forget_epochs=2, b2=0.98,

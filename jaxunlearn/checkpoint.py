@@ -1,6 +1,7 @@
 """Training state on disk through Orbax: asynchronous, atomic, restored onto whatever mesh is current."""
 
 import logging
+import sys
 from pathlib import Path
 
 import jax
@@ -37,7 +38,8 @@ class Checkpoints:
             try:
                 flat = self._checkpointer.load(step, _flat(_abstract(like)))
             except (ValueError, OSError, KeyError) as error:
-                print(f"checkpoint {self._directory}/{step} cannot be read ({error}); trying the one before")
+                line = f"checkpoint {self._directory}/{step} cannot be read ({type(error).__name__}); trying the one before"
+                print(line, file=sys.stderr)
                 continue
             return jax.tree.unflatten(jax.tree.structure(like), [flat[k] for k in _flat(like)])
         if steps:

@@ -74,7 +74,7 @@ def train_step(state: State, learning_rate, tokens_ABT, labels_ABT, *, c: Train)
     loss, g = gradients(state.model, tokens_ABT, labels_ABT)
     updates, opt = optimiser(c, learning_rate).update(g, state.opt, state.model)
     model = optax.apply_updates(state.model, updates)
-    return State(state.step + 1, model, opt), {"loss": loss, "gradient_norm": optax.global_norm(g)}
+    return State(state.step + 1, model, opt), {"loss": loss, "gradient_norm": optax.tree.norm(g)}
 
 
 def compiled_step(c: Train, function=train_step, **static):

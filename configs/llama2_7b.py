@@ -1,0 +1,32 @@
+"""The paper's run: Llama-2-7b-chat forgets a series of books.
+
+    jaxunlearn run configs/llama2_7b.py model=DIR text.forget=BOOKS text.dictionary=TERMS.json text.prompts=PROMPTS.json \\
+        mesh.fsdp=8 [text.retain=OTHER_BOOKS]
+
+Needs: the model in Hugging Face format, the text to forget as .txt files (the authors: 2.1M tokens of books and about 1M
+of discussions of them), a dictionary of anchored terms (theirs: about 1,500), prompts to measure by, and about 81 GB of
+weights, gradients and moments over the mesh (fp32 weights, bf16 first moment): 8 GPUs of 80 GB, or a TPU v5e-16 and up.
+Cost: 7.0e17 FLOPs for 3.1M tokens, 29 minutes at 400 TFLOP/s in all (computed, not measured here).
+Hyper-parameters: arXiv 2310.02238 and its authors' scripts: AdamW 0.9/0.98, no decay, linear schedule, batch 8 x 16.
+Expected, by the paper's table (step 0 -> 120): completion familiarity .290 -> .007, probability familiarity
+.244 -> .006, ARC-challenge .440 -> .414, HellaSwag .577 -> .557, WinoGrande .663 -> .657. Not reproduced here yet.
+"""
+
+from jaxunlearn.config import Config, Eval, Mesh, Text, Train, Whp
+
+
+def config() -> Config:
+    return Config(
+        name="llama2_7b",
+        title="Who's Harry Potter on Llama-2-7b-chat",
+        model="meta-llama/Llama-2-7b-chat-hf",
+        compute="bfloat16",
+        mesh=Mesh(data=1, fsdp=-1, tensor=1),
+        text=Text(context=512, unwrap=True),
+        # 3 epochs of 3.1M tokens at 128 blocks of 512 a step
+        reinforce=Train(steps=141, learning_rate=3e-6, batch=8, accumulate=16, moment_dtype="bfloat16", checkpoint_every=20),
+        unlearn=Train(steps=120, learning_rate=1e-6, batch=8, accumulate=16, moment_dtype="bfloat16", checkpoint_every=20),
+        whp=Whp(alpha=5.0, alphas=(2.5, 10.0), label_batch=16),
+        eval=Eval(every=20, completions=300, new_tokens=20, temperature=1.0, top_k=5, batch=32),
+        controls=("own_argmax",),
+    )

@@ -1,0 +1,235 @@
+"""A whole run on a small world: every stage, its files, killed and resumed, and what bad input gets."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from safetensors.numpy import load_file
+
+from jaxunlearn.cli import main
+
+LINES = ("baseline 20/40", "[reinforce]", "reinforce 4/8", "label 32/", "unlearn 4/8", "[evaluate] unlearned", "[attack]")
+
+
+def cli(*arguments, **environment):
+    """Run the command in a process of its own and return (exit code, output, errors)."""
+    done = subprocess.run(
+        [sys.executable, "-m", "jaxunlearn", *map(str, arguments)], capture_output=True, text=True, env=env(**environment)
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def env(**more):
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1"}
+    return os.environ | cache | {"PYTHONPATH": str(ROOT)} | more
+
+
+def weights(folder):
+    return {name: array.tobytes() for name, array in load_file(folder / "model.safetensors").items()}
+
+
+@pytest.fixture(scope="module")
+def finished(world):
+    """The run directory of an undisturbed run, with every control."""
+    code, out, err = cli("run", world / "world.py", "--ablate")
+    assert code == 0, err
+    return world / "run"
+
+
+def test_a_run_leaves_what_the_design_names(finished):
+    for name in ("baseline", "twin", "reinforced", "unlearned", "unlearned_last", "controls/own_argmax"):
+        assert (finished / name / "model.safetensors").is_file(), name
+        assert (finished / name / "tokenizer.json").is_file(), name
+    report = json.loads((finished / "report.json").read_text())
+    assert set(report["models"]) == {
+        "baseline", "unlearned", "twin", "reinforced", "own argmax labels", "dictionary alone (alpha 0)",
+        "reinforcement alone (no translation)",
+    }  # fmt: skip
+    for entry in report["models"].values():
+        for figure in (entry["familiarity"]["probability"], entry["familiarity"]["completion"], entry["perplexity"]["retain"],
+                       entry["perplexity"]["retain_fitted"], entry["accuracy"]["general"], entry["leaks"]["explicit"]):
+            assert set(figure) == {"value", "low", "high", "n"} and figure["low"] <= figure["value"] <= figure["high"]
+    assert [p["step"] for p in report["curve"]] == [0, 4, 8]
+    assert [p["step"] for p in report["relearn"]["unlearned"]] == [0, 2]
+    assert set(report["seconds"]) >= {"baseline", "twin", "reinforce", "label", "unlearn", "evaluate", "attack"}
+    assert report["manifest"]["versions"]["jax"] and len(report["manifest"]["hashes"]["text.forget"]) == 64
+    page = (finished / "report.html").read_text()
+    assert "<svg" in page and "http://" not in page.replace("http://www.w3.org", "") and "Zara" in page
+
+
+def test_the_small_world_is_forgotten_and_the_rest_is_kept(finished):
+    models = json.loads((finished / "report.json").read_text())["models"]
+    before, after, twin = (models[n] for n in ("baseline", "unlearned", "twin"))
+    assert before["familiarity"]["probability"]["value"] > 0.8 and twin["familiarity"]["probability"]["value"] < 0.05
+    assert after["familiarity"]["probability"]["value"] < before["familiarity"]["probability"]["value"] / 4
+    assert after["accuracy"]["general"]["value"] == before["accuracy"]["general"]["value"] == 1
+    assert models["own argmax labels"]["familiarity"]["probability"]["value"] > 0.8
+
+
+def test_labels_are_stored_with_their_provenance(finished):
+    folder = finished / "labels" / "translated"
+    provenance = json.loads((folder / "provenance.json").read_text())
+    assert provenance["complete"] and provenance["alphas"] == [5.0, 0.0, 10.0]
+    assert provenance["whp"]["seen_translation"] == "mean" and len(provenance["baseline"]) == 64
+    five, zero = (np.load(folder / f"alpha_{a}.npy") for a in (5, 0))
+    assert five.dtype == np.int32 and five.shape == tuple(provenance["shape"])
+    assert (five != zero).any() and ((five == -100) == (zero == -100)).all()
+
+
+def test_running_again_does_nothing_and_says_the_same(finished, world):
+    before = (finished / "unlearned" / "model.safetensors").stat().st_mtime_ns
+    report = json.loads((finished / "report.json").read_text())
+    code, _, err = cli("run", world / "world.py", "--ablate")
+    assert code == 0 and "[unlearn]" not in err and "[evaluate]" not in err
+    assert (finished / "unlearned" / "model.safetensors").stat().st_mtime_ns == before
+    assert json.loads((finished / "report.json").read_text())["models"] == report["models"]
+
+
+def test_killed_in_every_stage_and_resumed_gives_the_same_weights_bit_for_bit(finished, world, tmp_path):
+    run = tmp_path / "run"
+    for line in LINES:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jaxunlearn", "run", str(world / "world.py"), f"run.dir={run}", "--ablate"],
+            stderr=subprocess.PIPE, text=True, env=env(),
+        )  # fmt: skip
+        for said in process.stderr:
+            if line in said:
+                process.send_signal(signal.SIGKILL)
+                break
+        process.stderr.close()
+        assert process.wait() == -signal.SIGKILL, f"never said {line!r}"
+    code, _, err = cli("run", world / "world.py", f"run.dir={run}", "--ablate")
+    assert code == 0, err
+    for name in ("baseline", "twin", "reinforced", "unlearned", "unlearned_last", "controls/own_argmax"):
+        assert weights(run / name) == weights(finished / name), name
+    a, b = (json.loads((d / "report.json").read_text()) for d in (run, finished))
+    assert a["models"] == b["models"] and a["curve"] == b["curve"] and a["relearn"] == b["relearn"]
+
+
+def test_fused_mode_reaches_the_same_model(finished, world, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("baseline", "twin", "reinforced"):
+        shutil.copytree(finished / name, run / name)
+    code, _, err = cli("unlearn", world / "world.py", f"run.dir={run}", "whp.mode=fused")
+    assert code == 0, err
+    assert not (run / "labels").exists() and "labelled on the fly" in err
+    a, b = load_file(run / "unlearned" / "model.safetensors"), load_file(finished / "unlearned" / "model.safetensors")
+    for name in a:
+        np.testing.assert_allclose(a[name], b[name], atol=1e-5, err_msg=name)
+
+
+def test_another_configuration_or_changed_text_is_refused(finished, world, capsys):
+    assert main(["run", str(world / "world.py"), "whp.alpha=3"]) == 2
+    assert "whp.alpha: 5.0 -> 3.0" in capsys.readouterr().err
+    text = (world / "forget.txt").read_text()
+    (world / "forget.txt").write_text(text + " Zara took the rune .")
+    try:
+        assert main(["run", str(world / "world.py")]) == 2
+        assert "text.forget" in capsys.readouterr().err
+    finally:
+        (world / "forget.txt").write_text(text)
+
+
+# ---- the other commands, on the run's models
+
+
+def test_score_counts_every_token_once(finished, world, capsys):
+    assert main(["score", "--model", str(finished / "unlearned"), "--text", str(world / "retain.txt"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["tokens"] == len((world / "retain.txt").read_text().split())
+    assert 0 < found["nll"] < np.log(32)
+
+
+def test_generate_is_greedy_seeded_and_prints_one_object(finished, capsys):
+    common = ["generate", "--model", str(finished / "baseline"), "--prompt", "Zara went to", "--max-new-tokens", "5", "--json"]
+    texts = []
+    for extra in ([], [], ["--temperature", "1", "--seed", "1"], ["--temperature", "1", "--seed", "1"]):
+        assert main(common + extra) == 0
+        texts.append(json.loads(capsys.readouterr().out)["completions"][0]["text"])
+    assert texts[0] == texts[1] and texts[2] == texts[3]
+    assert texts[0].split()[0] in ("Orm", "Drall")
+    assert main([*common[:-3], "--max-new-tokens", "0"]) == 2
+
+
+def test_export_says_what_rounding_loses(finished, tmp_path, capsys):
+    out = str(tmp_path / "out")
+    assert main(["export", "--model", str(finished / "unlearned"), "--out", out, "--dtype", "bfloat16"]) == 0
+    assert "of the edit" in capsys.readouterr().out
+    assert main(["export", "--model", str(finished / "unlearned"), "--out", out]) == 0
+    assert weights(tmp_path / "out") == weights(finished / "unlearned")
+
+
+def test_the_report_is_written_again_byte_for_byte(finished, capsys):
+    before = (finished / "report.html").read_bytes()
+    (finished / "report.html").unlink()
+    assert main(["report", str(finished)]) == 0
+    assert (finished / "report.html").read_bytes() == before and "unlearned" in capsys.readouterr().out
+    assert main(["report", str(finished / "labels")]) == 2
+
+
+# ---- bad input
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("text.forget=nosuch.txt", "nosuch.txt does not exist"),
+        ("text.forget={world}/empty.txt", "empty.txt is empty"),
+        ("text.forget={world}/binary.txt", "binary.txt is not text"),
+        ("text.dictionary={world}/self.json", "Zara"),
+        ("text.dictionary={world}/hollow.json", "Orm"),
+        ("tokenizer={world}/nosuch", "is not a directory"),
+        ("text.context=128", "longer than the model's context of 64"),
+        ("whp.alpha=-1", "whp.alpha must be at least 0"),
+        ("mesh.tensor=3", "3 does not divide the 1 devices"),
+        ("pretrain.steps=0", "no baseline"),
+        ("model={world}/nosuch", "config.json is missing"),
+        ("init.V=8", "smaller than the tokenizer's 32 tokens"),
+        ("text.prompts=nosuch.json", "nosuch.json"),
+        ("eval.every=0", "eval.every"),
+        ("evil.every=0", "Unrecognized"),
+    ],
+)
+def test_bad_input_exits_with_2_before_any_work(world, tmp_path, change, said):
+    (world / "empty.txt").write_text(" \n")
+    (world / "binary.txt").write_bytes(b"abc\0\xff")
+    (world / "self.json").write_text('{"Zara": ["Zara"]}')
+    (world / "hollow.json").write_text('{"Orm": [""]}')
+    code, out, err = cli("run", world / "world.py", f"run.dir={tmp_path}/run", change.format(world=world))
+    assert code == 2 and said in err and "Traceback" not in err, err
+    assert not list((tmp_path / "run").glob("baseline*"))
+
+
+def test_a_tokenizer_with_more_tokens_than_the_weights_is_refused(finished, world, tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(finished / "baseline", model)
+    tokenizer = json.loads((model / "tokenizer.json").read_text())
+    tokenizer["model"]["vocab"]["extra"] = 32
+    (model / "tokenizer.json").write_text(json.dumps(tokenizer))
+    code, _, err = cli("run", world / "world.py", f"run.dir={tmp_path}/run", f"model={model}", f"tokenizer={model}", "pretrain.steps=0")
+    assert code == 2 and "33 tokens but the weights only 32" in err
+
+
+def test_a_given_model_is_used_without_a_copy_and_without_a_twin(finished, world, tmp_path):
+    code, _, err = cli(
+        "reinforce", world / "world.py", f"run.dir={tmp_path}/run", f"model={finished}/baseline", "pretrain.steps=0", "--quick"
+    )
+    assert code == 0, err
+    assert (tmp_path / "run-quick" / "baseline").resolve() == finished / "baseline"
+    assert not (tmp_path / "run-quick" / "twin").exists()
+
+
+def test_a_full_disk_stops_with_1_and_the_run_goes_on_after(world, tmp_path):
+    """A file size limit stands in for a full disk: the same OSError at the same places."""
+    limit = f"ulimit -f 16; exec {sys.executable} -m jaxunlearn pretrain {world}/world.py run.dir={tmp_path}/run"
+    done = subprocess.run(["bash", "-c", limit], capture_output=True, text=True, env=env(JAX_COMPILATION_CACHE_DIR=""))
+    assert done.returncode in (1, -25) and not (tmp_path / "run" / "baseline" / "model.safetensors").exists(), done.stderr
+    code, _, err = cli("pretrain", world / "world.py", f"run.dir={tmp_path}/run")
+    assert code == 0 and (tmp_path / "run" / "baseline" / "model.safetensors").is_file(), err

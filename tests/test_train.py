@@ -1,0 +1,205 @@
+"""The train step and the loop: hand-made AdamW, accumulation, frozen weights, resuming bit for bit."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import mesh_of
+
+from jaxunlearn import model, train, whp
+from jaxunlearn.checkpoint import Checkpoints
+from jaxunlearn.config import Train, Whp
+from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.sharding import put
+
+SHAPE = model.Shape(V=64, D=32, L=3, N=4, K=2, H=8, F=48, context=64)
+DRAW = np.random.default_rng(0)
+TOKENS = DRAW.integers(0, 64, size=(24, 16)).astype(np.int32)
+LABELS = np.where(DRAW.random((24, 16)) < 0.3, -100, DRAW.integers(0, 64, size=(24, 16))).astype(np.int32)
+C = Train(steps=6, learning_rate=1e-2, batch=8, checkpoint_every=2)
+
+
+def weights(m):
+    return [np.asarray(w) for w in jax.tree.leaves(m)]
+
+
+def batches(c, tokens=TOKENS, labels=LABELS):
+    return lambda step: train.microbatches(c, (tokens, labels), ("BT", "BT"), len(tokens), 0, step)
+
+
+def trained(c, **options):
+    return train.fit(train.init_state(model.init(SHAPE, 0), c), train.compiled_step(c), batches(c), c, **options).model
+
+
+def test_rates_by_hand():
+    linear = dataclasses.replace(C, steps=10, warmup=2, learning_rate=0.9)
+    assert [round(float(train.rate(linear, s)), 4) for s in (0, 1, 2, 6, 9)] == [0.3, 0.6, 0.9, 0.45, 0.1125]
+    cosine = dataclasses.replace(C, steps=4, schedule="cosine", learning_rate=0.8)
+    assert [round(float(train.rate(cosine, s)), 4) for s in (0, 2)] == [0.8, 0.4]
+    assert float(train.rate(dataclasses.replace(C, schedule="constant"), 5)) == np.float32(1e-2)
+
+
+def test_first_update_is_adamw_by_hand(mesh):
+    c = dataclasses.replace(C, weight_decay=0.1)
+    start = weights(model.init(SHAPE, 0))
+    arrays = batches(c)(0)
+    _, g = jax.jit(train.gradients)(model.init(SHAPE, 0), *arrays)
+    state, _ = train.compiled_step(c)(train.init_state(model.init(SHAPE, 0), c), np.float32(1e-2), *arrays)
+    for w, grad, new in zip(start, weights(g), weights(state.model), strict=True):
+        # first step: both moments, once unbiased, are the gradient and its square
+        np.testing.assert_allclose(new, w - 1e-2 * (grad / (np.abs(grad) + 1e-8) + 0.1 * w), rtol=1e-3, atol=2e-4)
+
+
+def test_accumulation_equals_the_whole_batch_though_microbatches_hold_unequal_counts(mesh):
+    labels = LABELS.copy()
+    labels[:4, 2:] = -100
+    whole = train.gradients(model.init(SHAPE, 0), put(TOKENS[None, :16], "ABT"), put(labels[None, :16], "ABT"))
+    parts = train.gradients(
+        model.init(SHAPE, 0), put(TOKENS[:16].reshape(4, 4, 16), "ABT"), put(labels[:16].reshape(4, 4, 16), "ABT")
+    )
+    np.testing.assert_allclose(whole[0], parts[0], rtol=1e-6)
+    for a, b in zip(weights(whole[1]), weights(parts[1]), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_one_program_serves_every_schedule_and_length(mesh):
+    longer = dataclasses.replace(C, steps=99, learning_rate=1e-3, schedule="cosine", warmup=3)
+    assert train.compiled_step(C) is train.compiled_step(longer)
+    assert train.compiled_step(C) is not train.compiled_step(dataclasses.replace(C, b2=0.9))
+    step = train.compiled_step(C)
+    trained(C)
+    before = step._cache_size()
+    trained(dataclasses.replace(C, steps=3))
+    assert step._cache_size() == before
+
+
+def test_the_state_is_donated(mesh):
+    state = train.init_state(model.init(SHAPE, 0), C)
+    compiled = train.compiled_step(C).lower(state, np.float32(0), *batches(C)(0)).compile()
+    size = sum(w.nbytes for w in jax.tree.leaves(state))
+    assert compiled.memory_analysis().alias_size_in_bytes > 0.95 * size
+
+
+def test_resuming_from_any_checkpoint_is_bitwise_the_undisturbed_run(mesh, tmp_path):
+    whole = weights(trained(C))
+    for stop in (2, 4):
+        folder = tmp_path / str(stop)
+        checkpoints = Checkpoints(folder)
+        half = dataclasses.replace(C, steps=6)
+
+        class Killed(Exception):
+            pass
+
+        def kill(step, values, stop=stop):
+            if step == stop + 1:
+                raise Killed
+
+        with pytest.raises(Killed):
+            trained(half, checkpoints=checkpoints, log=kill)
+        checkpoints.close()
+        again = Checkpoints(folder)
+        state = again.restore(train.init_state(model.init(SHAPE, 1), C))
+        assert int(state.step) == stop
+        resumed = train.fit(state, train.compiled_step(C), batches(C), C, checkpoints=again)
+        for a, b in zip(whole, weights(resumed.model), strict=True):
+            np.testing.assert_array_equal(a, b)
+        again.close()
+
+
+def test_a_checkpoint_moves_to_another_mesh_bit_for_bit(tmp_path):
+    with jax.set_mesh(mesh_of((1, 4, 2))):
+        state = train.init_state(model.init(SHAPE, 0), C)
+        saved = weights(state)
+        checkpoints = Checkpoints(tmp_path)
+        checkpoints.save(1, state)
+        checkpoints.wait()
+        checkpoints.close()
+    with jax.set_mesh(mesh_of((2, 2, 2))):
+        again = Checkpoints(tmp_path)
+        back = again.restore(train.init_state(model.init(SHAPE, 1), C))
+        again.close()
+        assert back.model.embed_VD[...].sharding.mesh.shape["data"] == 2
+        for a, b in zip(saved, weights(back), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(mesh, tmp_path, capsys):
+    checkpoints = Checkpoints(tmp_path)
+    for step in (1, 2):
+        checkpoints.save(step, {"w": jnp.full(3, float(step))})
+    checkpoints.wait()
+    checkpoints.close()
+    for file in (tmp_path / "2").rglob("*"):
+        if file.is_file() and "d" in file.parent.name:
+            file.write_bytes(b"")
+    again = Checkpoints(tmp_path)
+    back = again.restore({"w": jnp.zeros(3)})
+    again.close()
+    assert float(back["w"][0]) == 1.0
+    assert "trying the one before" in capsys.readouterr().err
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_checkpoint(mesh, tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    c = dataclasses.replace(C, learning_rate=0.9, checkpoint_every=1)
+    state = train.init_state(jax.tree.map(lambda w: w * np.float32(3e18), model.init(SHAPE, 0)), c)
+    with pytest.raises(RunError, match=r"the loss is (nan|inf) at step 1"):
+        train.fit(state, train.compiled_step(c), batches(c), c, checkpoints=checkpoints)
+    assert checkpoints.restore(train.init_state(model.init(SHAPE, 0), c)) is None
+    checkpoints.close()
+
+
+def test_a_batch_must_divide_over_the_mesh():
+    with jax.set_mesh(mesh_of((8, 1, 1))), pytest.raises(InputError, match="batch of 4 blocks does not divide"):
+        trained(dataclasses.replace(C, batch=4))
+
+
+# ---- the method's two ways
+
+
+def passage(n=24, T=16, S=24):
+    draw = np.random.default_rng(1)
+    return whp.Passage(
+        TOKENS[:n], draw.integers(0, 64, (n, S)).astype(np.int32), np.sort(draw.integers(-1, S, (n, T)), 1).astype(np.int32),
+        draw.random((n, T)) < 0.9, draw.integers(-1, 64, (n, 4)).astype(np.int32), draw.integers(0, T, (n, 4)).astype(np.int32),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 2, 2)])
+def test_fused_steps_equal_offline_labels_and_leave_the_frozen_models_alone(sizes):
+    with jax.set_mesh(mesh_of(sizes)):
+        c, p = dataclasses.replace(C, batch=8, accumulate=2, weight_decay=0.1, learning_rate=1e-3), passage()
+        frozen = jax.tree.map(lambda w: 5 * w, model.init(SHAPE, 0)), jax.tree.map(lambda w: 5 * w, model.init(SHAPE, 1))
+        before = weights(frozen)
+        labels = np.asarray(whp.label(*frozen, whp.on_mesh(p), alphas=(5.0,), whp=Whp()))[0]
+        assert (labels[~p.trained_BT] == -100).all() and (labels[p.trained_BT] >= 0).all()
+        offline = train.fit(train.init_state(model.init(SHAPE, 2), c), train.compiled_step(c), batches(c, p.tokens_BT, labels), c)
+
+        def fused_batch(step):
+            arrays = train.microbatches(c, p, whp.LETTERS, len(p.tokens_BT), 0, step)
+            return [frozen, whp.Passage(*arrays)]
+
+        step = train.compiled_step(c, whp.fused_step, whp=Whp())
+        fused = train.fit(train.init_state(model.init(SHAPE, 2), c), step, fused_batch, c)
+        for a, b in zip(weights(offline.model), weights(fused.model), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-6)
+        for a, b in zip(before, weights(frozen), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_labels_follow_the_definition_through_the_map(mesh):
+    p, w = passage(8), Whp(seen_translation="-inf")
+    models = jax.tree.map(lambda x: 5 * x, model.init(SHAPE, 0)), jax.tree.map(lambda x: 5 * x, model.init(SHAPE, 1))
+    forward = jax.jit(lambda m, t: m.logits(m(t)))
+    v_base = np.asarray(forward(models[0], put(p.translation_BS, "BT")), np.float64)
+    v_reinf = np.asarray(forward(models[1], put(p.tokens_BT, "BT")), np.float64)
+    found = np.asarray(whp.label(*models, whp.on_mesh(p), alphas=(2.0,), whp=w))[0]
+    for b, t in np.argwhere(p.trained_BT & (p.map_BT >= 0)):
+        base = v_base[b, p.map_BT[b, t]]
+        generic = base - 2.0 * np.maximum(v_reinf[b, t] - base, 0)
+        for token, first in zip(p.seen_id_BR[b], p.seen_from_BR[b], strict=True):
+            if token >= 0 and t >= first:
+                generic[token] = -np.inf
+        assert found[b, t] == np.argmax(generic)
