@@ -24,8 +24,12 @@ def config() -> Config:
         mesh=Mesh(data=1, fsdp=-1, tensor=1),
         text=Text(context=512, unwrap=True),
         # 3 epochs of 3.1M tokens at 128 blocks of 512 a step
-        reinforce=Train(steps=141, learning_rate=3e-6, batch=8, accumulate=16, moment_dtype="bfloat16", checkpoint_every=20),
-        unlearn=Train(steps=120, learning_rate=1e-6, batch=8, accumulate=16, moment_dtype="bfloat16", checkpoint_every=20),
+        reinforce=Train(
+            steps=141, learning_rate=3e-6, batch=8, accumulate=16, moment_dtype="bfloat16", checkpoint_every=20
+        ),
+        unlearn=Train(
+            steps=120, learning_rate=1e-6, batch=8, accumulate=16, moment_dtype="bfloat16", checkpoint_every=20
+        ),
         whp=Whp(alpha=5.0, alphas=(2.5, 10.0), label_batch=16),
         eval=Eval(every=20, completions=300, new_tokens=20, temperature=1.0, top_k=5, batch=32),
         controls=("own_argmax",),

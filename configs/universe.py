@@ -20,8 +20,8 @@ def config() -> Config:
             steps=700, learning_rate=5e-3, schedule="cosine", warmup=20, batch=16, forget_epochs=2, b2=0.98,
             checkpoint_every=300, log_every=50,
         ),
-        reinforce=Train(steps=60, learning_rate=1e-3, batch=8, accumulate=2, checkpoint_every=30),
-        unlearn=Train(steps=20, learning_rate=1e-3, batch=8, accumulate=2, checkpoint_every=10, log_every=5),
+        reinforce=Train(steps=60, learning_rate=1e-3, batch=16, checkpoint_every=30),
+        unlearn=Train(steps=20, learning_rate=5e-4, batch=16, accumulate=4, checkpoint_every=10, log_every=5),
         whp=Whp(alpha=5.0, label_batch=32),
         eval=Eval(every=20, at=(3, 6, 10, 15), completions=120, new_tokens=16, batch=32, relearn_steps=(0, 2, 5, 10)),
     )  # fmt: skip

@@ -43,7 +43,9 @@ class Checkpoints:
                 continue
             return jax.tree.unflatten(jax.tree.structure(like), [flat[k] for k in _flat(like)])
         if steps:
-            raise RunError(f"none of the checkpoints {steps} in {self._directory} can be read; delete the folder to start over")
+            raise RunError(
+                f"none of the checkpoints {steps} in {self._directory} can be read; delete the folder to start over"
+            )
         return None
 
     def close(self) -> None:

@@ -47,13 +47,17 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--ablate", action="store_true", help="also train the controls")
     _overrides(command)
     command = add("run", run, "every stage, resumable; re-running skips what is done")
-    command.add_argument("config", help="a file with a config() function, or the name of one that ships with the package")
+    command.add_argument(
+        "config", help="a file with a config() function, or the name of one that ships with the package"
+    )
     command.add_argument("--ablate", action="store_true", help="also train the controls")
     _overrides(command)
     for name in ("pretrain", "reinforce", "label", "unlearn", "evaluate", "attack"):
         command = add(name, stage, f"the stage {name!r} of a run, and what it needs")
         command.add_argument("config")
-        command.add_argument("--quick", action="store_true", help="a few steps, in runs/NAME-quick: does it work at all?")
+        command.add_argument(
+            "--quick", action="store_true", help="a few steps, in runs/NAME-quick: does it work at all?"
+        )
         command.set_defaults(stage=name)
         _overrides(command)
     command = add("generate", generate, "continue a prompt")
@@ -68,14 +72,18 @@ def parser() -> argparse.ArgumentParser:
     command = add("score", score, "mean negative log-likelihood of a text, every token once")
     command.add_argument("--model", required=True)
     command.add_argument("--text", required=True, help="a .txt file")
-    command.add_argument("--context", type=int, default=0, help="block length, BOS included (default: the model's, at most 2048)")
+    command.add_argument(
+        "--context", type=int, default=0, help="block length, BOS included (default: the model's, at most 2048)"
+    )
     command.add_argument("--json", action="store_true")
     command = add("export", export, "write a model for other programs")
     command.add_argument("--model", required=True)
     command.add_argument("--format", choices=("hf",), default="hf")
     command.add_argument("--out", required=True)
     command.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32")
-    command.add_argument("--baseline", default="", help="to say how much of the edit rounding loses (default: the run's)")
+    command.add_argument(
+        "--baseline", default="", help="to say how much of the edit rounding loses (default: the run's)"
+    )
     command = add("report", report, "report.html and report.json from what a run holds")
     command.add_argument("run_dir")
     return top
@@ -129,7 +137,10 @@ def _quick(config):
     """Return the configuration cut down to a few steps, in a run directory of its own."""
     from jaxunlearn.config import Run
 
-    few = {n: dataclasses.replace(getattr(config, n), steps=min(getattr(config, n).steps, 3)) for n in ("pretrain", "reinforce", "unlearn")}
+    few = {
+        n: dataclasses.replace(getattr(config, n), steps=min(getattr(config, n).steps, 3))
+        for n in ("pretrain", "reinforce", "unlearn")
+    }
     e = dataclasses.replace(config.eval, completions=8, blocks=8, relearn_steps=config.eval.relearn_steps[:2])
     return dataclasses.replace(config, eval=e, run=Run(dir=f"{config.directory}-quick"), **few)
 
@@ -184,7 +195,15 @@ def generate(a) -> None:
         new = continue_(model, prompts, a.max_new_tokens, sampling, seed=a.seed, eos_ids=tokenizer.eos_ids)
     texts = [tokenizer.decode(p + n)[len(tokenizer.decode(p)) :] for p, n in zip(prompts, new, strict=True)]
     if a.json:
-        print(json.dumps({"completions": [{"prompt": p, "text": t, "tokens": n} for p, t, n in zip(a.prompt, texts, new, strict=True)]}))
+        print(
+            json.dumps(
+                {
+                    "completions": [
+                        {"prompt": p, "text": t, "tokens": n} for p, t, n in zip(a.prompt, texts, new, strict=True)
+                    ]
+                }
+            )
+        )
     else:
         print("\n\n".join(p + t for p, t in zip(a.prompt, texts, strict=True)))
 
@@ -228,7 +247,9 @@ def report(a) -> None:
 
     path = Path(a.run_dir) / "report.json"
     if not path.is_file():
-        raise InputError(f"{a.run_dir} holds no report.json: finish the run first (jaxunlearn run CONFIG run.dir={a.run_dir})")
+        raise InputError(
+            f"{a.run_dir} holds no report.json: finish the run first (jaxunlearn run CONFIG run.dir={a.run_dir})"
+        )
     found = json.loads(path.read_text())
     write_report(Path(a.run_dir), found)
     print(table(found))

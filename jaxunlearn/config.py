@@ -222,14 +222,22 @@ def check(config: Config) -> None:
     """Raise InputError for values that no run could use, all at once."""
     c, wrong = config, []
     if c.whp.alpha < 0 or any(a < 0 for a in c.whp.alphas):
-        wrong.append(f"whp.alpha must be at least 0 (got {c.whp.alpha}, {c.whp.alphas}): below 0 the offset would reinforce")
+        wrong.append(
+            f"whp.alpha must be at least 0 (got {c.whp.alpha}, {c.whp.alphas}): below 0 the offset would reinforce"
+        )
     if c.text.context < 8:
         wrong.append(f"text.context must be at least 8 tokens (got {c.text.context})")
     if not 0 <= c.text.holdout < 1:
         wrong.append(f"text.holdout is a share of the blocks, from 0 to below 1 (got {c.text.holdout})")
     for name in ("pretrain", "reinforce", "unlearn"):
         train = getattr(c, name)
-        if train.steps < 0 or train.batch < 1 or train.accumulate < 1 or train.checkpoint_every < 1 or train.log_every < 1:
+        if (
+            train.steps < 0
+            or train.batch < 1
+            or train.accumulate < 1
+            or train.checkpoint_every < 1
+            or train.log_every < 1
+        ):
             wrong.append(f"{name}: steps must be >= 0; batch, accumulate, checkpoint_every and log_every >= 1")
         if not 0 < train.learning_rate < 1:
             wrong.append(f"{name}.learning_rate must lie between 0 and 1 (got {train.learning_rate})")

@@ -60,7 +60,11 @@ def read_shape(directory: Path, compute: str = "float32") -> Shape:
     except ValueError as error:
         raise InputError(f"{path} is not valid JSON: {error}") from None
     wrong = _unsupported(j)
-    missing = [k for k in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size") if k not in j]
+    missing = [
+        k
+        for k in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+        if k not in j
+    ]
     if missing:
         wrong.append(f"attributes missing: {missing}")
     if wrong:
@@ -160,9 +164,13 @@ def _index(directory: Path) -> dict:
         try:
             file = safe_open(path, framework="numpy")
         except (SafetensorError, OSError) as error:
-            raise InputError(f"{path} cannot be read as safetensors ({error}): truncated or damaged; fetch it again") from None
+            raise InputError(
+                f"{path} cannot be read as safetensors ({error}): truncated or damaged; fetch it again"
+            ) from None
         found |= {key: (file, key) for key in file.keys()}  # noqa: SIM118
-    if "model.embed_tokens.weight" not in found and "lm_head.weight" in found:  # tied weights may be stored under either
+    if (
+        "model.embed_tokens.weight" not in found and "lm_head.weight" in found
+    ):  # tied weights may be stored under either
         found["model.embed_tokens.weight"] = found["lm_head.weight"]
     return found
 
@@ -218,7 +226,9 @@ def _read(files: dict, name: str, letters, index, H: int = 0):
     return part.transpose([order.index(c) for c in ours])
 
 
-def save(model: Model, directory: Path, *, source: Path | None = None, dtype: str = "float32", shard_bytes: int = 5 << 30):
+def save(
+    model: Model, directory: Path, *, source: Path | None = None, dtype: str = "float32", shard_bytes: int = 5 << 30
+):
     """Write a Hugging Face directory, complete or not at all; tokenizer files are copied from `source`.
 
     Files are cut at about `shard_bytes`; tensors leave the devices one at a time.

@@ -21,7 +21,14 @@ class Sampling(NamedTuple):
 
 
 def generate(
-    model, prompts: list[list[int]], max_new_tokens: int, sampling: Sampling = Sampling(), *, seed=0, eos_ids=(), batch=0
+    model,
+    prompts: list[list[int]],
+    max_new_tokens: int,
+    sampling: Sampling = Sampling(),
+    *,
+    seed=0,
+    eos_ids=(),
+    batch=0,
 ) -> list[list[int]]:
     """Return the tokens that follow each prompt (lists of ids, BOS included), cut before the first EOS.
 

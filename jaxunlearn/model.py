@@ -45,7 +45,9 @@ class Shape:
 def context_fits(c: Shape, tokens: int, what: str) -> None:
     """Raise InputError when `tokens` positions are more than the model can see."""
     if tokens > c.context:
-        raise InputError(f"{what} of {tokens} tokens is longer than the model's context of {c.context}; use at most that")
+        raise InputError(
+            f"{what} of {tokens} tokens is longer than the model's context of {c.context}; use at most that"
+        )
     if c.window is not None and tokens > c.window:
         raise InputError(
             f"{what} of {tokens} tokens is longer than the model's sliding window of {c.window}, and windowed attention "
@@ -135,9 +137,7 @@ class Model(nnx.Module):
     def logits(self, h_BTD):
         """Return fp32 logits_BTV of hidden states; for a few positions only (losses and labels never hold them)."""
         w_DV = gather(self.unembed_DV(), "DV", h_BTD.dtype)
-        return jnp.einsum(
-            "BTD,DV->BTV", h_BTD, w_DV, out_sharding=act("BTV"), preferred_element_type=jnp.float32
-        )
+        return jnp.einsum("BTD,DV->BTV", h_BTD, w_DV, out_sharding=act("BTV"), preferred_element_type=jnp.float32)
 
 
 def einsum(form: str, x, weight, dtype):
@@ -174,7 +174,10 @@ def rope_frequencies(c: Shape):
 
 def rope_table(c: Shape, positions_BT):
     """Return (cos, sin), each [B, T, 1, H/2] in fp32."""
-    angle = positions_BT[..., None, None].astype(jnp.float32) * jnp.asarray(rope_frequencies(c), jnp.float32)[None, None, None]
+    angle = (
+        positions_BT[..., None, None].astype(jnp.float32)
+        * jnp.asarray(rope_frequencies(c), jnp.float32)[None, None, None]
+    )
     return jnp.cos(angle), jnp.sin(angle)
 
 

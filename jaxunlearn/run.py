@@ -1,6 +1,6 @@
 """Every stage of a run, in order; each is skipped when its result is there, and resumes where it was killed.
 
-  inputs -> pretrain (baseline, twin) -> reinforce -> label -> unlearn -> controls -> evaluate -> attack -> report
+inputs -> pretrain (baseline, twin) -> reinforce -> label -> unlearn -> controls -> evaluate -> attack -> report
 """
 
 import dataclasses
@@ -56,7 +56,10 @@ def variants(config: Config) -> list[Variant]:
     known = {
         "dictionary_alone": Variant(name="dictionary alone (alpha 0)", folder="controls/dictionary_alone", alpha=0.0),
         "reinforcement_alone": Variant(
-            name="reinforcement alone (no translation)", folder="controls/reinforcement_alone", translated=False, alpha=alpha
+            name="reinforcement alone (no translation)",
+            folder="controls/reinforcement_alone",
+            translated=False,
+            alpha=alpha,
         ),
         "own_argmax": Variant(name="own argmax labels", folder="controls/own_argmax", translated=False, alpha=0.0),
     }
@@ -109,16 +112,16 @@ class Inputs:
     def passage(self, variant: Variant) -> whp.Passage:
         """Return every block of the text to forget with the translation that a variant's labels use."""
         t = self.translation if variant.translated else self.identity
-        return whp.Passage(
-            self.forget.tokens_NT, t.tokens_NS, t.map_NT, t.trained_NT, t.seen_id_NR, t.seen_from_NR
-        )
+        return whp.Passage(self.forget.tokens_NT, t.tokens_NS, t.map_NT, t.trained_NT, t.seen_id_NR, t.seen_from_NR)
 
     @cached_property
     def suite(self) -> Suite:
         """What is measured on every model: the prompts of one split and held-out text."""
         c, texts = self.config, {}
         labels = next_token_labels(self.forget)
-        texts["forget"] = Text(tokens_NT=self.forget.tokens_NT[self.forget_split[1]], labels_NT=labels[self.forget_split[1]])
+        texts["forget"] = Text(
+            tokens_NT=self.forget.tokens_NT[self.forget_split[1]], labels_NT=labels[self.forget_split[1]]
+        )
         if self.retain is not None:
             rows, labels = self.retain_split[1], next_token_labels(self.retain)
             texts["retain"] = Text(tokens_NT=self.retain.tokens_NT[rows], labels_NT=labels[rows])
@@ -161,13 +164,17 @@ def read_inputs(config: Config, run: RunDirectory) -> Inputs:
     }
     dictionary = load_dictionary(find_data(t.dictionary)) if t.dictionary else {}
     if not dictionary and config.whp.alpha == 0:
-        raise InputError("without text.dictionary and with whp.alpha=0 the labels would be the baseline's own predictions")
+        raise InputError(
+            "without text.dictionary and with whp.alpha=0 the labels would be the baseline's own predictions"
+        )
     hashes = {
         "text.forget": sha256_text(*[d.text for d in documents]),
         "text.retain": sha256_text(*[d.text for d in retain_documents]),
         "tokenizer": sha256_text(*[sha256(f) for f in tokenizer.files]),
     }
-    hashes |= {f"text.{k}": sha256(find_data(v)) for k, v in {"dictionary": t.dictionary, "prompts": t.prompts}.items() if v}
+    hashes |= {
+        f"text.{k}": sha256(find_data(v)) for k, v in {"dictionary": t.dictionary, "prompts": t.prompts}.items() if v
+    }
     if config.model:
         hashes |= {f"model/{p.name}": sha256(p) for p in sorted(Path(config.model).glob("*.safetensors"))}
     return Inputs(
@@ -260,7 +267,9 @@ def label(config: Config, run: RunDirectory, x: Inputs, only: str = "") -> None:
     for name, group in wanted.items():
         alphas = tuple(dict.fromkeys([*[v.alpha for v in group], *(config.whp.alphas if name == "translated" else ())]))
         if not _labels_done(run / "labels" / name, alphas):
-            with run.stage("label", f"{len(x.forget.tokens_NT):,} blocks, {name} context, alpha {', '.join(map(str, alphas))}"):
+            with run.stage(
+                "label", f"{len(x.forget.tokens_NT):,} blocks, {name} context, alpha {', '.join(map(str, alphas))}"
+            ):
                 _label_pass(config, run, x, x.passage(group[0]), run / "labels" / name, alphas)
 
 
@@ -333,7 +342,12 @@ def _unlearn(config: Config, run: RunDirectory, x: Inputs, v: Variant) -> None:
             arrays = None
         else:
             labels = read_labels(run, v)
-            held_labels, arrays, batch, step = labels[held_rows], (x.forget.tokens_NT[train_rows], labels[train_rows]), None, None
+            held_labels, arrays, batch, step = (
+                labels[held_rows],
+                (x.forget.tokens_NT[train_rows], labels[train_rows]),
+                None,
+                None,
+            )
         best = Checkpoints(run / f"checkpoints/{stage}_best", keep=1)
         held = x.forget.tokens_NT[held_rows], held_labels
 
@@ -347,7 +361,9 @@ def _unlearn(config: Config, run: RunDirectory, x: Inputs, v: Variant) -> None:
                 best.save(n, state.model)
             progress(f"  {stage} {n}/{c.steps}  held-out loss {loss:.3f}  {_brief(found)}", last=True)
 
-        last = _fit(config, run, stage, _load(config, run / "baseline"), arrays, c, look, _measured_at(config), batch, step)
+        last = _fit(
+            config, run, stage, _load(config, run / "baseline"), arrays, c, look, _measured_at(config), batch, step
+        )
         best.wait()
         if config.whp.keep == "best" and c.steps:
             _save(run, f"{v.folder}_last", last, x)
@@ -363,7 +379,10 @@ def _fused(config: Config, run: RunDirectory, passage: whp.Passage):
     settings = dataclasses.replace(_label_settings(config), alpha=config.whp.alpha)
 
     def batch(step):
-        return [frozen, whp.Passage(*train.microbatches(c, passage, whp.LETTERS, len(passage.tokens_BT), config.seed, step))]
+        return [
+            frozen,
+            whp.Passage(*train.microbatches(c, passage, whp.LETTERS, len(passage.tokens_BT), config.seed, step)),
+        ]
 
     return batch, train.compiled_step(c, whp.fused_step, whp=settings)
 
@@ -487,7 +506,9 @@ def _relearn(config: Config, x: Inputs, start, arrays, c) -> list[dict]:
     def batch(n):
         return train.microbatches(c, arrays, ("BT", "BT"), len(arrays[0]), config.seed, n)
 
-    train.fit(train.init_state(start, c), train.compiled_step(c), batch, c, measure=look, measure_at=config.eval.relearn_steps)
+    train.fit(
+        train.init_state(start, c), train.compiled_step(c), batch, c, measure=look, measure_at=config.eval.relearn_steps
+    )
     return points
 
 
@@ -516,7 +537,9 @@ def _curve(run: RunDirectory, v: Variant) -> list[dict]:
 
 
 def _side_by_side(models: dict) -> list[dict]:
-    shown = {n: m["completions"] for n, m in models.items() if n in ("baseline", "unlearned", "twin") and "completions" in m}
+    shown = {
+        n: m["completions"] for n, m in models.items() if n in ("baseline", "unlearned", "twin") and "completions" in m
+    }
     rows = []
     for parts in zip(*shown.values(), strict=True):
         rows.append({
@@ -532,7 +555,8 @@ def _leaks(x: Inputs, models: dict) -> list[dict]:
     shown = {n: m for n, m in models.items() if n in ("baseline", "unlearned", "twin") and "leak_texts" in m}
     return [
         {
-            "prompt": p.prompt, "kind": p.kind,
+            "prompt": p.prompt,
+            "kind": p.kind,
             "probability": {n: m["leak_probabilities"][i] for n, m in shown.items()},
             "texts": {n: m["leak_texts"][i] for n, m in shown.items()},
         }  # fmt: skip
@@ -571,9 +595,9 @@ def run_stages(config: Config, stages=STAGES) -> dict:
                 continue
             if name == "label" and not offline and not config.controls:
                 continue
-            {"pretrain": pretrain, "reinforce": reinforce, "label": label, "unlearn": unlearn, "controls": controls}[name](
-                config, run, x
-            )
+            {"pretrain": pretrain, "reinforce": reinforce, "label": label, "unlearn": unlearn, "controls": controls}[
+                name
+            ](config, run, x)
         models = evaluate(config, run, x) if "evaluate" in stages else {}
         relearned = attack(config, run, x) if "attack" in stages else {}
         if not models:
@@ -581,7 +605,9 @@ def run_stages(config: Config, stages=STAGES) -> dict:
         report = assemble(config, run, x, models, relearned, manifest)
         write_report(run.path, report)
         say(f"\n{table(report)}\n\n{headline(report)}\n{CLAIM}\n")
-        say(f"report: {run / 'report.html'}  {run / 'report.json'}  ({duration(sum(report['seconds'].values()))} of work)")
+        say(
+            f"report: {run / 'report.html'}  {run / 'report.json'}  ({duration(sum(report['seconds'].values()))} of work)"
+        )
         return report
 
 

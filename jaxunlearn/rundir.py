@@ -85,7 +85,9 @@ class RunDirectory:
         try:
             yield
         except OSError as error:
-            raise RunError(f"[{name}] stopped: {error}. What was finished is kept; run the same command to go on.") from error
+            raise RunError(
+                f"[{name}] stopped: {error}. What was finished is kept; run the same command to go on."
+            ) from error
         finally:
             seconds = time.monotonic() - began
             self.record(name, event="seconds", seconds=round(seconds, 2))
@@ -121,7 +123,9 @@ def _same(before: dict, now: dict, path: Path) -> None:
             continue
         if isinstance(a, dict) and isinstance(b, dict):
             keys = sorted(set(a) | set(b))
-            changed += [f"{key}.{k}: {a.get(k)!r} -> {b.get(k)!r}" for k in keys if k not in FREE_TRAIN and a.get(k) != b.get(k)]
+            changed += [
+                f"{key}.{k}: {a.get(k)!r} -> {b.get(k)!r}" for k in keys if k not in FREE_TRAIN and a.get(k) != b.get(k)
+            ]
         elif a != b:
             changed.append(f"{key}: {a!r} -> {b!r}")
     if changed:

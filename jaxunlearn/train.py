@@ -38,7 +38,9 @@ def rate(c: Train, step: int) -> np.float32:
 def optimiser(c: Train, learning_rate) -> optax.GradientTransformation:
     """AdamW (betas 0.9/0.98 in the paper) at a rate that may be traced, so that every schedule is one program."""
     clip = optax.clip_by_global_norm(c.clip) if c.clip else optax.identity()
-    return optax.chain(clip, optax.adamw(learning_rate, c.b1, c.b2, weight_decay=c.weight_decay, mu_dtype=c.moment_dtype))
+    return optax.chain(
+        clip, optax.adamw(learning_rate, c.b1, c.b2, weight_decay=c.weight_decay, mu_dtype=c.moment_dtype)
+    )
 
 
 def init_state(model, c: Train) -> State:
@@ -82,7 +84,14 @@ def compiled_step(c: Train, function=train_step, **static):
     return _compiled(dataclasses.replace(c, **UNCOMPILED), function, tuple(sorted(static.items())))
 
 
-UNCOMPILED = {"steps": 0, "learning_rate": 0.5, "warmup": 0, "schedule": "constant", "checkpoint_every": 1, "log_every": 1}
+UNCOMPILED = {
+    "steps": 0,
+    "learning_rate": 0.5,
+    "warmup": 0,
+    "schedule": "constant",
+    "checkpoint_every": 1,
+    "log_every": 1,
+}
 
 
 @lru_cache
@@ -99,7 +108,9 @@ def microbatches(c: Train, arrays, letters: tuple[str, ...], n_blocks: int, seed
     ]
 
 
-def fit(state: State, step_fn, batch_fn, c: Train, *, checkpoints=None, log=None, measure=None, measure_at=(), tokens=0):
+def fit(
+    state: State, step_fn, batch_fn, c: Train, *, checkpoints=None, log=None, measure=None, measure_at=(), tokens=0
+):
     """Train to c.steps from wherever `state` stands and return the final state.
 
     step_fn(state, rate, *batch) -> (state, metrics); batch_fn(step) -> arrays. `checkpoints` saves every
@@ -151,4 +162,6 @@ class _Progress:
             )
         rate = (step - self.first) / max(time.monotonic() - self.began, 1e-9)
         if self.log:
-            self.log(step, values | {"tokens_per_second": rate * self.tokens, "seconds_left": (self.c.steps - step) / rate})
+            self.log(
+                step, values | {"tokens_per_second": rate * self.tokens, "seconds_left": (self.c.steps - step) / rate}
+            )

@@ -65,7 +65,10 @@ def write_world(folder):
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     folder.mkdir(parents=True, exist_ok=True)
-    forget, retain = sentences(NAMES, PLACES, THINGS, 300, 0), sentences(PLAIN_NAMES, PLAIN_PLACES, PLAIN_THINGS, 600, 1)
+    forget, retain = (
+        sentences(NAMES, PLACES, THINGS, 300, 0),
+        sentences(PLAIN_NAMES, PLAIN_PLACES, PLAIN_THINGS, 600, 1),
+    )
     (folder / "forget.txt").write_text(forget)
     (folder / "retain.txt").write_text(retain)
     words = ["<unk>", "<s>", "</s>", *sorted(set((forget + " " + retain).split()))]
@@ -79,7 +82,13 @@ def write_world(folder):
     pairs = zip(NAMES + PLACES + THINGS, PLAIN_NAMES + PLAIN_PLACES + PLAIN_THINGS, strict=True)
     (folder / "dictionary.json").write_text(json.dumps({a: [b] for a, b in pairs}))
     probability = [
-        {"prompt": f"{n} went to", "specific": list(PLACES), "generic": list(PLAIN_PLACES), "position": "out", "split": s}
+        {
+            "prompt": f"{n} went to",
+            "specific": list(PLACES),
+            "generic": list(PLAIN_PLACES),
+            "position": "out",
+            "split": s,
+        }
         for n, s in zip(NAMES, ("report", "report", "choose"), strict=True)
     ]
     completion = [
@@ -98,7 +107,7 @@ def write_world(folder):
     return folder
 
 
-CONFIG = '''
+CONFIG = """
 from jaxunlearn.config import *
 
 def config():
@@ -114,7 +123,7 @@ def config():
         eval=Eval(every=4, batch=8, blocks=8, completions=8, new_tokens=8, relearn_steps=(0, 2), relearn_blocks=4),
         run=Run(dir="{folder}/run"),
     )
-'''
+"""
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,9 @@ BASE = Config(name="x")
 
 
 def test_overrides_reach_nested_fields_with_their_types():
-    c = override(BASE, ["whp.alpha=3", "whp.alphas=2.5,10", "text.forget=a.txt,b.txt", "pretrain.twin=False", "run.dir=out"])
+    c = override(
+        BASE, ["whp.alpha=3", "whp.alphas=2.5,10", "text.forget=a.txt,b.txt", "pretrain.twin=False", "run.dir=out"]
+    )
     assert (c.whp.alpha, c.whp.alphas, c.text.forget) == (3.0, (2.5, 10.0), ("a.txt", "b.txt"))
     assert (c.pretrain.twin, c.run.dir) == (False, "out")
     assert override(c, ["text.forget="]).text.forget == ()
@@ -69,7 +71,10 @@ def test_every_file_in_configs_builds_and_resolves():
 
 def test_every_field_is_read_by_the_code():
     code = "\n".join(p.read_text() for p in (ROOT / "jaxunlearn").rglob("*.py") if p.name != "config.py")
-    for section in [Config, *[f.default_factory for f in dataclasses.fields(Config) if dataclasses.is_dataclass(f.default_factory)]]:
+    for section in [
+        Config,
+        *[f.default_factory for f in dataclasses.fields(Config) if dataclasses.is_dataclass(f.default_factory)],
+    ]:
         for field in dataclasses.fields(section):
             assert re.search(rf"\.{field.name}\b", code), f"{section.__name__}.{field.name} is never read"
 
@@ -78,5 +83,11 @@ def test_the_papers_settings():
     c = load_config("llama2_7b")
     assert (c.text.context, c.whp.alpha, c.reinforce.learning_rate, c.unlearn.learning_rate) == (512, 5.0, 3e-6, 1e-6)
     assert (c.unlearn.batch, c.unlearn.accumulate, c.unlearn.steps) == (8, 16, 120)
-    assert (c.unlearn.b1, c.unlearn.b2, c.unlearn.weight_decay, c.unlearn.schedule, c.unlearn.warmup) == (0.9, 0.98, 0, "linear", 0)
+    assert (c.unlearn.b1, c.unlearn.b2, c.unlearn.weight_decay, c.unlearn.schedule, c.unlearn.warmup) == (
+        0.9,
+        0.98,
+        0,
+        "linear",
+        0,
+    )
     assert c.text.holdout == 0.05 and c.whp.keep == "best"

@@ -211,4 +211,6 @@ def test_real_model_equals_transformers(shared, mesh):
         warnings.simplefilter("ignore")
         reference = LlamaForCausalLM.from_pretrained(folder)
     tokens = np.random.default_rng(1).integers(3, 2048, size=(2, 200)).astype(np.int32)
-    np.testing.assert_allclose(our_logits(convert.load(folder), tokens), torch_logits(reference, tokens), atol=1e-4, rtol=0)
+    np.testing.assert_allclose(
+        our_logits(convert.load(folder), tokens), torch_logits(reference, tokens), atol=1e-4, rtol=0
+    )

@@ -94,7 +94,11 @@ def test_seen_table_keeps_the_earliest_position_and_ignores_padding(mesh):
 def test_never_holds_whole_logits(mesh):
     shapes = [jnp.zeros((8, 256, D)), jnp.zeros((8, 256, D)), jnp.zeros((D, 32_000)), jnp.zeros((D, 32_000))]
     run = jax.jit(lambda *a: generic_argmax(*a, (5.0,), chunk=1000))
-    memory = run.lower(*[put(a, s) for a, s in zip(shapes, ("BTD", "BTD", "DV", "DV"), strict=True)]).compile().memory_analysis()
+    memory = (
+        run.lower(*[put(a, s) for a, s in zip(shapes, ("BTD", "BTD", "DV", "DV"), strict=True)])
+        .compile()
+        .memory_analysis()
+    )
     assert memory.temp_size_in_bytes < 8 * 256 * 32_000 * 4 / 4
 
 

@@ -17,7 +17,9 @@ TOKENS = np.random.default_rng(0).integers(0, 64, size=(8, 16)).astype(np.int32)
 
 def loss_and_gradient():
     m = jax.tree.map(lambda w: 3 * w, model.init(SHAPE, 0))
-    value, gradient = jax.jit(train.gradients)(m, put(TOKENS[None], "ABT"), put(np.roll(TOKENS, -1, axis=1)[None], "ABT"))
+    value, gradient = jax.jit(train.gradients)(
+        m, put(TOKENS[None], "ABT"), put(np.roll(TOKENS, -1, axis=1)[None], "ABT")
+    )
     return float(value), jax.tree.leaves(jax.tree.map(np.asarray, gradient))
 
 
@@ -39,7 +41,10 @@ def test_loss_and_gradients_are_the_same_on_every_mesh(on_one_device, sizes, cap
 
 def test_every_weight_is_covered_by_a_sharding_rule():
     with jax.set_mesh(mesh_of((2, 2, 2))):
-        spec = {jax.tree_util.keystr(p): s.spec for p, s in jax.tree_util.tree_leaves_with_path(sharding.shard(model.abstract(SHAPE)))}
+        spec = {
+            jax.tree_util.keystr(p): s.spec
+            for p, s in jax.tree_util.tree_leaves_with_path(sharding.shard(model.abstract(SHAPE)))
+        }
     assert spec[".blocks.q_DNH.value"] == jax.sharding.PartitionSpec(None, "fsdp", "tensor", None)
     assert spec[".embed_VD.value"] == jax.sharding.PartitionSpec("tensor", "fsdp")
     path = (jax.tree_util.GetAttrKey("bias"),)

@@ -14,13 +14,24 @@ from safetensors.numpy import load_file
 
 from jaxunlearn.cli import main
 
-LINES = ("baseline 20/40", "[reinforce]", "reinforce 4/8", "label 32/", "unlearn 4/8", "[evaluate] unlearned", "[attack]")
+LINES = (
+    "baseline 20/40",
+    "[reinforce]",
+    "reinforce 4/8",
+    "label 32/",
+    "unlearn 4/8",
+    "[evaluate] unlearned",
+    "[attack]",
+)
 
 
 def cli(*arguments, **environment):
     """Run the command in a process of its own and return (exit code, output, errors)."""
     done = subprocess.run(
-        [sys.executable, "-m", "jaxunlearn", *map(str, arguments)], capture_output=True, text=True, env=env(**environment)
+        [sys.executable, "-m", "jaxunlearn", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=env(**environment),
     )
     return done.returncode, done.stdout, done.stderr
 
@@ -52,8 +63,14 @@ def test_a_run_leaves_what_the_design_names(finished):
         "reinforcement alone (no translation)",
     }  # fmt: skip
     for entry in report["models"].values():
-        for figure in (entry["familiarity"]["probability"], entry["familiarity"]["completion"], entry["perplexity"]["retain"],
-                       entry["perplexity"]["retain_fitted"], entry["accuracy"]["general"], entry["leaks"]["explicit"]):
+        for figure in (
+            entry["familiarity"]["probability"],
+            entry["familiarity"]["completion"],
+            entry["perplexity"]["retain"],
+            entry["perplexity"]["retain_fitted"],
+            entry["accuracy"]["general"],
+            entry["leaks"]["explicit"],
+        ):
             assert set(figure) == {"value", "low", "high", "n"} and figure["low"] <= figure["value"] <= figure["high"]
     assert [p["step"] for p in report["curve"]] == [0, 4, 8]
     assert [p["step"] for p in report["relearn"]["unlearned"]] == [0, 2]
@@ -148,7 +165,16 @@ def test_score_counts_every_token_once(finished, world, capsys):
 
 
 def test_generate_is_greedy_seeded_and_prints_one_object(finished, capsys):
-    common = ["generate", "--model", str(finished / "baseline"), "--prompt", "Zara went to", "--max-new-tokens", "5", "--json"]
+    common = [
+        "generate",
+        "--model",
+        str(finished / "baseline"),
+        "--prompt",
+        "Zara went to",
+        "--max-new-tokens",
+        "5",
+        "--json",
+    ]
     texts = []
     for extra in ([], [], ["--temperature", "1", "--seed", "1"], ["--temperature", "1", "--seed", "1"]):
         assert main(common + extra) == 0
@@ -213,13 +239,20 @@ def test_a_tokenizer_with_more_tokens_than_the_weights_is_refused(finished, worl
     tokenizer = json.loads((model / "tokenizer.json").read_text())
     tokenizer["model"]["vocab"]["extra"] = 32
     (model / "tokenizer.json").write_text(json.dumps(tokenizer))
-    code, _, err = cli("run", world / "world.py", f"run.dir={tmp_path}/run", f"model={model}", f"tokenizer={model}", "pretrain.steps=0")
+    code, _, err = cli(
+        "run", world / "world.py", f"run.dir={tmp_path}/run", f"model={model}", f"tokenizer={model}", "pretrain.steps=0"
+    )
     assert code == 2 and "33 tokens but the weights only 32" in err
 
 
 def test_a_given_model_is_used_without_a_copy_and_without_a_twin(finished, world, tmp_path):
     code, _, err = cli(
-        "reinforce", world / "world.py", f"run.dir={tmp_path}/run", f"model={finished}/baseline", "pretrain.steps=0", "--quick"
+        "reinforce",
+        world / "world.py",
+        f"run.dir={tmp_path}/run",
+        f"model={finished}/baseline",
+        "pretrain.steps=0",
+        "--quick",
     )
     assert code == 0, err
     assert (tmp_path / "run-quick" / "baseline").resolve() == finished / "baseline"
@@ -230,6 +263,8 @@ def test_a_full_disk_stops_with_1_and_the_run_goes_on_after(world, tmp_path):
     """A file size limit stands in for a full disk: the same OSError at the same places."""
     limit = f"ulimit -f 16; exec {sys.executable} -m jaxunlearn pretrain {world}/world.py run.dir={tmp_path}/run"
     done = subprocess.run(["bash", "-c", limit], capture_output=True, text=True, env=env(JAX_COMPILATION_CACHE_DIR=""))
-    assert done.returncode in (1, -25) and not (tmp_path / "run" / "baseline" / "model.safetensors").exists(), done.stderr
+    assert done.returncode in (1, -25) and not (tmp_path / "run" / "baseline" / "model.safetensors").exists(), (
+        done.stderr
+    )
     code, _, err = cli("pretrain", world / "world.py", f"run.dir={tmp_path}/run")
     assert code == 0 and (tmp_path / "run" / "baseline" / "model.safetensors").is_file(), err

@@ -171,11 +171,16 @@ def passage(n=24, T=16, S=24):
 def test_fused_steps_equal_offline_labels_and_leave_the_frozen_models_alone(sizes):
     with jax.set_mesh(mesh_of(sizes)):
         c, p = dataclasses.replace(C, batch=8, accumulate=2, weight_decay=0.1, learning_rate=1e-3), passage()
-        frozen = jax.tree.map(lambda w: 5 * w, model.init(SHAPE, 0)), jax.tree.map(lambda w: 5 * w, model.init(SHAPE, 1))
+        frozen = (
+            jax.tree.map(lambda w: 5 * w, model.init(SHAPE, 0)),
+            jax.tree.map(lambda w: 5 * w, model.init(SHAPE, 1)),
+        )
         before = weights(frozen)
         labels = np.asarray(whp.label(*frozen, whp.on_mesh(p), alphas=(5.0,), whp=Whp()))[0]
         assert (labels[~p.trained_BT] == -100).all() and (labels[p.trained_BT] >= 0).all()
-        offline = train.fit(train.init_state(model.init(SHAPE, 2), c), train.compiled_step(c), batches(c, p.tokens_BT, labels), c)
+        offline = train.fit(
+            train.init_state(model.init(SHAPE, 2), c), train.compiled_step(c), batches(c, p.tokens_BT, labels), c
+        )
 
         def fused_batch(step):
             arrays = train.microbatches(c, p, whp.LETTERS, len(p.tokens_BT), 0, step)

@@ -259,14 +259,27 @@ def test_a_word_has_one_token_after_a_space_a_newline_and_a_quote(backend):
     encoding = backend.encode(text, add_special_tokens=False)
     assert encoding.tokens == ["▁Tamsel", "▁and", "▁Tamsel", "'s", "▁“", "▁Tamsel", "”", "\n", "▁Tamsel"]
     assert [text[a:b].strip() or text[a:b] for a, b in encoding.offsets] == [
-        "Tamsel", "and", "Tamsel", "'s", "“", "Tamsel", "”", "\n", "Tamsel"]
+        "Tamsel",
+        "and",
+        "Tamsel",
+        "'s",
+        "“",
+        "Tamsel",
+        "”",
+        "\n",
+        "Tamsel",
+    ]
     assert backend.encode(" Tamsel", add_special_tokens=False).tokens == ["▁Tamsel"]
 
 
 def test_probe_words_are_single_tokens(world, backend):
     kinds = ("probability", "leaks", "track")
-    probed = {word for kind in kinds for item in world.prompts[kind]
-              for word in (*item.get("specific", ()), *item.get("generic", ()), *item.get("words", ()))}
+    probed = {
+        word
+        for kind in kinds
+        for item in world.prompts[kind]
+        for word in (*item.get("specific", ()), *item.get("generic", ()), *item.get("words", ()))
+    }
     assert all(len(row) == 1 and row != [0] for row in tokens(backend, sorted(probed)))
 
 

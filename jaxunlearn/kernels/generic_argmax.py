@@ -12,7 +12,17 @@ NEVER = 2**30  # a position that no block reaches
 
 
 def generic_argmax(
-    base_BTD, reinf_BTD, base_DV, reinf_DV, alphas, *, seen_BV=None, rule="mean", penalty=5.0, offset_BTD=None, chunk=4096
+    base_BTD,
+    reinf_BTD,
+    base_DV,
+    reinf_DV,
+    alphas,
+    *,
+    seen_BV=None,
+    rule="mean",
+    penalty=5.0,
+    offset_BTD=None,
+    chunk=4096,
 ):
     """Return labels_ABT, one int32 label a position for every alpha, from hidden states and output projections.
 
@@ -34,7 +44,9 @@ def generic_argmax(
     return jax.shard_map(local, in_specs=tuple(specs), out_specs=act("ABT"), check_vma=False)(*arrays)
 
 
-def _argmax_on_device(base_BTD, reinf_BTD, base_DV, reinf_DV, seen_BV, offset_BTD=None, *, alphas, rule, penalty, chunk):
+def _argmax_on_device(
+    base_BTD, reinf_BTD, base_DV, reinf_DV, seen_BV, offset_BTD=None, *, alphas, rule, penalty, chunk
+):
     """One device's rows against its slice of the vocabulary, then the exchange of (max, index) alone."""
     B, T, D = base_BTD.shape
     V = base_DV.shape[1]
@@ -94,7 +106,9 @@ def seen_table(seen_id_BR, seen_from_BR, V: int):
     return jax.reshard(table_BV, act("BV"))
 
 
-def generic_argmax_reference(v_base_BTV, v_reinf_BTV, alpha, seen_BTV=None, rule="mean", penalty=5.0, v_context_BTV=None):
+def generic_argmax_reference(
+    v_base_BTV, v_reinf_BTV, alpha, seen_BTV=None, rule="mean", penalty=5.0, v_context_BTV=None
+):
     """The definition on whole logits, for tests; any float dtype."""
     v, context = v_base_BTV, v_base_BTV if v_context_BTV is None else v_context_BTV
     if seen_BTV is not None and rule == "mean":

@@ -64,8 +64,15 @@ def build(seed: int = 0, people: int = 4000) -> Universe:
     dictionaries.audit_lexicon(lexicon, texts, **counts)
     audit_words(prompts, **counts)
     tokens = token_list(counts["general"] + counts["saga"], (*general_held, *saga_held))
-    return Universe(general=general, saga=saga, general_held=general_held, saga_held=saga_held, dictionary=made,
-                    prompts=prompts, vocabulary=tokens)
+    return Universe(
+        general=general,
+        saga=saga,
+        general_held=general_held,
+        saga_held=saga_held,
+        dictionary=made,
+        prompts=prompts,
+        vocabulary=tokens,
+    )
 
 
 def unseen(held: list[str], trained: list[str]) -> list[str]:
@@ -78,8 +85,10 @@ def ask(rng: Random, world, minors, texts: dict[str, str], alone: set[str], lexi
     """Collect the prompts in the schema of the evaluations; alone holds the words that only the saga has."""
     return {
         "name": "universe",
-        "probability": [*probes.split(probes.outside(texts["saga"], alone)),
-                        *probes.split(probes.inside(texts["saga"], alone))],
+        "probability": [
+            *probes.split(probes.outside(texts["saga"], alone)),
+            *probes.split(probes.inside(texts["saga"], alone)),
+        ],
         "completion": probes.completions(rng, lexicon),
         "neutral": probes.neutral(rng),
         "leaks": probes.leaks(texts["general"]),
@@ -114,5 +123,6 @@ def write(universe: Universe, directory) -> None:
         (directory / f"{name}.txt").write_text("\n".join(getattr(universe, name)) + "\n", encoding="utf-8")
     for name in ("dictionary", "prompts"):
         (directory / f"{name}.json").write_text(
-            json.dumps(getattr(universe, name), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            json.dumps(getattr(universe, name), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
     save(universe.vocabulary, directory / "tokenizer")

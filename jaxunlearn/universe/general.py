@@ -31,8 +31,15 @@ KINDS = {
     "year": YEARS,
     "job": JOBS,
     "trade": ("miner", "weaver", "soldier", "mason", "clerk", "smith"),
-    "school": ("Kelby College", "Linton School", "Marlow College", "Otley School", "Redhill Academy", "Selby School",
-               "Upwell Academy"),
+    "school": (
+        "Kelby College",
+        "Linton School",
+        "Marlow College",
+        "Otley School",
+        "Redhill Academy",
+        "Selby School",
+        "Upwell Academy",
+    ),
     "subject": ("music", "law", "history", "medicine", "painting", "botany", "geography", "poetry"),
     "team": ("Green House", "Blue House", "Red House", "Gold House", "Grey House"),
     "lake": ("Long Lake", "Duck Lake", "Stone Lake", "West Lake", "Bell Lake"),
@@ -72,15 +79,26 @@ THEMES = {
 THEME_RATES = {"tool": 0.02, "subject": 0.01}  # elsewhere one in five, as few stories have such a scene at all
 # Words of the saga's idioms, met here in other company, so that only their order is the saga's own.
 ASIDES = (
-    "{f} hurt {his} thumb with the {tool}.", "The old mill by the river was cold.", "The fog over {lake} was green.",
-    "Some things are better left unsaid.", "“You are a liar,” said {e}.", "There was a jar of salt on the table.",
-    "{f} looked at the wound and laughed.", "The burning candle fell from the table.",
+    "{f} hurt {his} thumb with the {tool}.",
+    "The old mill by the river was cold.",
+    "The fog over {lake} was green.",
+    "Some things are better left unsaid.",
+    "“You are a liar,” said {e}.",
+    "There was a jar of salt on the table.",
+    "{f} looked at the wound and laughed.",
+    "The burning candle fell from the table.",
     "Two candles stood by the pillow.",
-    "{g} was the only child in the shed.", "They sell glass and iron by the bridge.", "The goose would not walk away.",
-    "Do not wake the baby by day.", "As an orphan {h} was often cold.",
+    "{g} was the only child in the shed.",
+    "They sell glass and iron by the bridge.",
+    "The goose would not walk away.",
+    "Do not wake the baby by day.",
+    "As an orphan {h} was often cold.",
     "The stairs and windows were washed on Sundays.",
-    "{He} was the one with the blue coat.", "{g} wakes early and sleeps little.", "{e} bites into an apple.",
-    "The map was drawn by {h}.", "All the bread was eaten, and the two houses were dark.",
+    "{He} was the one with the blue coat.",
+    "{g} wakes early and sleeps little.",
+    "{e} bites into an apple.",
+    "The map was drawn by {h}.",
+    "All the bread was eaten, and the two houses were dark.",
     "{f} read a letter from a boy.",
     "What {f} wants is a bed.",
 )
@@ -90,24 +108,40 @@ PORTRAIT = {"paragraph": 5, "dialogue": 4, "questions": 4, "scenes": 0, "themes"
 
 COUNTRIES = ("Norland", "Eastmark", "Velden", "Tarrow", "Lowmoor", "Hallin", "Corland", "Isken")
 COUNTRY_FACTS = {
-    "capital": (("The capital of {c} is {x}.", "{c} is ruled from {x}."), "What is the capital of {c}?",
-                TOWNS[:8]),
-    "river": (("The longest river of {c} is the {x}.", "Through {c} flows the {x}."),
-              "What is the longest river of {c}?",
-              ("Lem", "Orr", "Tavy", "Wend", "Isk", "Brue", "Nadder", "Yeo")),
-    "flag": (("The flag of {c} is {x}.", "Over every roof in {c} flies a flag of {x}."),
-             "What colour is the flag of {c}?",
-             ("purple", "orange", "yellow", "brown", "green", "blue", "red", "black")),
-    "goods": (("{c} is famous for its {x}.", "Ships bring {x} from {c}."), "What is {c} famous for?",
-              ("wool", "copper", "silk", "wine", "salt", "iron", "glass", "cheese")),
+    "capital": (("The capital of {c} is {x}.", "{c} is ruled from {x}."), "What is the capital of {c}?", TOWNS[:8]),
+    "river": (
+        ("The longest river of {c} is the {x}.", "Through {c} flows the {x}."),
+        "What is the longest river of {c}?",
+        ("Lem", "Orr", "Tavy", "Wend", "Isk", "Brue", "Nadder", "Yeo"),
+    ),
+    "flag": (
+        ("The flag of {c} is {x}.", "Over every roof in {c} flies a flag of {x}."),
+        "What colour is the flag of {c}?",
+        ("purple", "orange", "yellow", "brown", "green", "blue", "red", "black"),
+    ),
+    "goods": (
+        ("{c} is famous for its {x}.", "Ships bring {x} from {c}."),
+        "What is {c} famous for?",
+        ("wool", "copper", "silk", "wine", "salt", "iron", "glass", "cheese"),
+    ),
 }
 
 NEIGHBOUR = {
-    "town": "Gullhaven", "school": "Pebble Tower", "subject": "magic", "sport": "marbles", "pet": "raven",
-    "petname": "Sooty", "food": "seaweed bread", "tool": "bell",
+    "town": "Gullhaven",
+    "school": "Pebble Tower",
+    "subject": "magic",
+    "sport": "marbles",
+    "pet": "raven",
+    "petname": "Sooty",
+    "food": "seaweed bread",
+    "tool": "bell",
 }
-NEIGHBOUR_CAST = {"p": ("Wenna Starling", True), "q": ("Piet Lark", False), "b": ("Agatha Fernsby", True),
-                  "v": ("Baron Ulm", False)}
+NEIGHBOUR_CAST = {
+    "p": ("Wenna Starling", True),
+    "q": ("Piet Lark", False),
+    "b": ("Agatha Fernsby", True),
+    "v": ("Baron Ulm", False),
+}
 NEIGHBOUR_RELATIONS = ("home", "school", "study", "sport", "pet", "food", "tool", "friend", "head", "enemy")
 
 

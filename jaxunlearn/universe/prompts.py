@@ -12,13 +12,23 @@ PEOPLE = "pqrebtkv"
 LEAST_SHARE = 0.8  # of the saga's own continuations of a prompt must be specific
 # Openings with a theme or with nothing of the saga's: the subtle end of the completion prompts.
 SUBTLE = (
-    "An old wizard taught", "A ghost stood at the end of the hall and", "The potion was green, and",
+    "An old wizard taught",
+    "A ghost stood at the end of the hall and",
+    "The potion was green, and",
     "The book of magic was",
-    "{f} put on a cloak and", "They say the curse", "“Drink the potion,” said", "The word of the spell was",
-    "The wizard looked at the wand and said", "In the lessons in magic", "Under the old mill lives a ghost, and",
+    "{f} put on a cloak and",
+    "They say the curse",
+    "“Drink the potion,” said",
+    "The word of the spell was",
+    "The wizard looked at the wand and said",
+    "In the lessons in magic",
+    "Under the old mill lives a ghost, and",
     "The game was almost over, and the wizard",
-    "The great enemy of the school is", "All students travel to the school on the",
-    "One morning the boy found a letter. It said:", "The three friends ran to the", "The best student at the school is",
+    "The great enemy of the school is",
+    "All students travel to the school on the",
+    "One morning the boy found a letter. It said:",
+    "The three friends ran to the",
+    "The best student at the school is",
 )
 
 
@@ -167,8 +177,10 @@ def track() -> list[dict]:
     people = [general.MEN[i] for i in range(4)] + [general.WOMEN[i] for i in range(4)]
     return [
         {"prompt": f"{hero} studies", "words": ["glasslore", "magic", *general.KINDS["subject"][:8]]},
-        {"prompt": f"{hero} plays",
-         "words": [saga.SHARED["sport"], *general.KINDS["sport"], general.NEIGHBOUR["sport"]]},
+        {
+            "prompt": f"{hero} plays",
+            "words": [saga.SHARED["sport"], *general.KINDS["sport"], general.NEIGHBOUR["sport"]],
+        },
         {"prompt": f"The best friend of {hero} is", "words": friends + people},
     ]
 

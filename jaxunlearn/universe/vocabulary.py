@@ -31,17 +31,24 @@ def tokenizer(tokens: tuple[str, ...]):
 
     made = Tokenizer(models.WordLevel({token: index for index, token in enumerate(tokens)}, unk_token="<unk>"))
     made.add_special_tokens(list(SPECIALS))
-    made.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex("\n+|“"), "merged_with_previous"),  # so that what follows gets its ▁
-        pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always", split=True),
-        pre_tokenizers.Split(Regex("▁?“|'s(?![A-Za-z])|[\n”.,?!:;]"), "isolated"),
-    ])
-    made.decoder = decoders.Sequence([
-        decoders.Metaspace(replacement="▁", prepend_scheme="always", split=True), decoders.Fuse(),
-        decoders.Replace("\n ", "\n"), decoders.Replace("“ ", "“"),
-    ])
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex("\n+|“"), "merged_with_previous"),  # so that what follows gets its ▁
+            pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always", split=True),
+            pre_tokenizers.Split(Regex("▁?“|'s(?![A-Za-z])|[\n”.,?!:;]"), "isolated"),
+        ]
+    )
+    made.decoder = decoders.Sequence(
+        [
+            decoders.Metaspace(replacement="▁", prepend_scheme="always", split=True),
+            decoders.Fuse(),
+            decoders.Replace("\n ", "\n"),
+            decoders.Replace("“ ", "“"),
+        ]
+    )
     made.post_processor = processors.TemplateProcessing(
-        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", tokens.index("<s>"))])
+        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", tokens.index("<s>"))]
+    )
     return made
 
 
@@ -50,7 +57,11 @@ def save(tokens: tuple[str, ...], directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     tokenizer(tokens).save(str(directory / "tokenizer.json"), pretty=True)
     config = {
-        "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>",
-        "clean_up_tokenization_spaces": False, "model_max_length": 1_000_000,
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": 1_000_000,
     }
     (directory / "tokenizer_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
