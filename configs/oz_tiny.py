@@ -37,7 +37,7 @@ def config() -> Config:
             prompts="oz/prompts.json",
         ),
         pretrain=Pretrain(
-            steps=2400, learning_rate=1e-3, schedule="cosine", warmup=50, batch=8, forget_epochs=3,
+            steps=2050, learning_rate=1e-3, schedule="cosine", warmup=50, batch=8, forget_epochs=3,
             checkpoint_every=400, log_every=100,
         ),
         reinforce=Train(steps=400, learning_rate=3e-4, batch=8, checkpoint_every=200, log_every=50),

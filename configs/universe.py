@@ -13,15 +13,21 @@ def config() -> Config:
     return Config(
         name="universe",
         title="The built-in universe",
-        universe=Universe(seed=0, people=4000),
+        universe=Universe(seed=0, people=3000),
         init=Llama(D=96, L=3, N=2, K=2, H=48, F=256, context=512, tied=False),
         text=Text(context=128),
         pretrain=Pretrain(
-            steps=700, learning_rate=5e-3, schedule="cosine", warmup=20, batch=16, forget_epochs=2, b2=0.98,
-            checkpoint_every=300, log_every=50,
+            steps=850,
+            learning_rate=5e-3,
+            schedule="cosine",
+            warmup=20,
+            batch=16,
+            forget_epochs=2,
+            checkpoint_every=300,
+            log_every=50,
         ),
-        reinforce=Train(steps=60, learning_rate=1e-3, batch=16, checkpoint_every=30),
-        unlearn=Train(steps=20, learning_rate=5e-4, batch=16, accumulate=4, checkpoint_every=10, log_every=5),
+        reinforce=Train(steps=40, learning_rate=5e-4, batch=16, checkpoint_every=20),
+        unlearn=Train(steps=12, learning_rate=5e-4, batch=16, accumulate=4, checkpoint_every=6, log_every=3),
         whp=Whp(alpha=5.0, label_batch=32),
-        eval=Eval(every=20, at=(3, 6, 10, 15), completions=120, new_tokens=16, batch=32, relearn_steps=(0, 2, 5, 10)),
-    )  # fmt: skip
+        eval=Eval(every=12, at=(2, 4, 6, 8), completions=120, new_tokens=16, batch=32, relearn_steps=(0, 2, 5, 10)),
+    )

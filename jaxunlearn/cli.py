@@ -60,6 +60,12 @@ def parser() -> argparse.ArgumentParser:
         )
         command.set_defaults(stage=name)
         _overrides(command)
+    command = add("labels", labels, "what a block was labelled with: tokens, translation and labels side by side")
+    command.add_argument("action", choices=("show",))
+    command.add_argument("config")
+    command.add_argument("--block", type=int, default=0)
+    command.add_argument("--json", action="store_true")
+    _overrides(command)
     command = add("generate", generate, "continue a prompt")
     command.add_argument("--model", required=True, help="Hugging Face directory, or a model of a run")
     command.add_argument("--prompt", required=True, action="append", help="may be given several times")
@@ -133,6 +139,30 @@ def stage(a) -> None:
     _run(config, tuple(s for s in done if s not in ("evaluate", "controls") or s == a.stage or config.controls))
 
 
+def labels(a) -> None:
+    """Show one block of a labelled run: each token, its counterpart in the translation, the label of what follows."""
+    from jaxunlearn.run import show_labels
+
+    shown = show_labels(_config(a.config, a.overrides), a.block)
+    if a.json:
+        print(json.dumps(shown))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"block {a.block}, alpha {shown['alpha']:g}")
+    for head in ("token", "translation", "label of what follows"):
+        table.add_column(head)
+    names, follows = shown["label_tokens"], [*shown["tokens"][1:], ""]
+    for token, place, label, after in zip(shown["tokens"], shown["map"], names, follows, strict=True):
+        there = shown["translation"][place] if place >= 0 else ""
+        style = "dim" if label is None else "bold yellow" if label != after else ""
+        table.add_row(
+            *[repr(x)[1:-1] for x in (token, there)], "-" if label is None else repr(label)[1:-1], style=style
+        )
+    Console().print(table)
+
+
 def _quick(config):
     """Return the configuration cut down to a few steps, in a run directory of its own."""
     from jaxunlearn.config import Run
@@ -155,20 +185,8 @@ def _one_model(directory: str):
     from jaxunlearn import convert
     from jaxunlearn.tokenizer import load_tokenizer
 
-    return convert.load(_model_dir(directory)), load_tokenizer(_model_dir(directory))
-
-
-def _model_dir(name: str) -> Path:
-    """Return a local model directory; a hub name is fetched (weights and tokenizer files only, no code)."""
-    if Path(name).exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
-        return Path(name)
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "tokenizer.model"]))
-    except Exception as error:  # no network, no such name, no permission: all are the user's to mend
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(f"{name} is no local directory and could not be fetched from the hub ({reason})") from None
+    path = convert.find_model(directory)
+    return convert.load(path), load_tokenizer(path)
 
 
 def _mesh():
@@ -227,7 +245,7 @@ def export(a) -> None:
     """Write a Hugging Face directory; below fp32, say what the rounding loses of the edit."""
     from jaxunlearn import convert
 
-    source = _model_dir(a.model)
+    source = convert.find_model(a.model)
     with _mesh():
         model = convert.load(source)
         convert.save(model, Path(a.out), source=source, dtype=a.dtype)

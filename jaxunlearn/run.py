@@ -6,7 +6,6 @@ inputs -> pretrain (baseline, twin) -> reinforce -> label -> unlearn -> controls
 import dataclasses
 import gc
 import json
-import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,11 +15,11 @@ import numpy as np
 
 from jaxunlearn import convert, model, train, whp
 from jaxunlearn.anchors.dictionary import load_dictionary
-from jaxunlearn.anchors.translate import Translation, translate
+from jaxunlearn.anchors.translate import Translation, show_block, translate
 from jaxunlearn.checkpoint import Checkpoints
 from jaxunlearn.config import Config
 from jaxunlearn.errors import InputError
-from jaxunlearn.evals.measure import Suite, Text, Words, complete, curve_point, label_loss, measure, specific_mass
+from jaxunlearn.evals.measure import Suite, Text, complete, curve_point, label_loss, measure, specific_mass
 from jaxunlearn.evals.prompts import Prompts, load_prompts
 from jaxunlearn.generate import Sampling
 from jaxunlearn.report import headline, table, write_report
@@ -140,6 +139,8 @@ def read_inputs(config: Config, run: RunDirectory) -> Inputs:
         raise InputError("text.forget names no text to forget; give files, folders or tfds:NAME/SPLIT")
     if not config.model and not config.pretrain.steps:
         raise InputError("no baseline: give model=DIR (a Hugging Face Llama), or pretrain.steps to make one")
+    if config.model:
+        config = dataclasses.replace(config, model=str(convert.find_model(config.model)))
     tokenizer_dir = Path(config.tokenizer or config.model)
     tokenizer = load_tokenizer(tokenizer_dir)
     shape = _shape(config, tokenizer)
@@ -611,9 +612,14 @@ def run_stages(config: Config, stages=STAGES) -> dict:
         return report
 
 
-def clean(path: Path) -> None:
-    """Remove a run directory."""
-    shutil.rmtree(path, ignore_errors=True)
-
-
-__all__ = ["STAGES", "Words", "run_stages"]
+def show_labels(config: Config, n: int) -> dict:
+    """Return block n of a labelled run: tokens, translation, map, labels (ids and pieces) and alpha."""
+    run, variant = RunDirectory(config), variants(config)[0]
+    if not _labels_done(run / "labels" / variant.labels, (variant.alpha,)):
+        raise InputError(f"{run.path} holds no finished labels; run `jaxunlearn label` on this configuration first")
+    with jax.set_mesh(make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)):
+        x = read_inputs(config, run)
+    shown = show_block(x.forget, x.translation, x.tokenizer, n)
+    labels = read_labels(run, variant)[n, : len(shown["tokens"])].tolist()
+    pieces = [x.tokenizer.pieces([label])[0] if label >= 0 else None for label in labels]
+    return shown | {"labels": labels, "label_tokens": pieces, "alpha": variant.alpha}

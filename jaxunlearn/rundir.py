@@ -15,6 +15,11 @@ from jaxunlearn.errors import InputError, RunError
 
 FREE = ("title", "controls", "eval", "run", "mesh")  # may change between two calls on one run directory
 FREE_TRAIN = ("checkpoint_every", "log_every")
+LATE = {  # may change until one of these exists
+    "reinforce": ("reinforced", "checkpoints/reinforce"),
+    "whp": ("labels", "unlearned", "checkpoints/unlearn", "controls"),
+    "unlearn": ("unlearned", "checkpoints/unlearn", "controls"),
+}
 
 
 class RunDirectory:
@@ -84,9 +89,12 @@ class RunDirectory:
         began = time.monotonic()
         try:
             yield
-        except OSError as error:
+        except Exception as error:
+            if not _disk_trouble(error):
+                raise
+            reason = str(error).strip().split("\n")[0][:300]
             raise RunError(
-                f"[{name}] stopped: {error}. What was finished is kept; run the same command to go on."
+                f"[{name}] cannot write: {reason}. What was finished is kept; the same command goes on."
             ) from error
         finally:
             seconds = time.monotonic() - began
@@ -114,12 +122,20 @@ class RunDirectory:
         return log
 
 
+def _disk_trouble(error: Exception) -> bool:
+    """Tell a full or read-only disk from a bug, also where a library hides the OSError in an exception of its own."""
+    if isinstance(error, OSError):
+        return True
+    said = ("No space left", "File too large", "RESOURCE_EXHAUSTED", "Read-only file system", "Disk quota")
+    return any(text in str(error) for text in said)
+
+
 def _same(before: dict, now: dict, path: Path) -> None:
-    """Compare two resolved configurations but for what may change."""
+    """Refuse a configuration that differs in what the run directory's results depend on."""
     changed = []
     for key in sorted(set(before) | set(now)):
         a, b = before.get(key), now.get(key)
-        if key in FREE:
+        if key in FREE or (key in LATE and not any((path / made).exists() for made in LATE[key])):
             continue
         if isinstance(a, dict) and isinstance(b, dict):
             keys = sorted(set(a) | set(b))
