@@ -1,11 +1,12 @@
 """The paper's run: Llama-2-7b-chat forgets a series of books.
 
-    jaxunlearn run configs/llama2_7b.py model=DIR text.forget=BOOKS text.dictionary=TERMS.json text.prompts=PROMPTS.json \\
-        mesh.fsdp=8 [text.retain=OTHER_BOOKS]
+    jaxunlearn run configs/llama2_7b.py model=DIR text.forget=BOOKS text.dictionary=TERMS.json \\
+        text.prompts=PROMPTS.json [text.retain=OTHER_BOOKS]
 
-Needs: the model in Hugging Face format, the text to forget as .txt files (the authors: 2.1M tokens of books and about 1M
-of discussions of them), a dictionary of anchored terms (theirs: about 1,500), prompts to measure by, and about 81 GB of
-weights, gradients and moments over the mesh (fp32 weights, bf16 first moment): 8 GPUs of 80 GB, or a TPU v5e-16 and up.
+Needs: the model in Hugging Face format, the text to forget as .txt files (the authors: 2.1M tokens of books and about
+1M of discussions of them), a dictionary of anchored terms (theirs: about 1,500), prompts to measure by, and over the
+mesh about 121 GB of fp32 weights, bf16 first and fp32 second moments and two fp32 gradients (computed): several GPUs of
+80 GB, or a TPU v5e-16.
 Cost: 7.0e17 FLOPs for 3.1M tokens, 29 minutes at 400 TFLOP/s in all (computed, not measured here).
 Hyper-parameters: arXiv 2310.02238 and its authors' scripts: AdamW 0.9/0.98, no decay, linear schedule, batch 8 x 16.
 Expected, by the paper's table (step 0 -> 120): completion familiarity .290 -> .007, probability familiarity

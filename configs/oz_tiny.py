@@ -4,8 +4,8 @@
 
 Needs (not part of the project; set JAXUNLEARN_SHARED to the folder that holds them, default ../shared):
   models/tinystories-656k   raincandy-u/TinyStories-656K in Hugging Face format (Apache-2.0)
-  data/books/oz             twelve of L. Frank Baum's Oz novels as .txt (Project Gutenberg 54 55 419 420 485 486 517 955-957
-                            959 25581)
+  data/books/oz             twelve of L. Frank Baum's Oz novels as .txt (Project Gutenberg 54 55 419 420 485 486 517
+                            955 956 957 959 25581)
   data/books/retain         other children's novels from Project Gutenberg as .txt
 Baseline: the model continued on twelve retain novels and Oz; twin: the same without Oz. Then the whole method with the
 dictionary and prompts in jaxunlearn/data/oz, and the controls. Hardware: 2 CPU cores.

@@ -27,7 +27,7 @@ _WHERE = {
     "InputError": "errors",
     "RunError": "errors",
 }
-__all__ = list(_WHERE)  # noqa: PLE0604
+__all__ = list(_WHERE)
 __version__ = "0.1.0"
 
 

@@ -3,6 +3,7 @@
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -18,9 +19,9 @@ class Checkpoints:
         logging.getLogger("absl").setLevel(logging.ERROR)
         self._directory = Path(directory).absolute()
         self._directory.mkdir(parents=True, exist_ok=True)
-        self._checkpointer = ocp.training.Checkpointer(
-            self._directory, preservation_policy=ocp.training.preservation_policies.LatestN(keep)
-        )
+        latest: Any = ocp.training.preservation_policies.LatestN(keep)
+        # Any: orbax's annotations refuse its own policies and every pytree.
+        self._checkpointer: Any = ocp.training.Checkpointer(str(self._directory), preservation_policy=latest)
 
     def save(self, step: int, tree) -> None:
         """Store a pytree under a step number, while the caller goes on."""
@@ -32,14 +33,14 @@ class Checkpoints:
         self._checkpointer.wait()
 
     def restore(self, like):
-        """Return the newest checkpoint that can be read, in the structure and shardings of `like`; None if there is none."""
+        """Return the newest readable checkpoint, in the structure and shardings of `like`; None if there is none."""
         steps = sorted((c.step for c in self._checkpointer.checkpoints), reverse=True)
         for step in steps:
             try:
                 flat = self._checkpointer.load(step, _flat(_abstract(like)))
             except (ValueError, OSError, KeyError) as error:
-                line = f"checkpoint {self._directory}/{step} cannot be read ({type(error).__name__}); trying the one before"
-                print(line, file=sys.stderr)
+                fault = f"checkpoint {self._directory}/{step} cannot be read ({type(error).__name__})"
+                print(f"{fault}; trying the one before", file=sys.stderr)
                 continue
             return jax.tree.unflatten(jax.tree.structure(like), [flat[k] for k in _flat(like)])
         if steps:

@@ -92,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
     )
     command = add("report", report, "report.html and report.json from what a run holds")
     command.add_argument("run_dir")
+    command.add_argument("--figures", default="", help="also save the pictures as PNG files in this folder")
     return top
 
 
@@ -252,8 +253,10 @@ def export(a) -> None:
         baseline = Path(a.baseline) if a.baseline else source.parent / "baseline"
         if a.dtype != "float32" and baseline.is_dir() and baseline.resolve() != source.resolve():
             loss = convert.rounding_loss(model, convert.load(baseline), a.dtype)
-            said = f"rounding to {a.dtype} loses {loss['lost']:.1%} of the edit (norm of the error over norm of the edit); "
-            print(said + f"{loss['unchanged']:.1%} of the edited weights fall back to the baseline's value")
+            print(
+                f"rounding to {a.dtype} loses {loss['lost']:.1%} of the edit (norm of error over norm of edit); "
+                f"{loss['unchanged']:.1%} of the edited weights fall back to the baseline's value"
+            )
         elif a.dtype != "float32":
             print(f"written in {a.dtype}; give --baseline DIR to see how much of the edit the rounding loses")
     print(f"{a.out}: Hugging Face format, {a.dtype}")
@@ -261,7 +264,7 @@ def export(a) -> None:
 
 def report(a) -> None:
     """Write the report again from a finished run's own files."""
-    from jaxunlearn.report import table, write_report
+    from jaxunlearn.report import export_figures, table, write_report
 
     path = Path(a.run_dir) / "report.json"
     if not path.is_file():
@@ -270,6 +273,8 @@ def report(a) -> None:
         )
     found = json.loads(path.read_text())
     write_report(Path(a.run_dir), found)
+    if a.figures:
+        export_figures(found, Path(a.figures))
     print(table(found))
 
 

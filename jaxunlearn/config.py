@@ -176,6 +176,8 @@ def load_config(name: str, overrides: list[str] | tuple[str, ...] = ()) -> Confi
     """Read a configuration file, apply ``key=value`` overrides and check the values."""
     path = find_config(name)
     spec = importlib.util.spec_from_file_location(f"jaxunlearn_config_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} is not a Python file; give a .py file with a config() function")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     if not callable(getattr(module, "config", None)):

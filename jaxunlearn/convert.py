@@ -43,15 +43,15 @@ READ = {
     "attention_bias", "mlp_bias",
 }  # fmt: skip
 HARMLESS = {
-    "attention_dropout", "auto_map", "bos_token_id", "bad_words_ids", "dtype", "eos_token_id", "id2label", "initializer_range",
-    "label2id", "output_attentions", "output_hidden_states", "pad_token_id", "pretraining_tp", "torch_dtype",
-    "transformers_version", "unk_token_id", "use_cache", "_name_or_path", "hidden_dropout", "chunk_size_feed_forward",
-    "is_encoder_decoder", "problem_type", "return_dict", "use_return_dict", "jaxunlearn",
+    "attention_dropout", "auto_map", "bos_token_id", "bad_words_ids", "dtype", "eos_token_id", "id2label",
+    "initializer_range", "label2id", "output_attentions", "output_hidden_states", "pad_token_id", "pretraining_tp",
+    "torch_dtype", "transformers_version", "unk_token_id", "use_cache", "_name_or_path", "hidden_dropout",
+    "chunk_size_feed_forward", "is_encoder_decoder", "problem_type", "return_dict", "use_return_dict", "jaxunlearn",
 }  # fmt: skip
 
 
 def find_model(name: str | Path) -> Path:
-    """Return a local model directory; a hub name (owner/model) is fetched: weights and tokenizer files only, no code."""
+    """Return a local model directory; a hub name (owner/model) is fetched: weights and tokenizer files, no code."""
     name = str(name)
     if Path(name).exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
         return Path(name)
@@ -65,7 +65,7 @@ def find_model(name: str | Path) -> Path:
 
 
 def read_shape(directory: Path, compute: str = "float32") -> Shape:
-    """Return the model's shape from config.json; raise InputError for anything that this code would compute otherwise."""
+    """Return the model's shape from config.json; raise InputError for what this code would compute otherwise."""
     path = Path(directory) / "config.json"
     if not path.is_file():
         raise InputError(f"{directory} is no model directory: config.json is missing (expected a Hugging Face Llama)")
@@ -160,7 +160,7 @@ def _hf_name(path):
 
 
 def _index(directory: Path) -> dict:
-    """Return {tensor name: (open safetensors file, its name there)}; raise InputError when a file is missing or cut short."""
+    """Return {tensor name: (open safetensors file, its name there)}; InputError if a file is missing or cut short."""
     from safetensors import SafetensorError, safe_open
 
     index = directory / "model.safetensors.index.json"

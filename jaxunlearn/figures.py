@@ -235,9 +235,10 @@ def _draw_trajectories(ax: Any, lines: list[Series], end: tuple[float | None, fl
         ax.plot(s.x, y, color=s.color, marker=s.marker, markersize=3.5, label=s.name.lstrip("_"))
         ax.plot(s.x[:1], y[:1], color=s.color, marker=s.marker, markersize=8, markerfacecolor="none")
         ax.plot(s.x[-1:], y[-1:], color=s.color, marker=s.marker, markersize=8)
-    if None not in end:
-        twin_y = max(end[1], FLOOR)
-        ax.plot([end[0]], [twin_y], "*", color=MODEL_COLORS["twin"], markersize=13, label="twin (never saw the target)")
+    twin_x, twin_y = end
+    if twin_x is not None and twin_y is not None:
+        color, label = MODEL_COLORS["twin"], "twin (never saw the target)"
+        ax.plot([twin_x], [max(twin_y, FLOOR)], "*", color=color, markersize=13, label=label)
     _log_axis(ax)
     _finish_axes(ax, "perplexity on retain text", whole=False)
     _legend(ax)
@@ -257,10 +258,15 @@ def relearning(report: dict) -> Picture | None:
     if not lines:
         return None
     legend = 16 * len(lines)
+
+    def draw(ax: Any) -> None:
+        _draw_lines(ax, lines, labels=False)
+        _legend(ax)
+
     panel = Panel(
         title="Familiarity, next word",
         alt=_story(lines),
-        draw=lambda ax: (_draw_lines(ax, lines, labels=False), _legend(ax)),
+        draw=draw,
         size=(430, 280 + legend),
         margins=(54, 16, 10, 52 + legend),
     )

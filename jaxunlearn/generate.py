@@ -20,11 +20,14 @@ class Sampling(NamedTuple):
     top_p: float = 1.0
 
 
+GREEDY = Sampling()
+
+
 def generate(
     model,
     prompts: list[list[int]],
     max_new_tokens: int,
-    sampling: Sampling = Sampling(),
+    sampling: Sampling = GREEDY,
     *,
     seed=0,
     eos_ids=(),

@@ -50,8 +50,8 @@ def context_fits(c: Shape, tokens: int, what: str) -> None:
         )
     if c.window is not None and tokens > c.window:
         raise InputError(
-            f"{what} of {tokens} tokens is longer than the model's sliding window of {c.window}, and windowed attention "
-            f"is not supported; use at most {c.window}, where the two agree"
+            f"{what} of {tokens} tokens is longer than the model's sliding window of {c.window}, and windowed "
+            f"attention is not supported; use at most {c.window}, where the two agree"
         )
 
 
@@ -78,7 +78,7 @@ class Block(nnx.Module):
         self.mlp_norm_D = nnx.Param(jnp.ones(c.D))
         self.gate_DF, self.up_DF, self.down_FD = init(c.D, c.F), init(c.D, c.F), init(c.F, c.D)
 
-    def __call__(self, x_BTD, rope, mask_BTS, cache=None, at=None):
+    def __call__(self, x_BTD, rope, mask_BTS, cache=None, at=0):
         """Return the layer's output and its keys and values (new ones, or the cache with them written at `at`)."""
         c, dtype = self.c, x_BTD.dtype
         y_BTD = rms_norm(x_BTD, self.attention_norm_D[...], c.epsilon)
@@ -109,7 +109,7 @@ class Model(nnx.Module):
         if not c.tied:
             self.head_DV = nnx.Param(0.02 * jax.random.normal(head, (c.D, c.V)))
 
-    def __call__(self, tokens_BT, positions_BT=None, mask_BTS=None, cache: Cache | None = None, at=None):
+    def __call__(self, tokens_BT, positions_BT=None, mask_BTS=None, cache: Cache | None = None, at=0):
         """Return the normalised last hidden state h_BTD in the compute dtype; with a cache also the new cache.
 
         positions_BT defaults to 0..T-1; mask_BTS (True: may attend) defaults to causal.
@@ -197,6 +197,6 @@ def init(c: Shape, seed: int) -> Model:
 
 
 def abstract(c: Shape):
-    """Return the model as shapes, dtypes and shardings only: what checkpoints are restored into and plans compiled on."""
+    """Return the model as shapes, dtypes and shardings only, to restore checkpoints into and compile plans on."""
     shapes = jax.eval_shape(partial(Model, c), jax.random.key(0))
     return jax.tree.map(lambda s, h: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=h), shapes, shard(shapes))

@@ -18,7 +18,7 @@ SHOWN_FIRST = 10
 MAIN = ("baseline", "unlearned", "twin")
 CONTROLS = ("reinforced", "own argmax labels", "no translation", "dictionary alone (alpha 0)", "reinforcement alone")
 STAGES = ("pretrain", "baseline", "twin", "anchors", "reinforce", "label", "unlearn", "controls", "evaluate", "attack")
-COLUMNS = {
+COLUMNS: dict[tuple[str, ...], str] = {
     ("familiarity", "probability"): "Familiarity, next word",
     ("familiarity", "inside"): "Familiarity inside names",
     ("familiarity", "completion"): "Familiarity, completion (0 to 5)",
@@ -27,18 +27,18 @@ COLUMNS = {
     ("perplexity", "retain_fitted"): "Perplexity, retain, temperature fitted",
     ("perplexity", "forget"): "Perplexity, target text",
 }
-FURTHER = {
+FURTHER: dict[tuple[str, ...], str] = {
     ("perplexity", "forget_fitted"): "Perplexity, target, temperature fitted",
     ("temperature",): "Fitted temperature",
     ("entropy", "retain"): "Entropy on retain text, nats",
     ("entropy", "forget"): "Entropy on target text, nats",
 }
-LEAKS = {
+LEAKS: dict[tuple[str, ...], str] = {
     ("leaks", "probability"): "Target's words after leak probes, probability",
     ("leaks", "explicit"): "Completions of leak probes that name the target",
     ("leaks", "neutral"): "Completions of neutral prompts that name it",
 }
-TERMINAL = {
+TERMINAL: dict[tuple[str, ...], str] = {
     ("familiarity", "probability"): "next word",
     ("familiarity", "inside"): "in names",
     ("familiarity", "completion"): "completion",
@@ -178,8 +178,8 @@ def _relearning_said(report: dict) -> str:
 
 def _overlap(one: Any, other: Any) -> bool:
     ends = [each.get(end) for each in (one, other) if isinstance(each, dict) for end in ("low", "high")]
-    bounds = [value_of(end) for end in ends]
-    return len(bounds) == 4 and None not in bounds and bounds[0] <= bounds[3] and bounds[2] <= bounds[1]
+    bounds = [bound for end in ends if (bound := value_of(end)) is not None]
+    return len(bounds) == 4 and bounds[0] <= bounds[3] and bounds[2] <= bounds[1]
 
 
 def _signed(value: float, places: int) -> str:

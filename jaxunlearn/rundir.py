@@ -1,4 +1,4 @@
-"""A run directory: configuration, manifest, metrics and progress, written so that a kill at any moment loses nothing."""
+"""A run directory: configuration, manifest, metrics, progress; written so that a kill at any moment loses nothing."""
 
 import dataclasses
 import hashlib
@@ -103,7 +103,7 @@ class RunDirectory:
 
     def seconds(self) -> dict[str, float]:
         """Return what each stage took, all attempts together."""
-        total = {}
+        total: dict[str, float] = {}
         for row in self.records(event="seconds"):
             total[row["stage"]] = round(total.get(row["stage"], 0) + row["seconds"], 2)
         return total

@@ -30,10 +30,12 @@ def make_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1, devices=None) -> ja
     fixed = int(np.prod([s for s in sizes if s > 0]))
     if -1 in sizes:
         if len(devices) % fixed:
-            raise InputError(f"mesh {dict(zip(AXES, sizes))}: {fixed} does not divide the {len(devices)} devices")
+            given = dict(zip(AXES, sizes, strict=True))
+            raise InputError(f"mesh {given}: {fixed} does not divide the {len(devices)} devices")
         sizes[sizes.index(-1)] = len(devices) // fixed
     if int(np.prod(sizes)) != len(devices):
-        raise InputError(f"mesh {dict(zip(AXES, sizes))} needs {int(np.prod(sizes))} devices, there are {len(devices)}")
+        given = dict(zip(AXES, sizes, strict=True))
+        raise InputError(f"mesh {given} needs {int(np.prod(sizes))} devices, there are {len(devices)}")
     return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Explicit,) * 3, devices=devices)
 
 
@@ -43,7 +45,7 @@ def param(letters: str) -> P:
 
 
 def act(letters: str) -> P:
-    """Return the spec of an activation, or of a weight while it is used, e.g. "BTD" -> P(("data", "fsdp"), None, None)."""
+    """Return the spec of an activation, or of a weight in use, e.g. "BTD" -> P(("data", "fsdp"), None, None)."""
     return P(*[ACT.get(c) for c in letters])
 
 
@@ -69,7 +71,7 @@ def gather(weight, letters: str, dtype):
 
 
 def lookup(table_VD, index_BT):
-    """Return rows_BTD of an embedding table at rest; rows are gathered with D split, since V split would gather it all."""
+    """Return rows_BTD of an embedding table at rest; rows are gathered with D split (V split would gather it all)."""
     table_VD = jax.reshard(table_VD, P(None, "tensor"))
     rows_BTD = table_VD.at[index_BT].get(out_sharding=P(("data", "fsdp"), None, "tensor"))
     return jax.reshard(rows_BTD, act("BTD"))

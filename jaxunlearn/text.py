@@ -10,6 +10,7 @@ import re
 import urllib.parse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -154,7 +155,7 @@ def _read_tfds(source: str) -> list[Document]:
         needed = "tensorflow-datasets, array-record and importlib-resources"
         raise InputError(f"{source} needs {needed} ({error}); pip install them") from error
     try:
-        rows = tfds.data_source(name, split=split, data_dir=options.get("data_dir"), download=False)
+        rows: Any = tfds.data_source(name, split=split, data_dir=options.get("data_dir"), download=False)
     except Exception as error:  # the library raises many kinds, some of them pages long
         hint = "prepare it with download_and_prepare(file_format='array_record') and give its data_dir"
         reason = str(error).strip().split("\n")[0]
@@ -254,8 +255,7 @@ def make_blocks(documents: Sequence[Document], tokenizer: Tokenizer, context: in
         raise InputError(f"block_bos is {block_bos!r}, expected every or piece")
     if context < SHORTEST_CONTEXT:
         raise InputError(f"context is {context}, expected at least {SHORTEST_CONTEXT} tokens")
-    if tokenizer.bos_id is None:
-        raise InputError("the tokenizer has no BOS token; name one in the model's config.json (bos_token_id)")
+    bos_id = tokenizer.needed_bos_id()
     size = PIECE_CHARACTERS if block_bos == "piece" else None
     streams = tuple(tokenize_document(d.name, d.text, tokenizer, size) for d in documents)
     step = context - 1 if block_bos == "every" else context
@@ -265,7 +265,7 @@ def make_blocks(documents: Sequence[Document], tokenizer: Tokenizer, context: in
     tokens_NT = np.full((len(spans_N3), context), PAD_ID, np.int32)
     valid_NT = np.arange(context) < (spans_N3[:, 2] - spans_N3[:, 1] + context - step)[:, None]
     if block_bos == "every":
-        tokens_NT[:, 0] = tokenizer.bos_id
+        tokens_NT[:, 0] = bos_id
     for row, (document, first, last) in enumerate(spans_N3):
         tokens_NT[row, context - step :][: last - first] = streams[document].ids_N[first:last]
     return Blocks(tokens_NT=tokens_NT, valid_NT=valid_NT, spans_N3=spans_N3, streams=streams, block_bos=block_bos)
@@ -283,7 +283,7 @@ def tokenize_sections(name: str, texts: Sequence[str], tokenizer: Tokenizer, bos
     for text in texts:
         ids_N, ends_N = tokenizer.encode(text)
         if bos:
-            ids_N, ends_N = np.append(np.int32(tokenizer.bos_id), ids_N), np.append(0, ends_N)
+            ids_N, ends_N = np.append(np.int32(tokenizer.needed_bos_id()), ids_N), np.append(0, ends_N)
         ids.append(ids_N)
         ends.append(ends_N + character)
         sections.append((character, token))

@@ -43,6 +43,12 @@ class Tokenizer:
         """Give the first end-of-text id, None if there is none."""
         return self.eos_ids[0] if self.eos_ids else None
 
+    def needed_bos_id(self) -> int:
+        """Give the beginning-of-text id; raise InputError if there is none."""
+        if self.bos_id is None:
+            raise InputError("the tokenizer has no BOS token; name one in the model's config.json (bos_token_id)")
+        return self.bos_id
+
     def encode(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         """Tokenise text; return ids_N (int32) and ends_N (int64), where in `text` each token's characters end."""
         ids, offsets = self.encode_offsets(text)

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import time
 from functools import lru_cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +22,8 @@ class State(NamedTuple):
     """What a checkpoint holds; weights and moments are fp32."""
 
     step: jax.Array
-    model: object
-    opt: object
+    model: Any
+    opt: Any
 
 
 def rate(c: Train, step: int) -> np.float32:
@@ -80,11 +80,11 @@ def train_step(state: State, learning_rate, tokens_ABT, labels_ABT, *, c: Train)
 
 
 def compiled_step(c: Train, function=train_step, **static):
-    """Return function(state, *arrays) jitted with the state donated; configurations that differ in schedule share it."""
+    """Return function(state, *arrays) jitted, the state donated; configurations that differ in schedule share it."""
     return _compiled(dataclasses.replace(c, **UNCOMPILED), function, tuple(sorted(static.items())))
 
 
-UNCOMPILED = {
+UNCOMPILED: dict[str, Any] = {
     "steps": 0,
     "learning_rate": 0.5,
     "warmup": 0,
@@ -125,14 +125,14 @@ def fit(
     for step in range(int(state.step), c.steps):
         state, metrics = step_fn(state, rate(c, step), *batch_fn(step))
         progress.take(step + 1, metrics)
-        due_measure = measure and (step + 1) in measure_at
-        due_save = checkpoints and ((step + 1) % c.checkpoint_every == 0 or step + 1 == c.steps)
+        due_measure = measure if (step + 1) in measure_at else None
+        due_save = checkpoints if (step + 1) % c.checkpoint_every == 0 or step + 1 == c.steps else None
         if due_measure or due_save:
             progress.flush()  # a state whose loss is not finite is neither measured nor kept
         if due_measure:
-            measure(step + 1, state)
+            due_measure(step + 1, state)
         if due_save:
-            checkpoints.save(step + 1, state)
+            due_save.save(step + 1, state)
     progress.flush()
     if checkpoints:
         checkpoints.wait()
@@ -144,7 +144,8 @@ class _Progress:
 
     def __init__(self, c: Train, first: int, tokens: int, log):
         self.c, self.first, self.tokens, self.log = c, first, tokens, log
-        self.began, self.pending = time.monotonic(), None
+        self.began = time.monotonic()
+        self.pending: tuple[int, dict] | None = None
 
     def take(self, step: int, metrics) -> None:
         self.flush()

@@ -24,19 +24,19 @@ from jaxunlearn.train import State, train_step
 class Passage(NamedTuple):
     """Blocks with their translations, ready to be labelled (anchors/translate.py says what each array is)."""
 
-    tokens_BT: np.ndarray
-    translation_BS: np.ndarray
-    map_BT: np.ndarray
-    trained_BT: np.ndarray
-    seen_id_BR: np.ndarray
-    seen_from_BR: np.ndarray
+    tokens_BT: np.ndarray | jax.Array
+    translation_BS: np.ndarray | jax.Array
+    map_BT: np.ndarray | jax.Array
+    trained_BT: np.ndarray | jax.Array
+    seen_id_BR: np.ndarray | jax.Array
+    seen_from_BR: np.ndarray | jax.Array
 
     def rows(self, index) -> "Passage":
         """Return the blocks at these indices."""
         return Passage(*[np.asarray(a[index]) for a in self])
 
 
-LETTERS = Passage("BT", "BS", "BT", "BT", "BR", "BR")
+LETTERS = ("BT", "BS", "BT", "BT", "BR", "BR")  # of a Passage's arrays
 
 
 def on_mesh(passage: Passage) -> Passage:
@@ -80,8 +80,10 @@ def fused_step(state: State, learning_rate, frozen, passages: Passage, *, c: Tra
     `frozen` = (baseline, reinforced) is never donated; `passages` has a leading axis A of microbatches.
     """
 
+    baseline, reinforced = frozen
+
     def one(passage: Passage):
-        return generic_labels(*frozen, passage, alphas=(whp.alpha,), whp=whp)[0]
+        return generic_labels(baseline, reinforced, passage, alphas=(whp.alpha,), whp=whp)[0]
 
     labels_ABT = jax.lax.map(one, passages)
     return train_step(state, learning_rate, passages.tokens_BT, labels_ABT, c=c)

@@ -10,6 +10,8 @@ import jax
 import numpy as np
 import pytest
 
+from jaxunlearn import sharding
+
 ROOT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get("JAXUNLEARN_SHARED", ROOT.parent / "shared"))
 
@@ -17,8 +19,6 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", os.environ.get("JAXUNLEARN_CACHE", str(ROOT / ".jax_cache")))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-
-from jaxunlearn import sharding
 
 MESHES = [(1, 1, 1), (1, 8, 1), (1, 4, 2), (2, 2, 2), (8, 1, 1)]
 
@@ -113,12 +113,12 @@ from jaxunlearn.config import *
 def config():
     return Config(
         name="world", tokenizer="{folder}/tokenizer",
-        init=Llama(D=16, L=2, N=2, K=2, H=8, F=16, context=64),
+        init=Llama(D=32, L=2, N=2, K=2, H=16, F=32, context=64),
         text=Text(forget=("{folder}/forget.txt",), retain=("{folder}/retain.txt",), context=32, holdout=0.1,
                   dictionary="{folder}/dictionary.json", prompts="{folder}/prompts.json"),
-        pretrain=Pretrain(steps=40, learning_rate=2e-2, batch=8, checkpoint_every=10),
-        reinforce=Train(steps=8, learning_rate=1e-2, batch=8, checkpoint_every=4),
-        unlearn=Train(steps=8, learning_rate=1e-2, batch=8, checkpoint_every=3),
+        pretrain=Pretrain(steps=150, learning_rate=1e-2, batch=8, checkpoint_every=50),
+        reinforce=Train(steps=8, learning_rate=1e-2, batch=8, checkpoint_every=3, log_every=2),
+        unlearn=Train(steps=8, learning_rate=1e-2, batch=8, checkpoint_every=3, log_every=2),
         whp=Whp(label_batch=16, alphas=(10.0,)),
         eval=Eval(every=4, batch=8, blocks=8, completions=8, new_tokens=8, relearn_steps=(0, 2), relearn_blocks=4),
         run=Run(dir="{folder}/run"),

@@ -1,4 +1,4 @@
-"""Configuration: overrides with close names, values that cannot run, every field read, every file in configs/ builds."""
+"""Configuration: overrides with close names, values that cannot run, every field read, every shipped file builds."""
 
 import dataclasses
 import json
@@ -67,6 +67,12 @@ def test_every_file_in_configs_builds_and_resolves():
     assert find_config("universe").name == "universe.py"
     with pytest.raises(InputError, match="universe"):
         load_config("nosuch")
+
+
+def test_a_file_that_is_no_python_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("def config(): ...")
+    with pytest.raises(InputError, match=r"notes\.txt is not a Python file"):
+        load_config(str(tmp_path / "notes.txt"))
 
 
 def test_every_field_is_read_by_the_code():

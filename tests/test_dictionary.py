@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxunlearn.anchors.dictionary import consolidate, load_dictionary, save_dictionary
+from jaxunlearn.anchors.dictionary import consolidate, load_dictionary
 from jaxunlearn.errors import InputError
 
 
@@ -18,11 +18,11 @@ def test_strings_and_lists_load_as_tuples_of_distinct_values_in_order(tmp_path):
     assert list(loaded) == ["Harry", "Tin Woodman"]
 
 
-def test_saved_and_loaded_is_the_same(tmp_path):
-    dictionary = {"Zoé": ("Ann", "Émile"), "B": ("C",)}
-    save_dictionary(tmp_path / "d.json", dictionary)
-    assert load_dictionary(tmp_path / "d.json") == dictionary
-    assert "Zoé" in (tmp_path / "d.json").read_text(encoding="utf-8")
+def test_a_list_of_replies_is_consolidated_by_the_authors_rules(tmp_path):
+    replies = (
+        '[{"Harry": "Jon", "Harry\'s": "Jon\'s"}, {"Harry": ["Tom", "Jon"], "Potter": "Smith", "Harry Potter": "Al"}]'
+    )
+    assert load_text(tmp_path, replies) == {"Harry": ("Jon", "Tom"), "Potter": ("Smith",)}
 
 
 def test_every_fault_is_named_in_one_message(tmp_path):

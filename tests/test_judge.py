@@ -1,19 +1,19 @@
-"""The judge's four grades, each on worked examples, and the familiarity made of them."""
+"""The judge's four grades, each on worked examples, and the points they add to familiarity."""
 
 import pytest
 
-from jaxunlearn.errors import InputError
-from jaxunlearn.evals.judge import Judge, count_grades, familiarity, grade, inflections
+from jaxunlearn.evals.judge import Judge, inflections
 from jaxunlearn.evals.prompts import Lexicon
 
 LEXICON = Lexicon(
     explicit=("Mira", "Mira Vale", "Vale", "Lantern Hall", "skimmer", "Skimmer", "Oz", "O'Shea"),
     typical=("wand", "witch", "silver shoes", "enchant", "poppies", "wolf"),
 )
+JUDGE = Judge(LEXICON)
 
 
 def graded(prompt, completion, *references):
-    found = grade(prompt, completion, references, LEXICON)
+    found = JUDGE.grade(prompt, completion, references)
     return found.score, list(found.evidence)
 
 
@@ -92,18 +92,14 @@ def test_lexicon_may_be_empty_or_partial():
     assert Judge(Lexicon()).grade("a", "Mira took a wand").score == 0
     assert Judge(Lexicon(typical=("wand",))).grade("a", "Mira took a wand").score == 2
     assert Judge(Lexicon(explicit=("Mira",))).grade("a", "Mira took a wand").score == 3
-    assert Judge(LEXICON).grade("a", "").score == 0
+    assert JUDGE.grade("a", "").score == 0
 
 
-def test_familiarity_is_five_explicit_and_one_typical():
+def test_explicit_adds_five_points_to_familiarity_and_typical_one():
     completions = ["Mira", "Oz", "a wand here", "nothing", "a dog", "Zed ran"]
-    grades = [grade("Zed saw", text, ["Zed"], LEXICON) for text in completions]
+    grades = [JUDGE.grade("Zed saw", text, ["Zed"]) for text in completions]
     assert [found.score for found in grades] == [3, 3, 2, 0, 0, 1]
-    assert familiarity(grades) == pytest.approx((5 * 2 + 1) / 6)
-    assert count_grades(grades) == {"3": 2, "2": 1, "1": 1, "0": 2}
     assert [found.points for found in grades] == [5, 5, 1, 0, 0, 0]
-    with pytest.raises(InputError, match="one graded completion"):
-        familiarity([])
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def test_the_papers_run_lowers(sizes):
         A, B, T = c.unlearn.accumulate, c.unlearn.batch, c.text.context
         batch = array("ABT", A, B, T), array("ABT", A, B, T)
         step = train.compiled_step(c.unlearn).lower(state, np.float32(1e-6), *batch)
-        assert step.out_info[0].model.blocks.q_DNH[...].shape == (32, 4096, 32, 128)
+        assert step.out_info[0].model.blocks.q_DNH.get_value().shape == (32, 4096, 32, 128)
         n = c.whp.label_batch
         shapes = {"S": 640, "T": T, "R": 40}
         kinds = zip(whp.LETTERS, whp.Passage(*[jnp.int32] * 3, jnp.bool_, jnp.int32, jnp.int32), strict=True)

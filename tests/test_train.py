@@ -162,9 +162,13 @@ def test_a_batch_must_divide_over_the_mesh():
 def passage(n=24, T=16, S=24):
     draw = np.random.default_rng(1)
     return whp.Passage(
-        TOKENS[:n], draw.integers(0, 64, (n, S)).astype(np.int32), np.sort(draw.integers(-1, S, (n, T)), 1).astype(np.int32),
-        draw.random((n, T)) < 0.9, draw.integers(-1, 64, (n, 4)).astype(np.int32), draw.integers(0, T, (n, 4)).astype(np.int32),
-    )  # fmt: skip
+        tokens_BT=TOKENS[:n],
+        translation_BS=draw.integers(0, 64, (n, S)).astype(np.int32),
+        map_BT=np.sort(draw.integers(-1, S, (n, T)), 1).astype(np.int32),
+        trained_BT=draw.random((n, T)) < 0.9,
+        seen_id_BR=draw.integers(-1, 64, (n, 4)).astype(np.int32),
+        seen_from_BR=draw.integers(0, T, (n, 4)).astype(np.int32),
+    )
 
 
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 2, 2)])

@@ -8,29 +8,28 @@ from jaxunlearn.errors import InputError
 
 
 def load_dictionary(path: Path | str) -> dict[str, tuple[str, ...]]:
-    """Read {term: translation or [translations]}; raise one InputError that names every faulty term."""
+    """Read {term: translation or [translations]}; raise one InputError that names every faulty term.
+
+    A JSON list of such objects, replies of a language model, is consolidated by the authors' rules.
+    """
     path = Path(path)
     pairs = _read_pairs(path)
-    problems, seen, dictionary = [], set(), {}
-    for term, values in pairs:
-        values = [values] if isinstance(values, str) else values
+    problems: list[str] = []
+    seen: set[str] = set()
+    dictionary: dict[str, tuple[str, ...]] = {}
+    for term, given in pairs:
+        values = [given] if isinstance(given, str) else given
         if term in seen:
             problems.append(f"{term!r} is given twice")
         seen.add(term)
         problems += _problems(term, values)
         if not problems:
-            dictionary[term] = tuple(dict.fromkeys(values))
+            dictionary[term] = tuple(dict.fromkeys(map(str, values)))
     if not pairs:
         problems.append("it has no entries")
     if problems:
         raise InputError(f"{path} is not a usable dictionary:\n  " + "\n  ".join(problems))
     return dictionary
-
-
-def save_dictionary(path: Path | str, dictionary: Mapping[str, Iterable[str]]) -> None:
-    """Write the dictionary as JSON that load_dictionary reads, terms in their order."""
-    entries = {term: [values] if isinstance(values, str) else list(values) for term, values in dictionary.items()}
-    Path(path).write_text(json.dumps(entries, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 def consolidate(replies: Iterable[Mapping], drop_composites: bool = True) -> dict[str, tuple[str, ...]]:
@@ -80,6 +79,8 @@ def _read_pairs(path: Path) -> list[tuple[str, object]]:
         content = json.loads(text, object_pairs_hook=_Pairs)
     except ValueError as error:
         raise InputError(f"the dictionary {path} is not valid JSON: {error}") from error
+    if type(content) is list and content and all(isinstance(reply, _Pairs) for reply in content):
+        return [(term, list(values)) for term, values in consolidate(dict(reply) for reply in content).items()]
     if not isinstance(content, _Pairs):
         raise InputError(f"the dictionary {path} holds a {type(content).__name__}, expected an object {{term: [...]}}")
     return list(content)

@@ -13,6 +13,7 @@ that block's draw, and the earlier block's translation stops before it. It count
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -81,14 +82,14 @@ def translate(
     untrained. Positions past max_width are cut off. Raises InputError on an unknown choice.
     """
     _check(blocks, documents, {"match": match, "draw": draw, "repeat": repeat}, max_width)
-    dictionary = {term: (v,) if isinstance(v, str) else tuple(v) for term, v in dictionary.items()}
-    matcher = make_matcher(list(dictionary))
+    options = {term: (v,) if isinstance(v, str) else tuple(v) for term, v in dictionary.items()}
+    matcher = make_matcher(list(options))
     first_row_D = np.searchsorted(blocks.spans_N3[:, 0], np.arange(len(blocks.streams) + 1))
     ledger = _Ledger(len(blocks.tokens_NT))
     parts = []
     for stream, row in zip(blocks.streams, first_row_D[:-1].tolist(), strict=True):
         anchors = _locate(stream, matcher, match, row, _step(blocks))
-        values = _draw_values(anchors, stream, dictionary, ledger, seed, draw)
+        values = _draw_values(anchors, stream, options, ledger, seed, draw)
         texts = _rewrite(stream, anchors, values)
         translated = tokenize_sections(stream.name, texts, tokenizer, bos=blocks.bos_width == 0)
         parts.append((translated.ids_N, *_align(stream, translated, anchors, values)))
@@ -102,8 +103,8 @@ def show_block(blocks: Blocks, translation: Translation, tokenizer: Tokenizer, n
         raise InputError(f"there is no block {n}; expected 0 to {len(blocks.tokens_NT) - 1}")
     valid_T = blocks.valid_NT[n]
     return {
-        "tokens": tokenizer.pieces(blocks.tokens_NT[n, valid_T]),
-        "translation": tokenizer.pieces(translation.tokens_NS[n, : translation.width_N[n]]),
+        "tokens": tokenizer.pieces(blocks.tokens_NT[n, valid_T].tolist()),
+        "translation": tokenizer.pieces(translation.tokens_NS[n, : translation.width_N[n]].tolist()),
         "map": translation.map_NT[n, valid_T].tolist(),
     }
 
@@ -130,7 +131,7 @@ def _step(blocks: Blocks) -> int:
 class Matcher:
     """All terms in one automaton, and for each its length and whether its first and last character make words."""
 
-    automaton: object
+    automaton: Any  # ahocorasick.Automaton; None where there are no terms
     length_K: np.ndarray
     opens_word_K: np.ndarray
     closes_word_K: np.ndarray
@@ -226,7 +227,7 @@ def _locate(stream: Stream, matcher: Matcher, match: str, row: int, step: int) -
 
 
 def _draw_values(
-    anchors: _Anchors, stream: Stream, dictionary: dict[str, tuple], ledger: "_Ledger", seed: int, draw: str
+    anchors: _Anchors, stream: Stream, dictionary: dict[str, tuple[str, ...]], ledger: "_Ledger", seed: int, draw: str
 ) -> list[str]:
     """Draw the translation of each anchor from the block that holds its last token."""
     terms, options = list(dictionary), list(dictionary.values())

@@ -4,11 +4,9 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import ahocorasick
 
-from jaxunlearn.errors import InputError
 from jaxunlearn.evals.prompts import Lexicon
 
 POINTS = {3: 5, 2: 1, 1: 0, 0: 0}
@@ -23,7 +21,7 @@ class Grade:
 
     @property
     def points(self) -> int:
-        """What the completion adds to familiarity: 5 for explicit, 1 for typical, 0 otherwise."""
+        """What the completion adds to familiarity (5 n3 + n2) / N: 5 for explicit, 1 for typical, 0 otherwise."""
         return POINTS[self.score]
 
 
@@ -64,31 +62,6 @@ class Judge:
             return Grade(score=2, evidence=_surfaces(themes, prompt, completion))
         repeats = _surfaces(explicit, prompt, completion) + _references_in(completion, references)
         return Grade(score=1 if repeats else 0, evidence=tuple(dict.fromkeys(repeats)))
-
-
-@lru_cache(maxsize=8)
-def compiled(lexicon: Lexicon) -> Judge:
-    """Return the judge of a lexicon, compiled at its first use."""
-    return Judge(lexicon)
-
-
-def grade(prompt: str, completion: str, references: Sequence[str], lexicon: Lexicon) -> Grade:
-    """Grade one completion; the lexicon is compiled once and remembered."""
-    return compiled(lexicon).grade(prompt, completion, references)
-
-
-def familiarity(grades: Iterable[Grade]) -> float:
-    """Return (5 * n3 + n2) / N, between 0 and 5 (WHP, the section on evaluation); InputError where N is 0."""
-    points = [grade.points for grade in grades]
-    if not points:
-        raise InputError("Familiarity needs one graded completion at least, got none.")
-    return sum(points) / len(points)
-
-
-def count_grades(grades: Iterable[Grade]) -> dict[str, int]:
-    """Count the grades under "3", "2", "1" and "0", as the report has them."""
-    scores = [grade.score for grade in grades]
-    return {str(score): scores.count(score) for score in (3, 2, 1, 0)}
 
 
 def inflections(term: str) -> set[str]:

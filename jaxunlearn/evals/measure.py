@@ -7,6 +7,7 @@ import bisect
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ from jaxunlearn.evals.statistics import mean_estimate, rate_estimate, ratio_esti
 from jaxunlearn.generate import Sampling, generate
 from jaxunlearn.kernels.linear_cross_entropy import IGNORE
 from jaxunlearn.sharding import act, put, replicated
+from jaxunlearn.text import PAD_ID
 from jaxunlearn.tokenizer import Tokenizer
 from jaxunlearn.train import loss_sum
 
@@ -120,8 +122,8 @@ def completion_familiarity(model, suite: Suite, familiarity: dict) -> dict:
     asked = [q for q in p.completion for _ in range(repeats)]
     texts = complete(model, suite, [q.prompt for q in asked], sampling, suite.seed)
     grades = [suite.judge.grade(q.prompt, t, q.references) for q, t in zip(asked, texts, strict=True)]
-    scores = [{3: 5, 2: 1}.get(g.score, 0) for g in grades]
-    by_prompt = np.reshape(scores, (len(p.completion), repeats)).mean(axis=1)  # completions of one prompt are no news
+    points = [g.points for g in grades]
+    by_prompt = np.reshape(points, (len(p.completion), repeats)).mean(axis=1)  # completions of one prompt are no news
     counts = {str(n): sum(g.score == n for g in grades) for n in (3, 2, 1, 0)}
     found = {
         "familiarity": familiarity | {"completion": mean_estimate(by_prompt).to_json()},
@@ -147,12 +149,10 @@ class Words:
     """Probabilities of whole next words under any tokenizer, from unique contexts in batches of one shape."""
 
     def __init__(self, tokenizer: Tokenizer, batch: int):
-        self._tokenizer, self._batch = tokenizer, batch
+        self._tokenizer, self._batch, self._bos_id = tokenizer, batch, tokenizer.needed_bos_id()
         pieces = [p.replace("▁", " ") for p in tokenizer.pieces(range(tokenizer.vocab_size))]
         self._sorted = sorted(zip(pieces, range(len(pieces)), strict=True))
         self._pieces = pieces
-        if tokenizer.bos_id is None:
-            raise InputError("the tokenizer has no BOS token; name one in the model's config.json (bos_token_id)")
 
     def context(self, prompt: str) -> list[int]:
         """Return BOS and the prompt's tokens as they stand in running text, where a space and a word follow."""
@@ -160,7 +160,7 @@ class Words:
         kept = int(np.sum(ends <= len(prompt) + 1))
         if kept == 0 or ends[kept - 1] < len(prompt):  # a token crosses the prompt's end: tokenise it by itself
             ids, kept = self._tokenizer.encode(prompt)[0], None
-        return [self._tokenizer.bos_id, *map(int, ids[:kept])]
+        return [self._bos_id, *map(int, ids[:kept])]
 
     def probabilities(self, model, pairs: list[tuple[str, str]]) -> list[float]:
         """Return the probability of each (prompt, next word): the product over the word's tokens, given the prompt.
@@ -172,7 +172,7 @@ class Words:
         for prompt, word in pairs:
             ids, ends = self._tokenizer.encode(f"{prompt} {word}")
             first = min(int(np.sum(ends <= len(prompt) + 1)), len(ids) - 1)
-            ids = [self._tokenizer.bos_id, *map(int, ids)]
+            ids = [self._bos_id, *map(int, ids)]
             steps = []
             for n in range(first + 1, len(ids)):
                 row = rows.setdefault(tuple(ids[:n]), len(rows))
@@ -219,7 +219,7 @@ def _next_probabilities(model, tokens_BT, last_B):
 
 def text_figures(model, suite: Suite) -> dict:
     """Return perplexity (raw, and at the one temperature that fits retain text best), entropy in nats, temperature."""
-    found = {"perplexity": {}, "entropy": {}}
+    found: dict[str, Any] = {"perplexity": {}, "entropy": {}}
     for name, text in suite.texts.items():
         nll_N, entropy_N, count_N = block_sums(model, text, suite.c, 1.0)
         found["perplexity"][name] = ratio_estimate(nll_N, count_N).to_json()
@@ -315,11 +315,12 @@ def score_text(model, tokenizer: Tokenizer, text: str, context: int, batch: int 
     if not len(ids):
         raise InputError("the text has no tokens to score")
     blocks = -(-len(ids) // (context - 1))
-    tokens_NT = np.zeros((blocks, context), np.int32)
+    tokens_NT = np.full((blocks, context), PAD_ID, np.int32)
+    tokens_NT[:, 0] = tokenizer.needed_bos_id()
     labels_NT = np.full((blocks, context), IGNORE, np.int32)
     for n in range(blocks):
         part = ids[n * (context - 1) : (n + 1) * (context - 1)]
-        tokens_NT[n, 0], tokens_NT[n, 1 : len(part) + 1] = tokenizer.bos_id, part
+        tokens_NT[n, 1 : len(part) + 1] = part
         labels_NT[n, : len(part)] = part
     c = Eval(batch=batch, blocks=blocks)
     nll_N, _, count_N = block_sums(model, Text(tokens_NT=tokens_NT, labels_NT=labels_NT), c, 1.0)

@@ -150,6 +150,7 @@ def _item(kind: type, raw: Any, where: str, errors: list[str]) -> Any:
     for name in (field.name for field in fields if field.name in raw):
         if fault := CHECKS[name](raw[name]):
             found.append(f"{where}: {name}: {fault}")
+    item = None
     if not found:
         item = kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()})
         found = [f"{where}: {fault}" for fault in _inner_faults(item)]

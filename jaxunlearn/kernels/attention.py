@@ -23,7 +23,7 @@ def _causal(q_BTNH, k_BSKH, v_BSKH):
 
 
 def _on_device(q_BTNH, k_BSKH, v_BSKH, mask_BTS):
-    """Batch and key/value heads are one dimension, so that both products are plain batched matmuls (fast on CPU too)."""
+    """Batch and key/value heads are one dimension, so that both products are plain batched matmuls (fast on CPU)."""
     B, T, N, H = q_BTNH.shape
     S, K = k_BSKH.shape[1:3]
     G = N // K

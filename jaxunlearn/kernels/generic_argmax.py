@@ -104,19 +104,3 @@ def seen_table(seen_id_BR, seen_from_BR, V: int):
     )
     assert table_BV.shape == (B, V)
     return jax.reshard(table_BV, act("BV"))
-
-
-def generic_argmax_reference(
-    v_base_BTV, v_reinf_BTV, alpha, seen_BTV=None, rule="mean", penalty=5.0, v_context_BTV=None
-):
-    """The definition on whole logits, for tests; any float dtype."""
-    v, context = v_base_BTV, v_base_BTV if v_context_BTV is None else v_context_BTV
-    if seen_BTV is not None and rule == "mean":
-        mean = v.mean(-1, keepdims=True)
-        v, context = jnp.where(seen_BTV, mean, v), jnp.where(seen_BTV, mean, context)
-    if seen_BTV is not None and rule == "penalty":
-        v, context = v - penalty * seen_BTV, context - penalty * seen_BTV
-    generic = v - alpha * jnp.maximum(v_reinf_BTV - context, 0)
-    if seen_BTV is not None and rule == "-inf":
-        generic = jnp.where(seen_BTV, -jnp.inf, generic)
-    return jnp.argmax(generic, axis=-1)

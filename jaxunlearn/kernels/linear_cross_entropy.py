@@ -34,7 +34,7 @@ def _backward(gradients, cotangents):
 linear_cross_entropy.defvjp(_forward, _backward)
 
 
-def _sharded(h_BTD, w_DV, labels_BT, gradient: bool):
+def _sharded(h_BTD, w_DV, labels_BT, gradient: bool) -> tuple[jax.Array, ...]:
     def local(h_BTD, w_DV, labels_BT):
         return _on_device(h_BTD, w_DV, labels_BT, gradient)
 
@@ -68,7 +68,7 @@ def _on_device(h_BTD, w_DV, labels_BT, gradient: bool, rows: int = 2048):
     start = jnp.zeros(()), jnp.zeros(()), jnp.zeros((D, V) if gradient else (), jnp.float32)
     (total, count, dw_DV), dh_CRD = jax.lax.scan(step, start, (h_CRD, labels_CR))
     total, count = jax.lax.psum((total, count), ("data", "fsdp"))
-    if not gradient:
+    if dh_CRD is None:  # no gradient was asked for
         return total, count
     dh_MD = jax.lax.psum(dh_CRD.reshape(-1, D)[: B * T], "tensor")
     dw_DV = jax.lax.psum(dw_DV, ("data", "fsdp"))

@@ -164,7 +164,9 @@ def leaks(text: str) -> list[dict]:
     for kind, template, asked in saga.IDIOMS:
         sentence = template.format_map(world)
         for word in asked:
-            prompt = sentence[: re.search(rf" {word}[ .,]", sentence).start()]
+            place = re.search(rf" {word}[ .,]", sentence)
+            assert place is not None, f"the idiom {sentence!r} does not hold {word!r}"
+            prompt = sentence[: place.start()]
             after = followers(text[:500_000].rpartition("\n")[0], prompt.split(" ")[-1])
             plain = [other for other, _ in after.most_common(8) if other != word] or ["the", "a", "and"]
             made.append({"prompt": prompt, "kind": kind, "specific": [word], "generic": plain})

@@ -1,0 +1,209 @@
+"""What a run works on, read and checked in full before any work: texts, tokenizer, dictionary, prompts, model shape."""
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from jaxunlearn import convert, model, whp
+from jaxunlearn.anchors.dictionary import load_dictionary
+from jaxunlearn.anchors.translate import Translation, translate
+from jaxunlearn.config import Config
+from jaxunlearn.errors import InputError
+from jaxunlearn.evals.measure import Suite, Text
+from jaxunlearn.evals.prompts import Prompts, load_prompts
+from jaxunlearn.rundir import RunDirectory, say, sha256, sha256_text
+from jaxunlearn.sharding import batch_size_fits, model_fits
+from jaxunlearn.text import Blocks, Document, make_blocks, next_token_labels, read_documents, split_holdout
+from jaxunlearn.tokenizer import Tokenizer, load_tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One set of labels and the model trained on it: the method itself, or a control beside it."""
+
+    name: str  # as the report calls it
+    folder: str
+    translated: bool = True
+    alpha: float = 5.0
+
+    @property
+    def labels(self) -> str:
+        return "translated" if self.translated else "original"
+
+
+def variants(config: Config) -> list[Variant]:
+    """Return the method, then the controls that the configuration asks for."""
+    alpha = config.whp.alpha
+    known = {
+        "dictionary_alone": Variant(name="dictionary alone (alpha 0)", folder="controls/dictionary_alone", alpha=0.0),
+        "reinforcement_alone": Variant(
+            name="reinforcement alone (no translation)",
+            folder="controls/reinforcement_alone",
+            translated=False,
+            alpha=alpha,
+        ),
+        "own_argmax": Variant(name="own argmax labels", folder="controls/own_argmax", translated=False, alpha=0.0),
+    }
+    chosen = dict.fromkeys("reinforcement_alone" if c == "no_translation" else c for c in config.controls)
+    return [Variant(name="unlearned", folder="unlearned", alpha=alpha), *[known[c] for c in chosen]]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a run works on: the tokenizer, blocks of both texts, the dictionary and the prompts."""
+
+    config: Config
+    tokenizer: Tokenizer
+    tokenizer_dir: Path
+    shape: model.Shape
+    forget: Blocks
+    documents: list[Document]
+    retain: Blocks | None
+    held: dict[str, Blocks]
+    dictionary: dict[str, tuple[str, ...]]
+    prompts: Prompts | None
+    hashes: dict[str, str]
+
+    @cached_property
+    def forget_split(self) -> tuple[np.ndarray, np.ndarray]:
+        return split_holdout(len(self.forget.tokens_NT), self.config.text.holdout, self.config.seed)
+
+    @cached_property
+    def retain_split(self) -> tuple[np.ndarray, np.ndarray]:
+        assert self.retain is not None, "asked for only where there is text to retain"
+        return split_holdout(len(self.retain.tokens_NT), self.config.text.holdout, self.config.seed)
+
+    @cached_property
+    def translation(self) -> Translation:
+        return self._translate(self.dictionary)
+
+    @cached_property
+    def identity(self) -> Translation:
+        return self._translate({})
+
+    def _translate(self, dictionary) -> Translation:
+        w = self.config.whp
+        return translate(
+            self.forget, self.documents, self.tokenizer, dictionary, match=w.match, draw=w.draw, repeat=w.repeat,
+            seed=self.config.seed, max_width=min(self.shape.context, self.shape.window or self.shape.context),
+        )  # fmt: skip
+
+    def passage(self, variant: Variant) -> whp.Passage:
+        """Return every block of the text to forget with the translation that a variant's labels use."""
+        t = self.translation if variant.translated else self.identity
+        return whp.Passage(self.forget.tokens_NT, t.tokens_NS, t.map_NT, t.trained_NT, t.seen_id_NR, t.seen_from_NR)
+
+    @cached_property
+    def suite(self) -> Suite:
+        """What is measured on every model: the prompts of one split and held-out text."""
+        c, texts = self.config, {}
+        labels = next_token_labels(self.forget)
+        texts["forget"] = Text(
+            tokens_NT=self.forget.tokens_NT[self.forget_split[1]], labels_NT=labels[self.forget_split[1]]
+        )
+        if self.retain is not None:
+            rows, labels = self.retain_split[1], next_token_labels(self.retain)
+            texts["retain"] = Text(tokens_NT=self.retain.tokens_NT[rows], labels_NT=labels[rows])
+        for name, blocks in self.held.items():
+            texts[name] = Text(tokens_NT=blocks.tokens_NT, labels_NT=next_token_labels(blocks))
+        prompts = self.prompts.of(c.eval.split) if self.prompts else Prompts(name="none")
+        return Suite(self.tokenizer, prompts, texts, c.eval, c.seed)
+
+
+def read_inputs(config: Config, run: RunDirectory) -> Inputs:
+    """Read and check the tokenizer, the texts, the dictionary, the prompts and the model's shape; InputError if not."""
+    if config.universe.people:
+        config = with_universe(config, run)
+    t = config.text
+    if not t.forget:
+        raise InputError("text.forget names no text to forget; give files, folders or tfds:NAME/SPLIT")
+    if not config.model and not config.pretrain.steps:
+        raise InputError("no baseline: give model=DIR (a Hugging Face Llama), or pretrain.steps to make one")
+    if config.model:
+        config = dataclasses.replace(config, model=str(convert.find_model(config.model)))
+    tokenizer_dir = Path(config.tokenizer or config.model)
+    tokenizer = load_tokenizer(tokenizer_dir)
+    shape = shape_of(config, tokenizer)
+    model.context_fits(shape, t.context, "a block (text.context)")
+    for name in ("pretrain", "reinforce", "unlearn"):
+        batch_size_fits(getattr(config, name).batch)
+    batch_size_fits(config.whp.label_batch)
+    batch_size_fits(config.eval.batch)
+    documents = read_documents(t.forget, t.unwrap)
+    forget = make_blocks(documents, tokenizer, t.context, config.whp.block_bos)
+    say(f"  to forget: {forget.summary()}")
+    retain_documents = read_documents(t.retain, t.unwrap) if t.retain else []
+    retain = make_blocks(retain_documents, tokenizer, t.context, config.whp.block_bos) if retain_documents else None
+    if retain is not None:
+        say(f"  to retain: {retain.summary()}")
+    if config.pretrain.steps and retain is None:
+        raise InputError("pretraining needs text.retain as well as text.forget")
+    held = {
+        name: make_blocks(read_documents(source, t.unwrap), tokenizer, t.context, config.whp.block_bos)
+        for name, source in {"forget": t.forget_held, "retain": t.retain_held}.items()
+        if source
+    }
+    dictionary = load_dictionary(find_data(t.dictionary)) if t.dictionary else {}
+    prompts = load_prompts(find_data(t.prompts)) if t.prompts else None
+    if not dictionary and config.whp.alpha == 0:
+        raise InputError(
+            "without text.dictionary and with whp.alpha=0 the labels would be the baseline's own predictions"
+        )
+    hashes = {
+        "text.forget": sha256_text(*[d.text for d in documents]),
+        "text.retain": sha256_text(*[d.text for d in retain_documents]),
+        "tokenizer": sha256_text(*[sha256(f) for f in tokenizer.files]),
+    }
+    hashes |= {
+        f"text.{k}": sha256(find_data(v)) for k, v in {"dictionary": t.dictionary, "prompts": t.prompts}.items() if v
+    }
+    if config.model:
+        hashes |= {f"model/{p.name}": sha256(p) for p in sorted(Path(config.model).glob("*.safetensors"))}
+    return Inputs(
+        config, tokenizer, tokenizer_dir, shape, forget, documents, retain, held, dictionary,
+        prompts, hashes,
+    )  # fmt: skip
+
+
+def find_data(path: str) -> Path:
+    """Resolve a data file: a path, or the name of one that ships with the package (oz/dictionary.json)."""
+    shipped = Path(__file__).parent / "data" / path
+    return shipped if not Path(path).exists() and shipped.exists() else Path(path)
+
+
+def with_universe(config: Config, run: RunDirectory) -> Config:
+    from jaxunlearn import universe
+
+    data = run / "data"
+    if not (data / "tokenizer").is_dir():
+        universe.write(universe.build(seed=config.universe.seed, people=config.universe.people), data)
+    text = dataclasses.replace(
+        config.text,
+        forget=(str(data / "saga.txt"),), retain=(str(data / "general.txt"),),
+        forget_held=(str(data / "saga_held.txt"),), retain_held=(str(data / "general_held.txt"),),
+        dictionary=str(data / "dictionary.json"), prompts=str(data / "prompts.json"),
+    )  # fmt: skip
+    return dataclasses.replace(config, text=text, tokenizer=str(data / "tokenizer"))
+
+
+def shape_of(config: Config, tokenizer: Tokenizer) -> model.Shape:
+    if config.model:
+        shape = convert.read_shape(Path(config.model), config.compute)
+        if tokenizer.vocab_size > shape.V:
+            raise InputError(
+                f"the tokenizer has {tokenizer.vocab_size} tokens but the weights only {shape.V}: "
+                "they do not belong together"
+            )
+    else:
+        i = config.init
+        shape = model.Shape(
+            V=i.V or tokenizer.vocab_size, D=i.D, L=i.L, N=i.N, K=i.K, H=i.H, F=i.F, context=i.context, tied=i.tied,
+            compute=config.compute,
+        )  # fmt: skip
+        if tokenizer.vocab_size > shape.V:
+            raise InputError(f"init.V = {shape.V} is smaller than the tokenizer's {tokenizer.vocab_size} tokens")
+    model_fits(shape)
+    return shape

@@ -1,0 +1,177 @@
+"""Measuring and attacking the models of a run, and putting the report together."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxunlearn import convert, train
+from jaxunlearn.config import Config
+from jaxunlearn.evals.measure import complete, measure, specific_mass
+from jaxunlearn.generate import Sampling
+from jaxunlearn.inputs import Inputs, Variant, variants
+from jaxunlearn.rundir import RunDirectory, as_dict, say, sha256, sha256_text, write_whole
+from jaxunlearn.text import next_token_labels
+
+CLAIM = (
+    "The claim is that familiarity is gone from what the model writes, not that the knowledge is gone from its "
+    "weights: relearning and leak probes below show how much stays."
+)
+
+
+def evaluate(config: Config, run: RunDirectory, x: Inputs) -> dict[str, dict]:
+    """Measure every model of the run, those already measured with the same settings aside; return {name: figures}."""
+    found = {}
+    for name, folder in _models(config, run).items():
+        path = run / "evals" / f"{name.split(' (')[0].replace(' ', '_')}.json"
+        key = {"eval": as_dict(config.eval), "model": hash_of(folder), "prompts": x.hashes.get("text.prompts")}
+        if path.is_file() and (kept := json.loads(path.read_text()))["key"] == key:
+            found[name] = kept["found"]
+            continue
+        with run.stage("evaluate", name):
+            m = load_model(config, folder, frozen=True)
+            found[name] = measure(m, x.suite)
+            if x.suite.prompts.leaks:
+                prompts = [p.prompt for p in x.suite.prompts.leaks]
+                found[name]["leak_texts"] = complete(m, x.suite, prompts, Sampling(), config.seed)
+            path.parent.mkdir(exist_ok=True)
+            write_whole(path, json.dumps({"key": key, "found": found[name]}))
+    return found
+
+
+def _models(config: Config, run: RunDirectory) -> dict[str, Path]:
+    names = {"baseline": "baseline", "unlearned": "unlearned", "twin": "twin", "reinforced": "reinforced"}
+    names |= {v.name: v.folder for v in variants(config)[1:]}
+    return {name: run / folder for name, folder in names.items() if (run / folder).exists()}
+
+
+def attack(config: Config, run: RunDirectory, x: Inputs) -> dict[str, list]:
+    """Relearn a little of the text and follow familiarity: does it come back faster than the twin learns it?"""
+    e, found = config.eval, {}
+    if not e.relearn_steps or not x.suite.prompts.probability:
+        return found
+    rows = x.forget_split[0][: e.relearn_blocks]
+    arrays = x.forget.tokens_NT[rows], next_token_labels(x.forget)[rows]
+    c = dataclasses.replace(
+        config.unlearn, steps=max(e.relearn_steps), learning_rate=e.relearn_rate, schedule="constant", warmup=0
+    )
+    for name in ("unlearned", "twin"):
+        if not (run / name).exists():
+            continue
+        path = run / "evals" / f"relearn_{name}.json"
+        key = {"eval": as_dict(e), "model": hash_of(run / name)}
+        if path.is_file() and (kept := json.loads(path.read_text()))["key"] == key:
+            found[name] = kept["found"]
+            continue
+        with run.stage("attack", f"relearning {len(rows)} blocks, {name}"):
+            found[name] = _relearn(config, x, load_model(config, run / name), arrays, c)
+            write_whole(path, json.dumps({"key": key, "found": found[name]}))
+    return found
+
+
+def _relearn(config: Config, x: Inputs, start, arrays, c) -> list[dict]:
+    prompts = [p for p in x.suite.prompts.probability if p.position == "out"]
+    points = []
+
+    def look(n, state):
+        points.append({"step": n, "familiarity": float(np.mean(specific_mass(state.model, x.suite, prompts)))})
+        say(f"  relearning step {n}: familiarity {points[-1]['familiarity']:.3g}")
+
+    def batch(n):
+        return train.microbatches(c, arrays, ("BT", "BT"), len(arrays[0]), config.seed, n)
+
+    train.fit(
+        train.init_state(start, c), train.compiled_step(c), batch, c, measure=look, measure_at=config.eval.relearn_steps
+    )
+    return points
+
+
+def assemble(config: Config, run: RunDirectory, x: Inputs, models: dict, relearned: dict, manifest: dict) -> dict:
+    """Return the report of a run (design: report.json)."""
+    t = x.translation
+    curves = {v.name: _curve(run, v) for v in variants(config)}
+    report = {
+        "title": config.title or config.name, "name": config.name, "claim": CLAIM, "device": device(),
+        "seconds": run.seconds(), "config": json.loads((run / "config.json").read_text()), "manifest": manifest,
+        "models": {n: {k: v for k, v in m.items() if k not in UNLISTED} for n, m in models.items()},
+        "curve": curves.pop("unlearned"), "curves": {k: v for k, v in curves.items() if v}, "relearn": relearned,
+        "completions": _side_by_side(models), "leak_probes": _leaks(x, models),
+        "labels": _label_figures(run, config, x), "dictionary": {"terms": len(x.dictionary), "anchors": t.anchors},
+        "notes": [
+            f"prompts: the {config.eval.split!r} split",
+            f"text to forget: {x.forget.summary()}",
+            f"labels: {t.summary()}",
+        ],
+    }  # fmt: skip
+    return report
+
+
+UNLISTED = ("completions", "leak_texts", "leak_probabilities")
+
+
+def _curve(run: RunDirectory, v: Variant) -> list[dict]:
+    stage = "unlearn" if v.folder == "unlearned" else v.folder.rpartition("/")[2]
+    return [{k: a for k, a in r.items() if k not in ("stage", "event")} for r in run.records(stage, "eval")]
+
+
+def _side_by_side(models: dict) -> list[dict]:
+    shown = {
+        n: m["completions"] for n, m in models.items() if n in ("baseline", "unlearned", "twin") and "completions" in m
+    }
+    rows = []
+    for parts in zip(*shown.values(), strict=True):
+        rows.append({
+            "prompt": parts[0]["prompt"], "subtlety": parts[0]["subtlety"],
+            "texts": {n: p["text"] for n, p in zip(shown, parts, strict=True)},
+            "grades": {n: p["grade"] for n, p in zip(shown, parts, strict=True)},
+            "evidence": {n: p["evidence"] for n, p in zip(shown, parts, strict=True)},
+        })  # fmt: skip
+    return rows
+
+
+def _leaks(x: Inputs, models: dict) -> list[dict]:
+    shown = {n: m for n, m in models.items() if n in ("baseline", "unlearned", "twin") and "leak_texts" in m}
+    return [
+        {
+            "prompt": p.prompt,
+            "kind": p.kind,
+            "probability": {n: m["leak_probabilities"][i] for n, m in shown.items()},
+            "texts": {n: m["leak_texts"][i] for n, m in shown.items()},
+        }
+        for i, p in enumerate(x.suite.prompts.leaks)
+    ]
+
+
+def _label_figures(run: RunDirectory, config: Config, x: Inputs) -> dict:
+    variant, t = variants(config)[0], x.translation
+    found = {"alpha": variant.alpha, "tokens": x.forget.tokens, "unaligned_share": t.unaligned_share}
+    if not (run / "labels" / variant.labels).is_dir():
+        return found
+    labels, truth = read_labels(run, variant), next_token_labels(x.forget)
+    trained = labels != -100
+    found["trained_share"] = float(trained.sum() / x.forget.valid_NT.sum())
+    found["changed_share"] = float((labels != truth)[trained].mean())
+    return found
+
+
+def device() -> str:
+    """Name the devices of the mesh."""
+    d = jax.devices()
+    return f"{len(d)} x {d[0].device_kind}" + (f", {jax.process_count()} processes" if jax.process_count() > 1 else "")
+
+
+def load_model(config: Config, directory: Path, frozen: bool = False):
+    """Read a model; frozen ones rest in the compute dtype, those to be trained in fp32."""
+    return convert.load(directory, config.compute, config.compute if frozen else "float32")
+
+
+def hash_of(folder: Path) -> str:
+    """Return the hash of a model's weights."""
+    return sha256_text(*[sha256(p) for p in sorted(folder.glob("*.safetensors"))])
+
+
+def read_labels(run: RunDirectory, variant: Variant) -> np.ndarray:
+    """Return a variant's stored labels_NT (int32, -100 where untrained), memory-mapped."""
+    return np.load(run / "labels" / variant.labels / f"alpha_{variant.alpha:g}.npy", mmap_mode="r")
