@@ -6,6 +6,7 @@ inputs -> pretrain (baseline, twin) -> reinforce -> label -> unlearn -> controls
 import dataclasses
 import gc
 import json
+import time
 from pathlib import Path
 
 import jax
@@ -96,15 +97,25 @@ def _label_pass(config: Config, run: RunDirectory, x: Inputs, passage: whp.Passa
         provenance["blocks_done"] = before["blocks_done"]
     mode = "r+" if provenance["blocks_done"] else "w+"
     files = [np.lib.format.open_memmap(folder / f"alpha_{a:g}.npy", mode, np.int32, shape) for a in alphas]
-    models = _frozen(config, run)
-    for start, stop, labels_ABT in _labelled(config, models, passage, alphas, provenance["blocks_done"]):
+    models, first, began = _frozen(config, run), provenance["blocks_done"], time.monotonic()
+    for start, stop, labels_ABT in _labelled(config, models, passage, alphas, first):
         for file, labels_BT in zip(files, labels_ABT, strict=True):
             file[start:stop] = labels_BT
             file.flush()
         provenance["blocks_done"] = stop
         write_whole(path, json.dumps(provenance, indent=1))
-        progress(f"  label {stop}/{shape[0]} blocks", last=stop == shape[0])
+        _label_progress(start, stop, shape, began, first)
     write_whole(path, json.dumps(provenance | {"complete": True}, indent=1))
+
+
+def _label_progress(start: int, stop: int, shape, began: float, first: int) -> None:
+    """Print about ten lines a pass, with the rate and the time left."""
+    blocks, context = shape
+    if stop < blocks and 10 * start // blocks == 10 * stop // blocks:
+        return
+    rate = (stop - first) / (time.monotonic() - began)
+    left = duration((blocks - stop) / rate)
+    progress(f"  label {stop}/{blocks} blocks  {rate * context:,.0f} tokens/s  {left} left", last=stop == blocks)
 
 
 def _labelled(config: Config, models, passage: whp.Passage, alphas, done: int = 0):

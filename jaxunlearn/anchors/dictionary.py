@@ -23,8 +23,8 @@ def load_dictionary(path: Path | str) -> dict[str, tuple[str, ...]]:
             problems.append(f"{term!r} is given twice")
         seen.add(term)
         problems += _problems(term, values)
-        if not problems:
-            dictionary[term] = tuple(dict.fromkeys(map(str, values)))
+        if not problems and isinstance(values, list):
+            dictionary[term] = tuple(dict.fromkeys(values))
     if not pairs:
         problems.append("it has no entries")
     if problems:
