@@ -35,7 +35,7 @@ FURTHER: dict[tuple[str, ...], str] = {
 }
 LEAKS: dict[tuple[str, ...], str] = {
     ("leaks", "probability"): "Target's words after leak probes, probability",
-    ("leaks", "explicit"): "Completions of leak probes that name the target",
+    ("leaks", "explicit"): "Completions that name the target",
     ("leaks", "neutral"): "Completions of neutral prompts that name it",
 }
 TERMINAL: dict[tuple[str, ...], str] = {
