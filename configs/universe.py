@@ -29,5 +29,7 @@ def config() -> Config:
         reinforce=Train(steps=40, learning_rate=5e-4, batch=16, checkpoint_every=20),
         unlearn=Train(steps=12, learning_rate=5e-4, batch=16, accumulate=4, checkpoint_every=6, log_every=3),
         whp=Whp(alpha=5.0, label_batch=32),
-        eval=Eval(every=12, at=(2, 4, 6, 8), completions=66, new_tokens=16, batch=32, blocks=32, relearn_steps=(0, 2, 5, 10)),
+        eval=Eval(
+            every=12, at=(2, 4, 6, 8), completions=66, new_tokens=16, batch=32, blocks=32, relearn_steps=(0, 2, 5, 10)
+        ),
     )

@@ -55,7 +55,12 @@ def attack(config: Config, run: RunDirectory, x: Inputs) -> dict[str, list]:
     rows = x.forget_split[0][: e.relearn_blocks]
     arrays = x.forget.tokens_NT[rows], next_token_labels(x.forget)[rows]
     c = dataclasses.replace(
-        config.unlearn, steps=max(e.relearn_steps), learning_rate=e.relearn_rate, schedule="constant", warmup=0, accumulate=1
+        config.unlearn,
+        steps=max(e.relearn_steps),
+        learning_rate=e.relearn_rate,
+        schedule="constant",
+        warmup=0,
+        accumulate=1,
     )
     for name in ("unlearned", "twin"):
         if not (run / name).exists():
