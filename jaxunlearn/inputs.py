@@ -178,7 +178,7 @@ def with_universe(config: Config, run: RunDirectory) -> Config:
     from jaxunlearn import universe
 
     data = run / "data"
-    if not (data / "tokenizer").is_dir():
+    if not run.begun:  # also after a kill while it was written
         universe.write(universe.build(seed=config.universe.seed, people=config.universe.people), data)
     text = dataclasses.replace(
         config.text,

@@ -63,12 +63,11 @@ def reinforce(config: Config, run: RunDirectory, x: Inputs) -> None:
         )
 
 
-def label(config: Config, run: RunDirectory, x: Inputs, only: str = "") -> None:
+def label(config: Config, run: RunDirectory, x: Inputs) -> None:
     """Store the generic labels that the variants need: one pass a translation, all its alphas at once."""
     wanted = {}
     for v in variants(config):
-        if not only or v.folder == only:
-            wanted.setdefault(v.labels, []).append(v)
+        wanted.setdefault(v.labels, []).append(v)
     for name, group in wanted.items():
         alphas = tuple(dict.fromkeys([*[v.alpha for v in group], *(config.whp.alphas if name == "translated" else ())]))
         if not _labels_done(run / "labels" / name, alphas):

@@ -28,13 +28,18 @@ class RunDirectory:
     def __init__(self, config: Config):
         self.config, self.path = config, config.directory
         existing = self.path / "config.json"
-        if existing.is_file():
+        if existing.is_file() and self.begun:
             _same(json.loads(existing.read_text()), json.loads(to_json(config)), self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             write_whole(existing, to_json(config))
         except OSError as error:
             raise InputError(f"the run directory {self.path} cannot be written: {error.strerror}") from None
+
+    @property
+    def begun(self) -> bool:
+        """Whether an attempt got past its inputs; until then nothing here binds the next one."""
+        return (self.path / "manifest.json").is_file()
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name

@@ -19,7 +19,7 @@ from jaxunlearn.text import batch_indices
 
 
 class State(NamedTuple):
-    """What a checkpoint holds; weights and moments are fp32."""
+    """What a checkpoint holds; weights are fp32, the first moment Train.moment_dtype."""
 
     step: jax.Array
     model: Any

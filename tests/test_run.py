@@ -245,6 +245,13 @@ def test_bad_input_exits_with_2_before_any_work(world, tmp_path, capsys, change,
     assert not list((tmp_path / "run").glob("baseline*"))
 
 
+def test_a_refused_attempt_does_not_bind_the_corrected_one(world, tmp_path, capsys):
+    common = ["pretrain", str(world / "world.py"), f"run.dir={tmp_path}/run", "pretrain.steps=2"]
+    assert main([*common, "text.forget=nosuch.txt"]) == 2
+    assert main(common) == 0
+    assert main([*common, "seed=1"]) == 2 and "seed: 0 -> 1" in capsys.readouterr().err
+
+
 def test_a_tokenizer_with_more_tokens_than_the_weights_is_refused(finished, world, tmp_path, capsys):
     model = tmp_path / "model"
     shutil.copytree(finished / "baseline", model)
