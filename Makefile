@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 
-.PHONY: demo test check clean
+.PHONY: demo test check bench clean
 
 demo: $(VENV)/.run
 	$(VENV)/bin/jaxunlearn demo
@@ -15,6 +15,9 @@ check: $(VENV)/.test
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/pyrefly check
 	$(VENV)/bin/python -m pytest -n 2
+
+bench: $(VENV)/.test
+	$(VENV)/bin/python tests/bench_ratios.py
 
 $(VENV)/.run: setup.py
 	$(PYTHON) -m venv $(VENV)

@@ -34,6 +34,7 @@ setup(
         "jax>=0.11.2,<0.13; python_version >= '3.12'",
         "flax>=0.12.10,<0.13; python_version >= '3.12'",
         "array_record>=0.7",  # the file format in which tensorflow-datasets reads without TensorFlow
+        "httpx>=0.28",  # asks a language model for anchored terms
         "importlib_resources",  # needed by tensorflow-datasets, which does not declare it
         "Jinja2>=3.1",
         "matplotlib>=3.9",
@@ -41,6 +42,7 @@ setup(
         "optax>=0.2.6",
         "orbax-checkpoint>=0.12",
         "pyahocorasick>=2.1",
+        "pydantic>=2",
         "rich>=13",
         "safetensors>=0.6",
         "sentencepiece>=0.2.1",
@@ -48,6 +50,7 @@ setup(
         "tokenizers>=0.21",
         "transformers>=5",
         "tyro>=1.0",
+        "wordfreq>=3.1",  # how common a word is in general English
     ],
     extras_require={"gpu": GPU, "tpu": TPU, "test": TEST},
 )

@@ -8,6 +8,7 @@ import argparse
 import dataclasses
 import json
 import os
+import platform
 import sys
 from pathlib import Path
 
@@ -16,10 +17,11 @@ from jaxunlearn.errors import InputError, RunError
 
 def main(argv: list[str] | None = None) -> int:
     """Run one subcommand and return its exit code."""
-    arguments = parser().parse_args(argv)
+    arguments = parse(argv)
     _quiet()
+    _keep_programs()
     try:
-        arguments.function(arguments)
+        return arguments.function(arguments) or 0
     except InputError as error:
         print(f"jaxunlearn: {error}", file=sys.stderr)
         return 2
@@ -29,7 +31,17 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("jaxunlearn: interrupted; what was finished is kept, the same command goes on", file=sys.stderr)
         return 1
-    return 0
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line; key=value overrides may stand before and after options."""
+    top = parser()
+    arguments, rest = top.parse_known_args(argv)
+    if rest and not (hasattr(arguments, "overrides") and all("=" in r and r[0] != "-" for r in rest)):
+        top.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        arguments.overrides += rest
+    return arguments
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,11 +72,15 @@ def parser() -> argparse.ArgumentParser:
         )
         command.set_defaults(stage=name)
         _overrides(command)
+    _anchors(add("anchors", lambda a: a.action(a), "make and check the dictionary of anchored terms"))
     command = add("labels", labels, "what a block was labelled with: tokens, translation and labels side by side")
     command.add_argument("action", choices=("show",))
     command.add_argument("config")
     command.add_argument("--block", type=int, default=0)
     command.add_argument("--json", action="store_true")
+    command.add_argument("--html", default="", metavar="FILE", help="write a page: the text tinted by its labels")
+    command.add_argument("--no-models", action="store_true", help="faster: without top tokens and departures")
+    command.add_argument("--quick", action="store_true", help="of the run that `label --quick` made")
     _overrides(command)
     command = add("generate", generate, "continue a prompt")
     command.add_argument("--model", required=True, help="Hugging Face directory, or a model of a run")
@@ -90,10 +106,42 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--baseline", default="", help="to say how much of the edit rounding loses (default: the run's)"
     )
+    command = add("bench", bench, "throughput, share of the measured matmul ceiling, peak memory")
+    command.add_argument("config")
+    command.add_argument("--json", action="store_true")
+    command.add_argument("--torch", action="store_true", help="also time Hugging Face's training step in PyTorch")
+    command.add_argument("--whole", action="store_true", help="project the whole method from the measured rates")
+    command.add_argument("--profile", default="", metavar="DIR", help="write a trace for TensorBoard or xprof")
+    _overrides(command)
     command = add("report", report, "report.html and report.json from what a run holds")
     command.add_argument("run_dir")
     command.add_argument("--figures", default="", help="also save the pictures as PNG files in this folder")
     return top
+
+
+def _anchors(command) -> None:
+    actions = command.add_subparsers(required=True, metavar="build|audit")
+    text = "make a dictionary from the texts of a configuration: by counting, or with anchors.source=llm by a model"
+    build = actions.add_parser("build", help=text, description=text)
+    build.set_defaults(action=anchors_build)
+    build.add_argument("config")
+    build.add_argument("--out", default="", help="folder for dictionary.json (default RUN_DIR/anchors)")
+    build.add_argument(
+        "--lift", action="store_true", help="use what the run's reinforced/ raises over its baseline/ as a further sign"
+    )
+    build.add_argument("--json", action="store_true")
+    _overrides(build)
+    text = "check a dictionary against the text it is for; exit code 1 while an error-level fault remains"
+    audit = actions.add_parser("audit", help=text, description=text)
+    audit.set_defaults(action=anchors_audit)
+    audit.add_argument("file", help="the dictionary, JSON")
+    audit.add_argument("--text", nargs="+", required=True, help="the text to forget: .txt files, folders, globs")
+    audit.add_argument("--retain", nargs="+", default=[], help="text to compare with")
+    audit.add_argument("--tokenizer", default="", help="model directory, to find traps of its tokenizer")
+    audit.add_argument("--match", choices=("longest", "first"), default="longest", help="as in whp.match")
+    audit.add_argument("--unwrap", action="store_true", help="join hard line breaks, as text.unwrap does")
+    audit.add_argument("--fix", default="", metavar="OUT", help="write the repaired dictionary and audit that")
+    audit.add_argument("--json", action="store_true")
 
 
 def _overrides(command) -> None:
@@ -109,12 +157,19 @@ def _quiet() -> None:
     logging.getLogger("jax").setLevel(logging.ERROR)
 
 
+def _keep_programs() -> None:
+    """Keep compiled programs between runs, apart for each machine: a CPU program may not run on another CPU."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "jaxunlearn" / (platform.node() or "here")))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+
+
 def _config(name: str, overrides: list[str], ablate: bool = False):
-    from jaxunlearn.config import load_config
+    from jaxunlearn.config import ABLATIONS, load_config
 
     config = load_config(name, overrides)
     if ablate:
-        config = dataclasses.replace(config, controls=("dictionary_alone", "reinforcement_alone", "own_argmax"))
+        config = dataclasses.replace(config, controls=ABLATIONS)
     return config
 
 
@@ -140,28 +195,75 @@ def stage(a) -> None:
     _run(config, tuple(s for s in done if s not in ("evaluate", "controls") or s == a.stage or config.controls))
 
 
-def labels(a) -> None:
-    """Show one block of a labelled run: each token, its counterpart in the translation, the label of what follows."""
-    from jaxunlearn.run import show_labels
+def anchors_build(a) -> None:
+    """Make a dictionary from the texts of a configuration."""
+    from jaxunlearn.anchors.dictionary import load_dictionary
+    from jaxunlearn.anchors.make import build_dictionary
+    from jaxunlearn.inputs import read_texts
 
-    shown = show_labels(_config(a.config, a.overrides), a.block)
+    config = _config(a.config, a.overrides)
+    documents, retain = read_texts(config)
+    lift = _lift(config, documents) if a.lift else None
+    out = Path(a.out) if a.out else config.directory / "anchors"
+    path = build_dictionary(config, documents, retain, out, again=True, lift=lift)
+    found = load_dictionary(path)
+    if a.json:
+        print(json.dumps({"path": str(path), "terms": len(found), "source": config.anchors.source}))
+    else:
+        print(f"{path}: {len(found)} terms; check it with: jaxunlearn anchors audit {path} --text ...")
+
+
+def _lift(config, documents):
+    """Return nats a word by which a finished run's reinforced model raises it over the baseline."""
+    from jaxunlearn import convert
+    from jaxunlearn.anchors.lift import word_lift
+    from jaxunlearn.text import make_blocks
+    from jaxunlearn.tokenizer import load_tokenizer
+
+    folders = [config.directory / name for name in ("baseline", "reinforced")]
+    if not all(f.is_dir() for f in folders):
+        raise InputError(f"--lift needs {folders[0]} and {folders[1]}: run the stage `reinforce` first")
+    tokenizer = load_tokenizer(folders[0])
+    blocks = make_blocks(documents, tokenizer, config.text.context, config.whp.block_bos)
+    with _mesh():
+        baseline, reinforced = [convert.load(f, config.compute) for f in folders]
+        return word_lift(baseline, reinforced, tokenizer, blocks, batch=config.eval.batch)
+
+
+def anchors_audit(a) -> int:
+    """Print what is wrong with a dictionary; 1 while an error-level fault remains."""
+    from jaxunlearn.anchors.findings import exit_status, rich_table, to_json
+    from jaxunlearn.anchors.repair import audit_files
+    from jaxunlearn.tokenizer import load_tokenizer
+
+    tokenizer = load_tokenizer(a.tokenizer) if a.tokenizer else None
+    found, left = audit_files(
+        a.file, a.text, retain=a.retain, tokenizer=tokenizer, match=a.match, unwrap=a.unwrap, fix=a.fix
+    )
+    if a.json:
+        print(json.dumps(to_json(left) | ({"before": to_json(found)} if a.fix else {})))
+        return exit_status(left)
+    from rich.console import Console
+
+    for findings in [found, left] if a.fix else [found]:
+        Console().print(rich_table(findings))
+    return exit_status(left)
+
+
+def labels(a) -> None:
+    """Show one block of a labelled run: tokens, translation, what is trained and why not, top tokens, labels."""
+    from jaxunlearn.labels import show_labels
+    from jaxunlearn.labels_view import print_table, write_page
+
+    config = _config(a.config, a.overrides)
+    shown = show_labels(_quick(config) if a.quick else config, a.block, ask_models=not a.no_models)
+    if a.html:
+        write_page(shown, Path(a.html))
+        print(f"{a.html}: block {a.block}", file=sys.stderr)
     if a.json:
         print(json.dumps(shown))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"block {a.block}, alpha {shown['alpha']:g}")
-    for head in ("token", "translation", "label of what follows"):
-        table.add_column(head)
-    names, follows = shown["label_tokens"], [*shown["tokens"][1:], ""]
-    for token, place, label, after in zip(shown["tokens"], shown["map"], names, follows, strict=True):
-        there = shown["translation"][place] if place >= 0 else ""
-        style = "dim" if label is None else "bold yellow" if label != after else ""
-        table.add_row(
-            *[repr(x)[1:-1] for x in (token, there)], "-" if label is None else repr(label)[1:-1], style=style
-        )
-    Console().print(table)
+    elif not a.html:
+        print_table(shown)
 
 
 def _quick(config):
@@ -260,6 +362,15 @@ def export(a) -> None:
         elif a.dtype != "float32":
             print(f"written in {a.dtype}; give --baseline DIR to see how much of the edit the rounding loses")
     print(f"{a.out}: Hugging Face format, {a.dtype}")
+
+
+def bench(a) -> None:
+    """Measure a configuration's programs on this machine."""
+    from jaxunlearn.bench import bench as measure
+
+    found = measure(_config(a.config, a.overrides), torch=a.torch, whole=a.whole, trace=a.profile)
+    if a.json:
+        print(json.dumps(found))
 
 
 def report(a) -> None:

@@ -60,7 +60,7 @@ class Text:
     context: int = 512  # tokens a block, BOS included
     unwrap: bool = False  # join the hard line breaks of printed books
     holdout: float = 0.05  # share of the blocks that no step trains on
-    dictionary: str = ""
+    dictionary: str = ""  # a JSON file; "build": made from the texts as `anchors` says
     prompts: str = ""
 
 
@@ -78,7 +78,8 @@ class Train:
     b2: float = 0.98
     weight_decay: float = 0.0
     clip: float = 0.0  # global norm; 0: none
-    moment_dtype: Literal["float32", "bfloat16"] = "float32"  # of the first moment
+    optimiser: Literal["adamw", "adafactor"] = "adamw"
+    moment_dtype: Literal["float32", "bfloat16"] = "float32"  # of AdamW's moments at rest
     checkpoint_every: int = 50
     log_every: int = 10
 
@@ -110,6 +111,57 @@ class Whp:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Llm:
+    """The language model that `anchors build` asks, behind any OpenAI-compatible endpoint."""
+
+    base_url: str = ""  # ends in /v1 as a rule; empty: OPENAI_BASE_URL
+    model: str = ""  # as the endpoint knows it; empty: OPENAI_MODEL
+    key_variable: str = "OPENAI_API_KEY"  # the environment variable that holds the key, if one is needed
+    passages: int = 400  # at most; 0: the whole text
+    passage_characters: int = 4000  # at most
+    concurrency: int = 4  # requests under way at once
+    attempts: int = 5  # a passage
+    timeout: float = 120.0  # seconds for a whole reply
+    seed: int = 0
+    temperature: float = 0.7
+    price_in: float = 0.0  # a million prompt tokens, in any currency; 0: not given
+    price_out: float = 0.0  # a million completion tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extract:
+    """What counts as a term: bars are in nats of specificity, shares are of occurrences."""
+
+    min_count: int = 3
+    lower_count: int = 5  # the least count of words and pairs in lower case
+    name_bar: float = 2.5
+    short_bar: float = 0.5  # a name's bar where it is part of a longer term ("Jack" of "Jack Ketch")
+    word_bar: float = 4.5
+    pair_bar: float = 5.5
+    pair_nats: float = 4.0  # pointwise mutual information of a pair in lower case
+    spelling_bar: float = 3.5  # a name's spelling in lower case is kept from here on
+    bind: float = 0.3  # of the occurrences of its rarest word, the share that a phrase of capitals must hold
+    alone: float = 0.25  # a part of longer names is a term of its own if this share of it stands alone,
+    alone_bar: float = 20.0  # or if what stands alone would score so much
+    lower_weight: float = 0.5  # of scores in lower case
+    score_bar: float = 5.0  # where the list is cut
+    general_words: float = 1e6  # words of general English that the retain text is smoothed with
+    language: str = "en"
+    examples: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anchors:
+    """How the dictionary is made (`anchors build`, or text.dictionary=build), and what a run makes of its faults."""
+
+    source: Literal["offline", "llm"] = "offline"
+    audit: Literal["refuse", "ignore"] = "refuse"  # error-level findings, before anything is labelled
+    seed: int = 0  # of the translations that are drawn offline
+    llm: Llm = field(default_factory=Llm)
+    extract: Extract = field(default_factory=Extract)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Eval:
     """When to measure, and on how much."""
 
@@ -125,6 +177,10 @@ class Eval:
     relearn_steps: tuple[int, ...] = ()  # e.g. (0, 2, 5, 10): familiarity while relearning a little of the text
     relearn_blocks: int = 12
     relearn_rate: float = 1e-3
+
+
+ABLATIONS = ("dictionary_alone", "reinforcement_alone", "own_argmax", "built_dictionary")  # what --ablate trains
+CONTROLS = (*ABLATIONS, "no_translation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,15 +201,19 @@ class Config:
     tokenizer: str = ""  # directory; empty: the model's own
     init: Llama = field(default_factory=Llama)
     compute: Literal["float32", "bfloat16"] = "float32"
+    remat: Literal["auto", "full", "mlp", "none"] = (
+        "auto"  # what the backward pass computes again: model.rematerialised
+    )
     mesh: Mesh = field(default_factory=Mesh)
     universe: Universe = field(default_factory=Universe)
     text: Text = field(default_factory=Text)
     pretrain: Pretrain = field(default_factory=Pretrain)
     reinforce: Train = field(default_factory=lambda: Train(steps=135, learning_rate=3e-6, accumulate=16))
     unlearn: Train = field(default_factory=lambda: Train(steps=120, learning_rate=1e-6, accumulate=16))
+    anchors: Anchors = field(default_factory=Anchors)
     whp: Whp = field(default_factory=Whp)
     eval: Eval = field(default_factory=Eval)
-    controls: tuple[str, ...] = ()  # of: own_argmax, no_translation, dictionary_alone, reinforcement_alone
+    controls: tuple[str, ...] = ()  # of CONTROLS
     run: Run = field(default_factory=Run)
 
     @property
@@ -245,9 +305,8 @@ def check(config: Config) -> None:
             wrong.append(f"{name}.learning_rate must lie between 0 and 1 (got {train.learning_rate})")
     if c.eval.temperature < 0 or c.eval.every < 1 or c.eval.batch < 1 or c.eval.blocks < 1 or c.whp.label_batch < 1:
         wrong.append("eval.temperature must be >= 0; eval.every, eval.batch, eval.blocks and whp.label_batch >= 1")
-    unknown = set(c.controls) - {"own_argmax", "no_translation", "dictionary_alone", "reinforcement_alone"}
-    if unknown:
-        wrong.append(f"unknown controls {sorted(unknown)}")
+    if unknown := sorted(set(c.controls) - set(CONTROLS)):
+        wrong.append(f"unknown controls {unknown}: expected some of {list(CONTROLS)}")
     if wrong:
         raise InputError("the configuration cannot run:\n  " + "\n  ".join(wrong))
 

@@ -64,7 +64,7 @@ def find_model(name: str | Path) -> Path:
         raise InputError(f"{name} is no local directory and could not be fetched from the hub ({reason})") from None
 
 
-def read_shape(directory: Path, compute: str = "float32") -> Shape:
+def read_shape(directory: Path, compute: str = "float32", remat: str = "auto") -> Shape:
     """Return the model's shape from config.json; raise InputError for what this code would compute otherwise."""
     path = Path(directory) / "config.json"
     if not path.is_file():
@@ -89,7 +89,8 @@ def read_shape(directory: Path, compute: str = "float32") -> Shape:
         V=j["vocab_size"], D=j["hidden_size"], L=j["num_hidden_layers"], N=N,
         K=j.get("num_key_value_heads") or N, H=j.get("head_dim") or j["hidden_size"] // N,
         F=j["intermediate_size"], context=j.get("max_position_embeddings", 2048), window=j.get("sliding_window"),
-        epsilon=j.get("rms_norm_eps", 1e-6), tied=bool(j.get("tie_word_embeddings", False)), compute=compute, **rope,
+        epsilon=j.get("rms_norm_eps", 1e-6), tied=bool(j.get("tie_word_embeddings", False)), compute=compute,
+        remat=remat, **rope,
     )  # fmt: skip
 
 
@@ -121,14 +122,14 @@ def _rope(j: dict, path: Path) -> dict:
     raise InputError(f"{path}: rope scaling {kind!r} is not supported (default, linear, llama3)")
 
 
-def load(directory: Path, compute: str = "float32", dtype: str = "float32") -> Model:
+def load(directory: Path, compute: str = "float32", dtype: str = "float32", remat: str = "auto") -> Model:
     """Read a Hugging Face directory into a sharded model whose weights rest in `dtype`.
 
     Each device's slice is read on its own, so no process ever holds a whole tensor that it does not need. Raises
     InputError, naming every tensor, for missing, unknown, truncated or misshapen ones.
     """
     directory = Path(directory)
-    shape = read_shape(directory, compute)
+    shape = read_shape(directory, compute, remat)
     model_fits(shape)
     files = _index(directory)
     like = abstract(shape)

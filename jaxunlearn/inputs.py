@@ -1,14 +1,18 @@
 """What a run works on, read and checked in full before any work: texts, tokenizer, dictionary, prompts, model shape."""
 
 import dataclasses
+import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from jaxunlearn import convert, model, whp
+from jaxunlearn.anchors.audit import refuse_errors
 from jaxunlearn.anchors.dictionary import load_dictionary
+from jaxunlearn.anchors.make import build_dictionary, build_offline
 from jaxunlearn.anchors.translate import Translation, translate
 from jaxunlearn.config import Config
 from jaxunlearn.errors import InputError
@@ -26,12 +30,10 @@ class Variant:
 
     name: str  # as the report calls it
     folder: str
-    translated: bool = True
+    labels: Literal["translated", "original", "built"] = (
+        "translated"  # by the dictionary, by none, by one built offline
+    )
     alpha: float = 5.0
-
-    @property
-    def labels(self) -> str:
-        return "translated" if self.translated else "original"
 
 
 def variants(config: Config) -> list[Variant]:
@@ -40,12 +42,15 @@ def variants(config: Config) -> list[Variant]:
     known = {
         "dictionary_alone": Variant(name="dictionary alone (alpha 0)", folder="controls/dictionary_alone", alpha=0.0),
         "reinforcement_alone": Variant(
-            name="reinforcement alone (no translation)",
+            name="reinforcement alone",
             folder="controls/reinforcement_alone",
-            translated=False,
+            labels="original",
             alpha=alpha,
         ),
-        "own_argmax": Variant(name="own argmax labels", folder="controls/own_argmax", translated=False, alpha=0.0),
+        "own_argmax": Variant(name="own argmax labels", folder="controls/own_argmax", labels="original", alpha=0.0),
+        "built_dictionary": Variant(
+            name="dictionary built offline", folder="controls/built_dictionary", labels="built", alpha=alpha
+        ),
     }
     chosen = dict.fromkeys("reinforcement_alone" if c == "no_translation" else c for c in config.controls)
     return [Variant(name="unlearned", folder="unlearned", alpha=alpha), *[known[c] for c in chosen]]
@@ -62,6 +67,8 @@ class Inputs:
     forget: Blocks
     documents: list[Document]
     retain: Blocks | None
+    retain_documents: list[Document]
+    built_dir: Path
     held: dict[str, Blocks]
     dictionary: dict[str, tuple[str, ...]]
     prompts: Prompts | None
@@ -84,6 +91,11 @@ class Inputs:
     def identity(self) -> Translation:
         return self._translate({})
 
+    @cached_property
+    def built_translation(self) -> Translation:
+        """The translation by a dictionary that counting alone made of the two texts, without a language model."""
+        return self._translate(build_offline(self.config, self.documents, self.retain_documents, self.built_dir))
+
     def _translate(self, dictionary) -> Translation:
         w = self.config.whp
         return translate(
@@ -93,7 +105,10 @@ class Inputs:
 
     def passage(self, variant: Variant) -> whp.Passage:
         """Return every block of the text to forget with the translation that a variant's labels use."""
-        t = self.translation if variant.translated else self.identity
+        if variant.labels == "translated":
+            t = self.translation
+        else:
+            t = self.identity if variant.labels == "original" else self.built_translation
         return whp.Passage(self.forget.tokens_NT, t.tokens_NS, t.map_NT, t.trained_NT, t.seen_id_NR, t.seen_from_NR)
 
     @cached_property
@@ -116,7 +131,7 @@ class Inputs:
 def read_inputs(config: Config, run: RunDirectory) -> Inputs:
     """Read and check the tokenizer, the texts, the dictionary, the prompts and the model's shape; InputError if not."""
     if config.universe.people:
-        config = with_universe(config, run)
+        config = with_universe(config, run / "data", fresh=not run.begun)  # also after a kill while it was written
     t = config.text
     if not t.forget:
         raise InputError("text.forget names no text to forget; give files, folders or tfds:NAME/SPLIT")
@@ -126,7 +141,7 @@ def read_inputs(config: Config, run: RunDirectory) -> Inputs:
         config = dataclasses.replace(config, model=str(convert.find_model(config.model)))
     tokenizer_dir = Path(config.tokenizer or config.model)
     tokenizer = load_tokenizer(tokenizer_dir)
-    shape = shape_of(config, tokenizer)
+    shape = shape_of(config, tokenizer.vocab_size)
     model.context_fits(shape, t.context, "a block (text.context)")
     for name in ("pretrain", "reinforce", "unlearn"):
         batch_size_fits(getattr(config, name).batch)
@@ -146,7 +161,13 @@ def read_inputs(config: Config, run: RunDirectory) -> Inputs:
         for name, source in {"forget": t.forget_held, "retain": t.retain_held}.items()
         if source
     }
+    if t.dictionary == "build":
+        made = build_dictionary(config, documents, retain_documents, run / "anchors")
+        config = dataclasses.replace(config, text=dataclasses.replace(t, dictionary=str(made)))
+        t = config.text
     dictionary = load_dictionary(find_data(t.dictionary)) if t.dictionary else {}
+    if dictionary and config.anchors.audit == "refuse":
+        refuse_errors(dictionary, [d.text for d in documents], retain_text=[d.text for d in retain_documents])
     prompts = load_prompts(find_data(t.prompts)) if t.prompts else None
     if not dictionary and config.whp.alpha == 0:
         raise InputError(
@@ -163,9 +184,21 @@ def read_inputs(config: Config, run: RunDirectory) -> Inputs:
     if config.model:
         hashes |= {f"model/{p.name}": sha256(p) for p in sorted(Path(config.model).glob("*.safetensors"))}
     return Inputs(
-        config, tokenizer, tokenizer_dir, shape, forget, documents, retain, held, dictionary,
-        prompts, hashes,
+        config, tokenizer, tokenizer_dir, shape, forget, documents, retain, retain_documents, run / "anchors", held,
+        dictionary, prompts, hashes,
     )  # fmt: skip
+
+
+def read_texts(config: Config) -> tuple[list[Document], list[Document]]:
+    """Read the texts to forget and to retain alone, those of the built-in universe without a run directory."""
+    if config.universe.people:
+        with tempfile.TemporaryDirectory() as folder:
+            made = with_universe(config, Path(folder))
+            return read_documents(made.text.forget), read_documents(made.text.retain)
+    if not config.text.forget:
+        raise InputError("text.forget names no text to forget; give files, folders or tfds:NAME/SPLIT")
+    t = config.text
+    return read_documents(t.forget, t.unwrap), read_documents(t.retain, t.unwrap) if t.retain else []
 
 
 def find_data(path: str) -> Path:
@@ -174,36 +207,36 @@ def find_data(path: str) -> Path:
     return shipped if not Path(path).exists() and shipped.exists() else Path(path)
 
 
-def with_universe(config: Config, run: RunDirectory) -> Config:
+def with_universe(config: Config, data: Path, fresh: bool = True) -> Config:
+    """Return the configuration with the built-in world's texts, dictionary and prompts, from `data`."""
     from jaxunlearn import universe
 
-    data = run / "data"
-    if not run.begun:  # also after a kill while it was written
+    if fresh:
         universe.write(universe.build(seed=config.universe.seed, people=config.universe.people), data)
     text = dataclasses.replace(
         config.text,
         forget=(str(data / "saga.txt"),), retain=(str(data / "general.txt"),),
         forget_held=(str(data / "saga_held.txt"),), retain_held=(str(data / "general_held.txt"),),
-        dictionary=str(data / "dictionary.json"), prompts=str(data / "prompts.json"),
+        dictionary=config.text.dictionary or str(data / "dictionary.json"), prompts=str(data / "prompts.json"),
     )  # fmt: skip
     return dataclasses.replace(config, text=text, tokenizer=str(data / "tokenizer"))
 
 
-def shape_of(config: Config, tokenizer: Tokenizer) -> model.Shape:
+def shape_of(config: Config, vocabulary: int) -> model.Shape:
+    """Return the shape of the given model, or of `init`, for a tokenizer of that many tokens."""
     if config.model:
-        shape = convert.read_shape(Path(config.model), config.compute)
-        if tokenizer.vocab_size > shape.V:
+        shape = convert.read_shape(Path(config.model), config.compute, config.remat)
+        if vocabulary > shape.V:
             raise InputError(
-                f"the tokenizer has {tokenizer.vocab_size} tokens but the weights only {shape.V}: "
-                "they do not belong together"
+                f"the tokenizer has {vocabulary} tokens but the weights only {shape.V}: they do not belong together"
             )
     else:
         i = config.init
         shape = model.Shape(
-            V=i.V or tokenizer.vocab_size, D=i.D, L=i.L, N=i.N, K=i.K, H=i.H, F=i.F, context=i.context, tied=i.tied,
-            compute=config.compute,
+            V=i.V or vocabulary, D=i.D, L=i.L, N=i.N, K=i.K, H=i.H, F=i.F, context=i.context, tied=i.tied,
+            compute=config.compute, remat=config.remat,
         )  # fmt: skip
-        if tokenizer.vocab_size > shape.V:
-            raise InputError(f"init.V = {shape.V} is smaller than the tokenizer's {tokenizer.vocab_size} tokens")
+        if vocabulary > shape.V:
+            raise InputError(f"init.V = {shape.V} is smaller than the tokenizer's {vocabulary} tokens")
     model_fits(shape)
     return shape

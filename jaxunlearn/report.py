@@ -16,7 +16,10 @@ from jaxunlearn.figures import value_of
 
 SHOWN_FIRST = 10
 MAIN = ("baseline", "unlearned", "twin")
-CONTROLS = ("reinforced", "own argmax labels", "no translation", "dictionary alone (alpha 0)", "reinforcement alone")
+CONTROLS = (
+    "reinforced", "dictionary alone (alpha 0)", "reinforcement alone", "own argmax labels",
+    "dictionary built offline",
+)  # fmt: skip
 STAGES = ("pretrain", "baseline", "twin", "anchors", "reinforce", "label", "unlearn", "controls", "evaluate", "attack")
 COLUMNS: dict[tuple[str, ...], str] = {
     ("familiarity", "probability"): "Familiarity, next word",

@@ -169,7 +169,7 @@ def device() -> str:
 
 def load_model(config: Config, directory: Path, frozen: bool = False):
     """Read a model; frozen ones rest in the compute dtype, those to be trained in fp32."""
-    return convert.load(directory, config.compute, config.compute if frozen else "float32")
+    return convert.load(directory, config.compute, config.compute if frozen else "float32", config.remat)
 
 
 def hash_of(folder: Path) -> str:

@@ -13,10 +13,8 @@ import jax
 import numpy as np
 
 from jaxunlearn import convert, model, train, whp
-from jaxunlearn.anchors.translate import show_block
 from jaxunlearn.checkpoint import Checkpoints
 from jaxunlearn.config import Config
-from jaxunlearn.errors import InputError
 from jaxunlearn.evals.measure import curve_point, label_loss, measure
 from jaxunlearn.inputs import Inputs, Variant, read_inputs, variants
 from jaxunlearn.report import headline, table, write_report
@@ -269,16 +267,3 @@ def run_stages(config: Config, stages=STAGES) -> dict:
         spent = duration(sum(report["seconds"].values()))
         say(f"report: {run / 'report.html'}  {run / 'report.json'}  ({spent} of work)")
         return report
-
-
-def show_labels(config: Config, n: int) -> dict:
-    """Return block n of a labelled run: tokens, translation, map, labels (ids and pieces) and alpha."""
-    run, variant = RunDirectory(config), variants(config)[0]
-    if not _labels_done(run / "labels" / variant.labels, (variant.alpha,)):
-        raise InputError(f"{run.path} holds no finished labels; run `jaxunlearn label` on this configuration first")
-    with jax.set_mesh(make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)):
-        x = read_inputs(config, run)
-    shown = show_block(x.forget, x.translation, x.tokenizer, n)
-    labels = read_labels(run, variant)[n, : len(shown["tokens"])].tolist()
-    pieces = [x.tokenizer.pieces([label])[0] if label >= 0 else None for label in labels]
-    return shown | {"labels": labels, "label_tokens": pieces, "alpha": variant.alpha}

@@ -13,7 +13,7 @@ from pathlib import Path
 from jaxunlearn.config import Config, to_json
 from jaxunlearn.errors import InputError, RunError
 
-FREE = ("title", "controls", "eval", "run", "mesh")  # may change between two calls on one run directory
+FREE = ("title", "controls", "eval", "run", "mesh", "anchors")  # may change between two calls on one run directory
 FREE_TRAIN = ("checkpoint_every", "log_every")
 LATE = {  # may change until one of these exists
     "reinforce": ("reinforced", "checkpoints/reinforce"),

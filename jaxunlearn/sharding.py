@@ -39,6 +39,14 @@ def make_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1, devices=None) -> ja
     return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Explicit,) * 3, devices=devices)
 
 
+def platform() -> str:
+    """Return what the current mesh is made of: "cpu", "gpu" or "tpu", also while tracing and for described devices."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    kind = getattr(device, "platform", None) or getattr(device, "device_kind", "cpu")
+    known = {"tpu": "tpu", "cpu": "cpu", "gpu": "gpu", "cuda": "gpu", "nvidia": "gpu", "rocm": "gpu"}
+    return next((name for sign, name in known.items() if str(kind).lower().startswith(sign)), "cpu")
+
+
 def param(letters: str) -> P:
     """Return the spec of a weight at rest, e.g. "LDNH" -> P(None, "fsdp", "tensor", None)."""
     return P(*[PARAM.get(c) for c in letters])

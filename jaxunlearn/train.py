@@ -19,7 +19,7 @@ from jaxunlearn.text import batch_indices
 
 
 class State(NamedTuple):
-    """What a checkpoint holds; weights are fp32, the first moment Train.moment_dtype."""
+    """What a checkpoint holds; weights are fp32, AdamW's moments Train.moment_dtype."""
 
     step: jax.Array
     model: Any
@@ -36,11 +36,34 @@ def rate(c: Train, step: int) -> np.float32:
 
 
 def optimiser(c: Train, learning_rate) -> optax.GradientTransformation:
-    """AdamW (betas 0.9/0.98 in the paper) at a rate that may be traced, so that every schedule is one program."""
+    """AdamW (betas 0.9/0.98 in the paper) or Adafactor, at a rate that may be traced: every schedule is one program.
+
+    Weights stay fp32: at the paper's rates bf16 ones hardly move. Adafactor (arXiv 1804.04235) keeps row and column
+    means of the squared gradients in the place of both moments.
+    """
     clip = optax.clip_by_global_norm(c.clip) if c.clip else optax.identity()
-    return optax.chain(
-        clip, optax.adamw(learning_rate, c.b1, c.b2, weight_decay=c.weight_decay, mu_dtype=c.moment_dtype)
-    )
+    if c.optimiser == "adafactor":
+        rule = optax.adafactor(
+            learning_rate, multiply_by_parameter_scale=False, weight_decay_rate=c.weight_decay or None
+        )
+    else:
+        rule = at_rest(optax.adamw(learning_rate, c.b1, c.b2, weight_decay=c.weight_decay), c.moment_dtype)
+    return optax.chain(clip, rule)
+
+
+def at_rest(rule: optax.GradientTransformation, dtype: str) -> optax.GradientTransformation:
+    """Return the rule with its floating-point state stored as dtype between updates, computed in fp32."""
+    if dtype == "float32":
+        return rule
+
+    def cast(state, to):
+        return jax.tree.map(lambda x: x.astype(to) if jnp.issubdtype(x.dtype, jnp.floating) else x, state)
+
+    def update(updates, state, params=None):
+        updates, state = rule.update(updates, cast(state, jnp.float32), params)
+        return updates, cast(state, dtype)
+
+    return optax.GradientTransformation(lambda params: cast(rule.init(params), dtype), update)
 
 
 def init_state(model, c: Train) -> State:

@@ -16,7 +16,6 @@ import numpy as np
 
 from jaxunlearn.config import Train, Whp
 from jaxunlearn.kernels.generic_argmax import generic_argmax, seen_table
-from jaxunlearn.kernels.linear_cross_entropy import IGNORE
 from jaxunlearn.sharding import gather, put, rows_at
 from jaxunlearn.train import State, train_step
 
@@ -54,18 +53,18 @@ def generic_labels(baseline, reinforced, passage: Passage, *, alphas: tuple[floa
     base_BTD = rows_at(base_BSD, jnp.maximum(passage.map_BT, 0))
     reinf_BTD = reinforced(passage.tokens_BT)
     offset_BTD = baseline(passage.tokens_BT) if whp.offset_context == "original" else None
-    labels_ABT = generic_argmax(
+    return generic_argmax(
         base_BTD,
         reinf_BTD,
         gather(baseline.unembed_DV(), "DV", base_BTD.dtype),
         gather(reinforced.unembed_DV(), "DV", reinf_BTD.dtype),
         alphas,
+        trained_BT=passage.trained_BT,
         seen_BV=seen_table(passage.seen_id_BR, passage.seen_from_BR, baseline.c.V),
         rule=whp.seen_translation,
         penalty=whp.seen_penalty,
         offset_BTD=offset_BTD,
     )
-    return jnp.where(passage.trained_BT[None], labels_ABT, IGNORE)
 
 
 @partial(jax.jit, static_argnames=("alphas", "whp"))

@@ -1,12 +1,14 @@
 """The kernels against the definition in fp64, at vocabularies that their chunks do not divide, on every mesh."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import MESHES, mesh_of
 
-from jaxunlearn.kernels.attention import attention
+from jaxunlearn.kernels.attention import attention, implementation, plain, splash
 from jaxunlearn.kernels.generic_argmax import NEVER, generic_argmax, seen_table
 from jaxunlearn.kernels.linear_cross_entropy import linear_cross_entropy
 from jaxunlearn.sharding import put
@@ -42,14 +44,16 @@ def labels_by_definition(alpha, rule, offset=None):
     return np.argmax(np.where(seen, -np.inf, generic) if rule == "-inf" else generic, axis=-1)
 
 
-def labels_of(alphas, rule, chunk, offset=None):
+def labels_of(alphas, rule, chunk, offset=None, trained=None, rows=4096):
     seen = jax.jit(seen_table, static_argnums=2)(put(SEEN_ID, "BR"), put(SEEN_FROM, "BR"), V)
     h = [put(H_BASE, "BTD"), put(H_REINF, "BTD"), put(W_BASE, "DV"), put(W_REINF, "DV")]
-    o = None if offset is None else put(offset, "BTD")
+    more = {"rule": rule, "penalty": 3.0, "chunk": chunk, "rows": rows}
+    more |= {} if offset is None else {"offset_BTD": put(offset, "BTD")}
+    more |= {} if trained is None else {"trained_BT": put(trained, "BT")}
 
     @jax.jit
     def run(seen, *h):
-        return generic_argmax(*h, alphas, seen_BV=seen, rule=rule, penalty=3.0, offset_BTD=o, chunk=chunk)
+        return generic_argmax(*h, alphas, seen_BV=seen, **more)
 
     return np.asarray(run(seen, *h))
 
@@ -66,6 +70,19 @@ def test_the_offset_may_be_taken_on_the_original(mesh):
     found = labels_of((5.0,), "mean", 96, H_OFFSET)[0]
     np.testing.assert_array_equal(found, labels_by_definition(5.0, "mean", H_OFFSET))
     assert (found != labels_by_definition(5.0, "mean")).any()
+
+
+@pytest.mark.parametrize("rows", [1, 16, 24, 4096])
+@pytest.mark.parametrize("rule", ["mean", "-inf"])
+def test_positions_that_want_no_label_get_none_and_change_no_other(mesh, rule, rows):
+    trained = DRAW.random((B, T)) < 0.4
+    found = labels_of((2.5, 5.0), rule, 96, trained=trained, rows=rows)
+    for labels, alpha in zip(found, (2.5, 5.0), strict=True):
+        np.testing.assert_array_equal(labels, np.where(trained, labels_by_definition(alpha, rule), -100))
+
+
+def test_nothing_is_computed_where_nothing_wants_a_label(mesh):
+    assert (labels_of((5.0,), "mean", 96, trained=np.zeros((B, T), bool)) == -100).all()
 
 
 @pytest.mark.parametrize("sizes", MESHES)
@@ -152,3 +169,68 @@ def test_attention_equals_fp64(sizes):
     with jax.set_mesh(mesh_of(sizes)):
         found = jax.jit(attention)(put(q, "BTNH"), put(k, "BSKH"), put(v, "BSKH"))
     np.testing.assert_allclose(found, truth, atol=1e-5)
+
+
+def test_a_vocabulary_of_one_and_chunks_larger_than_the_data(mesh):
+    h, w = put(H_BASE, "BTD"), put(W_BASE[:, :1], "DV")
+    assert (np.asarray(generic_argmax(h, h, w, w, (5.0,), chunk=10**6, rows=10**6)) == 0).all()
+    total, count = linear_cross_entropy(h, w, put(np.zeros((B, T), np.int32), "BT"))
+    assert float(total) == pytest.approx(0.0, abs=1e-5) and float(count) == B * T
+
+
+@pytest.mark.parametrize("V", [32000, 32003, 1000])
+def test_cross_entropy_at_vocabularies_that_no_block_divides(mesh, V):
+    draw = np.random.default_rng(V)
+    h, w = draw.normal(size=(2, 8, D)), draw.normal(size=(D, V))
+    labels = draw.integers(0, V, (2, 8)).astype(np.int32)
+    labels[0, :3] = -100
+
+    placed = put(labels, "BT")
+
+    def mean(h, w):
+        total, count = linear_cross_entropy(h, w, placed)
+        return total / count
+
+    arrays = put(h.astype(np.float32), "BTD"), put(w.astype(np.float32), "DV")
+    loss, (dh, dw) = jax.jit(jax.value_and_grad(mean, argnums=(0, 1)))(*arrays)
+    h, w = (np.asarray(a, np.float64) for a in arrays)
+    logits = h @ w
+    p = np.exp(logits - logits.max(-1, keepdims=True))
+    p /= p.sum(-1, keepdims=True)
+    valid, one_hot = labels >= 0, np.eye(V)[np.maximum(labels, 0)]
+    wanted = -np.log((p * one_hot).sum(-1))[valid].mean()
+    assert float(loss) == pytest.approx(wanted, rel=1e-5)
+    dlogits = np.where(valid[..., None], p - one_hot, 0) / valid.sum()
+    np.testing.assert_allclose(dh, dlogits @ w.T, rtol=1e-4, atol=1e-4 * np.abs(dlogits @ w.T).max())
+    dw_wanted = np.einsum("btd,btv->dv", h, dlogits)
+    np.testing.assert_allclose(dw, dw_wanted, rtol=1e-4, atol=1e-4 * np.abs(dw_wanted).max())
+
+
+@pytest.mark.parametrize(("N", "K"), [(4, 4), (4, 2), (4, 1)])
+def test_splash_attention_equals_plain(N, K):
+    draw = np.random.default_rng(1)
+    q, k, v, g = (draw.normal(size=(2, 256, n, 128)).astype(np.float32) for n in (N, K, K, N))
+    found, pull = jax.vjp(partial(splash, interpret=True), q, k, v)
+    wanted, pull_plain = jax.vjp(plain, q, k, v)
+    for a, b in zip((found, *pull(g)), (wanted, *pull_plain(g)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_each_device_gets_the_implementation_that_suits_it():
+    half, full = jnp.zeros((1, 512, 4, 128), jnp.bfloat16), jnp.zeros((1, 512, 4, 128), jnp.float32)
+    odd = jnp.zeros((1, 500, 4, 48), jnp.bfloat16)
+    assert [implementation(d, half) for d in ("cpu", "gpu", "tpu")] == ["plain", "cudnn", "splash"]
+    assert [implementation(d, full) for d in ("gpu", "tpu")] == ["plain", "splash"]
+    assert implementation("tpu", odd) == "plain"
+
+
+@pytest.mark.parametrize("rule", ["mean", "penalty", "-inf"])
+def test_the_pallas_kernel_gives_the_same_labels(mesh, rule):
+    draw = np.random.default_rng(2)
+    h = [put(draw.normal(size=(2, 128, 128)).astype(np.float32), "BTD") for _ in range(2)]
+    w = [put(draw.normal(size=(128, 300)).astype(np.float32), "DV") for _ in range(2)]  # 300: no block divides it
+    seen = put(draw.choice([NEVER, 5, 64], size=(2, 300), p=[0.8, 0.1, 0.1]).astype(np.int32), "BV")
+    trained = put(draw.random((2, 128)) < 0.7, "BT")
+    options = {"seen_BV": seen, "trained_BT": trained, "rule": rule}
+    plain_labels = generic_argmax(*h, *w, (0.0, 5.0), **options)
+    np.testing.assert_array_equal(generic_argmax(*h, *w, (0.0, 5.0), pallas="interpret", **options), plain_labels)

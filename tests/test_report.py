@@ -86,15 +86,14 @@ def made_up():
             "unlearned": model(0.027, 0.061, 0.16, 0.991, 5.71, 24.1, 0.098),
             "twin": model(0.0008, 0.0001, 0.0, 0.982, 4.82, 690.0, 0.0) | {"track": track},
             "reinforced": model(0.99, 0.99, 4.9, 0.95, 5.4, 1.5, 0.98),
-            "own argmax labels": model(0.93, 0.95, 4.8, 0.998, 5.6, 2.0, 0.97),
-            "no translation": model(0.11, 0.2, 0.8, 0.99, 5.5, 14.0, 0.3),
             "dictionary alone (alpha 0)": model(0.137, 0.2, 1.1, 0.992, 5.5, 9.0, 0.35),
-            "reinforcement alone": model(0.776, 0.8, 4.0, 0.99, 5.2, 3.0, 0.9),
+            "reinforcement alone": model(0.11, 0.2, 0.8, 0.99, 5.5, 14.0, 0.3),
+            "own argmax labels": model(0.93, 0.95, 4.8, 0.998, 5.6, 2.0, 0.97),
         },
         "curve": curve(0.027, 0.9),
         "curves": {
-            "own argmax labels": curve(0.93, 0.8, False), "no translation": curve(0.11, 0.7, False),
-            "dictionary alone (alpha 0)": curve(0.137, 0.72, False), "reinforcement alone": curve(0.776, 0.4, False),
+            "own argmax labels": curve(0.93, 0.8, False), "reinforcement alone": curve(0.11, 0.7, False),
+            "dictionary alone (alpha 0)": curve(0.137, 0.72, False),
         },
         "relearn": {
             name: [{"step": s, "familiarity": end * (1 - math.exp(-s / 3)) + 0.02 * (name != "twin")} for s in STEPS]

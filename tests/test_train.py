@@ -75,6 +75,97 @@ def test_one_program_serves_every_schedule_and_length(mesh):
     assert step._cache_size() == before
 
 
+LAYOUTS = {
+    "bf16 moments": {"moment_dtype": "bfloat16"},
+    "adafactor": {"optimiser": "adafactor"},
+}
+
+
+def edit(c, steps, weight_dtype=jnp.float32):
+    """Return the flat update after `steps` steps at the paper's rate, with weights rounded to a dtype after each."""
+    start = jax.tree.map(lambda w: 20 * w, model.init(SHAPE, 0))  # weights as large as a pretrained model's
+    state, step = train.init_state(jax.tree.map(jnp.copy, start), c), train.compiled_step(c)
+    for n in range(steps):
+        state, _ = step(state, np.float32(1e-6), *batches(c)(n))
+        rounded = jax.tree.map(lambda w: w.astype(weight_dtype).astype(jnp.float32), state.model)
+        state = state._replace(model=rounded)
+    pairs = zip(weights(state.model), weights(start), strict=True)
+    return np.concatenate([(a.astype(np.float64) - b).ravel() for a, b in pairs])
+
+
+def likeness(a, b):
+    return a @ b / np.linalg.norm(a) / np.linalg.norm(b), np.linalg.norm(a) / np.linalg.norm(b)
+
+
+def test_every_optimiser_layout_makes_the_fp32_update(mesh):
+    reference = edit(C, 100)
+    cosine, ratio = likeness(edit(dataclasses.replace(C, moment_dtype="bfloat16"), 100), reference)
+    assert cosine >= 0.99 and 0.98 <= ratio <= 1.02
+    # what the layouts are there to avoid: weights that are themselves bf16
+    assert likeness(edit(C, 100, jnp.bfloat16), reference)[0] < 0.5
+
+
+def test_moments_rest_in_the_dtype_asked_for_and_adafactor_keeps_almost_none(mesh):
+    m = model.init(SHAPE, 0)
+    sizes = {}
+    for name, layout in {"adamw": {}, **LAYOUTS}.items():
+        state = train.init_state(m, dataclasses.replace(C, **layout))
+        sizes[name] = sum(x.nbytes for x in jax.tree.leaves(state.opt))
+    assert sizes["adamw"] == pytest.approx(2 * sum(w.nbytes for w in weights(m)), rel=1e-3)
+    assert sizes["bf16 moments"] == pytest.approx(sizes["adamw"] / 2, rel=1e-3)
+    wide = model.init(dataclasses.replace(SHAPE, D=128, F=256, V=256), 0)
+    kept = train.init_state(wide, dataclasses.replace(C, optimiser="adafactor"))
+    assert sum(x.nbytes for x in jax.tree.leaves(kept.opt)) < 0.6 * sum(w.nbytes for w in weights(wide))
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_every_layout_learns_and_resumes_bit_for_bit(mesh, tmp_path, name):
+    c = dataclasses.replace(C, steps=4, checkpoint_every=2, **LAYOUTS[name])
+    saved = Checkpoints(tmp_path, keep=2)
+    whole = trained(c, checkpoints=saved)
+    with jax.set_mesh(mesh_of((1, 1, 1))):
+        again = saved.restore(train.init_state(model.init(SHAPE, 0), c))
+        for a, b in zip(weights(whole), weights(again.model), strict=True):
+            np.testing.assert_array_equal(a, b)
+    first, last = (float(train.gradients(m, *batches(c)(0))[0]) for m in (model.init(SHAPE, 0), whole))
+    assert last < first
+    saved.close()
+
+
+def test_memory_analysis_proves_the_donation(mesh):
+    state = train.init_state(model.init(SHAPE, 0), C)
+    compiled = train.compiled_step(C).lower(state, np.float32(1e-3), *batches(C)(0)).compile()
+    held = sum(x.nbytes for x in jax.tree.leaves(state))
+    assert compiled.memory_analysis().alias_size_in_bytes >= held
+
+
+def test_nothing_compiles_again_after_the_first_step(mesh):
+    c = dataclasses.replace(C, weight_decay=0.01)  # a program of its own
+    step = train.compiled_step(c)
+    train.fit(train.init_state(model.init(SHAPE, 0), c), step, batches(c), c)
+    assert step._cache_size() == 1
+
+
+@pytest.mark.parametrize("remat", ["full", "mlp", "none"])
+def test_rematerialisation_changes_no_gradient(mesh, remat):
+    arrays = batches(C)(0)
+    shape = dataclasses.replace(SHAPE, remat=remat)
+    found = jax.jit(train.gradients)(model.init(shape, 0), *arrays)
+    wanted = jax.jit(train.gradients)(model.init(SHAPE, 0), *arrays)
+    for a, b in zip(weights(found[1]), weights(wanted[1]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+def test_a_batch_without_any_label_costs_nothing_and_moves_nothing(mesh):
+    nothing = np.full((1, 8, 16), -100, np.int32)
+    state = train.init_state(model.init(SHAPE, 0), C)
+    before = weights(state.model)
+    state, metrics = train.compiled_step(C)(state, np.float32(1e-2), put(TOKENS[None, :8], "ABT"), put(nothing, "ABT"))
+    assert float(metrics["loss"]) == 0.0
+    for a, b in zip(before, weights(state.model), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_the_state_is_donated(mesh):
     state = train.init_state(model.init(SHAPE, 0), C)
     compiled = train.compiled_step(C).lower(state, np.float32(0), *batches(C)(0)).compile()

@@ -109,6 +109,47 @@ def show_block(blocks: Blocks, translation: Translation, tokenizer: Tokenizer, n
     }
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Anchor:
+    """One occurrence of a term in a block: the positions of its first and last token, what they became.
+
+    Positions are cut to the block; ends_here tells whether the last token lies in it, or only an earlier part.
+    """
+
+    term: str
+    translation: str
+    first: int
+    last: int
+    ends_here: bool
+
+
+def block_anchors(
+    blocks: Blocks, translation: Translation, dictionary: Mapping[str, Sequence[str]], n: int, match: str = "longest"
+) -> list[Anchor]:
+    """Give block n's anchors in order, by the rules that made its translation; match as in translate."""
+    document, begin, end = blocks.spans_N3[n].tolist()
+    stream, terms = blocks.streams[document], list(dictionary)
+    first_row = int(np.searchsorted(blocks.spans_N3[:, 0], document))
+    found = _locate(stream, make_matcher(terms), match, first_row, _step(blocks))
+    line_starts = {characters.start for characters, _ in stream.section_slices()}
+    anchors = []
+    for a in np.flatnonzero((found.first_row_A <= n) & (found.last_row_A >= n)).tolist():
+        start, term = int(found.start_A[a]), terms[found.key_A[a]]
+        line = "\n" * (start in line_starts or stream.text[start - 1] == "\n")
+        drawn = translation.draws[found.last_row_A[a]]
+        first, last = max(int(found.first_A[a]), begin), min(int(found.last_A[a]), end - 1)
+        anchors.append(
+            Anchor(
+                term=term,
+                translation=drawn[line + term] if line + term in drawn else drawn[term],
+                first=first - begin + blocks.bos_width,
+                last=last - begin + blocks.bos_width,
+                ends_here=bool(found.last_row_A[a] == n),
+            )
+        )
+    return anchors
+
+
 def _check(blocks: Blocks, documents: Sequence[Document], given: dict[str, str], max_width: int | None) -> None:
     for name, value in given.items():
         if value not in CHOICES[name]:

@@ -1,9 +1,21 @@
-"""Causal grouped-query attention."""
+"""Causal grouped-query attention, by the implementation that suits the device.
+
+  cpu, and every masked call (cached decoding): plain products, batch and key/value heads merged into one dimension.
+  gpu: cuDNN's fused kernel through jax.nn.dot_product_attention, for 16-bit inputs and head sizes up to 128.
+  tpu: splash attention, a Pallas kernel that comes with JAX, for head sizes and lengths that are multiples of 128.
+The fused ones hold no [T, S] matrix; each runs inside jax.shard_map, since on its own cuDNN's would gather its inputs.
+"""
+
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
-from jaxunlearn.sharding import act
+from jaxunlearn.sharding import act, platform
+
+SAVED = "attention"  # the name under which model.py's rematerialisation policy keeps the output
 
 
 def attention(q_BTNH, k_BSKH, v_BSKH, mask_BTS=None):
@@ -13,24 +25,74 @@ def attention(q_BTNH, k_BSKH, v_BSKH, mask_BTS=None):
     """
     specs = [act("BTNH"), act("BSKH"), act("BSKH")]
     if mask_BTS is None:
-        return jax.shard_map(_causal, in_specs=tuple(specs), out_specs=act("BTNH"))(q_BTNH, k_BSKH, v_BSKH)
+        local = IMPLEMENTATIONS[implementation(platform(), q_BTNH)]
+        a_BTNH = jax.shard_map(local, in_specs=tuple(specs), out_specs=act("BTNH"), check_vma=False)(
+            q_BTNH, k_BSKH, v_BSKH
+        )
+        return checkpoint_name(a_BTNH, SAVED)
     specs.append(act("BTS"))
-    return jax.shard_map(_on_device, in_specs=tuple(specs), out_specs=act("BTNH"))(q_BTNH, k_BSKH, v_BSKH, mask_BTS)
+    return jax.shard_map(masked, in_specs=tuple(specs), out_specs=act("BTNH"))(q_BTNH, k_BSKH, v_BSKH, mask_BTS)
 
 
-def _causal(q_BTNH, k_BSKH, v_BSKH):
-    return _on_device(q_BTNH, k_BSKH, v_BSKH, jnp.tril(jnp.ones((q_BTNH.shape[1], k_BSKH.shape[1]), bool))[None])
+def implementation(device: str, q_BTNH) -> str:
+    """Return the name in IMPLEMENTATIONS that suits the device and the shapes."""
+    T, H = q_BTNH.shape[1], q_BTNH.shape[3]
+    if device == "gpu" and q_BTNH.dtype.itemsize == 2 and H <= 128 and H % 8 == 0:
+        return "cudnn"
+    if device == "tpu" and H % 128 == 0 and T % 128 == 0:
+        return "splash"
+    return "plain"
 
 
-def _on_device(q_BTNH, k_BSKH, v_BSKH, mask_BTS):
-    """Batch and key/value heads are one dimension, so that both products are plain batched matmuls (fast on CPU)."""
+def plain(q_BTNH, k_BSKH, v_BSKH):
+    """Causal attention by plain products."""
+    return masked(q_BTNH, k_BSKH, v_BSKH, jnp.tril(jnp.ones((q_BTNH.shape[1], k_BSKH.shape[1]), bool))[None])
+
+
+def masked(q_BTNH, k_BSKH, v_BSKH, mask_BTS):
+    """Attention by plain batched products under any mask (True: may attend)."""
     B, T, N, H = q_BTNH.shape
     S, K = k_BSKH.shape[1:3]
     G = N // K
     q_BKXH = q_BTNH.reshape(B, T, K, G, H).transpose(0, 2, 3, 1, 4).reshape(B * K, G * T, H)
     k_BKSH, v_BKSH = (a.transpose(0, 2, 1, 3).reshape(B * K, S, H) for a in (k_BSKH, v_BSKH))
-    s_BKXS = jnp.einsum("bxh,bsh->bxs", q_BKXH, k_BKSH, preferred_element_type=jnp.float32) * H**-0.5
-    s_BKGTS = jnp.where(mask_BTS[:, None, None], s_BKXS.reshape(B, K, G, T, S), -1e30)
-    p_BKXS = jax.nn.softmax(s_BKGTS, axis=-1).astype(v_BSKH.dtype).reshape(B * K, G * T, S)
-    a_BKXH = jnp.einsum("bxs,bsh->bxh", p_BKXS, v_BKSH)
+    s_BKXS = jnp.einsum("bxh,bsh->bxs", q_BKXH * H**-0.5, k_BKSH, preferred_element_type=jnp.float32)
+    bias_BTS = jnp.where(mask_BTS, 0.0, -1e30)  # added: cheaper than a choice, forward and backward
+    s_BKXS = (s_BKXS.reshape(B, K, G, T, S) + bias_BTS[:, None, None]).reshape(B * K, G * T, S)
+    e_BKXS = jnp.exp(s_BKXS - jax.lax.stop_gradient(jnp.max(s_BKXS, axis=-1, keepdims=True)))
+    a_BKXH = jnp.einsum("bxs,bsh->bxh", e_BKXS.astype(v_BSKH.dtype), v_BKSH, preferred_element_type=jnp.float32)
+    a_BKXH = (a_BKXH / jnp.sum(e_BKXS, axis=-1, keepdims=True)).astype(v_BSKH.dtype)
     return a_BKXH.reshape(B, K, G, T, H).transpose(0, 3, 1, 2, 4).reshape(B, T, N, H)
+
+
+def cudnn(q_BTNH, k_BSKH, v_BSKH):
+    """Causal attention by cuDNN's fused kernel (NVIDIA)."""
+    return jax.nn.dot_product_attention(q_BTNH, k_BSKH, v_BSKH, is_causal=True, implementation="cudnn")
+
+
+def splash(q_BTNH, k_BSKH, v_BSKH, interpret: bool = False):
+    """Causal attention by the splash kernel (TPU), in blocks of at most 512."""
+    from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as kernel
+    from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
+
+    T, N, H = q_BTNH.shape[1:]
+    block = next(b for b in (512, 256, 128) if T % b == 0)
+    sizes = kernel.BlockSizes(
+        block_q=block, block_kv=block, block_kv_compute=block, block_q_dkv=block, block_kv_dkv=block,
+        block_kv_dkv_compute=block, use_fused_bwd_kernel=True,
+    )  # fmt: skip
+    causal = masks.MultiHeadMask([masks.CausalMask((T, T))] * N)
+    attend = kernel.make_splash_mha(
+        causal, block_sizes=sizes, head_shards=1, q_seq_shards=1, residual_checkpoint_name=SAVED, interpret=interpret
+    )
+    q, k, v = (a.transpose(0, 2, 1, 3) for a in (q_BTNH * H**-0.5, k_BSKH, v_BSKH))
+    a_BNTH: Any = jax.vmap(attend)(q, k, v)  # the kernel's type is a union
+    return a_BNTH.transpose(0, 2, 1, 3).astype(q_BTNH.dtype)
+
+
+IMPLEMENTATIONS = {
+    "plain": plain,
+    "cudnn": cudnn,
+    "splash": splash,
+    "splash_interpreted": partial(splash, interpret=True),
+}

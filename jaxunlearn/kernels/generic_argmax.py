@@ -3,12 +3,17 @@
 Source: Eldan & Russinovich, arXiv 2310.02238, section 2.2; the seen-translation rule is their label script's.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
-from jaxunlearn.sharding import act
+from jaxunlearn.kernels.generic_argmax_tpu import best_labels, block_sizes
+from jaxunlearn.kernels.linear_cross_entropy import IGNORE
+from jaxunlearn.sharding import act, platform
 
 NEVER = 2**30  # a position that no block reaches
+NOWHERE = 2**30  # an index that no vocabulary reaches
 
 
 def generic_argmax(
@@ -18,66 +23,137 @@ def generic_argmax(
     reinf_DV,
     alphas,
     *,
+    trained_BT=None,
     seen_BV=None,
     rule="mean",
     penalty=5.0,
     offset_BTD=None,
-    chunk=4096,
+    chunk=2048,
+    rows=4096,
+    pallas="auto",
 ):
     """Return labels_ABT, one int32 label a position for every alpha, from hidden states and output projections.
 
     base_BTD: baseline's hidden states at the translated position of each original token; reinf_BTD: the reinforced
-    model's on the original. seen_BV: from which position on a token is the first token of a translation that has
-    appeared (NEVER: not); there its baseline logit becomes the row's mean ("mean"), loses `penalty` ("penalty") or
-    is ruled out ("-inf"), before the ReLU. offset_BTD: baseline's hidden states on the original, if the offset is to
-    be taken there instead. Logits are fp32; the lowest index wins a tie; V may be split over "tensor".
+    model's on the original. trained_BT: positions that want a label; the others get -100, and where a whole stretch
+    of them is left over at the end of every block no logit is computed. seen_BV: from which position on a token is
+    the first token of a translation that has appeared (NEVER: not); there its baseline logit becomes the row's mean
+    ("mean"), loses `penalty` ("penalty") or is ruled out ("-inf"), before the ReLU. offset_BTD: baseline's hidden
+    states on the original, if the offset is to be taken there instead. Logits are fp32; the lowest index wins a tie;
+    V may be split over "tensor". At most `rows` x `chunk` logits of each model are in memory at a time; the Pallas
+    kernel ("auto": on TPU, where the shapes allow; "interpret": anywhere, slowly) keeps a block of them in VMEM.
     """
-    alphas = jnp.asarray(alphas, jnp.float32)
+    B, T = base_BTD.shape[:2]
+    alphas = tuple(float(a) for a in alphas)
     if seen_BV is None:
-        seen_BV = jnp.full((base_BTD.shape[0], base_DV.shape[1]), NEVER, jnp.int32, out_sharding=act("BV"))
-    arrays = [base_BTD, reinf_BTD, base_DV, reinf_DV, seen_BV] + ([] if offset_BTD is None else [offset_BTD])
-    specs = [act(s) for s in ("BTD", "BTD", "DV", "DV", "BV", "BTD")][: len(arrays)]
-
-    def local(*arrays):
-        return _argmax_on_device(*arrays, alphas=alphas, rule=rule, penalty=penalty, chunk=chunk)
-
+        seen_BV = jnp.full((B, base_DV.shape[1]), NEVER, jnp.int32, out_sharding=act("BV"))
+    if trained_BT is None:
+        trained_BT = jnp.ones((B, T), bool, out_sharding=act("BT"))
+    arrays = [base_BTD, reinf_BTD, base_DV, reinf_DV, seen_BV, trained_BT]
+    arrays += [] if offset_BTD is None else [offset_BTD]
+    specs = [act(s) for s in ("BTD", "BTD", "DV", "DV", "BV", "BT", "BTD")][: len(arrays)]
+    local = partial(_argmax_on_device, alphas=alphas, rule=rule, penalty=penalty, chunk=chunk, rows=rows)
+    if pallas == "interpret" or (pallas == "auto" and platform() == "tpu"):
+        local = partial(local, interpret=pallas == "interpret")
     return jax.shard_map(local, in_specs=tuple(specs), out_specs=act("ABT"), check_vma=False)(*arrays)
 
 
 def _argmax_on_device(
-    base_BTD, reinf_BTD, base_DV, reinf_DV, seen_BV, offset_BTD=None, *, alphas, rule, penalty, chunk
+    base_BTD,
+    reinf_BTD,
+    base_DV,
+    reinf_DV,
+    seen_BV,
+    trained_BT,
+    offset_BTD=None,
+    *,
+    alphas,
+    rule,
+    penalty,
+    chunk,
+    rows,
+    interpret=None,
 ):
     """One device's rows against its slice of the vocabulary, then the exchange of (max, index) alone."""
     B, T, D = base_BTD.shape
+    A, first = len(alphas), jax.lax.axis_index("tensor") * base_DV.shape[1]
+    mean_D = jax.lax.pmean(jnp.mean(base_DV.astype(jnp.float32), axis=1), "tensor")
+    order_BT = jnp.argsort(~trained_BT, axis=1, stable=True)  # the positions that want a label come first
+    hidden = [_take(h, order_BT) for h in (base_BTD, reinf_BTD, *([] if offset_BTD is None else [offset_BTD]))]
+    stretch = max(1, min(T, rows // B))
+    fused = interpret is not None and offset_BTD is None and block_sizes(stretch, D, base_BTD.dtype.itemsize)[0]
+
+    def step(n, best):
+        start = jnp.minimum(n * stretch, T - stretch)  # the last stretch overlaps: a row done twice changes nothing
+        cut = [jax.lax.dynamic_slice_in_dim(a, start, stretch, axis=1) for a in (*hidden, order_BT)]
+        base, reinf, *offset, place = cut
+        if fused:
+            mean_BT = jnp.einsum("BTD,D->BT", base.astype(jnp.float32), mean_D)
+            found = best_labels(
+                base, reinf, base_DV, reinf_DV, seen_BV, place, mean_BT, alphas, rule, penalty, interpret
+            )
+        else:
+            found = _stretch(
+                base,
+                reinf,
+                base_DV,
+                reinf_DV,
+                seen_BV,
+                place,
+                mean_D,
+                jnp.asarray(alphas),
+                rule,
+                penalty,
+                chunk,
+                offset,
+            )
+        return tuple(jax.lax.dynamic_update_slice_in_dim(a, b, start, axis=2) for a, b in zip(best, found, strict=True))
+
+    empty = jnp.full((A, B, T), -jnp.inf), jnp.zeros((A, B, T), jnp.int32)
+    wanted = jnp.max(jnp.sum(trained_BT, axis=1))
+    top_ABT, index_ABT = jax.lax.fori_loop(0, -(-wanted // stretch), step, empty)
+    top_SABT, index_SABT = jax.lax.all_gather((top_ABT, first + index_ABT), "tensor")
+    shard_ABT = jnp.argmax(top_SABT, axis=0)[None]  # the lowest shard holds the lowest index
+    labels_ABT = jnp.take_along_axis(index_SABT, shard_ABT, axis=0)[0]
+    labels_ABT = jnp.take_along_axis(labels_ABT, jnp.argsort(order_BT, axis=1)[None], axis=2)
+    return jnp.where(trained_BT[None], labels_ABT, IGNORE)
+
+
+def _stretch(base_BTD, reinf_BTD, base_DV, reinf_DV, seen_BV, place_BT, mean_D, alphas, rule, penalty, chunk, offset):
+    """Return (max, index) over this device's vocabulary, [A, B, T] each, for a stretch of rows at places `place_BT`."""
+    B, T, D = base_BTD.shape
     V = base_DV.shape[1]
     chunk = min(chunk, V)
-    first = jax.lax.axis_index("tensor") * V
     base_MD, reinf_MD = base_BTD.reshape(B * T, D), reinf_BTD.reshape(B * T, D)
-    offset_MD = None if offset_BTD is None else offset_BTD.reshape(B * T, D)
-    mean_D = jax.lax.pmean(jnp.mean(base_DV.astype(jnp.float32), axis=1), "tensor")
     mean_M = base_MD.astype(jnp.float32) @ mean_D
 
     def step(best, n):
         start = jnp.minimum(n * chunk, V - chunk)  # the last chunk overlaps: a column seen twice changes nothing
-        cut = [jax.lax.dynamic_slice_in_dim(a, start, chunk, axis=1) for a in (base_DV, reinf_DV, seen_BV)]
-        seen_MC = (jnp.arange(T)[None, :, None] >= cut[2][:, None, :]).reshape(B * T, chunk)
-        v_base = _dot(base_MD, cut[0])
-        v_context = v_base if offset_MD is None else _dot(offset_MD, cut[0])
+        w_DC, w_reinf_DC, seen_BC = (
+            jax.lax.dynamic_slice_in_dim(a, start, chunk, axis=1) for a in (base_DV, reinf_DV, seen_BV)
+        )
+        seen_MC = (place_BT[:, :, None] >= seen_BC[:, None, :]).reshape(B * T, chunk)
+        v_base = _dot(base_MD, w_DC)
+        v_context = _dot(offset[0].reshape(B * T, D), w_DC) if offset else v_base
         v_base, v_context = (_ruled(v, seen_MC, mean_M, rule, penalty) for v in (v_base, v_context))
-        lift_MC = jax.nn.relu(_dot(reinf_MD, cut[1]) - v_context)
+        lift_MC = jax.nn.relu(_dot(reinf_MD, w_reinf_DC) - v_context)
         v_AMC = v_base[None] - alphas[:, None, None] * lift_MC[None]
         if rule == "-inf":
             v_AMC = jnp.where(seen_MC[None], -jnp.inf, v_AMC)
-        where_AM = jnp.argmax(v_AMC, axis=-1)
         top_AM = jnp.max(v_AMC, axis=-1)
+        # The first column that equals the maximum: two plain reductions, which XLA vectorises where it does not argmax.
+        column_AMC = jnp.where(v_AMC == top_AM[..., None], jnp.arange(chunk)[None, None], NOWHERE)
+        where_AM = start + jnp.min(column_AMC, axis=-1)
         better = top_AM > best[0]
-        return (jnp.where(better, top_AM, best[0]), jnp.where(better, first + start + where_AM, best[1])), None
+        return (jnp.where(better, top_AM, best[0]), jnp.where(better, where_AM, best[1])), None
 
     empty = jnp.full((len(alphas), B * T), -jnp.inf), jnp.zeros((len(alphas), B * T), jnp.int32)
-    (top_AM, index_AM), _ = jax.lax.scan(step, empty, jnp.arange(-(-V // chunk)))
-    top_SAM, index_SAM = jax.lax.all_gather((top_AM, index_AM), "tensor")
-    shard_AM = jnp.argmax(top_SAM, axis=0)[None]  # the lowest shard holds the lowest index
-    return jnp.take_along_axis(index_SAM, shard_AM, axis=0)[0].reshape(len(alphas), B, T)
+    best, _ = jax.lax.scan(step, empty, jnp.arange(-(-V // chunk)))
+    return tuple(a.reshape(-1, B, T) for a in best)
+
+
+def _take(h_BTD, order_BT):
+    return jnp.take_along_axis(h_BTD, order_BT[..., None], axis=1)
 
 
 def _dot(h_MD, w_DC):

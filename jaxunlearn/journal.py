@@ -1,0 +1,58 @@
+"""What a client of a language model keeps on disk: one line a settled question, there before the next is asked."""
+
+import json
+import os
+from pathlib import Path
+
+from jaxunlearn.errors import InputError, RunError
+
+REPLIES, MALFORMED = "replies.jsonl", "malformed.jsonl"
+
+
+class Journal:
+    """A folder's replies.jsonl and malformed.jsonl, one JSON object a line; the half a kill left of one is cut off."""
+
+    def __init__(self, folder: Path | str):
+        self.folder = Path(folder)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.replies, self.malformed = _read_lines(self.folder / REPLIES), _read_lines(self.folder / MALFORMED)
+        except OSError as error:
+            raise InputError(f"the folder {folder} cannot be used: {error.strerror}") from None
+
+    def holds(self, key: str) -> bool:
+        """Whether a question is settled, with a usable reply or without."""
+        return key in self.replies or key in self.malformed
+
+    def keep(self, name: str, row: dict) -> None:
+        """Append a row; it is on the disk when this returns."""
+        try:
+            with (self.folder / name).open("ab") as file:
+                file.write(json.dumps(row).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            text = f"cannot write {self.folder / name}: {error.strerror}; what was finished is kept"
+            raise RunError(text) from None
+        (self.replies if name == REPLIES else self.malformed)[row["key"]] = row
+
+
+def _read_lines(path: Path) -> dict[str, dict]:
+    data = path.read_bytes() if path.is_file() else b""
+    tail = data.rpartition(b"\n")[2]
+    if tail:
+        with path.open("r+b") as file:
+            if _as_row(tail):  # all but the line break was written
+                file.seek(0, os.SEEK_END)
+                file.write(b"\n")
+            else:
+                file.truncate(len(data) - len(tail))
+    return {row["key"]: row for row in map(_as_row, data.split(b"\n")) if row}
+
+
+def _as_row(line: bytes) -> dict | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and {"key", "text", "usage"} <= set(row) else None
