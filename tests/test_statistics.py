@@ -5,9 +5,20 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from jaxunlearn.errors import InputError
-from jaxunlearn.evals.statistics import Estimate, decimals, mean_estimate, number, rate_estimate, ratio_estimate
+from jaxunlearn.evals.statistics import (
+    Estimate,
+    decimals,
+    mcnemar,
+    mean_estimate,
+    number,
+    over_runs,
+    paired_difference,
+    rate_estimate,
+    ratio_estimate,
+)
 
 
 def test_wilson_by_hand():
@@ -101,3 +112,33 @@ def test_estimates_become_json():
 def test_numbers_have_the_digits_a_reader_can_use(value, text):
     assert number(value) == text
     assert "e" in text or decimals(value) == len(text.partition(".")[2])
+
+
+def test_pairs_cancel_what_their_items_share():
+    items = np.random.default_rng(0).normal(size=60)
+    found = paired_difference(items, items + 0.5)
+    assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5)) and found.n == 60
+    alone = mean_estimate(items)
+    assert alone.high - alone.low > 0.3  # the two models' own intervals would have hidden it
+    flipped = paired_difference(items + 0.5, items)
+    assert flipped.value == pytest.approx(-0.5)
+    with pytest.raises(InputError, match="same items twice"):
+        paired_difference(items, items[:-1])
+
+
+def test_mcnemar_by_hand_and_against_scipy():
+    before, after = [1, 1, 1, 1, 0, 0], [0, 0, 0, 1, 1, 0]  # three lost, one gained
+    assert mcnemar(before, after) == pytest.approx(2 * (1 + 4) / 16)
+    assert mcnemar([1, 0], [1, 0]) == 1.0
+    draw = np.random.default_rng(3)
+    one, other = draw.integers(0, 2, 80), draw.integers(0, 3, 80) > 0
+    lost, gained = int(np.sum(one > other)), int(np.sum(other > one))
+    assert mcnemar(one, other) == pytest.approx(stats.binomtest(lost, lost + gained).pvalue)
+    with pytest.raises(InputError, match="right"):
+        mcnemar([0.5], [1])
+
+
+def test_one_run_has_no_interval_over_seeds():
+    assert over_runs([0.3])["low"] is None and "one run" in over_runs([0.3])["note"]
+    found = over_runs([0.2, 0.3, 0.4])
+    assert found["value"] == pytest.approx(0.3) and found["n"] == 3 and found["low"] < 0.3 < found["high"]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -71,6 +72,43 @@ def ratio_estimate(
     )
     value = float(transform(values_N.sum() / counts_N.sum()))
     return _between(value, transform(draws_R), len(counts_N))
+
+
+def paired_difference(before: ArrayLike, after: ArrayLike, seed: int = 0) -> Estimate:
+    """Estimate mean(after - before) over items that both models were asked, each item drawn for both at once.
+
+    before, after: [N], one number an item in one order. What the items share cancels, so the interval is narrower than
+    the two models' own ones suggest. InputError where the two do not have the same items.
+    """
+    before_N, after_N = _finite("before", before), _finite("after", after)
+    if len(before_N) != len(after_N):
+        raise InputError(f"A paired difference needs the same items twice, got {len(before_N)} and {len(after_N)}.")
+    return mean_estimate(after_N - before_N, seed)
+
+
+def mcnemar(before: ArrayLike, after: ArrayLike) -> float:
+    """Return p of McNemar's exact test: did one of two models answer more of the same questions rightly?
+
+    before, after: [N] of right (1) and wrong (0). Only questions that the two answer differently count; where there is
+    none, p is 1 (McNemar 1947; two-sided, binomial).
+    """
+    before_N, after_N = _finite("before", before), _finite("after", after)
+    if len(before_N) != len(after_N) or not np.isin([*before_N, *after_N], (0, 1)).all():
+        raise InputError("McNemar's test needs right (1) or wrong (0) of the same questions, of both models.")
+    lost, gained = int(np.sum(before_N > after_N)), int(np.sum(after_N > before_N))
+    n, least = lost + gained, min(lost, gained)
+    return min(1.0, 2 * sum(math.comb(n, k) for k in range(least + 1)) / 2**n)
+
+
+def over_runs(values: ArrayLike, seed: int = 0) -> dict[str, Any]:
+    """Return the figure of a number over whole runs that differ in their seed alone, each run one item.
+
+    One run has no interval, and "note" says so: its intervals over prompts say nothing about another seed.
+    """
+    values_R = _finite("runs", values)
+    if len(values_R) > 1:
+        return mean_estimate(values_R, seed).to_json()
+    return {"value": float(values_R[0]), "low": None, "high": None, "n": 1, "note": "one run: no interval over seeds"}
 
 
 def number(value: float) -> str:

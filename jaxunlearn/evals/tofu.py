@@ -1,0 +1,286 @@
+"""TOFU: the data as published, probability, ROUGE-L recall, truth ratio, model utility and forget quality.
+
+Definitions, ranges and where other code differs: docs/metrics.md. N questions in one fixed order; losses are mean nats
+a token. Sources: TOFU, arXiv 2401.06121, and its published evaluation; open-unlearning, arXiv 2506.12618.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxunlearn.errors import InputError
+from jaxunlearn.evals.memorisation import NO_INTERVAL, continue_greedily, figure, finite, score_answers
+from jaxunlearn.evals.muse import rouge_l
+from jaxunlearn.evals.statistics import DRAWS, LEVEL
+from jaxunlearn.tokenizer import Tokenizer
+
+UTILITY_SETS = ("retain", "real_authors", "world_facts")
+SETS = ("forget", *UTILITY_SETS)
+UTILITY_SCORES = ("probability", "rouge", "truth")
+PROMPT = "Question: {question}\nAnswer:"
+NEW_TOKENS = 200
+ROUNDING = 1e-6  # a loss this far below 0 is rounding
+
+
+# ---- data
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A question, its answer, the answer in other words (empty: none given) and wrong answers."""
+
+    question: str
+    answer: str
+    paraphrased: str = ""
+    wrong: tuple[str, ...] = ()
+
+
+def read_tofu(path: str | Path) -> list[Question]:
+    """Read a TOFU file: one JSON object a line (or one list of them), in the file's order, nothing left out.
+
+    Wrong answers are `perturbed_answer`, or the options that are not the answer. InputError names file, line and key.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as UTF-8 text ({error}); give one of TOFU's .json files") from error
+    rows = _rows(path, text)
+    if not rows:
+        raise InputError(f"{path}: holds no question; expected one JSON object a line")
+    return [_question(f"{path}, item {n}", row) for n, row in enumerate(rows, 1)]
+
+
+def _rows(path: Path, text: str) -> list[Any]:
+    if text.lstrip().startswith("["):
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise InputError(f"{path}: not valid JSON ({error})") from error
+    rows = []
+    for n, line in enumerate(text.split("\n"), 1):
+        try:
+            rows += [json.loads(line)] if line.strip() else []
+        except ValueError as error:
+            raise InputError(f"{path}, line {n}: not a JSON object on one line ({error})") from error
+    return rows
+
+
+def _question(where: str, row: Any) -> Question:
+    if not isinstance(row, dict):
+        raise InputError(f"{where}: expected an object with 'question' and 'answer', got {type(row).__name__}")
+    question, answer = (_text(where, row, key) for key in ("question", "answer"))
+    paraphrased = _text(where, row, "paraphrased_answer") if "paraphrased_answer" in row else ""
+    wrong = row.get("perturbed_answer", [])
+    if not isinstance(wrong, list) or not all(isinstance(w, str) and w.strip() for w in wrong):
+        raise InputError(f"{where}: perturbed_answer: expected a list of texts that are not empty")
+    options = [_text(where, row, key) for key in sorted(row) if key.startswith("option")]
+    if options and options.count(answer) != 1:
+        raise InputError(f"{where}: the answer {answer!r} must be exactly one of the options {options}")
+    wrong = wrong or [o for o in options if o != answer]
+    return Question(question=question, answer=answer, paraphrased=paraphrased, wrong=tuple(wrong))
+
+
+def _text(where: str, row: dict, key: str) -> str:
+    if not isinstance(row.get(key), str) or not row[key].strip():
+        raise InputError(f"{where}: {key!r}: expected a text that is not empty, got {row.get(key)!r}")
+    return row[key]
+
+
+# ---- a question's scores
+
+
+def probability(losses: ArrayLike) -> np.ndarray:
+    """Return exp(-loss_N), the answer's probability to the power 1 / tokens."""
+    return np.exp(-_losses("answer losses", losses))
+
+
+def option_probability(losses: ArrayLike, wrong_losses: Sequence[ArrayLike]) -> np.ndarray:
+    """Return p / (p + sum of p of the wrong answers), one number a question; p as in `probability`."""
+    loss_N, wrong = _aligned(losses, wrong_losses)
+    odds_N = [np.exp(np.minimum(loss - w, 700)).sum() for loss, w in zip(loss_N, wrong, strict=True)]
+    return 1 / (1 + np.array(odds_N))
+
+
+def truth_ratio(losses: ArrayLike, wrong_losses: Sequence[ArrayLike], mean: str = "geometric") -> np.ndarray:
+    """Return TR = wrong / correct, one number above 0 a question; above 1 the model prefers the wrong answers.
+
+    losses: of the paraphrased answer (forget, retain) or the answer (real authors, world facts). mean: of the wrong
+    answers' probabilities, "geometric" as all published code has it, or "arithmetic" as the paper writes it.
+    """
+    loss_N, wrong = _aligned(losses, wrong_losses)
+    if mean not in ("geometric", "arithmetic"):
+        raise InputError(f"mean is {mean!r}: expected 'geometric' or 'arithmetic'")
+    if mean == "geometric":
+        return np.exp(np.clip(loss_N - np.array([w.mean() for w in wrong]), -700, 700))
+    logs = [np.logaddexp.reduce(-w) - np.log(len(w)) for w in wrong]
+    return np.exp(np.clip(loss_N + np.array(logs), -700, 700))
+
+
+def truth(ratios: ArrayLike, which: str) -> np.ndarray:
+    """Return what of TR counts: min(TR, 1 / TR) on the forget set, max(0, 1 - TR) on the others; 0 to 1."""
+    ratio_N = finite("truth ratios", ratios)
+    if (ratio_N <= 0).any():
+        raise InputError(
+            f"truth ratios: item {int(np.argmax(ratio_N <= 0))} is not above 0; give TR, not its logarithm"
+        )
+    return np.minimum(ratio_N, 1 / ratio_N) if _known(which) == "forget" else np.maximum(0, 1 - ratio_N)
+
+
+def _losses(name: str, losses: ArrayLike) -> np.ndarray:
+    loss_N = finite(name, losses)
+    if (loss_N < -ROUNDING).any():
+        raise InputError(f"{name}: item {int(np.argmin(loss_N))} is {loss_N.min()}; a loss is -log p, at least 0")
+    return loss_N
+
+
+def _aligned(losses: ArrayLike, wrong_losses: Sequence[ArrayLike]) -> tuple[np.ndarray, list[np.ndarray]]:
+    loss_N = _losses("answer losses", losses)
+    if len(loss_N) != len(wrong_losses):
+        raise InputError(
+            f"{len(loss_N)} answers and wrong answers of {len(wrong_losses)} questions: give every question in both, "
+            "in one order; leaving questions out of one side pairs answers with other questions' wrong answers"
+        )
+    return loss_N, [_losses(f"wrong answers of question {n}", w) for n, w in enumerate(wrong_losses)]
+
+
+def _known(which: str) -> str:
+    if which not in SETS:
+        raise InputError(f"no TOFU set {which!r}; expected one of {', '.join(SETS)}")
+    return which
+
+
+# ---- model utility and forget quality
+
+
+def harmonic_mean(values: ArrayLike) -> float:
+    """Return the harmonic mean of numbers from 0 to 1; 0 if one of them is 0."""
+    values_N = finite("harmonic mean", values)
+    if (values_N < 0).any() or (values_N > 1 + ROUNDING).any():
+        raise InputError(f"harmonic mean: expected numbers from 0 to 1, got {values_N}")
+    return 0.0 if (values_N == 0).any() else float(len(values_N) / np.sum(1 / values_N))
+
+
+def model_utility(scores: Mapping[str, Mapping[str, ArrayLike]], seed: int = 0) -> dict[str, Any]:
+    """Return the figure of the harmonic mean of nine means; 0 to 1, high is good.
+
+    scores: {retain, real_authors, world_facts: {probability, rouge, truth: one number a question}}; the interval
+    resamples each set's questions. InputError unless exactly the nine are given: a mean of fewer is another number.
+    """
+    wanted = {(s, name) for s in UTILITY_SETS for name in UTILITY_SCORES}
+    given = {(s, name) for s, found in scores.items() for name in found}
+    if given != wanted:
+        odd = [" ".join(pair) for pair in sorted(given ^ wanted)]
+        raise InputError(f"model utility takes nine scores, {UTILITY_SCORES} of {UTILITY_SETS}; check {', '.join(odd)}")
+    tables = {s: _table(s, scores[s]) for s in UTILITY_SETS}
+    value = harmonic_mean(np.concatenate([table_3N.mean(axis=1) for table_3N in tables.values()]))
+    found = {"value": value, "low": None, "high": None, "n": sum(t.shape[1] for t in tables.values())}
+    if min(t.shape[1] for t in tables.values()) == 1:
+        return found | {"note": NO_INTERVAL}
+    generator = np.random.default_rng(seed)
+    draws_R9 = np.concatenate([_resampled(t, generator) for t in tables.values()], axis=1)
+    low, high = np.percentile([harmonic_mean(row) for row in draws_R9], LEVEL)
+    return found | {"low": float(low), "high": float(high)}
+
+
+def _table(name: str, found: Mapping[str, ArrayLike]) -> np.ndarray:
+    columns = [finite(f"{name} {score}", found[score]) for score in UTILITY_SCORES]
+    if len({len(c) for c in columns}) > 1:
+        raise InputError(
+            f"{name}: {', '.join(UTILITY_SCORES)} of {[len(c) for c in columns]} questions; expected equal"
+        )
+    return np.stack(columns)
+
+
+def _resampled(table_3N: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    N = table_3N.shape[1]
+    return generator.multinomial(N, np.full(N, 1 / N), size=DRAWS) @ table_3N.T / N
+
+
+def forget_quality(unlearned: ArrayLike, retrained: ArrayLike) -> dict[str, Any]:
+    """Return {value: p, statistic, n}: can the truth ratios of the unlearned and the retrained model be told apart?
+
+    p from 0 to 1, near 1: no. It falls with n for one and the same difference: compare models on one split only.
+    InputError where the two were not asked the same number of questions. A p-value has no interval.
+    """
+    ours_N, theirs_N = finite("truth ratios, unlearned", unlearned), finite("truth ratios, retrained", retrained)
+    if len(ours_N) != len(theirs_N):
+        raise InputError(
+            f"forget quality: {len(ours_N)} truth ratios of the unlearned and {len(theirs_N)} of the retrained model; "
+            "ask both the same questions, of one split"
+        )
+    statistic, p = kolmogorov_smirnov(ours_N, theirs_N)
+    found = {"value": p, "low": None, "high": None, "n": len(ours_N), "statistic": statistic}
+    return found | ({"note": "one question: the test is 1 whatever the answer"} if len(ours_N) == 1 else {})
+
+
+def kolmogorov_smirnov(a: ArrayLike, b: ArrayLike) -> tuple[float, float]:
+    """Return (statistic, p) of the two-sample, two-sided Kolmogorov-Smirnov test; p is exact, however small.
+
+    a_N and b_M put in one order are a walk from (0, 0) to (N, M); p is the share of all walks that stray from the
+    diagonal as far as this one. Distances are counted in whole 1 / (N M), so rounding decides nothing.
+    """
+    a_N, b_M = np.sort(finite("first sample", a)), np.sort(finite("second sample", b))
+    N, M = len(a_N), len(b_M)
+    points = np.concatenate([a_N, b_M])
+    gaps = np.searchsorted(a_N, points, "right") * M - np.searchsorted(b_M, points, "right") * N
+    most = int(np.abs(gaps).max())
+    i_I = np.arange(N + 1)
+    strayed_I = np.full(N + 1, float(most == 0))  # share of the walks to (i, s - i) that have strayed
+    for s in range(1, N + M + 1):
+        last_from_a = np.append(0.0, strayed_I[:-1]) * i_I
+        last_from_b = strayed_I * (s - i_I)
+        strayed_I = np.where(np.abs(i_I * M - (s - i_I) * N) >= most, 1.0, (last_from_a + last_from_b) / s)
+    return most / (N * M), float(strayed_I[N])
+
+
+# ---- from a model
+
+
+def measure_tofu(
+    model,
+    tokenizer: Tokenizer,
+    questions: Sequence[Question],
+    which: str,
+    *,
+    prompt: str = PROMPT,
+    stemmed: bool = True,
+    end: bool = False,
+    batch: int = 8,
+) -> dict[str, Any]:
+    """Return figures of probability, rouge and truth of one set, "scores" and "ratios" a question, and "written".
+
+    which: one of SETS. stemmed: ROUGE on word stems, as open-unlearning and TOFU have it. end: score the EOS after
+    every answer too, as they do. forget_quality takes two models' "ratios", model_utility three sets' "scores".
+    """
+    missing = [n for n, q in enumerate(questions) if not q.wrong or not (q.paraphrased or _known(which) in SETS[2:])]
+    if missing or not questions:
+        what = f"question {missing[0]} has no wrong or no paraphrased answer" if missing else "no question was given"
+        raise InputError(f"TOFU {which}: {what}; read one of the files whose name ends in _perturbed")
+    prompts = [prompt.replace("{question}", q.question) for q in questions]
+
+    def losses(answers: Sequence[Sequence[str]]) -> list[list[float]]:
+        pairs = [(p, f" {a}") for p, some in zip(prompts, answers, strict=True) for a in some]
+        scores = iter(score_answers(model, tokenizer, pairs, batch, end))
+        return [[next(scores).loss for _ in some] for some in answers]
+
+    right, wrong = (
+        losses([(q.answer, q.paraphrased or q.answer) for q in questions]),
+        losses([q.wrong for q in questions]),
+    )
+    answer_N, correct_N = np.transpose(right)
+    options = which in SETS[2:]
+    ratio_N = truth_ratio(answer_N if options else correct_N, wrong)
+    written = continue_greedily(model, tokenizer, prompts, NEW_TOKENS, batch)
+    scores = {
+        "probability": option_probability(answer_N, wrong) if options else probability(answer_N),
+        "rouge": [rouge_l(q.answer, w, stemmed).recall for q, w in zip(questions, written, strict=True)],
+        "truth": truth(ratio_N, which),
+    }
+    figures = {name: figure(f"{which} {name}", values) for name, values in scores.items()}
+    return figures | {"scores": scores, "ratios": ratio_N, "written": written}
