@@ -201,7 +201,7 @@ class Config:
     tokenizer: str = ""  # directory; empty: the model's own
     init: Llama = field(default_factory=Llama)
     compute: Literal["float32", "bfloat16"] = "float32"
-    remat: Literal["auto", "full", "mlp", "none"] = (
+    remat: Literal["auto", "full", "mlp", "dots", "none"] = (
         "auto"  # what the backward pass computes again: model.rematerialised
     )
     mesh: Mesh = field(default_factory=Mesh)

@@ -42,7 +42,7 @@ class Shape:
     epsilon: float = 1e-5
     tied: bool = False
     compute: str = "float32"
-    remat: str = "auto"  # what the backward pass computes again: "full", "mlp" or "none"; see policy()
+    remat: str = "auto"  # what the backward pass computes again: "full", "mlp", "dots" or "none"; see rematerialised()
 
 
 def context_fits(c: Shape, tokens: int, what: str) -> None:
@@ -149,13 +149,16 @@ def rematerialised(layer, remat: str):
     """Return a layer whose backward pass computes again what is cheap to compute or dear to keep.
 
     "full": everything but the layer's input; "mlp": all but queries, keys, values and attention output (3.45
-    forwards a step instead of 4, 256 MiB a layer more at 8,192 tokens of Llama-2-7b in bf16); "none": nothing.
-    "auto": "mlp" on accelerators, "full" on the CPU, where memory traffic costs more than the products.
+    forwards a step instead of 4, 256 MiB a layer more at 8,192 tokens of Llama-2-7b in bf16); "dots": all but the
+    products with weights; "none": nothing. "auto": "mlp" on accelerators, "dots" on the CPU, where attention is cheaper
+    to compute again than to write and read.
     """
     if remat == "none":
         return layer
-    if remat == "full" or (remat == "auto" and platform() == "cpu"):
+    if remat == "full":
         return jax.checkpoint(layer)
+    if remat == "dots" or (remat == "auto" and platform() == "cpu"):
+        return jax.checkpoint(layer, policy=jax.checkpoint_policies.dots_with_no_batch_dims_saveable)
     return jax.checkpoint(layer, policy=jax.checkpoint_policies.save_only_these_names("qkv", SAVED))
 
 

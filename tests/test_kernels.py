@@ -158,12 +158,13 @@ def test_cross_entropy_in_row_chunks_that_do_not_divide(mesh):
 
 
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 2, 2)])
-def test_attention_equals_fp64(sizes):
-    q = DRAW.normal(size=(8, 5, 4, 8)).astype(np.float32)
-    k, v = (DRAW.normal(size=(8, 5, 2, 8)).astype(np.float32) for _ in range(2))
+@pytest.mark.parametrize("length", [5, 150])  # one stretch of queries; two, and a shorter one
+def test_attention_equals_fp64(sizes, length):
+    q = DRAW.normal(size=(8, length, 4, 8)).astype(np.float32)
+    k, v = (DRAW.normal(size=(8, length, 2, 8)).astype(np.float32) for _ in range(2))
     kk, vv = (np.repeat(a.astype(np.float64), 2, axis=2) for a in (k, v))
     s = np.einsum("bthd,bshd->bhts", q.astype(np.float64), kk) / np.sqrt(8)
-    s = np.where(np.tril(np.ones((5, 5), bool)), s, -np.inf)
+    s = np.where(np.tril(np.ones((length, length), bool)), s, -np.inf)
     p = np.exp(s - s.max(-1, keepdims=True))
     truth = np.einsum("bhts,bshd->bthd", p / p.sum(-1, keepdims=True), vv)
     with jax.set_mesh(mesh_of(sizes)):

@@ -15,6 +15,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from jaxunlearn.sharding import act, platform
 
+STRETCH, STRETCHES = 64, 8  # at least so many queries, at most so many pieces: half of the square is never computed
 SAVED = "attention"  # the name under which model.py's rematerialisation policy keeps the output
 
 
@@ -45,8 +46,16 @@ def implementation(device: str, q_BTNH) -> str:
 
 
 def plain(q_BTNH, k_BSKH, v_BSKH):
-    """Causal attention by plain products."""
-    return masked(q_BTNH, k_BSKH, v_BSKH, jnp.tril(jnp.ones((q_BTNH.shape[1], k_BSKH.shape[1]), bool))[None])
+    """Causal attention by plain products, in at most STRETCHES of queries, each against the keys up to its last."""
+    T = q_BTNH.shape[1]
+    size = max(STRETCH, -(-T // STRETCHES))
+    ends = [(start, min(start + size, T)) for start in range(0, T, size)]
+    causal_TS = jnp.tril(jnp.ones((T, T), bool))
+    parts = [
+        masked(q_BTNH[:, start:end], k_BSKH[:, :end], v_BSKH[:, :end], causal_TS[None, start:end, :end])
+        for start, end in ends
+    ]
+    return jnp.concatenate(parts, axis=1)
 
 
 def masked(q_BTNH, k_BSKH, v_BSKH, mask_BTS):
