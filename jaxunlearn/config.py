@@ -65,6 +65,14 @@ class Text:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Lora:
+    """Adapters in the place of the weights themselves (lora.py)."""
+
+    rank: int = 0  # 0: none
+    alpha: float = 16.0  # what is added is alpha / rank times the product
+
+
+@dataclass(frozen=True, kw_only=True)
 class Train:
     """One fine-tuning or pretraining run; a step sees batch * accumulate blocks."""
 
@@ -80,6 +88,7 @@ class Train:
     clip: float = 0.0  # global norm; 0: none
     optimiser: Literal["adamw", "adafactor"] = "adamw"
     moment_dtype: Literal["float32", "bfloat16"] = "float32"  # of AdamW's moments at rest
+    lora: Lora = field(default_factory=Lora)
     checkpoint_every: int = 50
     log_every: int = 10
 
@@ -303,6 +312,8 @@ def check(config: Config) -> None:
             wrong.append(f"{name}: steps must be >= 0; batch, accumulate, checkpoint_every and log_every >= 1")
         if not 0 < train.learning_rate < 1:
             wrong.append(f"{name}.learning_rate must lie between 0 and 1 (got {train.learning_rate})")
+    if c.pretrain.lora.rank:
+        wrong.append("pretrain.lora: pretraining trains every weight; adapters are for reinforce and unlearn")
     if c.eval.temperature < 0 or c.eval.every < 1 or c.eval.batch < 1 or c.eval.blocks < 1 or c.whp.label_batch < 1:
         wrong.append("eval.temperature must be >= 0; eval.every, eval.batch, eval.blocks and whp.label_batch >= 1")
     if unknown := sorted(set(c.controls) - set(CONTROLS)):

@@ -12,6 +12,7 @@ import jax
 import ml_dtypes
 import numpy as np
 
+from jaxunlearn import lora
 from jaxunlearn.errors import InputError
 from jaxunlearn.model import Model, Shape, abstract
 from jaxunlearn.sharding import model_fits
@@ -126,9 +127,13 @@ def load(directory: Path, compute: str = "float32", dtype: str = "float32", rema
     """Read a Hugging Face directory into a sharded model whose weights rest in `dtype`.
 
     Each device's slice is read on its own, so no process ever holds a whole tensor that it does not need. Raises
-    InputError, naming every tensor, for missing, unknown, truncated or misshapen ones.
+    InputError, naming every tensor, for missing, unknown, truncated or misshapen ones. An adapter's directory
+    (lora.py) is read as the model below it with the adapter merged in.
     """
     directory = Path(directory)
+    if lora.is_adapter(directory):
+        base = load(lora.base_of(directory), compute, dtype, remat)
+        return lora.merge(base, lora.load(directory, base.c))
     shape = read_shape(directory, compute, remat)
     model_fits(shape)
     files = _index(directory)

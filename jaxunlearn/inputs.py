@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from jaxunlearn import convert, model, whp
+from jaxunlearn import convert, lora, model, whp
 from jaxunlearn.anchors.audit import refuse_errors
 from jaxunlearn.anchors.dictionary import load_dictionary
 from jaxunlearn.anchors.make import build_dictionary, build_offline
@@ -145,6 +145,7 @@ def read_inputs(config: Config, run: RunDirectory) -> Inputs:
     model.context_fits(shape, t.context, "a block (text.context)")
     for name in ("pretrain", "reinforce", "unlearn"):
         batch_size_fits(getattr(config, name).batch)
+        lora.rank_fits(shape, getattr(config, name).lora, f"{name}.lora")
     batch_size_fits(config.whp.label_batch)
     batch_size_fits(config.eval.batch)
     documents = read_documents(t.forget, t.unwrap)

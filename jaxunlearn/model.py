@@ -2,7 +2,7 @@
 
 Dimension letters, used in names, einsums and sharding.py alike:
   B batch, T tokens, S key tokens, D model, N query heads, K key/value heads, G = N / K, H head size, F feed-forward,
-  V vocabulary, L layers.
+  V vocabulary, L layers, R rank of an adapter (lora.py).
 Weights carry their letters in their names; those of `blocks` are stacked along a leading L and scanned.
 Source: Llama-2 (arXiv 2307.09288), Llama-3 (arXiv 2407.21783, rope scaling), Mistral 7B (arXiv 2310.06825).
 """
@@ -63,6 +63,13 @@ class Cache(NamedTuple):
 
     k_LBSKH: jax.Array
     v_LBSKH: jax.Array
+
+
+class LowRank(nnx.Module):
+    """A frozen weight and what an adapter adds to it: x w + scale (x down) up; stands in a block where w stood."""
+
+    def __init__(self, weight, down, up, scale: float):
+        self.weight, self.down, self.up, self.scale = weight, down, up, scale
 
 
 class Block(nnx.Module):
@@ -171,6 +178,10 @@ def einsum(form: str, x, weight, dtype):
     inputs, out = form.split("->")
     x_letters, w_letters = inputs.split(",")
     inner, outer = x_letters[2:], out[2:]
+    if isinstance(weight, LowRank):
+        x_BTR = einsum(f"{x_letters},{inner}R->BTR", x, weight.down, dtype)
+        change = einsum(f"BTR,R{outer}->{out}", x_BTR, weight.up, dtype)
+        return einsum(form, x, weight.weight, dtype) + weight.scale * change
     w = gather(weight[...], w_letters, dtype)
     B, T, *inner_shape = x.shape
     outer_shape = w.shape[len(inner) :]

@@ -12,9 +12,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxunlearn import convert, model, train, whp
+from jaxunlearn import convert, lora, model, train, whp
 from jaxunlearn.checkpoint import Checkpoints
-from jaxunlearn.config import Config
+from jaxunlearn.config import Config, Train
 from jaxunlearn.evals.measure import curve_point, label_loss, measure
 from jaxunlearn.inputs import Inputs, Variant, read_inputs, variants
 from jaxunlearn.report import headline, table, write_report
@@ -56,9 +56,16 @@ def reinforce(config: Config, run: RunDirectory, x: Inputs) -> None:
     c, rows = config.reinforce, x.forget_split[0]
     with run.stage("reinforce", f"{c.steps} steps on the text to forget"):
         arrays = x.forget.tokens_NT[rows], next_token_labels(x.forget)[rows]
-        _save(
-            run, "reinforced", fit_stage(config, run, "reinforce", load_model(config, run / "baseline"), arrays, c), x
-        )
+        start, base = _start(config, run, c)
+        _save(run, "reinforced", fit_stage(config, run, "reinforce", start, arrays, c, base=base), x)
+
+
+def _start(config: Config, run: RunDirectory, c: Train, base=None):
+    """Return (what is trained, what lies below it): the baseline and None, or an adapter and the frozen baseline."""
+    if not c.lora.rank:
+        return load_model(config, run / "baseline"), None
+    base = base or load_model(config, run / "baseline", frozen=True)
+    return lora.init(base.c, c.lora, config.seed), base
 
 
 def label(config: Config, run: RunDirectory, x: Inputs) -> None:
@@ -126,8 +133,9 @@ def _labelled(config: Config, models, passage: whp.Passage, alphas, done: int = 
 
 
 def _frozen(config: Config, run: RunDirectory):
-    """Return (baseline, reinforced), resting in the compute dtype."""
-    return tuple(load_model(config, run / name, frozen=True) for name in ("baseline", "reinforced"))
+    """Return (baseline, reinforced), resting in the compute dtype; the second may be an adapter over the first."""
+    baseline, folder = load_model(config, run / "baseline", frozen=True), run / "reinforced"
+    return baseline, lora.load(folder, baseline.c) if lora.is_adapter(folder) else load_model(config, folder, True)
 
 
 def _label_settings(config: Config):
@@ -156,18 +164,20 @@ def _unlearn(config: Config, run: RunDirectory, x: Inputs, v: Variant) -> None:
     with run.stage(stage, f"{c.steps} steps on generic labels{', labelled on the fly' if fused else ''}"):
         if fused:
             held_labels = _labels_now(config, run, x.passage(v).rows(held_rows), v.alpha)
-            batch, step = _fused(config, run, x.passage(v).rows(train_rows))
-            arrays = None
+            frozen, arrays = _frozen(config, run), None
+            batch, step = _fused(config, frozen, x.passage(v).rows(train_rows))
         else:
             labels = read_labels(run, v)
             held_labels, arrays = labels[held_rows], (x.forget.tokens_NT[train_rows], labels[train_rows])
-            batch = step = None
+            frozen = batch = step = None
         best = Checkpoints(run / f"checkpoints/{stage}_best", keep=1)
         held = x.forget.tokens_NT[held_rows], held_labels
+        start, base = _start(config, run, c, frozen and frozen[0])
 
         def look(n, state):
-            loss = label_loss(state.model, *held, config.eval.batch)
-            found = measure(state.model, x.suite)
+            seen = lora.over(base, state.model)
+            loss = label_loss(seen, *held, config.eval.batch)
+            found = measure(seen, x.suite)
             run.record(stage, event="eval", **curve_point(n, found, loss))
             earlier = [r["held_loss"] for r in run.records(stage, "eval") if 0 < r["step"] < n]
             if n and loss < min(earlier, default=np.inf):
@@ -175,20 +185,17 @@ def _unlearn(config: Config, run: RunDirectory, x: Inputs, v: Variant) -> None:
                 best.wait()  # before the state's own checkpoint, or a kill between the two would lose it
             progress(f"  {stage} {n}/{c.steps}  held-out loss {loss:.3f}  {brief(found)}", last=True)
 
-        last = fit_stage(
-            config, run, stage, load_model(config, run / "baseline"), arrays, c, look, _measured_at(config), batch, step
-        )
+        last = fit_stage(config, run, stage, start, arrays, c, look, _measured_at(config), batch, step, base=base)
         if config.whp.keep == "best" and c.steps:
-            _save(run, f"{v.folder}_last", last, x)
+            _save(run, f"{v.folder}_last", _merged(config, run, last), x)
             last = best.restore(last)
-        _save(run, v.folder, last, x)
+        _save(run, v.folder, _merged(config, run, last), x)
         best.close()
 
 
-def _fused(config: Config, run: RunDirectory, passage: whp.Passage):
+def _fused(config: Config, frozen, passage: whp.Passage):
     """Return (batch_fn, step_fn) of the fused step: both frozen models stay on the mesh beside the trained one."""
     c = config.unlearn
-    frozen = _frozen(config, run)
     settings = dataclasses.replace(_label_settings(config), alpha=config.whp.alpha)
 
     def batch(step):
@@ -208,8 +215,18 @@ def _measured_at(config: Config) -> set[int]:
     return {0, steps, *range(0, steps + 1, e.every), *[n for n in e.at if n <= steps]}
 
 
-def fit_stage(config: Config, run: RunDirectory, stage: str, start, arrays, c, look=None, at=(), batch=None, step=None):
-    """Train one stage from its newest checkpoint, or from `start`, and return the model."""
+def _merged(config: Config, run: RunDirectory, made):
+    """Return a model with weights of its own: `made`, or the baseline in fp32 with the adapter `made` added."""
+    return lora.merge(load_model(config, run / "baseline"), made) if isinstance(made, lora.Adapter) else made
+
+
+def fit_stage(
+    config: Config, run: RunDirectory, stage: str, start, arrays, c, look=None, at=(), batch=None, step=None, base=None
+):
+    """Train one stage from its newest checkpoint, or from `start`, and return the model.
+
+    Where `start` is an adapter, `base` is the frozen model below it, and the adapter is returned.
+    """
     checkpoints = Checkpoints(run / f"checkpoints/{stage}")
     state = train.init_state(start, c)
     restored = checkpoints.restore(state)
@@ -219,7 +236,8 @@ def fit_stage(config: Config, run: RunDirectory, stage: str, start, arrays, c, l
     run.rewind(stage, int(state.step) if restored is not None else -1)
 
     def batch_of(n):
-        return train.microbatches(c, arrays, ("BT", "BT"), len(arrays[0]), config.seed, n)
+        arrays_n = train.microbatches(c, arrays, ("BT", "BT"), len(arrays[0]), config.seed, n)
+        return arrays_n if base is None else [*arrays_n, base]
 
     state = train.fit(
         state, step or train.compiled_step(c), batch or batch_of, c, checkpoints=checkpoints, measure=look,
@@ -231,7 +249,10 @@ def fit_stage(config: Config, run: RunDirectory, stage: str, start, arrays, c, l
 
 def _save(run: RunDirectory, name: str, made, x: Inputs) -> None:
     (run / name).parent.mkdir(parents=True, exist_ok=True)
-    convert.save(made, run / name, source=x.tokenizer_dir)
+    if isinstance(made, lora.Adapter):
+        lora.save(made, run / name, base="../baseline", source=x.tokenizer_dir)
+    else:
+        convert.save(made, run / name, source=x.tokenizer_dir)
     gc.collect()
 
 

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxunlearn.config import Train
+from jaxunlearn import lora
+from jaxunlearn.config import Lora, Train
 from jaxunlearn.errors import RunError
 from jaxunlearn.kernels.linear_cross_entropy import linear_cross_entropy
 from jaxunlearn.sharding import batch_size_fits, gather, put
@@ -77,9 +78,12 @@ def loss_sum(model, tokens_BT, labels_BT):
     return linear_cross_entropy(h_BTD, gather(model.unembed_DV(), "DV", h_BTD.dtype), labels_BT)
 
 
-def gradients(model, tokens_ABT, labels_ABT):
-    """Return the loss a token and its gradient, summed over A microbatches and divided once by the whole count."""
-    grad = jax.value_and_grad(loss_sum, has_aux=True)
+def gradients(model, tokens_ABT, labels_ABT, base=None):
+    """Return the loss a token and its gradient, summed over A microbatches and divided once by the whole count.
+
+    Where `model` is an adapter (lora.py), `base` is the frozen model below it.
+    """
+    grad = jax.value_and_grad(lambda part, *batch: loss_sum(lora.over(base, part), *batch), has_aux=True)
     if tokens_ABT.shape[0] == 1:
         (total, count), g = grad(model, tokens_ABT[0], labels_ABT[0])
     else:
@@ -94,9 +98,9 @@ def gradients(model, tokens_ABT, labels_ABT):
     return total / count, jax.tree.map(lambda x: x / count, g)
 
 
-def train_step(state: State, learning_rate, tokens_ABT, labels_ABT, *, c: Train):
-    """Return (new state, metrics) after one update from A microbatches."""
-    loss, g = gradients(state.model, tokens_ABT, labels_ABT)
+def train_step(state: State, learning_rate, tokens_ABT, labels_ABT, base=None, *, c: Train):
+    """Return (new state, metrics) after one update from A microbatches; `base` lies below a trained adapter."""
+    loss, g = gradients(state.model, tokens_ABT, labels_ABT, base)
     updates, opt = optimiser(c, learning_rate).update(g, state.opt, state.model)
     model = optax.apply_updates(state.model, updates)
     return State(state.step + 1, model, opt), {"loss": loss, "gradient_norm": optax.tree.norm(g)}
@@ -114,6 +118,7 @@ UNCOMPILED: dict[str, Any] = {
     "schedule": "constant",
     "checkpoint_every": 1,
     "log_every": 1,
+    "lora": Lora(),  # the adapter itself says what it is
 }
 
 

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxunlearn import lora
 from jaxunlearn.config import Train, Whp
 from jaxunlearn.kernels.generic_argmax import generic_argmax, seen_table
 from jaxunlearn.sharding import gather, put, rows_at
@@ -47,8 +48,9 @@ def generic_labels(baseline, reinforced, passage: Passage, *, alphas: tuple[floa
     """Return labels_ABT (int32): argmax(v_base - alpha * ReLU(v_reinf - v_base)), -100 where nothing is trained.
 
     v_base: the baseline's logits on the translation, at the translated position of each original token; v_reinf: the
-    reinforced model's on the original. Section 2.2 of the paper.
+    reinforced model's on the original. Section 2.2 of the paper. `reinforced` may be an adapter over the baseline.
     """
+    reinforced = lora.over(baseline, reinforced)
     base_BSD = baseline(passage.translation_BS)
     base_BTD = rows_at(base_BSD, jnp.maximum(passage.map_BT, 0))
     reinf_BTD = reinforced(passage.tokens_BT)
@@ -85,4 +87,4 @@ def fused_step(state: State, learning_rate, frozen, passages: Passage, *, c: Tra
         return generic_labels(baseline, reinforced, passage, alphas=(whp.alpha,), whp=whp)[0]
 
     labels_ABT = jax.lax.map(one, passages)
-    return train_step(state, learning_rate, passages.tokens_BT, labels_ABT, c=c)
+    return train_step(state, learning_rate, passages.tokens_BT, labels_ABT, baseline, c=c)
