@@ -35,8 +35,9 @@ def resting(weights, dtype):
     return jax.tree.map(lambda w: jax.ShapeDtypeStruct(w.shape, dtype, sharding=w.sharding), weights)
 
 
-def adapter():
-    shapes = jax.eval_shape(partial(lora.Adapter, SHAPE, Lora(rank=RANK)), jax.random.key(0))
+def abstract(make):
+    """Return shapes and shardings of make(key); no key is made, as there is nothing to make it on."""
+    shapes = jax.eval_shape(lambda: make(jax.random.key(0)))
     return jax.tree.map(lambda s, h: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=h), shapes, sharding.shard(shapes))
 
 
@@ -52,7 +53,8 @@ def state_of(trained, c):
 
 def programs():
     """Yield (what it is, its lowered program)."""
-    weights, part = model.abstract(SHAPE), adapter()
+    weights = abstract(partial(model.Model, SHAPE))
+    part = abstract(partial(lora.Adapter, SHAPE, Lora(rank=RANK)))
     frozen = resting(weights, jnp.bfloat16)
     plain = Train(batch=BLOCKS)
     ways = {
