@@ -6,13 +6,20 @@ from setuptools import find_packages, setup
 
 GPU = ["jax[cuda13]"]
 TPU = ["jax[tpu]"]
+GGUF = ["gguf>=0.19"]
+TRACK = [
+    "tensorboardX>=2.6"
+]  # writes TensorBoard's files without TensorFlow; wandb and mlflow are used where installed
 TEST = [
+    *GGUF,
+    *TRACK,
     "hypothesis",
     "pyrefly>=1.4",
     "pytest>=9",
     "pytest-xdist>=3.8",
     "ruff>=0.17",
     "torch>=2.11",  # parity with transformers; never a runtime dependency
+    "xllamacpp",  # llama.cpp as one wheel, to run what was exported
 ]
 
 setup(
@@ -52,5 +59,5 @@ setup(
         "tyro>=1.0",
         "wordfreq>=3.1",  # how common a word is in general English
     ],
-    extras_require={"gpu": GPU, "tpu": TPU, "test": TEST},
+    extras_require={"gpu": GPU, "tpu": TPU, "gguf": GGUF, "track": TRACK, "test": TEST},
 )

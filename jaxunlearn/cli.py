@@ -100,12 +100,14 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true")
     command = add("export", export, "write a model for other programs")
     command.add_argument("--model", required=True)
-    command.add_argument("--format", choices=("hf",), default="hf")
+    command.add_argument("--format", choices=("hf", "gguf"), default="hf")
     command.add_argument("--out", required=True)
-    command.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32")
+    command.add_argument("--dtype", choices=("float32", "float16", "bfloat16", "q8_0"), default="float32")
     command.add_argument(
         "--baseline", default="", help="to say how much of the edit rounding loses (default: the run's)"
     )
+    command.add_argument("--push", default="", metavar="OWNER/NAME", help="then upload it to the hub, private")
+    command.add_argument("--public", action="store_true", help="what --push makes is for everybody to see")
     command = add("bench", bench, "throughput, share of the measured matmul ceiling, peak memory")
     command.add_argument("config")
     command.add_argument("--json", action="store_true")
@@ -345,23 +347,24 @@ def score(a) -> None:
 
 
 def export(a) -> None:
-    """Write a Hugging Face directory; below fp32, say what the rounding loses of the edit."""
+    """Write a Hugging Face directory or GGUF; below fp32, say what the rounding loses of the edit."""
     from jaxunlearn import convert
+    from jaxunlearn import export as exports
 
+    out = Path(a.out)
+    exports.check(a.format, a.dtype, a.push, out)
     source = convert.find_model(a.model)
     with _mesh():
         model = convert.load(source)
-        convert.save(model, Path(a.out), source=source, dtype=a.dtype)
-        baseline = Path(a.baseline) if a.baseline else source.parent / "baseline"
-        if a.dtype != "float32" and baseline.is_dir() and baseline.resolve() != source.resolve():
-            loss = convert.rounding_loss(model, convert.load(baseline), a.dtype)
-            print(
-                f"rounding to {a.dtype} loses {loss['lost']:.1%} of the edit (norm of error over norm of edit); "
-                f"{loss['unchanged']:.1%} of the edited weights fall back to the baseline's value"
-            )
-        elif a.dtype != "float32":
-            print(f"written in {a.dtype}; give --baseline DIR to see how much of the edit the rounding loses")
-    print(f"{a.out}: Hugging Face format, {a.dtype}")
+        if a.format == "gguf":
+            written, said = exports.export_gguf(model, out, source=source, dtype=a.dtype)
+        else:
+            exports.export_hf(model, out, source=source, dtype=a.dtype)
+            written, said = out, []
+        said += exports.rounding(model, source, a.baseline, a.format, a.dtype)
+    print("\n".join([*said, f"{written}: {'GGUF' if a.format == 'gguf' else 'Hugging Face format'}, {a.dtype}"]))
+    if a.push:
+        print(exports.push(written.parent if a.format == "gguf" else written, a.push, private=not a.public))
 
 
 def bench(a) -> None:

@@ -200,6 +200,11 @@ def _slice(files: dict, name: str):
     return file.get_slice(stored)
 
 
+def hf_sizes(shape: Shape) -> dict:
+    """Return {Hugging Face name: its shape} of a model's tensors, in the order of hf_tensors."""
+    return _expected(shape, jax.eval_shape(lambda: Model(shape, jax.random.key(0))))
+
+
 def _expected(shape: Shape, like) -> dict:
     """Return {Hugging Face name: its shape} for everything that the model needs."""
     sizes = {"V": shape.V, "D": shape.D, "N": shape.N, "K": shape.K, "H": shape.H, "F": shape.F}
@@ -328,17 +333,18 @@ def copy_tokenizer(source: Path, target: Path) -> dict:
     return {"bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.eos_id}
 
 
-def rounding_loss(edited: Model, baseline: Model, dtype: str) -> dict:
+def rounding_loss(edited: Model, baseline: Model, dtype: str, stored=None) -> dict:
     """Return how much of the edit (edited - baseline) is lost when the edited weights are rounded to `dtype`.
 
     `lost`: norm of the rounding error over the norm of the edit; `unchanged`: share of edited weights that fall back
-    to exactly the baseline's value.
+    to exactly the baseline's value. `stored(array)` gives what is read back of a format that is no numpy type.
     """
+    stored = stored or (lambda array: array.astype(DTYPES[dtype]))
     edit2 = error2 = 0.0
     moved = back = 0
     for (_, a), (_, b) in zip(hf_tensors(edited), hf_tensors(baseline), strict=True):
         a, b = a.astype(np.float32), b.astype(np.float32)
-        rounded, rounded_base = a.astype(DTYPES[dtype]), b.astype(DTYPES[dtype])
+        rounded, rounded_base = stored(a), stored(b)
         edit2 += float(np.sum((a - b).astype(np.float64) ** 2))
         kept = rounded.astype(np.float32) - rounded_base.astype(np.float32)
         error2 += float(np.sum((kept - (a - b)).astype(np.float64) ** 2))
