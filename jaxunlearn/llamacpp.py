@@ -256,7 +256,7 @@ def _space_first(directory: Path) -> bool:
     """Tell whether the tokenizer puts a space in front of a text."""
     tokenizer = load_tokenizer(directory)
     ids, _ = tokenizer.encode("a")
-    return tokenizer.pieces(ids[:1])[0].startswith("▁")
+    return tokenizer.pieces([int(ids[0])])[0].startswith("▁")
 
 
 def chat_template(directory: Path) -> str:
