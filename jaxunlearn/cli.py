@@ -1,7 +1,7 @@
 """The console command: one short function a subcommand.
 
-Exit codes: 0 done, 1 failed, 2 bad usage or input. With --json one object goes to standard output and nothing else;
-progress goes to standard error.
+Exit codes: 0 done, 1 failed, 2 bad usage or input, 75 stopped by SIGTERM (saved; the same command goes on). With --json
+one object goes to standard output and nothing else; progress goes to standard error.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import platform
 import sys
 from pathlib import Path
 
+from jaxunlearn import distributed
 from jaxunlearn.errors import InputError, RunError
 
 
@@ -21,16 +22,21 @@ def main(argv: list[str] | None = None) -> int:
     _quiet()
     _keep_programs()
     try:
-        return arguments.function(arguments) or 0
+        distributed.start() if arguments.function in SHARED else distributed.alone(arguments.command)
+        return distributed.leave(arguments.function(arguments) or 0)
     except InputError as error:
-        print(f"jaxunlearn: {error}", file=sys.stderr)
-        return 2
+        return _failed(error, 2)
     except RunError as error:
-        print(f"jaxunlearn: {error}", file=sys.stderr)
-        return 1
+        return _failed(error, 1)
     except KeyboardInterrupt:
-        print("jaxunlearn: interrupted; what was finished is kept, the same command goes on", file=sys.stderr)
-        return 1
+        return _failed("interrupted; what was finished is kept, the same command goes on", 1)
+
+
+def _failed(why, code: int) -> int:
+    """Say why, and which of several processes says it; the others are not waited for."""
+    which = f" (process {distributed.index()})" if distributed.count() > 1 else ""
+    print(f"jaxunlearn{which}: {why}", file=sys.stderr, flush=True)
+    return distributed.leave(code)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -51,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
 
     def add(name: str, function, text: str):
         command = commands.add_parser(name, help=text, description=text)
-        command.set_defaults(function=function)
+        command.set_defaults(function=function, command=name)
         return command
 
     command = add("demo", demo, "the whole story on the built-in universe; downloads nothing")
@@ -390,6 +396,9 @@ def report(a) -> None:
     if a.figures:
         export_figures(found, Path(a.figures))
     print(table(found))
+
+
+SHARED = (demo, run, stage, generate, score, export)  # commands that several processes do together
 
 
 if __name__ == "__main__":

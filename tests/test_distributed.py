@@ -1,0 +1,140 @@
+"""Several real processes on this machine: they come together or say why not, and one run comes out of them."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT
+
+from jaxunlearn.cluster import Cluster, read_cluster
+from jaxunlearn.errors import InputError
+
+GIVEN = {"JAXUNLEARN_COORDINATOR": "10.0.0.1:8476", "JAXUNLEARN_PROCESSES": "4", "JAXUNLEARN_PROCESS": "3"}
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def environment(devices, **more):
+    """Return a clean environment: no proxies (gRPC would use them on loopback), no other run's variables."""
+    kept = {k: v for k, v in os.environ.items() if "proxy" not in k.lower() and not k.startswith("JAXUNLEARN_")}
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1"}
+    platform = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices), "PYTHONPATH": str(ROOT)}
+    return kept | cache | platform | {k: str(v) for k, v in more.items()}
+
+
+def start(count, command, devices=1, missing=(), each=lambda i: {}):
+    """Start `count` processes of one run, all but the missing; returns them in order."""
+    address, found = f"127.0.0.1:{free_port()}", []
+    for i in range(count):
+        named = {"JAXUNLEARN_COORDINATOR": address, "JAXUNLEARN_PROCESSES": count, "JAXUNLEARN_PROCESS": i}
+        if i not in missing:
+            env = environment(devices, **named, **each(i))
+            found.append(
+                subprocess.Popen(
+                    [sys.executable, *map(str, command)], env=env, text=True, stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                )
+            )  # fmt: skip
+    return found
+
+
+def finish(processes, timeout=120):
+    """Return (exit code, output, errors) of each."""
+    said = [p.communicate(timeout=timeout) for p in processes]
+    return [(p.returncode, *s) for p, s in zip(processes, said, strict=True)]
+
+
+# ---- what the environment says
+
+
+def test_variables_are_read_and_none_means_alone():
+    assert read_cluster({}) is None and read_cluster({"JAXUNLEARN_TIMEOUT": "5"}) is None
+    assert read_cluster(GIVEN) == Cluster(coordinator="10.0.0.1:8476", processes=4, process=3)
+    auto = {"JAXUNLEARN_DISTRIBUTED": "auto", "JAXUNLEARN_PROCESSES": "2", "JAXUNLEARN_TIMEOUT": "7"}
+    assert read_cluster(auto) == Cluster(processes=2, timeout=7)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"JAXUNLEARN_PROCESS": ""}, "JAXUNLEARN_PROCESS is not set"),
+        ({"JAXUNLEARN_PROCESS": "4"}, "4 of JAXUNLEARN_PROCESSES=4: expected 0 to 3"),
+        ({"JAXUNLEARN_PROCESS": "-1"}, "'-1', expected a whole number from 0"),
+        ({"JAXUNLEARN_PROCESSES": "0"}, "'0', expected a whole number from 1"),
+        ({"JAXUNLEARN_COORDINATOR": "10.0.0.1"}, "expected host:port"),
+        ({"JAXUNLEARN_COORDINATOR": "10.0.0.1:99999"}, "expected host:port"),
+        ({"JAXUNLEARN_DISTRIBUTED": "auto"}, "unset one of the two"),
+        ({"JAXUNLEARN_DISTRIBUTED": "yes"}, "expected auto"),
+        ({"JAXUNLEARN_TIMEOUT": "soon"}, "'soon', expected a whole number"),
+    ],
+)
+def test_wrong_variables_are_named(change, said):
+    with pytest.raises(InputError, match=said):
+        read_cluster(GIVEN | change)
+
+
+# ---- what is said between processes
+
+TALK = """
+import sys
+from jaxunlearn import distributed
+from jaxunlearn.cli import _failed
+from jaxunlearn.errors import InputError, RunError
+
+def refuse():
+    raise InputError("no such text")
+
+try:
+    distributed.start()
+    me = distributed.index()
+    assert distributed.gather([me]) == [[0], [1]]
+    assert distributed.first(lambda: [me, distributed.first(lambda: me), distributed.gather(7)]) == [0, 0, [7]]
+    distributed.same_everywhere("the text", "same")
+    {then}
+except InputError as error:
+    sys.exit(_failed(error, 2))
+except RunError as error:
+    sys.exit(_failed(error, 1))
+"""
+
+
+@pytest.mark.parametrize(
+    ("then", "code", "said"),
+    [
+        ("distributed.first(refuse)", 2, ["no such text", "process 0 could not go on: no such text"]),
+        ("distributed.same_everywhere('the text', str(me))", 2, ["the text is not the same everywhere"] * 2),
+        ("distributed.PATIENCE = 1; distributed.gather(1) if me else __import__('time').sleep(4)", 0, None),
+    ],
+)
+def test_what_one_finds_out_all_hear(tmp_path, then, code, said):
+    (tmp_path / "talk.py").write_text(TALK.format(then=then))
+    ends = finish(start(2, [tmp_path / "talk.py"]), 60)
+    if said is None:  # process 0 says nothing in time: process 1 does not wait for ever
+        assert ends[1][0] == 1 and "process 0 has said nothing for 1 s" in ends[1][2]
+        return
+    for (found, _, err), text in zip(ends, said, strict=True):
+        assert found == code and text in err, err
+
+
+def test_a_missing_process_ends_the_others_in_time_and_is_asked_for():
+    began = time.monotonic()
+    command = ["-m", "jaxunlearn", "run", "universe"]
+    ends = finish(start(3, command, missing=[2], each=lambda i: {"JAXUNLEARN_TIMEOUT": 3}), 60)
+    assert time.monotonic() - began < 40
+    for code, _, err in ends:
+        assert code == 1 and "waited 3 s for 3 processes to come together" in err, err
+        assert "JAXUNLEARN_TIMEOUT gives them longer" in err and "Traceback" not in err
+
+
+def test_a_command_for_one_process_refuses_several():
+    env = environment(1, **GIVEN)
+    command = [sys.executable, "-m", "jaxunlearn", "report", "runs/none"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 2 and "`report` is done by one process" in done.stderr
