@@ -6,6 +6,7 @@ from setuptools import find_packages, setup
 
 GPU = ["jax[cuda13]"]
 TPU = ["jax[tpu]"]
+EVAL = ["accelerate>=1", "lm_eval>=0.4.13,<0.5"]  # lm-evaluation-harness: all of its tasks (eval.tasks)
 GGUF = ["gguf>=0.19"]
 TRACK = [
     "tensorboardX>=2.6"
@@ -13,6 +14,7 @@ TRACK = [
 TEST = [
     *GGUF,
     *TRACK,
+    *EVAL,
     "hypothesis",
     "pyrefly>=1.4",
     "pytest>=9",
@@ -61,5 +63,5 @@ setup(
         "tyro>=1.0",
         "wordfreq>=3.1",  # how common a word is in general English
     ],
-    extras_require={"gpu": GPU, "tpu": TPU, "gguf": GGUF, "track": TRACK, "test": TEST},
+    extras_require={"gpu": GPU, "tpu": TPU, "gguf": GGUF, "eval": EVAL, "track": TRACK, "test": TEST},
 )

@@ -145,7 +145,7 @@ def _normalise(text: str) -> str:
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _read_tfds(source: str) -> list[Document]:
+def read_rows(source: str) -> list[dict]:
     """Read a TFDS split that is prepared on disk as array_record; neither TensorFlow nor a network is used."""
     name, split, options = _parse_tfds(source)
     try:
@@ -160,7 +160,13 @@ def _read_tfds(source: str) -> list[Document]:
         hint = "prepare it with download_and_prepare(file_format='array_record') and give its data_dir"
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"{source} is not prepared on disk ({reason}); {hint}") from error
+    return list(rows)
+
+
+def _read_tfds(source: str) -> list[Document]:
+    _, _, options = _parse_tfds(source)
     field = options.get("field", "text")
+    rows = read_rows(source)
     documents = [Document(name=f"{source}#{i}", text=_field(row, field, source)) for i, row in enumerate(rows)]
     documents = [d for d in documents if d.text.strip()]
     if not documents:

@@ -256,10 +256,10 @@ def _sums(model, tokens_BT, labels_BT, temperature):
         return tuple(jnp.sum(jnp.where(valid_BT, x, 0), axis=1) for x in parts)
 
     zero = jnp.zeros(tokens_BT.shape[0], out_sharding=act("B"))
-    return _over_chunks(model, tokens_BT, labels_BT, rows, (zero, zero, zero))
+    return over_chunks(model, tokens_BT, labels_BT, rows, (zero, zero, zero))
 
 
-def _over_chunks(model, tokens_BT, labels_BT, function, zero):
+def over_chunks(model, tokens_BT, labels_BT, function, zero):
     """Add up function(logits_BTV, valid_BT, label's logit) over CHUNK positions at a time."""
     h_BTD = model(tokens_BT)
     B, T, D = h_BTD.shape
@@ -306,7 +306,7 @@ def _losses_at(model, tokens_BT, labels_BT, temperatures):
 
         return jax.lax.map(one, temperatures)
 
-    return _over_chunks(model, tokens_BT, labels_BT, at, jnp.zeros(temperatures.shape))
+    return over_chunks(model, tokens_BT, labels_BT, at, jnp.zeros(temperatures.shape))
 
 
 def score_text(model, tokenizer: Tokenizer, text: str, context: int, batch: int = 8) -> dict:

@@ -1,0 +1,110 @@
+"""Log-probability of a continuation after a context, in batches of few shapes: what every multiple choice is made of.
+
+Tokens, cuts and truncation are lm-evaluation-harness's, so that scores can be compared with published ones.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.evals.measure import over_chunks
+from jaxunlearn.evals.memorisation import rows_with_labels
+from jaxunlearn.kernels.linear_cross_entropy import IGNORE
+from jaxunlearn.sharding import act, put, replicated
+from jaxunlearn.tokenizer import Tokenizer
+
+LEAST_WIDTH = 32
+
+
+class Score(NamedTuple):
+    """A continuation's log-probability in nats, and whether greedy decoding would write it."""
+
+    logp: float
+    greedy: bool
+
+
+Pair = tuple[Sequence[int], Sequence[int]]  # token ids of context and continuation
+
+
+def encode_pair(tokenizer: Tokenizer, context: str, continuation: str, bos: bool = True) -> Pair:
+    """Return ids of context and continuation: the two are tokenised together and cut where the context alone ends.
+
+    Spaces that end the context go to the continuation. An empty context is BOS, also without `bos`. InputError for a
+    continuation without tokens.
+    """
+    spaces = len(context) - len(context.rstrip())
+    if spaces:
+        context, continuation = context[:-spaces], context[-spaces:] + continuation
+    first = [tokenizer.needed_bos_id()] if bos or not context else []
+    alone = len(tokenizer.encode(context)[0]) if context else 0
+    whole = [int(i) for i in tokenizer.encode(context + continuation)[0]]
+    if not whole[alone:]:
+        raise InputError(f"the continuation {continuation!r} of {context[-60:]!r} has no tokens to score")
+    return first + whole[:alone], whole[alone:]
+
+
+def score_continuations(
+    model, pairs: Sequence[Pair], batch: int = 8, done: Callable[[int, Score], None] | None = None
+) -> list[Score]:
+    """Score every (context, continuation) of token ids, equal ones once; too long a context loses its beginning.
+
+    Longest first, in rows padded to a power of two. done(n, score) is told of each as soon as it is known. InputError
+    for a continuation longer than the model's context, RunError for logits that are NaN.
+    """
+    longest = min(model.c.context, model.c.window or model.c.context)
+    numbers: dict[tuple, list[int]] = {}
+    for n, (context, continuation) in enumerate(pairs):
+        if not 0 < len(continuation) <= longest or not context:
+            raise InputError(
+                f"pair {n} has a context of {len(context)} tokens and a continuation of {len(continuation)}: "
+                f"expected one token of context and 1 to {longest} of continuation"
+            )
+        ids = (*context, *continuation)[-(longest + 1) :]
+        numbers.setdefault((ids, len(continuation)), []).append(n)
+    shape = jax.sharding.get_mesh().shape
+    ways = shape["data"] * shape["fsdp"]
+    batch = -(-batch // ways) * ways
+    rows = sorted(numbers, key=lambda row: (-len(row[0]), row))
+    found: dict[int, Score] = {}
+    for start in range(0, len(rows), batch):
+        part = rows[start : start + batch]
+        for row, score in zip(part, _scores(model, part, batch, longest), strict=True):
+            for n in numbers[row]:
+                found[n] = score
+                if done:
+                    done(n, score)
+    return [found[n] for n in range(len(pairs))]
+
+
+def _scores(model, rows: list[tuple], batch: int, longest: int) -> list[Score]:
+    width = LEAST_WIDTH
+    while width < len(rows[0][0]) - 1:
+        width *= 2
+    width = min(width, longest)
+    tokens_BT, labels_BT = rows_with_labels([list(ids) for ids, _ in rows], batch, width + 1)
+    for labels_T, (ids, scored) in zip(labels_BT, rows, strict=False):
+        labels_T[: len(ids) - 1 - scored] = IGNORE
+    arrays = put(tokens_BT[:, :width], "BT"), put(labels_BT[:, :width], "BT")
+    logp_B, missed_B = (np.asarray(x)[: len(rows)] for x in _row_sums(model, *arrays))
+    if not np.isfinite(logp_B).all():
+        raise RunError(
+            f"a log-probability is {logp_B[~np.isfinite(logp_B)][0]}: the model's weights or logits are not finite"
+        )
+    return [Score(float(logp), not missed) for logp, missed in zip(logp_B, missed_B, strict=True)]
+
+
+@jax.jit
+def _row_sums(model, tokens_BT, labels_BT):
+    """Return (log-probability of all labels, labels that are not the argmax), each [B], on every device."""
+
+    def rows(logits_BTV, valid_BT, picked_BT):
+        logp_BT = picked_BT - jax.nn.logsumexp(logits_BTV, axis=-1)
+        missed_BT = (picked_BT < jnp.max(logits_BTV, axis=-1)).astype(jnp.float32)
+        return tuple(jnp.sum(jnp.where(valid_BT, x, 0), axis=1) for x in (logp_BT, missed_BT))
+
+    zero = jnp.zeros(tokens_BT.shape[0], out_sharding=act("B"))
+    return tuple(map(replicated, over_chunks(model, tokens_BT, labels_BT, rows, (zero, zero))))
