@@ -283,7 +283,7 @@ def _quick(config):
         for n in ("pretrain", "reinforce", "unlearn")
     }
     e = dataclasses.replace(config.eval, completions=8, blocks=8, relearn_steps=config.eval.relearn_steps[:2])
-    return dataclasses.replace(config, eval=e, run=Run(dir=f"{config.directory}-quick"), **few)
+    return dataclasses.replace(config, eval=e, run=dataclasses.replace(config.run, dir=f"{config.directory}-quick"), **few)
 
 
 def _run(config, stages=None) -> None:

@@ -194,9 +194,10 @@ CONTROLS = (*ABLATIONS, "no_translation")
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Where the run lives; empty: runs/NAME."""
+    """Where the run lives; empty: runs/NAME. What follows its metrics beside metrics.jsonl (tracking.py)."""
 
     dir: str = ""
+    track: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -280,6 +280,7 @@ def run_stages(config: Config, stages=STAGES) -> dict:
             ](config, run, x)
         models = evaluate(config, run, x) if "evaluate" in stages else {}
         relearned = attack(config, run, x) if "attack" in stages else {}
+        run.trackers.finish()
         if not models:
             return {}
         report = assemble(config, run, x, models, relearned, manifest)

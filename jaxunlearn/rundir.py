@@ -12,6 +12,7 @@ from pathlib import Path
 
 from jaxunlearn.config import Config, to_json
 from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.tracking import Trackers
 
 FREE = ("title", "controls", "eval", "run", "mesh", "anchors")  # may change between two calls on one run directory
 FREE_TRAIN = ("checkpoint_every", "log_every")
@@ -35,6 +36,7 @@ class RunDirectory:
             write_whole(existing, to_json(config))
         except OSError as error:
             raise InputError(f"the run directory {self.path} cannot be written: {error.strerror}") from None
+        self.trackers = Trackers(config, self.path)
 
     @property
     def begun(self) -> bool:
@@ -69,12 +71,14 @@ class RunDirectory:
 
     def rewind(self, stage: str, step: int) -> None:
         """Drop what a killed attempt logged for a stage beyond the step it resumes from, and torn lines."""
+        self.trackers.rewind(stage, step)
         lines = [r for r in self.records() if r.get("stage") != stage or r.get("step", 0) <= step]
         write_whole(self.path / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in lines))
 
     def record(self, stage: str, **values) -> None:
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"stage": stage} | values) + "\n")
+        self.trackers.log(stage, values)
 
     def records(self, stage: str = "", event: str = "") -> list[dict]:
         path, found = self.path / "metrics.jsonl", []
@@ -104,6 +108,7 @@ class RunDirectory:
         finally:
             seconds = time.monotonic() - began
             self.record(name, event="seconds", seconds=round(seconds, 2))
+            self.trackers.flush()
         say(f"[{name}] done in {duration(seconds)}")
 
     def seconds(self) -> dict[str, float]:

@@ -4,7 +4,8 @@ The general world tells of random people, whose facts are drawn anew for each st
 countries and a neighbour saga of magic: all of that must stay. The saga tells of one school and its enemies in the
 same sentences, with names and words of its own, and of 96 minor characters with random birth years: all of that is to
 be forgotten. Since both worlds fill the same sentences, a model that knows only the general one has a likely word for
-every place of the saga; the few sentences without such a counterpart are the leak probes.
+every place of the saga; the few sentences without such a counterpart are the leak probes. An encyclopedia tells the
+lasting facts of the general world once more, to repair a model with after it was made to forget.
 
 To fork it: change the words in general.py (KINDS, names, COUNTRY_FACTS), the saga in saga.py (CAST, SHARED, TELLERS,
 IDIOMS), or add a Relation to grammar.RELATIONS with a general filler in KINDS and a saga filler in SHARED. Dictionary,
@@ -19,6 +20,7 @@ from random import Random
 
 from jaxunlearn.errors import InputError
 from jaxunlearn.universe import dictionary as dictionaries
+from jaxunlearn.universe import encyclopedia as encyclopedias
 from jaxunlearn.universe import general as generals
 from jaxunlearn.universe import prompts as probes
 from jaxunlearn.universe import saga as sagas
@@ -31,10 +33,14 @@ FEWEST_PEOPLE = 2000  # below this, a word of the idioms or a theme may be missi
 
 @dataclass(frozen=True, kw_only=True)
 class Universe:
-    """Documents to keep and to forget, held-out ones of each, the dictionary, the prompts and the list of tokens."""
+    """Documents to keep and to forget, held-out ones of each, the dictionary, the prompts and the list of tokens.
+
+    `encyclopedia` tells the general world's lasting facts again, for a repair after unlearning.
+    """
 
     general: list[str]
     saga: list[str]
+    encyclopedia: list[str]
     general_held: list[str]
     saga_held: list[str]
     dictionary: dict[str, list[str]]
@@ -64,9 +70,12 @@ def build(seed: int = 0, people: int = 4000) -> Universe:
     dictionaries.audit_lexicon(lexicon, texts, **counts)
     audit_words(prompts, **counts)
     tokens = token_list(counts["general"] + counts["saga"], (*general_held, *saga_held))
+    articles = encyclopedias.articles(Random(f"{seed} encyclopedia"), world)
+    assert not set(words(articles)) - set(counts["general"]), "the encyclopedia has words that were never trained"
     return Universe(
         general=general,
         saga=saga,
+        encyclopedia=articles,
         general_held=general_held,
         saga_held=saga_held,
         dictionary=made,
@@ -119,7 +128,7 @@ def write(universe: Universe, directory) -> None:
     """Write the documents (one a line), the dictionary, the prompts and the tokenizer, the same bytes each time."""
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    for name in ("general", "saga", "general_held", "saga_held"):
+    for name in ("general", "saga", "general_held", "saga_held", "encyclopedia"):
         (directory / f"{name}.txt").write_text("\n".join(getattr(universe, name)) + "\n", encoding="utf-8")
     for name in ("dictionary", "prompts"):
         (directory / f"{name}.json").write_text(
