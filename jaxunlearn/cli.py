@@ -70,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--ablate", action="store_true", help="also train the controls")
     _overrides(command)
-    for name in ("pretrain", "reinforce", "label", "unlearn", "evaluate", "attack"):
+    for name in ("pretrain", "reinforce", "label", "unlearn", "repair", "evaluate", "attack"):
         command = add(name, stage, f"the stage {name!r} of a run, and what it needs")
         command.add_argument("config")
         command.add_argument(
@@ -276,14 +276,14 @@ def labels(a) -> None:
 
 def _quick(config):
     """Return the configuration cut down to a few steps, in a run directory of its own."""
-    from jaxunlearn.config import Run
-
     few = {
         n: dataclasses.replace(getattr(config, n), steps=min(getattr(config, n).steps, 3))
-        for n in ("pretrain", "reinforce", "unlearn")
+        for n in ("pretrain", "reinforce", "unlearn", "repair")
     }
     e = dataclasses.replace(config.eval, completions=8, blocks=8, relearn_steps=config.eval.relearn_steps[:2])
-    return dataclasses.replace(config, eval=e, run=dataclasses.replace(config.run, dir=f"{config.directory}-quick"), **few)
+    return dataclasses.replace(
+        config, eval=e, run=dataclasses.replace(config.run, dir=f"{config.directory}-quick"), **few
+    )
 
 
 def _run(config, stages=None) -> None:

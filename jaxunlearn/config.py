@@ -102,6 +102,13 @@ class Pretrain(Train):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Repair(Train):
+    """Teaches the unlearned model again what it should keep (repair.py); steps = 0: none."""
+
+    text: tuple[str, ...] = ()  # .txt files, folders, globs, or tfds:NAME/SPLIT; the universe: its encyclopedia
+
+
+@dataclass(frozen=True, kw_only=True)
 class Whp:
     """The method's own settings; each deviation from the authors has a name (docs in anchors/translate.py, whp.py)."""
 
@@ -220,6 +227,7 @@ class Config:
     pretrain: Pretrain = field(default_factory=Pretrain)
     reinforce: Train = field(default_factory=lambda: Train(steps=135, learning_rate=3e-6, accumulate=16))
     unlearn: Train = field(default_factory=lambda: Train(steps=120, learning_rate=1e-6, accumulate=16))
+    repair: Repair = field(default_factory=Repair)
     anchors: Anchors = field(default_factory=Anchors)
     whp: Whp = field(default_factory=Whp)
     eval: Eval = field(default_factory=Eval)
@@ -301,7 +309,7 @@ def check(config: Config) -> None:
         wrong.append(f"text.context must be at least 8 tokens (got {c.text.context})")
     if not 0 <= c.text.holdout < 1:
         wrong.append(f"text.holdout is a share of the blocks, from 0 to below 1 (got {c.text.holdout})")
-    for name in ("pretrain", "reinforce", "unlearn"):
+    for name in ("pretrain", "reinforce", "unlearn", "repair"):
         train = getattr(c, name)
         if (
             train.steps < 0

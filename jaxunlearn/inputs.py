@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from jaxunlearn import convert, lora, model, whp
+from jaxunlearn import convert, lora, model, repair, whp
 from jaxunlearn.anchors.audit import refuse_errors
 from jaxunlearn.anchors.dictionary import load_dictionary
 from jaxunlearn.anchors.make import build_dictionary, build_offline
@@ -73,6 +73,7 @@ class Inputs:
     dictionary: dict[str, tuple[str, ...]]
     prompts: Prompts | None
     hashes: dict[str, str]
+    repair: Blocks | None = None
 
     @cached_property
     def forget_split(self) -> tuple[np.ndarray, np.ndarray]:
@@ -143,7 +144,7 @@ def read_inputs(config: Config, run: RunDirectory) -> Inputs:
     tokenizer = load_tokenizer(tokenizer_dir)
     shape = shape_of(config, tokenizer.vocab_size)
     model.context_fits(shape, t.context, "a block (text.context)")
-    for name in ("pretrain", "reinforce", "unlearn"):
+    for name in ("pretrain", "reinforce", "unlearn", "repair"):
         batch_size_fits(getattr(config, name).batch)
         lora.rank_fits(shape, getattr(config, name).lora, f"{name}.lora")
     batch_size_fits(config.whp.label_batch)
@@ -169,6 +170,9 @@ def read_inputs(config: Config, run: RunDirectory) -> Inputs:
     dictionary = load_dictionary(find_data(t.dictionary)) if t.dictionary else {}
     if dictionary and config.anchors.audit == "refuse":
         refuse_errors(dictionary, [d.text for d in documents], retain_text=[d.text for d in retain_documents])
+    mending = repair.read_text(config, tokenizer)
+    if mending and (warning := repair.warning(repair.anchored(mending[1], dictionary))):
+        say(f"  {warning}")
     prompts = load_prompts(find_data(t.prompts)) if t.prompts else None
     if not dictionary and config.whp.alpha == 0:
         raise InputError(
@@ -182,11 +186,13 @@ def read_inputs(config: Config, run: RunDirectory) -> Inputs:
     hashes |= {
         f"text.{k}": sha256(find_data(v)) for k, v in {"dictionary": t.dictionary, "prompts": t.prompts}.items() if v
     }
+    if mending:
+        hashes["repair.text"] = sha256_text(*mending[1])
     if config.model:
         hashes |= {f"model/{p.name}": sha256(p) for p in sorted(Path(config.model).glob("*.safetensors"))}
     return Inputs(
         config, tokenizer, tokenizer_dir, shape, forget, documents, retain, retain_documents, run / "anchors", held,
-        dictionary, prompts, hashes,
+        dictionary, prompts, hashes, mending and mending[0],
     )  # fmt: skip
 
 
@@ -220,7 +226,8 @@ def with_universe(config: Config, data: Path, fresh: bool = True) -> Config:
         forget_held=(str(data / "saga_held.txt"),), retain_held=(str(data / "general_held.txt"),),
         dictionary=config.text.dictionary or str(data / "dictionary.json"), prompts=str(data / "prompts.json"),
     )  # fmt: skip
-    return dataclasses.replace(config, text=text, tokenizer=str(data / "tokenizer"))
+    mended = dataclasses.replace(config.repair, text=config.repair.text or (str(data / "encyclopedia.txt"),))
+    return dataclasses.replace(config, text=text, repair=mended, tokenizer=str(data / "tokenizer"))
 
 
 def shape_of(config: Config, vocabulary: int) -> model.Shape:

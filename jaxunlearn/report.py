@@ -20,7 +20,19 @@ CONTROLS = (
     "reinforced", "dictionary alone (alpha 0)", "reinforcement alone", "own argmax labels",
     "dictionary built offline",
 )  # fmt: skip
-STAGES = ("pretrain", "baseline", "twin", "anchors", "reinforce", "label", "unlearn", "controls", "evaluate", "attack")
+STAGES = (
+    "pretrain",
+    "baseline",
+    "twin",
+    "anchors",
+    "reinforce",
+    "label",
+    "unlearn",
+    "controls",
+    "repair",
+    "evaluate",
+    "attack",
+)
 COLUMNS: dict[tuple[str, ...], str] = {
     ("familiarity", "probability"): "Familiarity, next word",
     ("familiarity", "inside"): "Familiarity inside names",

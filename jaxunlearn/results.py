@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxunlearn import convert, train
+from jaxunlearn import convert, repair, train
 from jaxunlearn.config import Config
 from jaxunlearn.evals.measure import complete, measure, specific_mass
 from jaxunlearn.generate import Sampling
@@ -43,6 +43,7 @@ def evaluate(config: Config, run: RunDirectory, x: Inputs) -> dict[str, dict]:
 
 def _models(config: Config, run: RunDirectory) -> dict[str, Path]:
     names = {"baseline": "baseline", "unlearned": "unlearned", "twin": "twin", "reinforced": "reinforced"}
+    names["repaired"] = "repaired"
     names |= {v.name: v.folder for v in variants(config)[1:]}
     return {name: run / folder for name, folder in names.items() if (run / folder).exists()}
 
@@ -110,9 +111,12 @@ def assemble(config: Config, run: RunDirectory, x: Inputs, models: dict, relearn
             f"labels: {t.summary()}",
         ],
     }  # fmt: skip
+    if "repaired" in models and "unlearned" in models:
+        report["notes"].append(repair.verdict(models["unlearned"], models["repaired"]))
     return report
 
 
+SHOWN = ("baseline", "unlearned", "repaired", "twin")  # whose texts stand side by side
 UNLISTED = ("completions", "leak_texts", "leak_probabilities")
 
 
@@ -122,9 +126,7 @@ def _curve(run: RunDirectory, v: Variant) -> list[dict]:
 
 
 def _side_by_side(models: dict) -> list[dict]:
-    shown = {
-        n: m["completions"] for n, m in models.items() if n in ("baseline", "unlearned", "twin") and "completions" in m
-    }
+    shown = {n: m["completions"] for n, m in models.items() if n in SHOWN and "completions" in m}
     rows = []
     for parts in zip(*shown.values(), strict=True):
         rows.append({
@@ -137,7 +139,7 @@ def _side_by_side(models: dict) -> list[dict]:
 
 
 def _leaks(x: Inputs, models: dict) -> list[dict]:
-    shown = {n: m for n, m in models.items() if n in ("baseline", "unlearned", "twin") and "leak_texts" in m}
+    shown = {n: m for n, m in models.items() if n in SHOWN and "leak_texts" in m}
     return [
         {
             "prompt": p.prompt,

@@ -1,6 +1,6 @@
 """Every stage of a run, in order; each is skipped when its result is there, and resumes where it was killed.
 
-inputs -> pretrain (baseline, twin) -> reinforce -> label -> unlearn -> controls -> evaluate -> attack -> report
+inputs > pretrain (baseline, twin) > reinforce > label > unlearn > controls > repair > evaluate > attack > report
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from jaxunlearn.rundir import RunDirectory, as_dict, duration, progress, say, wr
 from jaxunlearn.sharding import make_mesh
 from jaxunlearn.text import next_token_labels
 
-STAGES = ("pretrain", "reinforce", "label", "unlearn", "controls", "evaluate", "attack")
+STAGES = ("pretrain", "reinforce", "label", "unlearn", "controls", "repair", "evaluate", "attack")
 
 
 def pretrain(config: Config, run: RunDirectory, x: Inputs) -> None:
@@ -60,11 +60,11 @@ def reinforce(config: Config, run: RunDirectory, x: Inputs) -> None:
         _save(run, "reinforced", fit_stage(config, run, "reinforce", start, arrays, c, base=base), x)
 
 
-def _start(config: Config, run: RunDirectory, c: Train, base=None):
-    """Return (what is trained, what lies below it): the baseline and None, or an adapter and the frozen baseline."""
+def _start(config: Config, run: RunDirectory, c: Train, base=None, below: str = "baseline"):
+    """Return (what is trained, what lies below it): the model `below` and None, or an adapter and that model frozen."""
     if not c.lora.rank:
-        return load_model(config, run / "baseline"), None
-    base = base or load_model(config, run / "baseline", frozen=True)
+        return load_model(config, run / below), None
+    base = base or load_model(config, run / below, frozen=True)
     return lora.init(base.c, c.lora, config.seed), base
 
 
@@ -215,9 +215,28 @@ def _measured_at(config: Config) -> set[int]:
     return {0, steps, *range(0, steps + 1, e.every), *[n for n in e.at if n <= steps]}
 
 
-def _merged(config: Config, run: RunDirectory, made):
-    """Return a model with weights of its own: `made`, or the baseline in fp32 with the adapter `made` added."""
-    return lora.merge(load_model(config, run / "baseline"), made) if isinstance(made, lora.Adapter) else made
+def repair(config: Config, run: RunDirectory, x: Inputs) -> None:
+    """Make `repaired/`: the unlearned model taught again what it should keep; familiarity and leaks are followed."""
+    c = config.repair
+    if x.repair is None or (run / "repaired").exists():
+        return
+    arrays = x.repair.tokens_NT, next_token_labels(x.repair)
+    with run.stage("repair", f"{c.steps} steps on {len(arrays[0]):,} blocks"):
+        start, base = _start(config, run, c, below="unlearned")
+
+        def look(n, state):
+            found = measure(lora.over(base, state.model), x.suite)
+            run.record("repair", event="eval", **curve_point(n, found))
+            progress(f"  repair {n}/{c.steps}  {brief(found)}", last=True)
+
+        at = {0, c.steps, *range(0, c.steps, config.eval.every)}
+        made = fit_stage(config, run, "repair", start, arrays, c, look, at, base=base)
+        _save(run, "repaired", _merged(config, run, made, "unlearned"), x)
+
+
+def _merged(config: Config, run: RunDirectory, made, below: str = "baseline"):
+    """Return a model with weights of its own: `made`, or the model below it in fp32 with the adapter `made` added."""
+    return lora.merge(load_model(config, run / below), made) if isinstance(made, lora.Adapter) else made
 
 
 def fit_stage(
@@ -275,9 +294,10 @@ def run_stages(config: Config, stages=STAGES) -> dict:
                 continue
             if name == "label" and not offline and not config.controls:
                 continue
-            {"pretrain": pretrain, "reinforce": reinforce, "label": label, "unlearn": unlearn, "controls": controls}[
-                name
-            ](config, run, x)
+            {
+                "pretrain": pretrain, "reinforce": reinforce, "label": label, "unlearn": unlearn, "controls": controls,
+                "repair": repair,
+            }[name](config, run, x)  # fmt: skip
         models = evaluate(config, run, x) if "evaluate" in stages else {}
         relearned = attack(config, run, x) if "attack" in stages else {}
         run.trackers.finish()

@@ -20,6 +20,7 @@ LATE = {  # may change until one of these exists
     "reinforce": ("reinforced", "checkpoints/reinforce"),
     "whp": ("labels", "unlearned", "checkpoints/unlearn", "controls"),
     "unlearn": ("unlearned", "checkpoints/unlearn", "controls"),
+    "repair": ("repaired", "checkpoints/repair"),
 }
 
 
