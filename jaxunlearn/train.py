@@ -94,8 +94,8 @@ def gradients(model, tokens_ABT, labels_ABT, base=None):
 
         zero = jnp.zeros(()), jnp.zeros(()), jax.tree.map(jnp.zeros_like, model)
         (total, count, g), _ = jax.lax.scan(add, zero, (tokens_ABT, labels_ABT))
-    count = jnp.maximum(count, 1)
-    return total / count, jax.tree.map(lambda x: x / count, g)
+    share = 1 / jnp.maximum(count, 1)  # a product joins the update's loop; a quotient would be a pass of its own
+    return total * share, jax.tree.map(lambda x: x * share, g)
 
 
 def train_step(state: State, learning_rate, tokens_ABT, labels_ABT, base=None, *, c: Train):

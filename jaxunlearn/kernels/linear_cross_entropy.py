@@ -44,7 +44,7 @@ def _sharded(h_BTD, w_DV, labels_BT, gradient: bool) -> tuple[jax.Array, ...]:
     return jax.shard_map(local, in_specs=specs, out_specs=out, check_vma=False)(h_BTD, w_DV, labels_BT)
 
 
-def _on_device(h_BTD, w_DV, labels_BT, gradient: bool, rows: int = 2048):
+def _on_device(h_BTD, w_DV, labels_BT, gradient: bool, rows: int = 1024):
     """One device's rows against its slice of the vocabulary, `rows` at a time."""
     B, T, D = h_BTD.shape
     V = w_DV.shape[1]
@@ -56,14 +56,15 @@ def _on_device(h_BTD, w_DV, labels_BT, gradient: bool, rows: int = 2048):
     def step(carry, chunk):
         total, count, dw_DV = carry
         h_RD, labels_R = chunk
-        loss_R, dlogits_RV = _rows(h_RD, w_DV, labels_R, V)
+        loss_R, dlogits_RV, norm_R = _rows(h_RD, w_DV, labels_R, V)
         valid_R = labels_R != IGNORE
         total, count = total + jnp.sum(jnp.where(valid_R, loss_R, 0)), count + jnp.sum(valid_R, dtype=jnp.float32)
         if not gradient:
             return (total, count, dw_DV), None
-        dlogits_RV = jnp.where(valid_R[:, None], dlogits_RV, 0).astype(h_RD.dtype)
-        dw_DV += jnp.dot(h_RD.T, dlogits_RV, preferred_element_type=jnp.float32)
-        return (total, count, dw_DV), jnp.dot(dlogits_RV, w_DV.T, preferred_element_type=jnp.float32)
+        scale_R1 = (valid_R / norm_R)[:, None]  # on the narrow side of both products
+        dlogits_RV = dlogits_RV.astype(h_RD.dtype)
+        dw_DV += jnp.dot((h_RD * scale_R1).astype(h_RD.dtype).T, dlogits_RV, preferred_element_type=jnp.float32)
+        return (total, count, dw_DV), scale_R1 * jnp.dot(dlogits_RV, w_DV.T, preferred_element_type=jnp.float32)
 
     start = jnp.zeros(()), jnp.zeros(()), jnp.zeros((D, V) if gradient else (), jnp.float32)
     (total, count, dw_DV), dh_CRD = jax.lax.scan(step, start, (h_CRD, labels_CR))
@@ -76,7 +77,7 @@ def _on_device(h_BTD, w_DV, labels_BT, gradient: bool, rows: int = 2048):
 
 
 def _rows(h_RD, w_DV, labels_R, V: int):
-    """Return the loss of each row in nats and the gradient of its logits; V is this device's share."""
+    """Return the loss of each row in nats, norm times the gradient of its logits, and norm; V: this device's share."""
     logits_RV = jnp.dot(h_RD, w_DV, preferred_element_type=jnp.float32)
     top_R = jax.lax.pmax(jnp.max(logits_RV, axis=-1), "tensor")
     exp_RV = jnp.exp(logits_RV - top_R[:, None])
@@ -86,5 +87,5 @@ def _rows(h_RD, w_DV, labels_R, V: int):
     picked_R = jnp.take_along_axis(logits_RV, jnp.clip(local_R, 0, V - 1)[:, None], axis=-1)[:, 0]
     label_logit_R = jax.lax.psum(jnp.where(here_R, picked_R, 0), "tensor")
     index_R = jnp.where(here_R, local_R, V)
-    dlogits_RV = (exp_RV / norm_R[:, None]).at[jnp.arange(len(index_R)), index_R].add(-1.0, mode="drop")
-    return jnp.log(norm_R) + top_R - label_logit_R, dlogits_RV
+    dlogits_RV = exp_RV.at[jnp.arange(len(index_R)), index_R].add(-norm_R, mode="drop")
+    return jnp.log(norm_R) + top_R - label_logit_R, dlogits_RV, norm_R
