@@ -17,7 +17,7 @@ def config() -> Config:
         init=Llama(D=96, L=2, N=2, K=2, H=48, F=256, context=512, tied=False),
         text=Text(context=128),
         pretrain=Pretrain(
-            steps=1200,
+            steps=2000,
             learning_rate=4e-3,
             schedule="cosine",
             warmup=20,
@@ -27,9 +27,9 @@ def config() -> Config:
             log_every=100,
         ),
         reinforce=Train(steps=40, learning_rate=5e-4, batch=16, checkpoint_every=20),
-        unlearn=Train(steps=12, learning_rate=6e-4, batch=16, accumulate=4, checkpoint_every=6, log_every=3),
+        unlearn=Train(steps=16, learning_rate=6e-4, batch=16, accumulate=4, checkpoint_every=8, log_every=4),
         whp=Whp(alpha=5.0, label_batch=32),
         eval=Eval(
-            every=12, at=(2, 4, 6, 8), completions=66, new_tokens=16, batch=32, blocks=32, relearn_steps=(0, 2, 5, 10)
+            every=16, at=(2, 4, 6, 8, 12), completions=66, new_tokens=16, batch=32, blocks=32, relearn_steps=(0, 2, 5, 10)
         ),
     )

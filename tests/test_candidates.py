@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxunlearn.anchors.candidates import Draw, candidates, formed, make_dictionary, surnames
+from jaxunlearn.anchors.candidates import Draw, candidates, formed, make_dictionary, settled, surnames
 from jaxunlearn.anchors.extract import Term
 from jaxunlearn.errors import RunError
 
@@ -137,3 +137,13 @@ def test_running_out_is_said():
     draw.used = {v.lower() for v in draw._shuffled("creature")}
     with pytest.raises(RunError, match="no generic creature is left"):
         draw.next("creature")
+
+
+def test_a_names_gender_is_settled_with_the_longer_names_that_hold_it():
+    terms = [term("Em", "male", count=9), term("Aunt Em", "female", count=164), term("Bo", "male", count=5)]
+    terms += [term("Cap Bo", "male", count=40), term("Cap", "female", count=38), term("Em Lane", "place", count=900)]
+    terms = settled(terms)
+    assert [t.kind for t in terms] == ["female", "female", "male", "male", "male", "place"]
+    made = make_dictionary(terms, "", "")
+    assert made["Em"][0] in candidates()["female"] and made["Aunt Em"][0] == f"Aunt {made['Em'][0]}"
+    assert made["Cap"][0] in candidates()["male"]

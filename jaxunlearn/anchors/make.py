@@ -37,12 +37,12 @@ def build_dictionary(
 
 def build_offline(config: Config, documents, retain, out: Path, *, again: bool = False, lift=None):
     """Return the dictionary of terms found by counting, with generic translations drawn for them; kept in `out`."""
-    from jaxunlearn.anchors.candidates import make_dictionary
+    from jaxunlearn.anchors.candidates import make_dictionary, settled
     from jaxunlearn.anchors.extract import extract_terms, write
 
     if (out / "dictionary.json").is_file() and not again:
         return load_dictionary(out / "dictionary.json")
-    terms = extract_terms(documents, retain, settings=config.anchors.extract, lift=lift)
+    terms = settled(extract_terms(documents, retain, settings=config.anchors.extract, lift=lift))
     texts = ("\n".join(d.text for d in side) for side in (documents, retain))
     dictionary = make_dictionary(terms, *texts, seed=config.anchors.seed)
     write(terms, dictionary, out)
