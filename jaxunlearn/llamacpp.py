@@ -178,8 +178,10 @@ def add_tokenizer(writer, directory: Path, V: int) -> list[str]:
         rows = list(gguf.SentencePieceVocab(directory).all_tokens())
         tokens, scores, types = ([r[i] for r in rows] for i in range(3))
     if kind == "none":
-        writer.add_tokenizer_model("none")
-        return ["llama.cpp has no tokenizer like this model's: the file takes and gives token ids only, and no text"]
+        raise InputError(
+            f"llama.cpp has no tokenizer like the one in {directory}: it reads SentencePiece, BPE with byte fallback, and "
+            "byte-level BPE cut as GPT-2 or Llama-3 do; and it stops on a file without one. Use --format hf"
+        )
     missing = V - len(tokens)
     tokens = [*tokens, *(f"[PAD{n}]" for n in range(missing))]
     writer.add_tokenizer_model("llama" if kind == "llama" else "gpt2")

@@ -156,9 +156,10 @@ def test_dimensions_vocabulary_and_rope_scaling_are_described(mesh, tmp_path):
     assert found["tokenizer.ggml.pre"] == "llama-bpe" and found["tokenizer.ggml.merges"]
 
 
-def test_a_tokenizer_that_llama_cpp_lacks_is_left_out_and_said(mesh, tmp_path, world):
-    said = llamacpp.write_gguf(model.init(SHAPE, 0), tmp_path / "w.gguf", source=world / "tokenizer")
-    assert "token ids only" in said[0] and fields(tmp_path / "w.gguf")["tokenizer.ggml.model"] == "none"
+def test_a_tokenizer_that_llama_cpp_lacks_is_refused(mesh, tmp_path, world):
+    with pytest.raises(InputError, match="has no tokenizer like the one in"):
+        llamacpp.write_gguf(model.init(SHAPE, 0), tmp_path / "w.gguf", source=world / "tokenizer")
+    assert not list(tmp_path.glob("*.gguf*"))
 
 
 def test_numbers_beyond_fp16_are_refused(mesh, tmp_path):
