@@ -30,6 +30,12 @@ def config() -> Config:
         unlearn=Train(steps=16, learning_rate=6e-4, batch=16, accumulate=4, checkpoint_every=8, log_every=4),
         whp=Whp(alpha=5.0, label_batch=32),
         eval=Eval(
-            every=16, at=(2, 4, 6, 8, 12), completions=66, new_tokens=16, batch=32, blocks=32, relearn_steps=(0, 2, 5, 10)
+            every=16,
+            at=(2, 4, 6, 8, 12),
+            completions=66,
+            new_tokens=16,
+            batch=32,
+            blocks=32,
+            relearn_steps=(0, 2, 5, 10),
         ),
     )

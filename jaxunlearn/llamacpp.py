@@ -179,8 +179,8 @@ def add_tokenizer(writer, directory: Path, V: int) -> list[str]:
         tokens, scores, types = ([r[i] for r in rows] for i in range(3))
     if kind == "none":
         raise InputError(
-            f"llama.cpp has no tokenizer like the one in {directory}: it reads SentencePiece, BPE with byte fallback, and "
-            "byte-level BPE cut as GPT-2 or Llama-3 do; and it stops on a file without one. Use --format hf"
+            f"llama.cpp has no tokenizer like the one in {directory}: it reads SentencePiece, BPE with byte fallback, "
+            "and byte-level BPE cut as GPT-2 or Llama-3 do; and it stops on a file without one. Use --format hf"
         )
     missing = V - len(tokens)
     tokens = [*tokens, *(f"[PAD{n}]" for n in range(missing))]
