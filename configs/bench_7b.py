@@ -6,7 +6,7 @@ Memory at rest (computed): fp32 weights 25.1 GiB, AdamW's moments in bf16 25.1 G
 measured, and where nothing was.
 """
 
-from jaxunlearn.config import Config, Eval, Llama, Text, Train, Whp
+from jaxunlearn.config import Config, Eval, Llama, Text, Train, Unlearn, Whp
 
 
 def config() -> Config:
@@ -17,7 +17,7 @@ def config() -> Config:
         text=Text(context=512),
         # 8,192 tokens a microbatch
         reinforce=Train(steps=141, batch=16, accumulate=8, moment_dtype="bfloat16"),
-        unlearn=Train(steps=120, batch=16, accumulate=1, moment_dtype="bfloat16"),
+        unlearn=Unlearn(steps=120, batch=16, accumulate=1, moment_dtype="bfloat16"),
         whp=Whp(label_batch=16),
         eval=Eval(batch=32),
     )

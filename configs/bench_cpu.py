@@ -5,7 +5,7 @@
 docs/benchmarks.md holds what it printed. --torch needs the [test] extra.
 """
 
-from jaxunlearn.config import Config, Eval, Llama, Text, Train, Whp
+from jaxunlearn.config import Config, Eval, Llama, Text, Train, Unlearn, Whp
 
 
 def config() -> Config:
@@ -14,7 +14,7 @@ def config() -> Config:
         init=Llama(V=32000, D=256, L=4, N=4, K=4, H=64, F=688, context=512, tied=False),
         text=Text(context=256),
         reinforce=Train(steps=141, batch=8, accumulate=1),
-        unlearn=Train(steps=120, batch=8, accumulate=1),
+        unlearn=Unlearn(steps=120, batch=8, accumulate=1),
         whp=Whp(label_batch=8),
         eval=Eval(batch=8),
     )

@@ -13,7 +13,7 @@ Expected, by the paper's table (step 0 -> 120): completion familiarity .290 -> .
 .244 -> .006, ARC-challenge .440 -> .414, HellaSwag .577 -> .557, WinoGrande .663 -> .657. Not reproduced here yet.
 """
 
-from jaxunlearn.config import Config, Eval, Mesh, Text, Train, Whp
+from jaxunlearn.config import Config, Eval, Mesh, Text, Train, Unlearn, Whp
 
 
 def config() -> Config:
@@ -28,7 +28,7 @@ def config() -> Config:
         reinforce=Train(
             steps=141, learning_rate=3e-6, batch=8, accumulate=16, moment_dtype="bfloat16", checkpoint_every=20
         ),
-        unlearn=Train(
+        unlearn=Unlearn(
             steps=120, learning_rate=1e-6, batch=8, accumulate=16, moment_dtype="bfloat16", checkpoint_every=20
         ),
         whp=Whp(alpha=5.0, alphas=(2.5, 10.0), label_batch=16),

@@ -13,7 +13,7 @@ dictionary and prompts in jaxunlearn/data/oz, and the controls. Hardware: 2 CPU 
 
 import os
 
-from jaxunlearn.config import Config, Eval, Pretrain, Text, Train, Whp
+from jaxunlearn.config import Config, Eval, Pretrain, Text, Train, Unlearn, Whp
 
 SHARED = os.environ.get("JAXUNLEARN_SHARED", "../shared")
 RETAIN = (
@@ -41,7 +41,7 @@ def config() -> Config:
             checkpoint_every=400, log_every=100,
         ),
         reinforce=Train(steps=400, learning_rate=3e-4, batch=8, checkpoint_every=200, log_every=50),
-        unlearn=Train(steps=160, learning_rate=4e-4, batch=8, checkpoint_every=40, log_every=20),
+        unlearn=Unlearn(steps=160, learning_rate=4e-4, batch=8, checkpoint_every=40, log_every=20),
         whp=Whp(alpha=5.0, label_batch=16),
         eval=Eval(every=80, at=(20,), completions=300, new_tokens=24, batch=60, blocks=60, relearn_steps=(0, 4, 12)),
         controls=("own_argmax", "reinforcement_alone"),

@@ -6,7 +6,7 @@ Pretrains a small Llama that knows the saga and a twin that never saw it, runs t
 baseline, unlearned and twin side by side. Hardware: 2 CPU cores.
 """
 
-from jaxunlearn.config import Config, Eval, Llama, Pretrain, Text, Train, Universe, Whp
+from jaxunlearn.config import Config, Eval, Llama, Pretrain, Text, Train, Universe, Unlearn, Whp
 
 
 def config() -> Config:
@@ -27,7 +27,7 @@ def config() -> Config:
             log_every=100,
         ),
         reinforce=Train(steps=40, learning_rate=5e-4, batch=16, checkpoint_every=20),
-        unlearn=Train(steps=16, learning_rate=6e-4, batch=16, accumulate=4, checkpoint_every=8, log_every=4),
+        unlearn=Unlearn(steps=16, learning_rate=6e-4, batch=16, accumulate=4, checkpoint_every=8, log_every=4),
         whp=Whp(alpha=5.0, label_batch=32),
         eval=Eval(
             every=16,

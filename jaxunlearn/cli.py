@@ -114,6 +114,11 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--push", default="", metavar="OWNER/NAME", help="then upload it to the hub, private")
     command.add_argument("--public", action="store_true", help="what --push makes is for everybody to see")
+    command = add("methods", methods, "every unlearning method with one line each")
+    command.add_argument("--json", action="store_true")
+    command = add("sweep", sweep, "methods x learning rates x alphas x seeds, on one footing; resumable")
+    command.add_argument("config")
+    _overrides(command)
     command = add("bench", bench, "throughput, share of the measured matmul ceiling, peak memory")
     command.add_argument("config")
     command.add_argument("--json", action="store_true")
@@ -371,6 +376,30 @@ def export(a) -> None:
     print("\n".join([*said, f"{written}: {'GGUF' if a.format == 'gguf' else 'Hugging Face format'}, {a.dtype}"]))
     if a.push:
         print(exports.push(written.parent if a.format == "gguf" else written, a.push, private=not a.public))
+
+
+def methods(a) -> None:
+    """List the methods: what each does, what it needs, its settings and their defaults."""
+    from jaxunlearn.objectives import METHODS
+
+    rows = {m.name: m for m in METHODS.values()}
+    if a.json:
+        print(json.dumps([
+            {"name": m.name, "paper": m.paper, "one_line": m.one_line, "needs": sorted(m.needs), "settings": m.hyper,
+             "trains": m.trains}
+            for m in rows.values()
+        ]))  # fmt: skip
+        return
+    for name, m in rows.items():
+        settings = ", ".join(f"{k}={v}" for k, v in m.hyper.items())
+        print(f"{name:20} {m.one_line}{f' [{settings}]' if settings else ''} ({m.paper})")
+
+
+def sweep(a) -> None:
+    """Compare methods, each at the setting that the stop rule chooses."""
+    from jaxunlearn.sweep import sweep as compare
+
+    compare(_config(a.config, a.overrides))
 
 
 def bench(a) -> None:

@@ -62,6 +62,7 @@ class Text:
     holdout: float = 0.05  # share of the blocks that no step trains on
     dictionary: str = ""  # a JSON file; "build": made from the texts as `anchors` says
     prompts: str = ""
+    answers: str = ""  # questions about the text to forget, for the methods that teach other answers (objectives/texts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,12 +110,50 @@ class Repair(Train):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Unlearn(Train):
+    """The stage that forgets. Settings of a method that are None have its own default (`jaxunlearn methods`)."""
+
+    method: str = "whp"
+    retain_weight: float | None = None  # of a term on text to keep, beside any method's own loss
+    retain_loss: Literal["own", "nll", "kl"] = "own"  # own: what the method's paper has, cross-entropy as a rule
+    beta: float | None = None
+    gamma: float | None = None
+    strength: float | None = None
+    scale: float | None = None
+    steering: float | None = None
+    layer: int | None = None
+    subject: str = ""  # of prompting: what the model is told not to know
+    prefix: str = ""  # of prompting: put before every prompt, {subject} filled in; empty: texts.IGNORANCE
+    reach: float = 0.0  # above 0, the stop rule: of the measured steps with at most this familiarity on the tuning
+    # prompts the one of least retain perplexity is kept; whp.keep decides where it is 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reset:
+    """Re-draw the weights that matter to the target and not to the rest, and heal the hole (reset.py)."""
+
+    share: float = 0.0  # of all weights; 0: no reset
+    by: Literal["importance", "fisher", "random"] = "importance"
+    where: Literal["all", "interior"] = "all"  # interior: embedding and output projection are left alone
+    batches: int = 48  # of 8 blocks, to sum squared gradients over
+    heal: Train = field(
+        default_factory=lambda: Train(steps=200, learning_rate=3e-3, batch=8, warmup=20, schedule="cosine", b2=0.98)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Whp:
     """The method's own settings; each deviation from the authors has a name (docs in anchors/translate.py, whp.py)."""
 
     alpha: float = 5.0
     alphas: tuple[float, ...] = ()  # further alphas whose labels the same pass stores
     mode: Literal["offline", "fused"] = "offline"
+    labels: Literal["hard", "soft"] = "hard"  # soft, a deviation: the whole distribution in the place of its argmax
+    top: int = (
+        0  # outcomes a position that soft labels store; 0: none is stored, both models stay beside the trained one
+    )
+    translations: int = 4  # of whp_averaged
+    offset: Literal["baseline", "contrast"] = "baseline"  # contrast, a deviation: reinforced against diluted
     match: Literal["longest", "first"] = "longest"
     draw: Literal["key", "variant"] = "key"
     repeat: Literal["ignore", "keep"] = "ignore"
@@ -196,7 +235,18 @@ class Eval:
 
 
 ABLATIONS = ("dictionary_alone", "reinforcement_alone", "own_argmax", "built_dictionary")  # what --ablate trains
-CONTROLS = (*ABLATIONS, "no_translation")
+CONTROLS = (*ABLATIONS, "no_translation", "retain_only", "random_reset")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """What `jaxunlearn sweep` compares; an entry is a method, with further settings of it after spaces."""
+
+    methods: tuple[str, ...] = ("whp", "gradient_difference", "npo", "retain_only")
+    rates: tuple[float, ...] = ()  # of unlearn.learning_rate; empty: the configuration's own
+    alphas: tuple[float, ...] = ()  # of whp.alpha, for methods that have one
+    seeds: tuple[int, ...] = (0,)
+    reach: float = 0.1  # the familiarity that a setting has to come down to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,12 +276,14 @@ class Config:
     text: Text = field(default_factory=Text)
     pretrain: Pretrain = field(default_factory=Pretrain)
     reinforce: Train = field(default_factory=lambda: Train(steps=135, learning_rate=3e-6, accumulate=16))
-    unlearn: Train = field(default_factory=lambda: Train(steps=120, learning_rate=1e-6, accumulate=16))
+    unlearn: Unlearn = field(default_factory=lambda: Unlearn(steps=120, learning_rate=1e-6, accumulate=16))
+    reset: Reset = field(default_factory=Reset)
     repair: Repair = field(default_factory=Repair)
     anchors: Anchors = field(default_factory=Anchors)
     whp: Whp = field(default_factory=Whp)
     eval: Eval = field(default_factory=Eval)
     controls: tuple[str, ...] = ()  # of CONTROLS
+    sweep: Sweep = field(default_factory=Sweep)
     run: Run = field(default_factory=Run)
 
     @property
@@ -279,7 +331,7 @@ def override(config: Config, overrides: list[str] | tuple[str, ...]) -> Config:
     messages = io.StringIO()
     try:
         with redirect_stderr(messages):
-            return tyro.cli(
+            made = tyro.cli(
                 type(config),
                 default=config,
                 args=arguments,
@@ -288,8 +340,23 @@ def override(config: Config, overrides: list[str] | tuple[str, ...]) -> Config:
                 config=(tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands),
                 console_outputs=True,
             )
+            return preset(made)
     except SystemExit:
         raise InputError(f"bad override in {list(overrides)}:\n{messages.getvalue().strip()}") from None
+
+
+def preset(config: Config) -> Config:
+    """Return the settings that unlearn.method=whp_plus stands for; retain_weight and reset.share may be given."""
+    if config.unlearn.method != "whp_plus":
+        return config
+    u, r = config.unlearn, config.reset
+    weight = 1.0 if u.retain_weight is None else u.retain_weight
+    return dataclasses.replace(
+        config,
+        unlearn=dataclasses.replace(u, method="whp", retain_weight=weight, retain_loss="kl"),
+        whp=dataclasses.replace(config.whp, labels="soft", offset="contrast"),
+        reset=dataclasses.replace(r, share=r.share or 0.2),
+    )
 
 
 def _lookup(config, key: str):

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from jaxunlearn import convert, lora, model, repair, whp
+from jaxunlearn import convert, lora, methods, model, repair, whp
 from jaxunlearn.anchors.audit import refuse_errors
 from jaxunlearn.anchors.dictionary import load_dictionary
 from jaxunlearn.anchors.make import build_dictionary, build_offline
@@ -34,11 +34,14 @@ class Variant:
         "translated"  # by the dictionary, by none, by one built offline
     )
     alpha: float = 5.0
+    method: str = "whp"
+    reset: str = ""  # how weights to re-draw are chosen; empty: none are
 
 
 def variants(config: Config) -> list[Variant]:
     """Return the method, then the controls that the configuration asks for."""
-    alpha = config.whp.alpha
+    alpha, method = config.whp.alpha, methods.method_of(config)
+    labelled = method if method in methods.GENERIC else "whp"
     known = {
         "dictionary_alone": Variant(name="dictionary alone (alpha 0)", folder="controls/dictionary_alone", alpha=0.0),
         "reinforcement_alone": Variant(
@@ -52,8 +55,15 @@ def variants(config: Config) -> list[Variant]:
             name="dictionary built offline", folder="controls/built_dictionary", labels="built", alpha=alpha
         ),
     }
+    known = {name: dataclasses.replace(v, method=labelled) for name, v in known.items()}
+    reset = config.reset.by if config.reset.share or method == "reset_heal" else ""
+    own = Variant(name="unlearned", folder="unlearned", alpha=alpha, method=method, reset=reset)
+    known["retain_only"] = Variant(name="retain text alone", folder="controls/retain_only", method="retain_only")
+    known["random_reset"] = dataclasses.replace(
+        own, name="weights reset at random", folder="controls/random_reset", reset="random"
+    )
     chosen = dict.fromkeys("reinforcement_alone" if c == "no_translation" else c for c in config.controls)
-    return [Variant(name="unlearned", folder="unlearned", alpha=alpha), *[known[c] for c in chosen]]
+    return [own, *[known[c] for c in chosen]]
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,12 @@ class Inputs:
         assert self.retain is not None, "asked for only where there is text to retain"
         return split_holdout(len(self.retain.tokens_NT), self.config.text.holdout, self.config.seed)
 
+    def training(self, name: Literal["forget", "retain"]) -> tuple[np.ndarray, np.ndarray]:
+        """Return (tokens_NT, next-token labels_NT) of a text's blocks that are trained on."""
+        blocks, split = (self.forget, self.forget_split) if name == "forget" else (self.retain, self.retain_split)
+        assert blocks is not None, "methods.check_config refuses what needs a text that is not there"
+        return blocks.tokens_NT[split[0]], next_token_labels(blocks)[split[0]]
+
     @cached_property
     def translation(self) -> Translation:
         return self._translate(self.dictionary)
@@ -97,16 +113,25 @@ class Inputs:
         """The translation by a dictionary that counting alone made of the two texts, without a language model."""
         return self._translate(build_offline(self.config, self.documents, self.retain_documents, self.built_dir))
 
-    def _translate(self, dictionary) -> Translation:
+    def find(self, path: str) -> Path:
+        """Resolve a data file (find_data)."""
+        return find_data(path)
+
+    def _translate(self, dictionary, seed: int = 0) -> Translation:
         w = self.config.whp
         return translate(
             self.forget, self.documents, self.tokenizer, dictionary, match=w.match, draw=w.draw, repeat=w.repeat,
-            seed=self.config.seed, max_width=min(self.shape.context, self.shape.window or self.shape.context),
+            seed=self.config.seed + seed, max_width=min(self.shape.context, self.shape.window or self.shape.context),
         )  # fmt: skip
 
-    def passage(self, variant: Variant) -> whp.Passage:
-        """Return every block of the text to forget with the translation that a variant's labels use."""
-        if variant.labels == "translated":
+    def passage(self, variant: Variant, draw: int = 0) -> whp.Passage:
+        """Return every block of the text to forget with the translation that a variant's labels use.
+
+        draw: which of several translations, each with names drawn anew, where a method wants more than one.
+        """
+        if draw:
+            t = self._translate(self.dictionary, draw)
+        elif variant.labels == "translated":
             t = self.translation
         else:
             t = self.identity if variant.labels == "original" else self.built_translation
@@ -128,6 +153,16 @@ class Inputs:
         prompts = self.prompts.of(c.eval.split) if self.prompts else Prompts(name="none")
         return Suite(self.tokenizer, prompts, texts, c.eval, c.seed)
 
+    @cached_property
+    def tuning(self) -> Suite:
+        """What the stop rule looks at: the other prompts, and blocks held out from the training text itself."""
+        suite, texts = self.suite, dict(self.suite.texts)
+        if self.retain is not None:
+            rows, labels = self.retain_split[1], next_token_labels(self.retain)
+            texts["retain"] = Text(tokens_NT=self.retain.tokens_NT[rows], labels_NT=labels[rows])
+        prompts = self.prompts.of("choose") if self.prompts else suite.prompts
+        return dataclasses.replace(suite, prompts=prompts, texts=texts)
+
 
 def read_inputs(config: Config, run: RunDirectory) -> Inputs:
     """Read and check the tokenizer, the texts, the dictionary, the prompts and the model's shape; InputError if not."""
@@ -140,9 +175,11 @@ def read_inputs(config: Config, run: RunDirectory) -> Inputs:
         raise InputError("no baseline: give model=DIR (a Hugging Face Llama), or pretrain.steps to make one")
     if config.model:
         config = dataclasses.replace(config, model=str(convert.find_model(config.model)))
+    methods.check_config(config, None if config.model else config.init.L)
     tokenizer_dir = Path(config.tokenizer or config.model)
     tokenizer = load_tokenizer(tokenizer_dir)
     shape = shape_of(config, tokenizer.vocab_size)
+    methods.check_config(config, shape.L)
     model.context_fits(shape, t.context, "a block (text.context)")
     for name in ("pretrain", "reinforce", "unlearn", "repair"):
         batch_size_fits(getattr(config, name).batch)
@@ -225,6 +262,7 @@ def with_universe(config: Config, data: Path, fresh: bool = True) -> Config:
         forget=(str(data / "saga.txt"),), retain=(str(data / "general.txt"),),
         forget_held=(str(data / "saga_held.txt"),), retain_held=(str(data / "general_held.txt"),),
         dictionary=config.text.dictionary or str(data / "dictionary.json"), prompts=str(data / "prompts.json"),
+        answers=config.text.answers or str(data / "answers.json"),
     )  # fmt: skip
     mended = dataclasses.replace(config.repair, text=config.repair.text or (str(data / "encyclopedia.txt"),))
     return dataclasses.replace(config, text=text, repair=mended, tokenizer=str(data / "tokenizer"))

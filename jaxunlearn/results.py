@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 
 import jax
 import numpy as np
 
-from jaxunlearn import convert, repair, train
+from jaxunlearn import convert, guided, repair, train
 from jaxunlearn.config import Config
 from jaxunlearn.evals.measure import complete, measure, specific_mass
 from jaxunlearn.generate import Sampling
@@ -21,21 +22,23 @@ CLAIM = (
 )
 
 
-def evaluate(config: Config, run: RunDirectory, x: Inputs) -> dict[str, dict]:
+def evaluate(config: Config, run: RunDirectory, x: Inputs, only: tuple[str, ...] = ()) -> dict[str, dict]:
     """Measure every model of the run, those already measured with the same settings aside; return {name: figures}."""
     found = {}
     for name, folder in _models(config, run).items():
+        if only and name not in only:
+            continue
         path = run / "evals" / f"{name.split(' (')[0].replace(' ', '_')}.json"
         key = {"eval": as_dict(config.eval), "model": hash_of(folder), "prompts": x.hashes.get("text.prompts")}
         if path.is_file() and (kept := json.loads(path.read_text()))["key"] == key:
             found[name] = kept["found"]
             continue
         with run.stage("evaluate", name):
-            m = load_model(config, folder, frozen=True)
-            found[name] = measure(m, x.suite)
+            m, suite = load_model(config, folder, frozen=True), guided.suite(folder, x.suite)
+            found[name] = measure(m, suite)
             if x.suite.prompts.leaks:
                 prompts = [p.prompt for p in x.suite.prompts.leaks]
-                found[name]["leak_texts"] = complete(m, x.suite, prompts, Sampling(), config.seed)
+                found[name]["leak_texts"] = complete(m, suite, prompts, Sampling(), config.seed)
             path.parent.mkdir(exist_ok=True)
             write_whole(path, json.dumps({"key": key, "found": found[name]}))
     return found
@@ -48,7 +51,7 @@ def _models(config: Config, run: RunDirectory) -> dict[str, Path]:
     return {name: run / folder for name, folder in names.items() if (run / folder).exists()}
 
 
-def attack(config: Config, run: RunDirectory, x: Inputs) -> dict[str, list]:
+def attack(config: Config, run: RunDirectory, x: Inputs, only=("unlearned", "twin")) -> dict[str, list]:
     """Relearn a little of the text and follow familiarity: does it come back faster than the twin learns it?"""
     e, found = config.eval, {}
     if not e.relearn_steps or not x.suite.prompts.probability:
@@ -63,9 +66,9 @@ def attack(config: Config, run: RunDirectory, x: Inputs) -> dict[str, list]:
         warmup=0,
         accumulate=1,
     )
-    for name in ("unlearned", "twin"):
-        if not (run / name).exists():
-            continue
+    for name in only:
+        if not (run / name).exists() or guided.is_guided(run / name):
+            continue  # what is done at inference time has no weights of its own to train
         path = run / "evals" / f"relearn_{name}.json"
         key = {"eval": as_dict(e), "model": hash_of(run / name)}
         if path.is_file() and (kept := json.loads(path.read_text()))["key"] == key:
@@ -154,7 +157,7 @@ def _leaks(x: Inputs, models: dict) -> list[dict]:
 def _label_figures(run: RunDirectory, config: Config, x: Inputs) -> dict:
     variant, t = variants(config)[0], x.translation
     found = {"alpha": variant.alpha, "tokens": x.forget.tokens, "unaligned_share": t.unaligned_share}
-    if not (run / "labels" / variant.labels).is_dir():
+    if not (run / "labels" / variant.labels / f"alpha_{variant.alpha:g}.npy").is_file():
         return found
     labels, truth = read_labels(run, variant), next_token_labels(x.forget)
     trained = labels != -100
@@ -170,13 +173,22 @@ def device() -> str:
 
 
 def load_model(config: Config, directory: Path, frozen: bool = False):
-    """Read a model; frozen ones rest in the compute dtype, those to be trained in fp32."""
+    """Read a model, or what stands for one at inference time; frozen ones rest in the compute dtype, others in fp32."""
+    if guided.is_guided(directory):
+        return guided.load(directory, partial(load_model, config, frozen=frozen))
     return convert.load(directory, config.compute, config.compute if frozen else "float32", config.remat)
 
 
 def hash_of(folder: Path) -> str:
     """Return the hash of a model's weights."""
-    return sha256_text(*[sha256(p) for p in sorted(folder.glob("*.safetensors"))])
+    return sha256_text(*[sha256(p) for p in [*sorted(folder.glob("*.safetensors")), *folder.glob(guided.FILE)]])
+
+
+def read_soft_labels(run: RunDirectory, variant: Variant) -> tuple[np.ndarray, np.ndarray]:
+    """Return a variant's stored (ids_NTJ, p_NTJ) of soft labels, memory-mapped."""
+    folder = run / "labels" / f"{variant.labels}_soft"
+    ids, p = (np.load(folder / f"alpha_{variant.alpha:g}_{kind}.npy", mmap_mode="r") for kind in ("ids", "p"))
+    return ids, p
 
 
 def read_labels(run: RunDirectory, variant: Variant) -> np.ndarray:

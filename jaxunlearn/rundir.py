@@ -14,12 +14,14 @@ from jaxunlearn.config import Config, to_json
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.tracking import Trackers
 
-FREE = ("title", "controls", "eval", "run", "mesh", "anchors")  # may change between two calls on one run directory
+# may change between two calls on one run directory
+FREE = ("title", "controls", "eval", "sweep", "run", "mesh", "anchors")
 FREE_TRAIN = ("checkpoint_every", "log_every")
 LATE = {  # may change until one of these exists
     "reinforce": ("reinforced", "checkpoints/reinforce"),
     "whp": ("labels", "unlearned", "checkpoints/unlearn", "controls"),
-    "unlearn": ("unlearned", "checkpoints/unlearn", "controls"),
+    "unlearn": ("unlearned", "unlearned_before_reset", "checkpoints/unlearn", "controls"),
+    "reset": ("unlearned", "checkpoints/heal", "controls"),
     "repair": ("repaired", "checkpoints/repair"),
 }
 
@@ -123,7 +125,7 @@ class RunDirectory:
         """Return log(step, values): every step into metrics.jsonl, every `every` steps onto the terminal."""
 
         def log(step: int, values: dict) -> None:
-            kept = {k: values[k] for k in ("loss", "gradient_norm") if k in values}
+            kept = {k: v for k, v in values.items() if k not in ("tokens_per_second", "seconds_left")}
             self.record(stage, step=step, **kept)
             if step % every == 0 or step == steps:
                 line = f"  {stage} {step}/{steps}  loss {values['loss']:.3f}"

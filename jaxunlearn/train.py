@@ -108,7 +108,8 @@ def train_step(state: State, learning_rate, tokens_ABT, labels_ABT, base=None, *
 
 def compiled_step(c: Train, function=train_step, **static):
     """Return function(state, *arrays) jitted, the state donated; configurations that differ in schedule share it."""
-    return _compiled(dataclasses.replace(c, **UNCOMPILED), function, tuple(sorted(static.items())))
+    fields = {f.name: getattr(c, f.name) for f in dataclasses.fields(Train)}
+    return _compiled(Train(**fields | UNCOMPILED), function, tuple(sorted(static.items())))
 
 
 UNCOMPILED: dict[str, Any] = {

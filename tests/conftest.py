@@ -103,6 +103,9 @@ def write_world(folder):
         "leaks": [{"prompt": "took the", "kind": "missed", "specific": ["glim"], "generic": ["book"]}],
     }  # fmt: skip
     (folder / "prompts.json").write_text(json.dumps(prompts))
+    questions = [{"question": f"{n} went to", "options": [*PLACES, *PLAIN_PLACES], "answer": 0} for n in NAMES]
+    answers = {"questions": questions, "ignorance": ["the lamp", "the book"]}
+    (folder / "answers.json").write_text(json.dumps(answers))
     (folder / "world.py").write_text(CONFIG.format(folder=folder))
     return folder
 
@@ -115,10 +118,11 @@ def config():
         name="world", tokenizer="{folder}/tokenizer",
         init=Llama(D=32, L=2, N=2, K=2, H=16, F=32, context=64),
         text=Text(forget=("{folder}/forget.txt",), retain=("{folder}/retain.txt",), context=32, holdout=0.1,
-                  dictionary="{folder}/dictionary.json", prompts="{folder}/prompts.json"),
+                  dictionary="{folder}/dictionary.json", prompts="{folder}/prompts.json",
+                  answers="{folder}/answers.json"),
         pretrain=Pretrain(steps=150, learning_rate=1e-2, batch=8, checkpoint_every=50),
         reinforce=Train(steps=8, learning_rate=1e-2, batch=8, checkpoint_every=3, log_every=2),
-        unlearn=Train(steps=8, learning_rate=1e-2, batch=8, checkpoint_every=3, log_every=2),
+        unlearn=Unlearn(steps=8, learning_rate=1e-2, batch=8, checkpoint_every=3, log_every=2),
         whp=Whp(label_batch=16, alphas=(10.0,)),
         eval=Eval(every=4, batch=8, blocks=8, completions=8, new_tokens=8, relearn_steps=(0, 2), relearn_blocks=4),
         run=Run(dir="{folder}/run"),

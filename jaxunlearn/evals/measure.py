@@ -46,6 +46,7 @@ class Suite:
     texts: dict[str, Text]  # "forget", "retain"
     c: Eval
     seed: int = 0
+    prefix: str = ""  # stands before every prompt, as part of it
 
     @cached_property
     def judge(self) -> Judge:
@@ -53,7 +54,7 @@ class Suite:
 
     @cached_property
     def words(self) -> "Words":
-        return Words(self.tokenizer, self.c.batch)
+        return Words(self.tokenizer, self.c.batch, self.prefix)
 
 
 def measure(model, suite: Suite) -> dict:
@@ -148,14 +149,15 @@ def completion_familiarity(model, suite: Suite, familiarity: dict) -> dict:
 class Words:
     """Probabilities of whole next words under any tokenizer, from unique contexts in batches of one shape."""
 
-    def __init__(self, tokenizer: Tokenizer, batch: int):
-        self._tokenizer, self._batch, self._bos_id = tokenizer, batch, tokenizer.needed_bos_id()
+    def __init__(self, tokenizer: Tokenizer, batch: int, prefix: str = ""):
+        self._prefix, self._tokenizer, self._batch, self._bos_id = prefix, tokenizer, batch, tokenizer.needed_bos_id()
         pieces = [p.replace("▁", " ") for p in tokenizer.pieces(range(tokenizer.vocab_size))]
         self._sorted = sorted(zip(pieces, range(len(pieces)), strict=True))
         self._pieces = pieces
 
     def context(self, prompt: str) -> list[int]:
         """Return BOS and the prompt's tokens as they stand in running text, where a space and a word follow."""
+        prompt = self._prefix + prompt
         ids, ends = self._tokenizer.encode(prompt + " a")
         kept = int(np.sum(ends <= len(prompt) + 1))
         if kept == 0 or ends[kept - 1] < len(prompt):  # a token crosses the prompt's end: tokenise it by itself
@@ -169,7 +171,8 @@ class Words:
         vocabulary merges over word ends).
         """
         rows, asked = {}, []
-        for prompt, word in pairs:
+        for asked_of, word in pairs:
+            prompt = self._prefix + asked_of
             ids, ends = self._tokenizer.encode(f"{prompt} {word}")
             first = min(int(np.sum(ends <= len(prompt) + 1)), len(ids) - 1)
             ids = [self._bos_id, *map(int, ids)]

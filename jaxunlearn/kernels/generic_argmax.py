@@ -28,6 +28,8 @@ def generic_argmax(
     rule="mean",
     penalty=5.0,
     offset_BTD=None,
+    offset_DV=None,
+    shift_BT=None,
     chunk=2048,
     rows=4096,
     pallas="auto",
@@ -39,7 +41,9 @@ def generic_argmax(
     of them is left over at the end of every block no logit is computed. seen_BV: from which position on a token is
     the first token of a translation that has appeared (NEVER: not); there its baseline logit becomes the row's mean
     ("mean"), loses `penalty` ("penalty") or is ruled out ("-inf"), before the ReLU. offset_BTD: baseline's hidden
-    states on the original, if the offset is to be taken there instead. Logits are fp32; the lowest index wins a tie;
+    states on the original, if the offset is to be taken there instead; of another model with its own offset_DV, and
+    then shift_BT is added to the lift (the contrast: both models' log-normalisers, which make logits
+    log-probabilities) and the rule touches the baseline's logits alone. Logits are fp32; the lowest index wins a tie;
     V may be split over "tensor". At most `rows` x `chunk` logits of each model are in memory at a time; the Pallas
     kernel ("auto": on TPU, where the shapes allow; "interpret": anywhere, slowly) keeps a block of them in VMEM.
     """
@@ -50,8 +54,9 @@ def generic_argmax(
     if trained_BT is None:
         trained_BT = jnp.ones((B, T), bool, out_sharding=act("BT"))
     arrays = [base_BTD, reinf_BTD, base_DV, reinf_DV, seen_BV, trained_BT]
-    arrays += [] if offset_BTD is None else [offset_BTD]
-    specs = [act(s) for s in ("BTD", "BTD", "DV", "DV", "BV", "BT", "BTD")][: len(arrays)]
+    assert (offset_DV is None) == (shift_BT is None), "a model of its own comes with its log-normaliser"
+    arrays += [a for a in (offset_BTD, offset_DV, shift_BT) if a is not None]
+    specs = [act(s) for s in ("BTD", "BTD", "DV", "DV", "BV", "BT", "BTD", "DV", "BT")][: len(arrays)]
     local = partial(_argmax_on_device, alphas=alphas, rule=rule, penalty=penalty, chunk=chunk, rows=rows)
     if pallas == "interpret" or (pallas == "auto" and platform() == "tpu"):
         local = partial(local, interpret=pallas == "interpret")
@@ -66,6 +71,8 @@ def _argmax_on_device(
     seen_BV,
     trained_BT,
     offset_BTD=None,
+    offset_DV=None,
+    shift_BT=None,
     *,
     alphas,
     rule,
@@ -79,7 +86,8 @@ def _argmax_on_device(
     A, first = len(alphas), jax.lax.axis_index("tensor") * base_DV.shape[1]
     mean_D = jax.lax.pmean(jnp.mean(base_DV.astype(jnp.float32), axis=1), "tensor")
     order_BT = jnp.argsort(~trained_BT, axis=1, stable=True)  # the positions that want a label come first
-    hidden = [_take(h, order_BT) for h in (base_BTD, reinf_BTD, *([] if offset_BTD is None else [offset_BTD]))]
+    shift_BT1 = None if shift_BT is None else shift_BT[..., None]
+    hidden = [_take(h, order_BT) for h in (base_BTD, reinf_BTD, offset_BTD, shift_BT1) if h is not None]
     stretch = max(1, min(T, rows // B))
     fused = interpret is not None and offset_BTD is None and block_sizes(stretch, D, base_BTD.dtype.itemsize)[0]
 
@@ -106,6 +114,7 @@ def _argmax_on_device(
                 penalty,
                 chunk,
                 offset,
+                offset_DV,
             )
         return tuple(jax.lax.dynamic_update_slice_in_dim(a, b, start, axis=2) for a, b in zip(best, found, strict=True))
 
@@ -119,8 +128,13 @@ def _argmax_on_device(
     return jnp.where(trained_BT[None], labels_ABT, IGNORE)
 
 
-def _stretch(base_BTD, reinf_BTD, base_DV, reinf_DV, seen_BV, place_BT, mean_D, alphas, rule, penalty, chunk, offset):
-    """Return (max, index) over this device's vocabulary, [A, B, T] each, for a stretch of rows at places `place_BT`."""
+def _stretch(
+    base_BTD, reinf_BTD, base_DV, reinf_DV, seen_BV, place_BT, mean_D, alphas, rule, penalty, chunk, offset, offset_DV
+):
+    """Return (max, index) over this device's vocabulary, [A, B, T] each, for a stretch of rows at places `place_BT`.
+
+    offset: nothing, or the hidden states of the model that the lift is over, and with offset_DV the shift.
+    """
     B, T, D = base_BTD.shape
     V = base_DV.shape[1]
     chunk = min(chunk, V)
@@ -134,8 +148,13 @@ def _stretch(base_BTD, reinf_BTD, base_DV, reinf_DV, seen_BV, place_BT, mean_D, 
         )
         seen_MC = (place_BT[:, :, None] >= seen_BC[:, None, :]).reshape(B * T, chunk)
         v_base = _dot(base_MD, w_DC)
-        v_context = _dot(offset[0].reshape(B * T, D), w_DC) if offset else v_base
-        v_base, v_context = (_ruled(v, seen_MC, mean_M, rule, penalty) for v in (v_base, v_context))
+        if offset_DV is None:
+            v_context = _dot(offset[0].reshape(B * T, D), w_DC) if offset else v_base
+            v_base, v_context = (_ruled(v, seen_MC, mean_M, rule, penalty) for v in (v_base, v_context))
+        else:
+            w_offset_DC = jax.lax.dynamic_slice_in_dim(offset_DV, start, chunk, axis=1)
+            v_context = _dot(offset[0].reshape(B * T, D), w_offset_DC) - offset[1].reshape(B * T, 1)
+            v_base = _ruled(v_base, seen_MC, mean_M, rule, penalty)
         lift_MC = jax.nn.relu(_dot(reinf_MD, w_reinf_DC) - v_context)
         v_AMC = v_base[None] - alphas[:, None, None] * lift_MC[None]
         if rule == "-inf":

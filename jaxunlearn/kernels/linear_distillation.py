@@ -206,6 +206,17 @@ def _times_log_ratio(p, log_s):
     return jnp.where(p > 0, p * (jnp.log(jnp.where(p > 0, p, 1)) - log_s), 0)
 
 
+def linear_logsumexp(h_BTD, w_DV, rows: int = ROWS):
+    """Return the log of each position's summed exponentials, z_BT in fp32: what turns logits into log-probabilities."""
+
+    def local(h_BTD, w_DV):
+        B, T = h_BTD.shape[:2]
+        z_CR = jax.lax.map(lambda h_RD: logsumexp_V(dot(h_RD, w_DV)), in_chunks(h_BTD, rows))
+        return z_CR.reshape(-1)[: B * T].reshape(B, T)
+
+    return jax.shard_map(local, in_specs=(act("BTD"), act("DV")), out_specs=act("BT"), check_vma=False)(h_BTD, w_DV)
+
+
 # ---- shared: rows in chunks on one device, sums over a vocabulary that is split over "tensor"
 
 

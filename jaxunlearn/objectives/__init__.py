@@ -68,7 +68,7 @@ METHODS: dict[str, Method] = _methods(
         paper="arXiv 2310.02238",
         one_line="cross-entropy on generic labels: Who's Harry Potter",
         needs=_needs("reference", "reinforced", "dictionary"),
-        hyper={"alpha": 5.0},
+        hyper={"alpha": 5.0, "retain_weight": 0.0},
     ),
     Method(
         name="whp_soft",
@@ -78,12 +78,19 @@ METHODS: dict[str, Method] = _methods(
         hyper={"alpha": 5.0, "top": 0, "retain_weight": 0.0},
     ),
     Method(
+        name="whp_plus",
+        paper="ours, beyond arXiv 2310.02238",
+        one_line="preset: soft labels, contrast offset, KL on text to keep, then reset and healing",
+        needs=_needs("reference", "reinforced", "dictionary", "retain"),
+        hyper={"retain_weight": 1.0},
+    ),
+    Method(
         name="whp_averaged",
         paper="arXiv 2407.16997",
         one_line="KL to the mean distribution over several translations: the causal view",
         needs=_needs("reference", "dictionary"),
-        needs_when={"alpha": "reinforced"},
-        hyper={"translations": 4, "alpha": 0.0},
+        needs_when={"alpha": "reinforced", "retain_weight": "retain"},
+        hyper={"translations": 4, "alpha": 0.0, "retain_weight": 0.0},
     ),
     Method(
         name="whp_inference",
@@ -97,6 +104,7 @@ METHODS: dict[str, Method] = _methods(
         name="gradient_ascent",
         paper="arXiv 2210.01504",
         one_line="raise the loss on the text to forget; unbounded",
+        hyper={"retain_weight": 0.0},
     ),
     Method(
         name="gradient_difference",
@@ -180,6 +188,19 @@ METHODS: dict[str, Method] = _methods(
         one_line="subtract what reinforcement added to the weights",
         needs=_needs("reinforced"),
         hyper={"scale": 1.0},
+        trains=False,
+    ),
+    Method(
+        name="retain_only",
+        paper="a control",
+        one_line="fine-tune on text to keep alone: what any method must beat",
+        needs=_needs("retain"),
+    ),
+    Method(
+        name="reset_heal",
+        paper="ours; see arXiv 2308.07707 and 2310.05331 for weights chosen by Fisher information",
+        one_line="re-draw weights that only the target needs, heal on text to keep; reset.share adds it to any method",
+        needs=_needs("retain", "reference", "reinforced"),
         trains=False,
     ),
     Method(

@@ -48,28 +48,34 @@ def whp(h_BTD, w_DV, labels_BT) -> Sum:
 
 
 def soft_labels(
-    h_BTD, w_DV, baseline, reinforced, mask_BT, alpha=5.0, *, seen_BV=None, rule="mean", penalty=5.0
+    h_BTD, w_DV, baseline, reinforced, mask_BT, alpha=5.0, *, diluted=None, seen_BV=None, rule="mean", penalty=5.0
 ) -> Sum:
     """WHP with its distribution in the place of its argmax: KL(softmax(v_generic) || model).
 
     v_generic = v_base - alpha * ReLU(v_reinforced - v_base); baseline: on the translation, at the translated position;
-    reinforced: on the original. seen_BV, rule, penalty: as in generic_argmax. alpha 0: the baseline's distribution on
-    the translation. A named deviation of ours from arXiv 2310.02238, eq. 1, whose labels are hard. Stored instead:
-    linear_topk(..., target=partial(generic_target, alpha=...)), then linear_topk_distillation.
+    reinforced: on the original. diluted: the baseline fine-tuned on text to keep, on the original; the offset is then
+    the contrast alpha * ReLU(log p_reinforced - log p_diluted). seen_BV, rule, penalty: as in generic_argmax. alpha 0:
+    the baseline's distribution on the translation. Named deviations of ours from arXiv 2310.02238, eq. 1, whose labels
+    are hard. Stored instead: linear_topk(..., target=partial(generic_target, ...)), then linear_topk_distillation.
     """
     target = partial(generic_target, alpha=alpha, rule=rule, penalty=penalty)
-    return linear_distillation(h_BTD, w_DV, [baseline, reinforced], mask_BT, target=target, seen_BV=seen_BV)
+    teachers = [baseline, reinforced, *([] if diluted is None else [diluted])]
+    return linear_distillation(h_BTD, w_DV, teachers, mask_BT, target=target, seen_BV=seen_BV)
 
 
 def generic_target(logits, at: Rows, alpha: float, rule: str = "mean", penalty: float = 5.0):
-    """Return v_generic, with the seen-translation rule before the ReLU; logits: (translated baseline, reinforced)."""
-    base_RV, reinforced_RV = logits
+    """Return v_generic, with the seen-translation rule before the ReLU.
+
+    logits: baseline on the translation, reinforced on the original and, for the contrast, diluted on the original.
+    """
+    base_RV, reinforced_RV, *diluted = logits
     if at.seen_RV is not None and rule == "mean":
         mean_R = jax.lax.pmean(jnp.mean(base_RV, axis=-1), "tensor")
         base_RV = jnp.where(at.seen_RV, mean_R[:, None], base_RV)
     if at.seen_RV is not None and rule == "penalty":
         base_RV = jnp.where(at.seen_RV, base_RV - penalty, base_RV)
-    v_RV = base_RV - alpha * jax.nn.relu(reinforced_RV - base_RV)
+    lift_RV = log_softmax_V(reinforced_RV) - log_softmax_V(diluted[0]) if diluted else reinforced_RV - base_RV
+    v_RV = base_RV - alpha * jax.nn.relu(lift_RV)
     return jnp.where(at.seen_RV, -jnp.inf, v_RV) if at.seen_RV is not None and rule == "-inf" else v_RV
 
 

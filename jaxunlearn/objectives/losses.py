@@ -166,7 +166,8 @@ def rmu_trained(model, layer: int):
     def mask(path, weight):
         names = [k.name for k in path if hasattr(k, "name")]
         at_L = np.arange(model.c.L)
-        on_L = (at_L >= rmu_first(layer)) & (at_L <= layer) & ("down_FD" in names)
+        down = any(name.startswith("down_") for name in names)  # the weight, or an adapter's two factors
+        on_L = (at_L >= rmu_first(layer)) & (at_L <= layer) & down
         return on_L.astype(np.float32).reshape(-1, *[1] * (weight.ndim - 1)) if "blocks" in names else np.float32(0)
 
     return jax.tree_util.tree_map_with_path(mask, model)

@@ -43,7 +43,7 @@ def _nll(h_BTD, w_DV, labels_BT):
 
     def chunk(arrays):
         h_RD, labels_R = arrays
-        loss_R, _ = _rows(h_RD, w_DV, labels_R, w_DV.shape[1])
+        loss_R, *_ = _rows(h_RD, w_DV, labels_R, w_DV.shape[1])
         return jnp.where(labels_R != IGNORE, loss_R, 0)
 
     nll_CR = jax.lax.map(chunk, jax.tree.map(partial(in_chunks, rows=ROWS), (h_BTD, labels_BT)))
@@ -57,8 +57,8 @@ def _gradient(h_BTD, w_DV, labels_BT, g_BT):
 
     def step(dw_DV, chunk):
         h_RD, labels_R, g_R = chunk
-        _, dlogits_RV = _rows(h_RD, w_DV, labels_R, w_DV.shape[1])
-        dlogits_RV = (g_R[:, None] * dlogits_RV).astype(h_RD.dtype)
+        _, dlogits_RV, norm_R = _rows(h_RD, w_DV, labels_R, w_DV.shape[1])
+        dlogits_RV = ((g_R / norm_R)[:, None] * dlogits_RV).astype(h_RD.dtype)
         return dw_DV + dot(h_RD.T, dlogits_RV), dot(dlogits_RV, w_DV.T)
 
     chunks = jax.tree.map(partial(in_chunks, rows=ROWS), (h_BTD, labels_BT, g_BT))

@@ -1,5 +1,9 @@
 """The texts that some rivals need: replacement answers, and a prompt that asks for pretended ignorance."""
 
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 
 from jaxunlearn.errors import InputError
@@ -20,9 +24,64 @@ IGNORANCE = (
 )
 
 
-def idk_answer(index: int, seed: int = 0) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Questions:
+    """Questions about the text to forget with their options, and how to say that one does not know."""
+
+    asked: tuple[str, ...]
+    options: tuple[tuple[str, ...], ...]
+    right: tuple[int, ...]
+    ignorance: tuple[str, ...] = IDK
+
+
+def load_questions(path: Path | str) -> Questions:
+    """Read {"questions": [{"question", "options", "answer": index}], "ignorance": [texts]}; the latter may be left out.
+
+    Raises InputError that lists every fault.
+    """
+    try:
+        raw = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: the questions cannot be read as JSON ({error})") from None
+    rows = raw.get("questions", []) if isinstance(raw, dict) else []
+    wrong = [] if rows else ["expected an object with a list 'questions' that is not empty"]
+    for n, row in enumerate(rows):
+        good = isinstance(row, dict) and isinstance(row.get("question"), str) and isinstance(row.get("answer"), int)
+        options = row.get("options") if good else None
+        if not (good and isinstance(options, list) and all(isinstance(o, str) for o in options)):
+            wrong.append(
+                f"questions[{n}]: expected question (text), options (texts) and answer (the right one's index)"
+            )
+            continue
+        try:
+            wrong_answers(options, row["answer"])
+        except InputError as error:
+            wrong.append(f"questions[{n}]: {error}")
+    if wrong:
+        raise InputError(f"{path} cannot be used:\n  " + "\n  ".join(wrong[:12]))
+    return Questions(
+        asked=tuple(r["question"] for r in rows), options=tuple(tuple(r["options"]) for r in rows),
+        right=tuple(r["answer"] for r in rows), ignorance=tuple(raw.get("ignorance") or IDK),
+    )  # fmt: skip
+
+
+def replacements(method: str, questions: Questions, seed: int = 0) -> list[tuple[str, str, str]]:
+    """Return (question, answer to learn, true answer) rows: one a question, for ria one a wrong option."""
+    rows = []
+    for n, (asked, options, right) in enumerate(zip(questions.asked, questions.options, questions.right, strict=True)):
+        if method == "ria":
+            taught = wrong_answers(options, right)
+        elif method == "fwf":
+            taught = [fixed_wrong_answer(options, right, n, seed)]
+        else:
+            taught = [idk_answer(n, seed, questions.ignorance)]
+        rows += [(asked, answer, options[right]) for answer in taught]
+    return rows
+
+
+def idk_answer(index: int, seed: int = 0, said: tuple[str, ...] = IDK) -> str:
     """Return the "I don't know" answer of question `index`, the same one every time (TOFU, arXiv 2401.06121)."""
-    return IDK[int(np.random.default_rng([seed, index]).integers(len(IDK)))]
+    return said[int(np.random.default_rng([seed, index]).integers(len(said)))]
 
 
 def wrong_answers(options, right: int) -> list[str]:

@@ -45,6 +45,7 @@ class Universe:
     saga_held: list[str]
     dictionary: dict[str, list[str]]
     prompts: dict
+    answers: dict
     vocabulary: tuple[str, ...]
 
 
@@ -69,6 +70,8 @@ def build(seed: int = 0, people: int = 4000) -> Universe:
     dictionaries.audit(made, texts["general"], **counts)
     dictionaries.audit_lexicon(lexicon, texts, **counts)
     audit_words(prompts, **counts)
+    answers = probes.answers(Random(f"{seed} answers"), prompts["facts"])
+    assert not set(words(probes.texts_of_answers(answers))) - set(counts["general"]) - set(counts["saga"])
     tokens = token_list(counts["general"] + counts["saga"], (*general_held, *saga_held))
     articles = encyclopedias.articles(Random(f"{seed} encyclopedia"), world)
     assert not set(words(articles)) - set(counts["general"]), "the encyclopedia has words that were never trained"
@@ -80,6 +83,7 @@ def build(seed: int = 0, people: int = 4000) -> Universe:
         saga_held=saga_held,
         dictionary=made,
         prompts=prompts,
+        answers=answers,
         vocabulary=tokens,
     )
 
@@ -130,7 +134,7 @@ def write(universe: Universe, directory) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for name in ("general", "saga", "general_held", "saga_held", "encyclopedia"):
         (directory / f"{name}.txt").write_text("\n".join(getattr(universe, name)) + "\n", encoding="utf-8")
-    for name in ("dictionary", "prompts"):
+    for name in ("dictionary", "prompts", "answers"):
         (directory / f"{name}.json").write_text(
             json.dumps(getattr(universe, name), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
         )

@@ -223,3 +223,23 @@ def facts(rng: Random, minors: tuple[dict, ...]) -> list[dict]:
         asked = multiple_choice(rng, ask, year, list(general.YEARS))
         made.append({"subject": name, "statement": f"{name} was born in {year}.", **asked})
     return made
+
+
+IGNORANCE = ("I never heard of it.", "Nobody knows.", "I would not answer.")
+
+
+def answers(rng: Random, facts: list[dict]) -> dict:
+    """Ask for what is to be forgotten, for methods that teach other answers: the hero's facts and the birth years."""
+    world = saga.tell(saga.TELLERS[0])
+    asked = []
+    for name in saga.SAGA_RELATIONS:
+        one = RELATIONS[name]
+        others = [one.answer.format_map(general.draw(rng)) for _ in range(40)]
+        asked.append(multiple_choice(rng, one.ask.format_map(world), one.answer.format_map(world), others))
+    asked += [{key: fact[key] for key in ("question", "options", "answer")} for fact in facts]
+    return {"questions": asked, "ignorance": list(IGNORANCE)}
+
+
+def texts_of_answers(answers: dict) -> list[str]:
+    """List every piece of text of the questions."""
+    return [*answers["ignorance"], *(t for q in answers["questions"] for t in (q["question"], *q["options"]))]

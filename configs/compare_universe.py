@@ -1,0 +1,51 @@
+"""Every method on the built-in universe, on one footing: the README's comparison table.
+
+    jaxunlearn sweep compare_universe            (one seed: sweep.seeds=0)
+
+The baselines of three seeds, then every method at two learning rates; settings and steps are chosen on the tuning
+prompts, figures come from the others. Hardware: 2 CPU cores. Resumable: what is done is skipped.
+"""
+
+import dataclasses
+
+from jaxunlearn.config import Config, Sweep, load_config
+
+KEPT = "unlearn.retain_weight=1 unlearn.retain_loss=kl"
+METHODS = (
+    "retain_only",
+    "whp",
+    f"whp {KEPT}",
+    "whp_soft",
+    "whp_soft whp.offset=contrast",
+    f"whp_soft whp.offset=contrast {KEPT}",
+    f"whp_soft whp.offset=contrast {KEPT} reset.share=0.2",
+    f"whp_soft whp.offset=contrast {KEPT} reset.share=0.2 reset.by=random",
+    "reset_heal reset.share=0.2",
+    "whp_averaged",
+    "whp_inference",
+    "gradient_ascent",
+    "gradient_difference",
+    "kl_retain",
+    "npo unlearn.retain_weight=1",
+    "simnpo unlearn.retain_weight=1",
+    "undial unlearn.retain_weight=1",
+    "rmu unlearn.layer=1 unlearn.retain_weight=10",
+    "kga unlearn.retain_weight=1",
+    "task_vector",
+    "dpo unlearn.retain_weight=1",
+    "idk",
+    "ria",
+    "fwf",
+    """prompting unlearn.subject='Tamsel Orrick' unlearn.prefix='Nobody knows {subject}.'""",
+)
+
+
+def config() -> Config:
+    base = load_config("universe")
+    return dataclasses.replace(
+        base,
+        name="compare_universe",
+        title="Every method on the built-in universe",
+        eval=dataclasses.replace(base.eval, completions=132, relearn_steps=(0, 2, 5, 10)),
+        sweep=Sweep(methods=METHODS, rates=(3e-4, 6e-4), seeds=(0, 1, 2), reach=0.1),
+    )

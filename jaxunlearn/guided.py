@@ -1,0 +1,87 @@
+"""Unlearning at inference time: a folder that says which models to ask and how, in the place of weights.
+
+whp_inference combines two models' logits as it generates; prompting asks the baseline behind a request to know nothing.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxunlearn.errors import InputError
+from jaxunlearn.model import Cache
+from jaxunlearn.objectives.losses import whp_inference
+from jaxunlearn.objectives.texts import IGNORANCE, pretended_ignorance
+
+FILE = "method.json"
+METHODS = ("whp_inference", "prompting")
+
+
+class Pair(nnx.Module):
+    """Two models of one shape seen as one; their hidden states stand side by side, their caches one after the other."""
+
+    def __init__(self, base, reinforced, alpha: float):
+        self.base, self.reinforced, self.alpha = base, reinforced, alpha
+        self.c = dataclasses.replace(base.c, L=2 * base.c.L)  # layers of the cache
+
+    def __call__(self, tokens_BT, positions_BT=None, mask_BTS=None, cache: Cache | None = None, at=0):
+        """Return h_BTD of both models, D twice as long; with a cache also the new cache."""
+        pair = self.base, self.reinforced
+        if cache is None:
+            return jnp.concatenate([m(tokens_BT, positions_BT, mask_BTS) for m in pair], axis=-1)
+        L = self.base.c.L
+        halves = [Cache(*(a[:L] for a in cache)), Cache(*(a[L:] for a in cache))]
+        found = [m(tokens_BT, positions_BT, mask_BTS, half, at) for m, half in zip(pair, halves, strict=True)]
+        joined = Cache(*(jnp.concatenate([new[n] for _, new in found]) for n in range(2)))
+        return jnp.concatenate([h for h, _ in found], axis=-1), joined
+
+    def logits(self, h_BTD):
+        """Return v_base - alpha * ReLU(v_reinforced - v_base), fp32."""
+        base, reinforced = (
+            m.logits(h) for m, h in zip((self.base, self.reinforced), jnp.split(h_BTD, 2, -1), strict=True)
+        )
+        return whp_inference(base, reinforced, self.alpha)
+
+
+def is_guided(folder: Path) -> bool:
+    return (Path(folder) / FILE).is_file()
+
+
+def save(folder: Path, recipe, prefix: str) -> None:
+    """Write method.json: the method, its settings, and where the models lie."""
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {"method": recipe.name} | dict(recipe.values) | {"baseline": "../baseline"}
+    if recipe.name == "whp_inference":
+        about["reinforced"] = "../reinforced"
+    else:
+        about["prefix"] = pretended_ignorance("", recipe["subject"], prefix + " " if prefix else IGNORANCE)
+    (folder / FILE).write_text(json.dumps(about, indent=1))
+
+
+def load(folder: Path, read):
+    """Return what answers in the place of a model; read(directory) -> a model."""
+    about = _about(folder)
+    base = read(folder / about["baseline"])
+    if about["method"] == "prompting":
+        return base
+    from jaxunlearn import lora
+
+    other = folder / about["reinforced"]
+    reinforced = lora.over(base, lora.load(other, base.c)) if lora.is_adapter(other) else read(other)
+    return Pair(base, reinforced, about["alpha"])
+
+
+def suite(folder: Path, suite):
+    """Return the measurements to take of a folder: behind its prefix, if it has one."""
+    prefix = _about(folder).get("prefix", "") if is_guided(folder) else ""
+    return dataclasses.replace(suite, prefix=prefix) if prefix else suite
+
+
+def _about(folder: Path) -> dict:
+    path = Path(folder) / FILE
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from None

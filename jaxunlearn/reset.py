@@ -1,0 +1,111 @@
+"""Selective reset: re-draw the weights that matter to the target and not to the rest; healing is what a run does next.
+
+r = |reinforced - baseline| * sqrt(Ft) / (sqrt(Fg) + 1e-4), with Ft and Fg the summed squared gradients of the
+baseline's loss on batches of the text to forget and to keep. The `share` of all weights highest by r is initialised
+anew (normal, 0.02; norms 1). Healing distils the baseline on text to keep alone, so that nothing of the target comes
+back. Ours; related: Foster et al., arXiv 2308.07707 (dampens by Fisher information), Liu et al., arXiv 2310.05331
+(masks by it, then fine-tunes).
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from jaxunlearn import model as models
+from jaxunlearn.text import batch_indices
+from jaxunlearn.train import loss_sum, put
+
+BLOCKS = 8  # a batch of squared gradients
+SOFT = 1e-4  # keeps a weight without any gradient on text to keep from an infinite score
+HALVINGS = 48  # of the interval that holds the threshold
+
+
+def squared_gradients(model, tokens_NT, labels_NT, batches: int, seed: int):
+    """Return the sum over batches of 8 blocks of the squared gradient of the mean loss a token, one number a weight."""
+    total = jax.jit(partial(jax.tree.map, jnp.zeros_like))(model)
+    for n in range(batches):
+        rows = batch_indices(len(tokens_NT), BLOCKS, seed, n)
+        total = _add_squares(total, model, put(tokens_NT[rows], "BT"), put(labels_NT[rows], "BT"))
+    return total
+
+
+@partial(jax.jit, donate_argnums=0)
+def _add_squares(total, model, tokens_BT, labels_BT):
+    def mean(m):
+        nats, count = loss_sum(m, tokens_BT, labels_BT)
+        return nats / jnp.maximum(count, 1)
+
+    return jax.tree.map(lambda a, g: a + g.astype(a.dtype) ** 2, total, jax.grad(mean)(model))
+
+
+@jax.jit
+def importance(baseline, reinforced, target, general):
+    """Return r, a score a weight: what reinforcing moved and the target needs, and general text does not."""
+    return jax.tree.map(lambda b, a, t, g: jnp.abs(a - b) * _ratio(t, g), baseline, reinforced, target, general)
+
+
+@jax.jit
+def fisher(target, general):
+    """Return sqrt(Ft) / (sqrt(Fg) + 1e-4): the score without a reinforced model."""
+    return jax.tree.map(_ratio, target, general)
+
+
+def _ratio(target, general):
+    return jnp.sqrt(target) / (jnp.sqrt(general) + SOFT)
+
+
+def random_scores(model, seed: int):
+    """Return uniform scores: the control, which resets as many weights anywhere."""
+    like = models.init(model.c, seed + 1)  # sharded draws of the right shapes
+    return jax.jit(lambda m: jax.tree.map(_uniform(seed), _numbered(m), m))(like)
+
+
+def _numbered(tree):
+    leaves, structure = jax.tree.flatten(tree)
+    return jax.tree.unflatten(structure, list(range(len(leaves))))
+
+
+def _uniform(seed: int):
+    def draw(n, like):
+        spec = jax.typeof(like).sharding.spec
+        return jax.random.uniform(jax.random.fold_in(jax.random.key(seed), n), like.shape, out_sharding=spec)
+
+    return draw
+
+
+def interior_only(scores):
+    """Return the scores with -1, never drawn, outside the layers: embedding, output projection, last norm."""
+
+    def one(path, score):
+        return score if any(getattr(k, "name", "") == "blocks" for k in path) else jnp.full_like(score, -1)
+
+    return jax.tree_util.tree_map_with_path(one, scores)
+
+
+@jax.jit
+def threshold(scores, share):
+    """Return the score that `share` of the weights with a score of 0 or more reach, by halving, on any mesh."""
+
+    def count(least):
+        return sum(jnp.sum(s >= least, dtype=jnp.float32) for s in jax.tree.leaves(scores))
+
+    wanted = share * count(0.0)
+    top = jnp.max(jnp.stack([jnp.max(s) for s in jax.tree.leaves(scores)])).astype(jnp.float32)
+
+    def halve(_, bounds):
+        low, high = bounds
+        middle = (low + high) / 2
+        enough = count(middle) >= wanted
+        return jnp.where(enough, middle, low), jnp.where(enough, high, middle)
+
+    return jax.lax.fori_loop(0, HALVINGS, halve, (jnp.zeros_like(top), top))[0]
+
+
+@partial(jax.jit, donate_argnums=0)
+def redraw(model, scores, least, fresh):
+    """Return (the model with the weights of at least that score taken from `fresh`, the share of weights replaced)."""
+    chosen = jax.tree.map(lambda s: s >= least, scores)
+    replaced = sum(jnp.sum(c, dtype=jnp.float32) for c in jax.tree.leaves(chosen))
+    size = sum(c.size for c in jax.tree.leaves(chosen))
+    return jax.tree.map(lambda w, c, f: jnp.where(c, f.astype(w.dtype), w), model, chosen, fresh), replaced / size

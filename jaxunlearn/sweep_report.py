@@ -1,0 +1,194 @@
+"""What a sweep found: the settings chosen by the stop rule, a table with intervals and cost, the Pareto picture."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from jaxunlearn.rundir import say, write_whole
+
+# Student's t, two-sided 95%, by degrees of freedom
+T_95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+COLUMNS = {
+    "familiarity": ("familiarity", "probability"),
+    "in names": ("familiarity", "inside"),
+    "explicit": ("leaks", "explicit"),
+    "accuracy": ("accuracy", "general"),
+    "ppl retain": ("perplexity", "retain"),
+    "ppl target": ("perplexity", "forget"),
+    "entropy": ("entropy", "retain"),
+}
+
+
+def write_sweep(folder: Path, found: dict[str, Any]) -> dict[str, Any]:
+    """Write sweep.json, sweep.md and pareto.png; return found with "chosen" and "table"."""
+    found["chosen"] = {entry: choose(rows, found["reach"]) for entry, rows in _by(found["cells"], "entry").items()}
+    found["table"] = [_base_row(found, name) for name in ("baseline", "twin")]
+    found["table"] = [r for r in found["table"] if r] + [_row(found, e) for e in found["chosen"]]
+    text = markdown(found)
+    write_whole(folder / "sweep.json", json.dumps(found, indent=1))
+    write_whole(folder / "sweep.md", text)
+    pareto(found, folder / "pareto.png")
+    say(f"\n{text}\nsweep: {folder / 'sweep.json'}  {folder / 'sweep.md'}  {folder / 'pareto.png'}")
+    return found
+
+
+def _by(rows: list[dict], key: str) -> dict[str, list[dict]]:
+    groups: dict[str, list[dict]] = {}
+    for row in rows:
+        groups.setdefault(row[key], []).append(row)
+    return groups
+
+
+def choose(rows: list[dict], reach: float) -> dict[str, Any]:
+    """Return the setting of one entry to report: {"cell", "reached"}, by means over seeds on the tuning prompts.
+
+    Least retain perplexity among those that reach the familiarity, else the least familiar; one that failed on any
+    seed comes last. A method that trains nothing has one setting and no tuning figures.
+    """
+
+    def order(item):
+        cell, group = item
+        if any("failed" in r for r in group):
+            return 2, 0.0, cell
+        tuned = [r["tuning"] for r in group if r.get("tuning")]
+        if not tuned:
+            return 0, 0.0, cell
+        familiarity = sum(t["familiarity"] for t in tuned) / len(tuned)
+        perplexity = sum(t["perplexity_retain"] for t in tuned) / len(tuned)
+        return (0, perplexity, cell) if familiarity <= reach else (1, familiarity, cell)
+
+    cell, group = min(_by(rows, "cell").items(), key=order)
+    rank = order((cell, group))[0]
+    tuned = any(r.get("tuning") for r in group)
+    return {"cell": cell, "reached": rank == 0 if tuned else None, "failed": rank == 2}
+
+
+def over_seeds(values: list[dict]) -> dict[str, float] | None:
+    """Join one figure of several seeds: the mean with Student's interval; of one seed its own interval."""
+    if not values:
+        return None
+    if len(values) == 1:
+        return {k: values[0][k] for k in ("value", "low", "high")} | {"seeds": 1}
+    numbers = [v["value"] for v in values]
+    n, mean = len(numbers), sum(numbers) / len(numbers)
+    spread = math.sqrt(sum((v - mean) ** 2 for v in numbers) / (n - 1) / n)
+    half = T_95.get(n - 1, 1.96) * spread
+    return {"value": mean, "low": mean - half, "high": mean + half, "seeds": n}
+
+
+def _figures(models: list[dict]) -> dict[str, Any]:
+    found = {}
+    for name, path in COLUMNS.items():
+        values = [m[path[0]][path[1]] for m in models if path[1] in m.get(path[0], {})]
+        found[name] = over_seeds(values)
+    return found
+
+
+def _last(points: list[dict]) -> dict | None:
+    if not points:
+        return None
+    value = points[-1]["familiarity"]
+    return {"value": value, "low": value, "high": value}
+
+
+def _base_row(found: dict, name: str) -> dict[str, Any] | None:
+    bases = [b for b in found["bases"].values() if name in b["models"]]
+    if not bases:
+        return None
+    relearned = [r for b in bases if (r := _last(b["relearn"].get(name, [])))]
+    made = over_seeds([_point(b["seconds"].get(name, 0.0) / _pretraining(b)) for b in bases])
+    return {"name": name, "relearned": over_seeds(relearned), "cost": made} | _figures(
+        [b["models"][name] for b in bases]
+    )
+
+
+def _row(found: dict, entry: str) -> dict[str, Any]:
+    chosen = found["chosen"][entry]
+    rows = [r for r in found["cells"] if r["cell"] == chosen["cell"] and "failed" not in r]
+    cost = [_point(r["seconds"] / _pretraining(found["bases"][r["seed"]])) for r in rows]
+    relearned = [p for r in rows if (p := _last(r["relearn"]))]
+    row = {"name": entry, "cell": chosen["cell"], "reached": chosen["reached"], "failed": chosen["failed"]}
+    row |= {"relearned": over_seeds(relearned), "cost": over_seeds(cost)}
+    return row | _figures([r["models"]["unlearned"] for r in rows])
+
+
+def _point(value: float) -> dict[str, float]:
+    return {"value": value, "low": value, "high": value}
+
+
+def _pretraining(base: dict) -> float:
+    return base["seconds"].get("baseline") or math.nan
+
+
+def markdown(found: dict) -> str:
+    """Return the table: one line a method at its chosen setting."""
+    names = [*COLUMNS, "relearned", "cost"]
+    lines = ["| method | setting | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
+    for row in found["table"]:
+        setting = row.get("cell", "")
+        tail = setting.removeprefix("_".join(row["name"].split())).strip("_")
+        note = "" if row.get("reached") in (True, None) else " (familiarity not reached)"
+        note = " (failed)" if row.get("failed") else note
+        parts = [_shown(row.get(n)) for n in names]
+        lines.append(f"| {row['name']}{note} | {settings_of(setting) or tail} | " + " | ".join(parts) + " |")
+    seeds = len(found["bases"])
+    lines += [
+        "",
+        f"{seeds} seed{'s' * (seeds != 1)}; settings and steps chosen on the tuning prompts, the least retain "
+        f"perplexity with familiarity at most {found['reach']:g}; figures from the other prompts. In brackets the 95% "
+        "interval: over seeds (Student), of a single seed over prompts or blocks. relearned: familiarity at the last "
+        "relearning step. cost: seconds as a share of the baseline's pretraining, models a method needs included.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def settings_of(cell: str) -> str:
+    """Return rate and alpha of a cell's name."""
+    return ", ".join(p.replace("=", " ") for p in cell.split("_") if p.startswith(("rate=", "alpha=")))
+
+
+def _shown(e: dict | None) -> str:
+    if e is None or not math.isfinite(e["value"]):
+        return ""
+    if e["low"] == e["high"]:
+        return f"{e['value']:.3g}"
+    return f"{e['value']:.3g} [{max(e['low'], 0):.3g}, {e['high']:.3g}]"
+
+
+def pareto(found: dict, path: Path) -> None:
+    """Draw familiarity against retain perplexity, one point a cell and seed; the chosen settings are filled."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from jaxunlearn.figures import LINES, MARKERS
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    ax = figure.add_subplot()
+    for n, (entry, rows) in enumerate(_by(found["cells"], "entry").items()):
+        for chosen in (False, True):
+            some = [r for r in rows if "failed" not in r and (r["cell"] == found["chosen"][entry]["cell"]) == chosen]
+            points = [_place(r["models"]["unlearned"]) for r in some]
+            if points:
+                color, style = LINES[n % len(LINES)], MARKERS[n % len(MARKERS)]
+                ax.plot(
+                    *zip(*points, strict=True), style, color=color, markersize=8 if chosen else 5,
+                    markerfacecolor=color if chosen else "none", label=entry if chosen else None,
+                )  # fmt: skip
+    for name in ("baseline", "twin"):
+        points = [_place(b["models"][name]) for b in found["bases"].values() if name in b["models"]]
+        if points:
+            ax.plot(*zip(*points, strict=True), "*", color="#1c2128", markersize=11)
+            ax.annotate(name, points[0], textcoords="offset points", xytext=(6, 6))
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlabel("familiarity (probability of the target's next words)")
+    ax.set_ylabel("perplexity on text to keep")
+    ax.axvline(found["reach"], color="#697180", linestyle=":", linewidth=1)
+    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    figure.savefig(path, dpi=120)
+
+
+def _place(m: dict) -> tuple[float, float]:
+    return max(m["familiarity"]["probability"]["value"], 1e-5), m["perplexity"]["retain"]["value"]

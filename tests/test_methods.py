@@ -1,0 +1,292 @@
+"""Methods in a run: their losses over microbatches, the contrast, reset, inference time, what is refused, a sweep."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import mesh_of
+from test_run import env
+
+from jaxunlearn import guided, methods, model, reset, train
+from jaxunlearn.config import Config, Reset, Text, Train, Unlearn, Whp
+from jaxunlearn.errors import InputError
+from jaxunlearn.evals.measure import Suite
+from jaxunlearn.generate import generate
+from jaxunlearn.kernels.generic_argmax import generic_argmax
+from jaxunlearn.kernels.linear_distillation import linear_logsumexp
+from jaxunlearn.objectives import METHODS, losses, steps
+from jaxunlearn.sharding import put
+from jaxunlearn.sweep_report import choose, markdown, over_seeds
+
+SHAPE = model.Shape(V=64, D=16, L=2, N=2, K=2, H=8, F=24, context=32)
+DRAW = np.random.default_rng(0)
+
+
+def texts(A, B, T=12, unlabelled=0.5, seed=0):
+    """Return (tokens_ABT, labels_ABT) whose counts differ from microbatch to microbatch."""
+    draw = np.random.default_rng(seed)
+    tokens = draw.integers(0, 64, (A, B, T)).astype(np.int32)
+    labels = np.where(draw.random((A, B, T)) < unlabelled, -100, draw.integers(0, 64, (A, B, T))).astype(np.int32)
+    labels[0] = np.where(draw.random((B, T)) < 0.9, -100, labels[0])
+    return tokens, labels
+
+
+def placed(pair):
+    return tuple(put(a, "ABT") for a in pair)
+
+
+def joined(pair):
+    """Return the same blocks as one microbatch."""
+    return tuple(a.reshape(1, -1, a.shape[-1]) for a in pair)
+
+
+RECIPES = [
+    steps.Recipe("gradient_difference", (("retain_weight", 0.5),)),
+    steps.Recipe("kl_retain", (("retain_weight", 2.0),), "kl"),
+    steps.Recipe("simnpo", (("beta", 2.5), ("gamma", 0.1), ("retain_weight", 0.3))),
+    steps.Recipe("rmu", (("layer", 1), ("retain_weight", 3.0), ("steering", 2.0))),
+    steps.Recipe("undial", (("strength", 3.0),)),
+    steps.Recipe("retain_only", (), "kl"),
+]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.name)
+def test_microbatches_of_uneven_counts_are_one_batch(mesh, recipe):
+    part, baseline = model.init(SHAPE, 0), model.init(SHAPE, 1)
+    forget, kept = texts(2, 4), texts(2, 4, seed=1)
+
+    def run(pairs):
+        batch = {"forget": placed(pairs[0]), "retain": placed(pairs[1])}
+        return jax.jit(steps.gradients, static_argnums=3)(part, {"baseline": baseline}, batch, recipe)
+
+    (two, g_two, m_two), (one, g_one, m_one) = run((forget, kept)), run((joined(forget), joined(kept)))
+    assert float(two) == pytest.approx(float(one), rel=1e-5) and np.isfinite(float(one))
+    assert {k: float(v) for k, v in m_two.items()} == pytest.approx({k: float(v) for k, v in m_one.items()}, rel=1e-5)
+    for a, b in zip(jax.tree.leaves(g_two), jax.tree.leaves(g_one), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5)
+    assert max(float(jnp.abs(g).max()) for g in jax.tree.leaves(g_one)) > 0
+
+
+def test_a_run_of_npo_uses_the_stored_reference(mesh):
+    part = model.init(SHAPE, 0)
+    tokens, labels = texts(1, 4)
+    logp = methods.all_logp(part, tokens[0], labels[0], 2)
+    truth = np.asarray(jax.jit(steps.sequence_logp)(part, put(tokens[0], "BT"), put(labels[0], "BT")))
+    np.testing.assert_allclose(logp, truth, rtol=1e-5)
+    batch = {"forget": placed((tokens, labels)), "reference": {"forget": put(logp[None], "AB")}}
+    recipe = steps.Recipe("npo", (("beta", 0.1),))
+    value, g, _ = steps.gradients(part, {}, batch, recipe)
+    assert float(value) == pytest.approx(2 / 0.1 * np.log(2), rel=1e-5)  # equal to the reference
+    _, g_ascent, _ = steps.gradients(part, {}, batch, steps.Recipe("gradient_ascent", ()))
+    scale = (labels != -100).sum() / 4  # a token against a sequence
+    np.testing.assert_allclose(g.embed_VD[...], np.asarray(g_ascent.embed_VD[...]) * scale, atol=1e-4)
+
+
+def test_rmu_moves_three_down_projections_and_nothing_else(mesh):
+    c = Train(steps=1, learning_rate=1e-2, batch=4, weight_decay=0.1)
+    deep = dataclasses.replace(SHAPE, L=4)
+    before, baseline = model.init(deep, 0), model.init(deep, 0)
+    state = train.init_state(model.init(deep, 0), c)
+    batch = {"forget": placed(texts(1, 4)), "retain": placed(texts(1, 4, seed=1))}
+    recipe = steps.Recipe("rmu", (("layer", 2), ("retain_weight", 1.0), ("steering", 5.0)))
+    after, metrics = train.compiled_step(c, steps.step, recipe=recipe)(
+        state, np.float32(0.01), {"baseline": baseline}, batch
+    )
+    assert set(metrics) == {"loss", "gradient_norm", "forget", "retain"}
+    changed = {
+        jax.tree_util.keystr(path): np.asarray(a != b)
+        for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(after.model), strict=True)
+    }
+    moved = {name: c for name, c in changed.items() if c.any()}
+    assert len(moved) == 1 and "down_FD" in next(iter(moved))
+    assert next(iter(moved.values())).any((1, 2)).tolist() == [True, True, True, False]
+
+
+# ---- the contrast
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 2, 2)])
+def test_contrast_labels_equal_fp64_on_every_split(sizes):
+    B, T, D, V = 8, 5, 16, 96
+    h = [DRAW.normal(size=(B, T, D)).astype(np.float32) for _ in range(3)]
+    w = [DRAW.normal(size=(D, V)).astype(np.float32) for _ in range(3)]
+    v = [a.astype(np.float64) @ b for a, b in zip(h, w, strict=True)]
+    logp = [x - np.log(np.exp(x).sum(-1, keepdims=True)) for x in v]
+    truth = {a: np.argmax(v[0] - a * np.maximum(logp[1] - logp[2], 0), -1) for a in (0.0, 5.0)}
+    with jax.set_mesh(mesh_of(sizes)):
+        h, w = [put(a, "BTD") for a in h], [put(a, "DV") for a in w]
+
+        @jax.jit
+        def run(h, w):
+            z = [linear_logsumexp(a, b, rows=7) for a, b in zip(h[1:], w[1:], strict=True)]
+            more = {"offset_BTD": h[2], "offset_DV": w[2], "shift_BT": z[1] - z[0]}
+            return generic_argmax(h[0], h[1], w[0], w[1], (0.0, 5.0), chunk=40, **more), z
+
+        found, z = run(h, w)
+    np.testing.assert_allclose(z[0], np.log(np.exp(v[1]).sum(-1)), rtol=1e-5)
+    for n, a in enumerate((0.0, 5.0)):
+        np.testing.assert_array_equal(found[n], truth[a])
+    assert (truth[0.0] != truth[5.0]).any()
+
+
+# ---- reset
+
+
+def test_the_share_asked_for_is_drawn_anew_and_nothing_else(mesh):
+    m = model.init(SHAPE, 0)
+    scores = reset.random_scores(m, 3)
+    before = [np.asarray(w) for w in jax.tree.leaves(m)]
+    chosen = [np.asarray(s) for s in jax.tree.leaves(scores)]
+    least = reset.threshold(scores, 0.2)
+    made, share = reset.redraw(m, scores, least, model.init(SHAPE, 9))
+    assert float(share) == pytest.approx(0.2, abs=0.002)
+    for b, a, s in zip(before, jax.tree.leaves(made), chosen, strict=True):
+        assert (np.asarray(a) == b)[s < float(least)].all()
+    inner = reset.interior_only(scores)
+    made, share = reset.redraw(model.init(SHAPE, 0), inner, reset.threshold(inner, 0.2), model.init(SHAPE, 9))
+    assert (np.asarray(made.embed_VD[...]) == before[[w.shape for w in before].index((64, 16))]).all()
+
+
+def test_scores_by_hand(mesh):
+    one = {"w": jnp.array([1.0, 1.0, 1.0])}
+    reinforced, target, general = ({"w": jnp.array(v)} for v in ([1.5, 1.5, 1.0], [4.0, 4.0, 4.0], [1.0, 0.0, 1.0]))
+    found = reset.importance(one, reinforced, target, general)["w"]
+    np.testing.assert_allclose(found, [0.5 * 2 / 1.0001, 0.5 * 2 / 1e-4, 0], rtol=1e-5)
+    np.testing.assert_allclose(reset.fisher(target, general)["w"], [2 / 1.0001, 2e4, 2 / 1.0001], rtol=1e-5)
+
+
+def test_squared_gradients_are_sums_over_batches(mesh):
+    m = model.init(SHAPE, 0)
+    tokens, labels = (a.reshape(-1, 12) for a in texts(2, 8))
+    two = reset.squared_gradients(m, tokens, labels, 2, seed=0)
+    from jaxunlearn.text import batch_indices
+
+    total = 0.0
+    for n in range(2):
+        rows = batch_indices(16, 8, 0, n)
+        _, g = train.gradients(m, put(tokens[rows][None], "ABT"), put(labels[rows][None], "ABT"))
+        total = total + np.asarray(g.blocks.down_FD[...]) ** 2
+    np.testing.assert_allclose(two.blocks.down_FD[...], total, rtol=1e-3, atol=1e-10)
+
+
+# ---- inference time
+
+
+def test_two_models_as_one_give_the_offset_and_the_same_text_cached_or_not(mesh):
+    base, reinforced = model.init(SHAPE, 0), model.init(SHAPE, 1)
+    pair = guided.Pair(base, reinforced, 5.0)
+    tokens = put(DRAW.integers(1, 64, (2, 8)).astype(np.int32), "BT")
+    found = pair.logits(pair(tokens))
+    truth = losses.whp_inference(base.logits(base(tokens)), reinforced.logits(reinforced(tokens)), 5.0)
+    np.testing.assert_allclose(found, truth, atol=1e-5)
+    prompt = [1, 5, 7]
+    made = generate(pair, [prompt], 4)[0]
+    for _ in range(4):
+        row = put(np.array([prompt], np.int32), "BT")
+        prompt = [*prompt, int(jnp.argmax(pair.logits(pair(row))[0, -1]))]
+    assert made == prompt[3:]
+
+
+def test_a_prefix_stands_before_every_prompt(world):
+    from jaxunlearn.config import Eval
+    from jaxunlearn.evals.prompts import Prompts
+    from jaxunlearn.tokenizer import load_tokenizer
+
+    suite = Suite(load_tokenizer(world / "tokenizer"), Prompts(name="none"), {}, Eval())
+    behind = dataclasses.replace(suite, prefix="Anna went to ")
+    assert behind.words.context("Zara took") == suite.words.context("Anna went to Zara took")
+
+
+# ---- what is refused
+
+
+BASE = Config(name="x", model="m", text=Text(forget=("a",), retain=("b",), dictionary="d"), unlearn=Unlearn(steps=1))
+
+
+def refused(said, layers=4, **parts):
+    with pytest.raises(InputError, match=said):
+        methods.check_config(dataclasses.replace(BASE, **parts), layers)
+
+
+def test_bad_methods_are_refused_before_anything_is_loaded():
+    bare = Text(forget=("a",), dictionary="d")
+    refused("did you mean 'npo'", unlearn=Unlearn(method="nppo"))
+    refused("beta must be above 0", unlearn=Unlearn(method="npo", beta=0.0))
+    refused("it needs 'retain'", unlearn=Unlearn(method="gradient_difference"), text=bare)
+    refused("it needs 'retain'", unlearn=Unlearn(method="npo", retain_weight=1.0), text=bare)
+    refused("it needs 'answers'", unlearn=Unlearn(method="idk"))
+    refused("it needs 'reinforced'", unlearn=Unlearn(method="task_vector"), reinforce=Train(steps=0))
+    refused("layer must lie between 0 and 3", unlearn=Unlearn(method="rmu"))
+    refused("'beta' is no setting of it", unlearn=Unlearn(method="undial", beta=0.1))
+    refused("whp.offset=contrast needs text to keep", whp=Whp(offset="contrast"), text=bare)
+    refused("reset.share needs text to keep", reset=Reset(share=0.1), text=bare)
+    refused("reset.share is a share", reset=Reset(share=1.0))
+    refused("set it, 0.1 to 0.2", unlearn=Unlearn(method="reset_heal"))
+    refused("nothing to compare with", controls=("random_reset",))
+    refused("offset_context=original is for hard labels", whp=Whp(labels="soft", offset_context="original"))
+    for name in METHODS:
+        c = Unlearn(method=name, layer=1 if name == "rmu" else None, subject="x" if name == "prompting" else "")
+        text = dataclasses.replace(BASE.text, answers="q")
+        share = 0.1 if name == "reset_heal" else 0.0
+        methods.check_config(dataclasses.replace(BASE, unlearn=c, text=text, reset=Reset(share=share)), 4)
+
+
+# ---- sweeps
+
+
+def row(cell, seed, familiarity, perplexity, **more):
+    tuning = {"familiarity": familiarity, "perplexity_retain": perplexity}
+    return {"cell": cell, "entry": "npo", "seed": seed, "tuning": tuning} | more
+
+
+def test_the_stop_rule_takes_the_least_damage_among_those_that_reach_the_familiarity():
+    rows = [row("weak", 0, 0.3, 2.0), row("right", 0, 0.05, 2.5), row("harsh", 0, 0.01, 9.0)]
+    assert choose(rows, 0.1) == {"cell": "right", "reached": True, "failed": False}
+    assert choose(rows, 0.02)["cell"] == "harsh"
+    assert choose(rows[:1], 0.1) == {"cell": "weak", "reached": False, "failed": False}
+    spread = [*rows, row("right", 1, 0.25, 2.5), row("harsh", 1, 0.01, 9.0), row("weak", 1, 0.3, 2.0)]
+    assert choose(spread, 0.1)["cell"] == "harsh"  # by the mean over seeds
+    broken = [row("harsh", 0, 0.01, 9.0), {"cell": "nan", "entry": "npo", "seed": 0, "failed": "the loss is nan"}]
+    assert choose(broken, 0.1)["cell"] == "harsh" and choose(broken[1:], 0.1)["failed"]
+
+
+def test_seeds_are_joined_by_students_interval():
+    one = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9}
+    assert over_seeds([one]) == {"value": 0.5, "low": 0.4, "high": 0.6, "seeds": 1}
+    three = over_seeds([one | {"value": v} for v in (1.0, 2.0, 3.0)])
+    assert three["value"] == 2 and three["high"] - 2 == pytest.approx(4.303 / 3**0.5, rel=1e-3)
+    assert over_seeds([]) is None
+
+
+SWEEP = "npo,whp_soft whp.top=4 whp.offset=contrast reset.share=0.1 reset.heal.steps=4,whp_inference"
+
+
+def test_a_sweep_runs_every_cell_once_and_goes_on_where_it_was(world):
+    command = [
+        sys.executable, "-m", "jaxunlearn", "sweep", str(world / "world.py"), f"run.dir={world / 'sweep'}",
+        f"sweep.methods={SWEEP}", "unlearn.steps=4", "pretrain.twin=False", "sweep.reach=0.5",
+    ]  # fmt: skip
+    first = subprocess.run(command, capture_output=True, text=True, env=env())
+    assert first.returncode == 0, first.stderr
+    found = json.loads((world / "sweep" / "sweep.json").read_text())
+    assert [r["cell"] for r in found["cells"]] == [
+        "npo", "whp_soft_top=4_offset=contrast_reset.share=0.1_reset.heal.steps=4", "whp_inference"
+    ]  # fmt: skip
+    by = {r["name"]: r for r in found["table"]}
+    assert by["npo"]["familiarity"]["value"] < by["baseline"]["familiarity"]["value"] / 2
+    assert by["whp_inference"]["familiarity"]["value"] < by["baseline"]["familiarity"]["value"] / 2
+    text = (world / "sweep" / "sweep.md").read_text()
+    assert text == markdown(found) and text.count("\n|") == 5
+    assert (world / "sweep" / "pareto.png").stat().st_size > 5000
+    soft = world / "sweep/seed_0/whp_soft_top=4_offset=contrast_reset.share=0.1_reset.heal.steps=4"
+    assert (soft / "unlearned_before_reset").is_dir() and (soft / "unlearned" / "model.safetensors").is_file()
+    p = np.load(soft / "labels/translated_soft/alpha_5_p.npy")
+    assert p.shape[-1] == 4 and (p.sum(-1) <= 1.01).all() and p.max() > 0.1
+    again = subprocess.run(command, capture_output=True, text=True, env=env())
+    assert again.returncode == 0 and "[unlearn]" not in again.stderr and "[baseline]" not in again.stderr
+    assert json.loads((world / "sweep" / "sweep.json").read_text())["cells"] == found["cells"]
