@@ -18,16 +18,18 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxunlearn import methods
+from jaxunlearn import cost, methods
 from jaxunlearn.config import Config, Run, Universe, check, override
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.inputs import Inputs, read_inputs, with_universe
+from jaxunlearn.labelling import label
 from jaxunlearn.objectives import METHODS
 from jaxunlearn.results import attack, evaluate
-from jaxunlearn.run import label, pretrain, reinforce, unlearn
+from jaxunlearn.run import pretrain, reinforce
 from jaxunlearn.rundir import RunDirectory, as_dict, say
 from jaxunlearn.sharding import make_mesh
 from jaxunlearn.sweep_report import write_sweep
+from jaxunlearn.unlearning import damage, unlearn
 
 CELL_STAGES = ("label", "unlearn", "heal", "new_only")  # whose seconds a method costs, beside what it needs of the base
 
@@ -115,7 +117,10 @@ def _base(config: Config, seed: int, folder: Path) -> tuple[RunDirectory, Inputs
 def _base_figures(base: RunDirectory, x: Inputs) -> dict:
     found = evaluate(x.config, base, x, only=("baseline", "twin"))
     relearned = attack(x.config, base, x, only=("twin",))
-    return {"models": _short(found), "relearn": relearned, "seconds": base.seconds()}
+    p = x.config.pretrain
+    twin_steps = max((r["step"] for r in base.records("twin") if "step" in r), default=0)
+    blocks = {"baseline": 1.0, "twin": twin_steps / p.steps if p.steps else float("nan")}
+    return {"models": _short(found), "relearn": relearned, "seconds": base.seconds(), "cost": blocks}
 
 
 def _run(cell: Cell, base: RunDirectory, x: Inputs) -> dict:
@@ -140,7 +145,8 @@ def _run(cell: Cell, base: RunDirectory, x: Inputs) -> dict:
     chosen = _chosen(run, config.unlearn.reach)
     return {
         "models": _short(found), "relearn": relearned.get("unlearned", []), "tuning": chosen,
-        "seconds": _cost(config, run, base), "rate": config.unlearn.learning_rate, "alpha": config.whp.alpha,
+        "seconds": _seconds(config, run, base), "cost": cost.share(config, len(seen.forget.tokens_NT)),
+        "rate": config.unlearn.learning_rate, "alpha": config.whp.alpha,
     }  # fmt: skip
 
 
@@ -171,8 +177,6 @@ def _share_labels(config: Config, base: RunDirectory, run: RunDirectory) -> None
 
 def _chosen(run: RunDirectory, reach: float) -> dict:
     """Return the measured step that was kept, as the tuning prompts saw it."""
-    from jaxunlearn.run import damage
-
     healed = run.records("heal", "eval")
     points = healed[-1:] or [r for r in run.records("unlearn", "eval") if r["step"]]
     if not points:
@@ -181,7 +185,7 @@ def _chosen(run: RunDirectory, reach: float) -> dict:
     return {k: best.get(k) for k in ("step", "familiarity", "perplexity_retain", "accuracy", "explicit")}
 
 
-def _cost(config: Config, run: RunDirectory, base: RunDirectory) -> float:
+def _seconds(config: Config, run: RunDirectory, base: RunDirectory) -> float:
     """Return the seconds of this cell's own stages and of the models that it needs beside the baseline."""
     spent, shared = run.seconds(), base.seconds()
     needed = [s for s, what in (("reinforce", "reinforced"), ("dilute", "diluted")) if methods.needs(config, what)]

@@ -97,7 +97,7 @@ def _base_row(found: dict, name: str) -> dict[str, Any] | None:
     if not bases:
         return None
     relearned = [r for b in bases if (r := _last(b["relearn"].get(name, [])))]
-    made = over_seeds([_point(b["seconds"].get(name, 0.0) / _pretraining(b)) for b in bases])
+    made = over_seeds([_point(b["cost"][name]) for b in bases])
     return {"name": name, "relearned": over_seeds(relearned), "cost": made} | _figures(
         [b["models"][name] for b in bases]
     )
@@ -106,7 +106,7 @@ def _base_row(found: dict, name: str) -> dict[str, Any] | None:
 def _row(found: dict, entry: str) -> dict[str, Any]:
     chosen = found["chosen"][entry]
     rows = [r for r in found["cells"] if r["cell"] == chosen["cell"] and "failed" not in r]
-    cost = [_point(r["seconds"] / _pretraining(found["bases"][r["seed"]])) for r in rows]
+    cost = [_point(r["cost"]) for r in rows]
     relearned = [p for r in rows if (p := _last(r["relearn"]))]
     row = {"name": entry, "cell": chosen["cell"], "reached": chosen["reached"], "failed": chosen["failed"]}
     row |= {"relearned": over_seeds(relearned), "cost": over_seeds(cost)}
@@ -115,10 +115,6 @@ def _row(found: dict, entry: str) -> dict[str, Any]:
 
 def _point(value: float) -> dict[str, float]:
     return {"value": value, "low": value, "high": value}
-
-
-def _pretraining(base: dict) -> float:
-    return base["seconds"].get("baseline") or math.nan
 
 
 def markdown(found: dict) -> str:
@@ -138,7 +134,8 @@ def markdown(found: dict) -> str:
         f"{seeds} seed{'s' * (seeds != 1)}; settings and steps chosen on the tuning prompts, the least retain "
         f"perplexity with familiarity at most {found['reach']:g}; figures from the other prompts. In brackets the 95% "
         "interval: over seeds (Student), of a single seed over prompts or blocks. relearned: familiarity at the last "
-        "relearning step. cost: seconds as a share of the baseline's pretraining, models a method needs included.",
+        "relearning step. cost: passes over blocks as a share of the baseline's pretraining (cost.py), models a method "
+        "needs included.",
     ]
     return "\n".join(lines) + "\n"
 

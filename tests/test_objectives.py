@@ -414,7 +414,12 @@ def test_every_method_is_described_and_its_defaults_pass():
         for need in m.needs:
             with pytest.raises(InputError, match=f"it needs '{need}'"):
                 check_method(name, set(m.needs) - {need}, **({"subject": "x"} if name == "prompting" else {}))
-    assert {name for name, m in METHODS.items() if not m.trains} == {"task_vector", "whp_inference", "prompting"}
+    assert {name for name, m in METHODS.items() if not m.trains} == {
+        "task_vector",
+        "whp_inference",
+        "prompting",
+        "reset_heal",
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,52 @@
+"""Reset and healing as a stage: a share of the weights drawn anew, then the baseline distilled on text to keep."""
+
+from jaxunlearn import model, reset, train
+from jaxunlearn.config import Config
+from jaxunlearn.evals.measure import curve_point, measure
+from jaxunlearn.fitting import brief, fit_stage, models_of_run, save_model, whole
+from jaxunlearn.inputs import Inputs, Variant
+from jaxunlearn.objectives import steps
+from jaxunlearn.results import load_model
+from jaxunlearn.rundir import RunDirectory, progress
+
+
+def reset_and_heal(config: Config, run: RunDirectory, x: Inputs, v: Variant, folder: str) -> None:
+    """Re-draw a share of the weights of run/FOLDER and distil the baseline into it on text to keep."""
+    r, stage = config.reset, "heal" if v.folder == "unlearned" else f"heal_{v.folder.rpartition('/')[2]}"
+    with run.stage(stage, f"re-draw {r.share:.0%} of the weights by {v.reset}, {r.heal.steps} steps of healing"):
+        start, replaced = _redrawn(config, run, x, load_model(config, run / folder), v.reset)
+        frozen = models_of_run(config, run, ("baseline",))
+        arrays = x.training("retain")
+
+        def batch(n):
+            found = train.microbatches(r.heal, arrays, ("BT", "BT"), len(arrays[0]), config.seed + 2, n)
+            return [frozen, {"retain": tuple(found)}]
+
+        def look(n, state):
+            found = measure(state.model, x.tuning if config.unlearn.reach else x.suite)
+            run.record(stage, event="eval", replaced=replaced, **curve_point(n, found))
+            progress(f"  {stage} {n}/{r.heal.steps}  {brief(found)}", last=True)
+
+        step = train.compiled_step(r.heal, steps.step, recipe=steps.Recipe("retain_only", (), "kl"))
+        made = fit_stage(config, run, stage, start, None, r.heal, look, {0, r.heal.steps}, batch, step)
+        save_model(run, v.folder, made, x)
+
+
+def _redrawn(config: Config, run: RunDirectory, x: Inputs, made, by: str):
+    """Return (the model with its highest-scoring weights drawn anew, the share of them)."""
+    r, baseline = config.reset, load_model(config, run / "baseline")
+    if by == "random":
+        scores = reset.random_scores(baseline, config.seed)
+    else:
+        target, general = (
+            reset.squared_gradients(baseline, *x.training(name), r.batches, config.seed)
+            for name in ("forget", "retain")
+        )
+        if by == "fisher":
+            scores = reset.fisher(target, general)
+        else:
+            scores = reset.importance(baseline, whole(config, run, "reinforced"), target, general)
+    scores = reset.interior_only(scores) if r.where == "interior" else scores
+    fresh = model.init(made.c, config.seed + 3)
+    made, share = reset.redraw(made, scores, reset.threshold(scores, r.share), fresh)
+    return made, float(share)
