@@ -37,5 +37,6 @@ def config() -> Config:
             batch=32,
             blocks=32,
             relearn_steps=(0, 2, 5, 10),
+            members=32,
         ),
     )

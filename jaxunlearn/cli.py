@@ -182,7 +182,8 @@ def _config(name: str, overrides: list[str], ablate: bool = False):
 
     config = load_config(name, overrides)
     if ablate:
-        config = dataclasses.replace(config, controls=ABLATIONS)
+        retains = config.text.retain or config.universe.people
+        config = dataclasses.replace(config, controls=tuple(c for c in ABLATIONS if retains or c != "retain_only"))
     return config
 
 

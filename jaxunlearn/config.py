@@ -232,10 +232,17 @@ class Eval:
     relearn_steps: tuple[int, ...] = ()  # e.g. (0, 2, 5, 10): familiarity while relearning a little of the text
     relearn_blocks: int = 12
     relearn_rate: float = 1e-3
+    members: int = 0  # blocks that were trained on, and as many new ones: memorisation and membership attacks
+    benchmarks: tuple[str, ...] = ()  # multiple choice: .jsonl files, folders of them, tfds:NAME/SPLIT
+    tasks: tuple[str, ...] = ()  # of lm-evaluation-harness; "paper": the paper's seven
+    tofu: str = ""  # a folder with TOFU's files
+    items: int = 200  # at most so many questions of each benchmark, task and TOFU set; 0: all
 
 
-ABLATIONS = ("dictionary_alone", "reinforcement_alone", "own_argmax", "built_dictionary")  # what --ablate trains
-CONTROLS = (*ABLATIONS, "no_translation", "retain_only", "random_reset")
+ABLATIONS = (  # what --ablate trains
+    "dictionary_alone", "reinforcement_alone", "own_argmax", "built_dictionary", "retain_only",
+)  # fmt: skip
+CONTROLS = (*ABLATIONS, "no_translation", "random_reset")
 
 
 @dataclass(frozen=True, kw_only=True)

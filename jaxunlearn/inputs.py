@@ -16,8 +16,10 @@ from jaxunlearn.anchors.make import build_dictionary, build_offline
 from jaxunlearn.anchors.translate import Translation, translate
 from jaxunlearn.config import Config
 from jaxunlearn.errors import InputError
+from jaxunlearn.evals.benchmarks import Benchmark, read_benchmarks
 from jaxunlearn.evals.measure import Suite, Text
 from jaxunlearn.evals.prompts import Prompts, load_prompts
+from jaxunlearn.evals.standard import tofu_files
 from jaxunlearn.rundir import RunDirectory, say, sha256, sha256_text
 from jaxunlearn.sharding import batch_size_fits, model_fits
 from jaxunlearn.text import Blocks, Document, make_blocks, next_token_labels, read_documents, split_holdout
@@ -99,6 +101,11 @@ class Inputs:
         blocks, split = (self.forget, self.forget_split) if name == "forget" else (self.retain, self.retain_split)
         assert blocks is not None, "methods.check_config refuses what needs a text that is not there"
         return blocks.tokens_NT[split[0]], next_token_labels(blocks)[split[0]]
+
+    @cached_property
+    def benchmarks(self) -> list[Benchmark]:
+        """Every multiple-choice benchmark that is asked."""
+        return read_benchmarks(self.config.eval.benchmarks, self.config.eval.items)
 
     @cached_property
     def translation(self) -> Translation:
@@ -227,10 +234,24 @@ def read_inputs(config: Config, run: RunDirectory) -> Inputs:
         hashes["repair.text"] = sha256_text(*mending[1])
     if config.model:
         hashes |= {f"model/{p.name}": sha256(p) for p in sorted(Path(config.model).glob("*.safetensors"))}
-    return Inputs(
+    made = Inputs(
         config, tokenizer, tokenizer_dir, shape, forget, documents, retain, retain_documents, run / "anchors", held,
         dictionary, prompts, hashes, mending and mending[0],
     )  # fmt: skip
+    refuse_late_faults(made)
+    return made
+
+
+def refuse_late_faults(x: Inputs) -> None:
+    """Raise InputError for what would otherwise come to light after the training."""
+    e = x.config.eval
+    if e.members and not x.suite.texts.get("forget"):
+        raise InputError("eval.members needs text that was held out: text.holdout above 0, or text.forget_held")
+    if e.tofu:
+        tofu_files(e.tofu)
+    if e.tasks:
+        from jaxunlearn.evals import harness  # noqa: F401  (InputError where it is not installed)
+    _ = x.benchmarks
 
 
 def read_texts(config: Config) -> tuple[list[Document], list[Document]]:

@@ -18,7 +18,7 @@ SHOWN_FIRST = 10
 MAIN = ("baseline", "unlearned", "twin")
 CONTROLS = (
     "reinforced", "dictionary alone (alpha 0)", "reinforcement alone", "own argmax labels",
-    "dictionary built offline",
+    "dictionary built offline", "retain text alone",
 )  # fmt: skip
 STAGES = (
     "pretrain",

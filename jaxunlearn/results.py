@@ -10,6 +10,8 @@ import numpy as np
 
 from jaxunlearn import convert, guided, repair, train
 from jaxunlearn.config import Config
+from jaxunlearn.evals import standard
+from jaxunlearn.evals.differences import differences
 from jaxunlearn.evals.measure import complete, measure, specific_mass
 from jaxunlearn.generate import Sampling
 from jaxunlearn.inputs import Inputs, Variant, variants
@@ -30,6 +32,10 @@ def evaluate(config: Config, run: RunDirectory, x: Inputs, only: tuple[str, ...]
             continue
         path = run / "evals" / f"{name.split(' (')[0].replace(' ', '_')}.json"
         key = {"eval": as_dict(config.eval), "model": hash_of(folder), "prompts": x.hashes.get("text.prompts")}
+        if config.eval.members and (run / "twin").exists():
+            key["reference"] = hash_of(run / "twin")
+        if x.benchmarks:
+            key["benchmarks"] = sha256_text(*map(repr, x.benchmarks))
         if path.is_file() and (kept := json.loads(path.read_text()))["key"] == key:
             found[name] = kept["found"]
             continue
@@ -39,9 +45,38 @@ def evaluate(config: Config, run: RunDirectory, x: Inputs, only: tuple[str, ...]
             if x.suite.prompts.leaks:
                 prompts = [p.prompt for p in x.suite.prompts.leaks]
                 found[name]["leak_texts"] = complete(m, suite, prompts, Sampling(), config.seed)
+            found[name] |= _standard(config, run, x, name, m, found[name])
             path.parent.mkdir(exist_ok=True)
             write_whole(path, json.dumps({"key": key, "found": found[name]}))
+    standard.privleak(found)
+    standard.quality(found)
     return found
+
+
+def _standard(config: Config, run: RunDirectory, x: Inputs, name: str, m, found: dict) -> dict:
+    """Return what the configuration asks for beyond the suite: memory, benchmarks, TOFU, the harness's tasks."""
+    e, more = config.eval, {}
+    if found.get("completions"):
+        more |= standard.writing(found["completions"])
+    if e.members:
+        twin = load_model(config, run / "twin", frozen=True) if name != "twin" and (run / "twin").exists() else None
+        held = x.held.get("forget")
+        new = (held, range(len(held.tokens_NT))) if held is not None else (x.forget, x.forget_split[1])
+        more |= standard.memory(
+            m, x.tokenizer, x.forget, x.forget_split[0], standard.block_texts(*new, x.tokenizer, e.members),
+            reference=twin, texts=e.members, batch=e.batch,
+        )  # fmt: skip
+    if x.benchmarks:
+        more |= standard.benchmarks(m, x.tokenizer, x.benchmarks, e.batch)
+    if e.tofu:
+        more |= standard.tofu(m, x.tokenizer, e.tofu, e.items, e.batch)
+    if e.tasks:
+        from jaxunlearn.evals.harness import run_tasks
+
+        cache = run / "evals" / f"tasks_{hash_of(_models(config, run)[name])[:12]}.db"
+        tasks = run_tasks(m, x.tokenizer, e.tasks, batch=e.batch, items=e.items, cache=cache, seed=config.seed)
+        more["tasks"] = {f"{task} {metric}": f for task, metrics in tasks.items() for metric, f in metrics.items()}
+    return more
 
 
 def _models(config: Config, run: RunDirectory) -> dict[str, Path]:
@@ -106,7 +141,7 @@ def assemble(config: Config, run: RunDirectory, x: Inputs, models: dict, relearn
         "seconds": run.seconds(), "config": json.loads((run / "config.json").read_text()), "manifest": manifest,
         "models": {n: {k: v for k, v in m.items() if k not in UNLISTED} for n, m in models.items()},
         "curve": curves.pop("unlearned"), "curves": {k: v for k, v in curves.items() if v}, "relearn": relearned,
-        "completions": _side_by_side(models), "leak_probes": _leaks(x, models),
+        "differences": differences(models), "completions": _side_by_side(models), "leak_probes": _leaks(x, models),
         "labels": _label_figures(run, config, x), "dictionary": {"terms": len(x.dictionary), "anchors": t.anchors},
         "notes": [
             f"prompts: the {config.eval.split!r} split",
@@ -120,7 +155,7 @@ def assemble(config: Config, run: RunDirectory, x: Inputs, models: dict, relearn
 
 
 SHOWN = ("baseline", "unlearned", "repaired", "twin")  # whose texts stand side by side
-UNLISTED = ("completions", "leak_texts", "leak_probabilities")
+UNLISTED = ("completions", "leak_texts", "leak_probabilities", "items", "right", "min_k", "truth_ratios")
 
 
 def _curve(run: RunDirectory, v: Variant) -> list[dict]:

@@ -60,7 +60,7 @@ def test_a_run_leaves_what_the_design_names(finished):
     report = json.loads((finished / "report.json").read_text())
     assert set(report["models"]) == {
         "baseline", "unlearned", "twin", "reinforced", "own argmax labels", "dictionary alone (alpha 0)",
-        "reinforcement alone", "dictionary built offline",
+        "reinforcement alone", "dictionary built offline", "retain text alone",
     }  # fmt: skip
     for entry in report["models"].values():
         for figure in (

@@ -63,13 +63,20 @@ def measure(model, suite: Suite) -> dict:
     probability = {"out": [], "in": []}
     for prompt, mass in zip(p.probability, specific_mass(model, suite, p.probability), strict=True):
         probability[prompt.position].append(mass)
+    items: dict[str, list] = {
+        "familiarity, next word": probability["out"],
+        "familiarity inside names": probability["in"],
+    }
+    found["items"] = {k: v for k, v in items.items() if v}  # one number an item, for paired comparisons
     found["familiarity"] = {
         name: mean_estimate(probability[key]).to_json()
         for name, key in {"probability": "out", "inside": "in"}.items()
         if probability[key]
     }
     if p.completion:
-        found |= completion_familiarity(model, suite, found["familiarity"])
+        completed = completion_familiarity(model, suite, found["familiarity"])
+        found["items"]["familiarity, completion"] = completed.pop("by_prompt")
+        found |= completed
     if p.leaks:
         leaks = specific_mass(model, suite, p.leaks)
         found.setdefault("leaks", {})["probability"] = mean_estimate(leaks).to_json()
@@ -77,8 +84,11 @@ def measure(model, suite: Suite) -> dict:
     if p.choice:
         right = [int(np.argmax(s)) == c.answer for s, c in zip(option_scores(model, suite), p.choice, strict=True)]
         found["accuracy"] = {"general": rate_estimate(sum(right), len(right)).to_json()}
+        found["items"]["general accuracy, right answers"] = [int(r) for r in right]
     found["track"] = tracked(model, suite)
-    return found | text_figures(model, suite)
+    figures = text_figures(model, suite)
+    found["items"] |= figures.pop("items")
+    return found | figures
 
 
 def specific_mass(model, suite: Suite, prompts) -> list[float]:
@@ -128,6 +138,7 @@ def completion_familiarity(model, suite: Suite, familiarity: dict) -> dict:
     counts = {str(n): sum(g.score == n for g in grades) for n in (3, 2, 1, 0)}
     found = {
         "familiarity": familiarity | {"completion": mean_estimate(by_prompt).to_json()},
+        "by_prompt": by_prompt.tolist(),
         "grades": counts,
         "leaks": {"explicit": rate_estimate(counts["3"], len(grades)).to_json()},
         "completions": [
@@ -222,10 +233,11 @@ def _next_probabilities(model, tokens_BT, last_B):
 
 def text_figures(model, suite: Suite) -> dict:
     """Return perplexity (raw, and at the one temperature that fits retain text best), entropy in nats, temperature."""
-    found: dict[str, Any] = {"perplexity": {}, "entropy": {}}
+    found: dict[str, Any] = {"perplexity": {}, "entropy": {}, "items": {}}
     for name, text in suite.texts.items():
         nll_N, entropy_N, count_N = block_sums(model, text, suite.c, 1.0)
         found["perplexity"][name] = ratio_estimate(nll_N, count_N).to_json()
+        found["items"][f"{name} text, nats a token of a block"] = (nll_N / np.maximum(count_N, 1)).tolist()
         found["entropy"][name] = ratio_estimate(entropy_N, count_N, transform=np.asarray).to_json()
     if "retain" in suite.texts:
         found["temperature"] = t = fit_temperature(model, suite.texts["retain"], suite.c)
