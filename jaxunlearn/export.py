@@ -150,7 +150,9 @@ def _interval(measures: dict, path: tuple[str, ...]) -> str:
         node = node.get(key) if isinstance(node, dict) else None
     if value_of(node) is None:
         return ""
-    return f"{node['value']:.3g} ({node['low']:.3g} to {node['high']:.3g})" if isinstance(node, dict) else f"{node:.3g}"
+    if not isinstance(node, dict) or node.get("low") is None:  # one item has no interval
+        return f"{value_of(node):.3g}"
+    return f"{node['value']:.3g} ({node['low']:.3g} to {node['high']:.3g})"
 
 
 # ---- the hub

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxunlearn import figures
+from jaxunlearn import appendix, figures, verdict
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals.statistics import decimals, number
 from jaxunlearn.figures import value_of
@@ -222,6 +222,10 @@ def _view(report: dict) -> dict[str, Any]:
         "headline": headline(report),
         "claim": report.get("claim"),
         "device": report.get("device"),
+        "verdict": _verdict(report),
+        "unmeasured": verdict.not_measured(report) if report.get("models") else [],
+        "differences": appendix.differences(report),
+        "attacks": appendix.attack_tables(report),
         "main": _models_grid(report, COLUMNS, "Measurements a model, with 95% intervals"),
         "further": _models_grid(report, further, "Further measurements a model"),
         "figures": [each for each in drawn if each[0].key != "relearn"],
@@ -239,6 +243,12 @@ def _view(report: dict) -> dict[str, Any]:
 
 
 FACTS = (("labels", "Labels"), ("dictionary", "Dictionary"), ("manifest", "Manifest"))
+
+
+def _verdict(report: dict) -> dict[str, Any] | None:
+    found = verdict.verdicts(report)
+    rows = [(name, found[name]) for name in _ordered(found, MAIN + CONTROLS)]
+    return {"questions": verdict.QUESTIONS, "rows": rows} if rows else None
 
 
 def _models_grid(report: dict, columns: dict[tuple[str, ...], str], caption: str) -> Grid | None:
@@ -340,15 +350,8 @@ def _seconds(seconds: dict[str, Any]) -> dict[str, Any] | None:
     total = sum(spent for _, spent in known)
     if not known:
         return None
-    rows = [(name, _duration(spent), f"{100 * spent / total:.0f}%" if total else "") for name, spent in known]
-    return {"rows": rows, "total": _duration(total)}
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+    rows = [(name, verdict.duration(spent), f"{100 * spent / total:.0f}%" if total else "") for name, spent in known]
+    return {"rows": rows, "total": verdict.duration(total)}
 
 
 def _flat(tree: Any, prefix: str = "") -> list[tuple[str, str]]:

@@ -141,7 +141,8 @@ def assemble(config: Config, run: RunDirectory, x: Inputs, models: dict, relearn
         "seconds": run.seconds(), "config": json.loads((run / "config.json").read_text()), "manifest": manifest,
         "models": {n: {k: v for k, v in m.items() if k not in UNLISTED} for n, m in models.items()},
         "curve": curves.pop("unlearned"), "curves": {k: v for k, v in curves.items() if v}, "relearn": relearned,
-        "differences": differences(models), "completions": _side_by_side(models), "leak_probes": _leaks(x, models),
+        "costs": costs(config, run, x), "differences": differences(models),
+        "completions": _side_by_side(models), "leak_probes": _leaks(x, models),
         "labels": _label_figures(run, config, x), "dictionary": {"terms": len(x.dictionary), "anchors": t.anchors},
         "notes": [
             f"prompts: the {config.eval.split!r} split",
@@ -152,6 +153,29 @@ def assemble(config: Config, run: RunDirectory, x: Inputs, models: dict, relearn
     if "repaired" in models and "unlearned" in models:
         report["notes"].append(repair.verdict(models["unlearned"], models["repaired"]))
     return report
+
+
+def costs(config: Config, run: RunDirectory, x: Inputs) -> dict[str, dict]:
+    """Return {model: {"seconds", "tokens", "share"}}: time and tokens of its making; share: of the baseline's time."""
+    seconds, context = run.seconds(), config.text.context
+    tokens = {n: getattr(config, n) for n in ("pretrain", "reinforce", "unlearn")}
+    tokens = {n: c.steps * c.batch * c.accumulate * context for n, c in tokens.items()}
+    found: dict[str, dict] = {}
+    for name in ("baseline", "twin"):
+        if name in seconds:
+            found[name] = {"seconds": seconds[name]}
+    for v in variants(config):
+        stage = "unlearn" if v.folder == "unlearned" else v.folder.rpartition("/")[2]
+        if not (run / v.folder).exists() or stage not in seconds:
+            continue
+        shared = ("anchors", "reinforce", "label") if v.labels != "retain" else ()
+        reinforced = tokens["reinforce"] if shared else 0
+        labelled = 2 * x.forget.tokens if shared else 0  # read once by the baseline, once by the reinforced model
+        spent = seconds[stage] + sum(seconds.get(s, 0.0) for s in shared)
+        found[v.name] = {"seconds": round(spent, 2), "tokens": tokens["unlearn"] + reinforced + labelled}
+        if seconds.get("baseline"):
+            found[v.name]["share"] = spent / seconds["baseline"]
+    return found
 
 
 SHOWN = ("baseline", "unlearned", "repaired", "twin")  # whose texts stand side by side

@@ -1,0 +1,236 @@
+"""The table that a report opens with: forgotten? kept? robust? at what cost? By rules that are written out here.
+
+Words are decided from the report's own figures; where the figures for a question are missing, the answer is
+"not measured". Rules of thumb, not tests: the numbers stand beside every word.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from jaxunlearn.evals.statistics import number
+from jaxunlearn.figures import value_of
+
+QUESTIONS = ("Forgotten?", "Kept?", "Robust?", "At what cost?")
+REFERENCES = ("baseline", "twin")  # what the others are judged by
+ALMOST, IN_PART = 0.9, 0.5  # share of the way from the baseline's familiarity to the twin's
+POINTS, SHARE = 0.02, 0.1  # what accuracy and fitted perplexity may lose and still count as "at a price"
+UNMEASURED = "not measured"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """One number behind a word: its name, its text, its interval."""
+
+    name: str
+    text: str
+    interval: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A word, how it is tinted ("good", "so-so", "bad" or ""), and the facts behind it."""
+
+    word: str
+    tint: str = ""
+    facts: tuple[Fact, ...] = ()
+
+
+def verdicts(report: dict) -> dict[str, tuple[Answer, ...]]:
+    """Return {model: one answer a question}; the baseline and the twin have facts alone, as they set the scale."""
+    models = report.get("models") or {}
+    return {
+        name: tuple(_answer(judge, report, name) for judge in (forgotten, kept, robust, cost))
+        for name in models
+        if name != "reinforced" and _estimate(models[name], "familiarity", "probability")
+    }
+
+
+def _answer(judge: Callable[[dict, str], Answer], report: dict, name: str) -> Answer:
+    answer = judge(report, name)
+    reference = name in REFERENCES and judge is not cost
+    return Answer(word="", facts=answer.facts) if reference and answer.facts else answer
+
+
+# ---- four questions
+
+
+def forgotten(report: dict, name: str) -> Answer:
+    """Place familiarity between the baseline's and the twin's; "no" where the intervals of model and baseline meet."""
+    ours, before, ideal = (_of(report, n, "familiarity", "probability") for n in (name, *REFERENCES))
+    facts = _facts(report, name, {
+        "familiarity, next word": ("familiarity", "probability"),
+        "familiarity, completion": ("familiarity", "completion"),
+    })  # fmt: skip
+    if ours is None or before is None:
+        return Answer(word=UNMEASURED, facts=facts)
+    if _meet(ours, before) or _value(ours) >= _value(before):
+        return Answer(word="no", tint="bad", facts=facts)
+    if ideal is None:
+        return Answer(word="less: no twin to compare with", tint="so-so", facts=facts)
+    if _value(ours) <= _value(ideal) or _meet(ours, ideal):
+        return Answer(word="yes: like the twin", tint="good", facts=facts)
+    gap = _value(before) - _value(ideal)
+    way = (_value(before) - _value(ours)) / gap if gap > 0 else 0.0
+    tint = "good" if way >= ALMOST else "so-so" if way >= IN_PART else "bad"
+    word = "almost" if way >= ALMOST else "in part" if way >= IN_PART else "hardly"
+    return Answer(word=f"{word}: {100 * way:.0f}% of the way to the twin", tint=tint, facts=facts)
+
+
+def kept(report: dict, name: str) -> Answer:
+    """Compare accuracy and fitted perplexity on retain text with the baseline's."""
+    facts = _facts(report, name, {
+        "general accuracy": ("accuracy", "general"), "perplexity, retain text": ("perplexity", "retain"),
+        "the same, temperature fitted": ("perplexity", "retain_fitted"),
+    })  # fmt: skip
+    losses = []
+    for path, relative, allowed in (
+        (("accuracy", "general"), False, POINTS),
+        (("perplexity", "retain_fitted"), True, SHARE),
+    ):
+        ours, before = _of(report, name, *path), _of(report, "baseline", *path)
+        if ours is None or before is None:
+            continue
+        loss = _value(ours) / _value(before) - 1 if relative else _value(before) - _value(ours)
+        losses.append("good" if _meet(ours, before) or loss <= 0 else "so-so" if loss <= allowed else "bad")
+    if not losses:
+        return Answer(word=UNMEASURED, facts=facts)
+    words = {"good": "yes: no loss shown", "so-so": "at a price", "bad": "no"}
+    tint = next(t for t in ("bad", "so-so", "good") if t in losses)
+    return Answer(word=words[tint], tint=tint, facts=facts)
+
+
+def robust(report: dict, name: str) -> Answer:
+    """Ask whether what was forgotten comes back, in relearning, RTT and leak probes, each against the twin."""
+    tints, facts = [], []
+    for title, ours, ideal, before in _attacks(report, name):
+        facts.append(_fact(title, ours))
+        if ideal is None or name in REFERENCES:
+            continue
+        low, high = _value(ideal), _value(before) if before is not None else 1.0
+        back = (_value(ours) - low) / (high - low) if high > low else 0.0
+        tints.append("good" if back <= 1 - ALMOST or _meet(ours, ideal) else "so-so" if back <= IN_PART else "bad")
+    if not facts:
+        return Answer(word=UNMEASURED)
+    if not tints:
+        return Answer(word="no twin to compare with", facts=tuple(facts))
+    words = {"good": "yes: nothing measured brings it back", "so-so": "in part", "bad": "no: it comes back"}
+    tint = next(t for t in ("bad", "so-so", "good") if t in tints)
+    return Answer(word=words[tint], tint=tint, facts=tuple(facts))
+
+
+def cost(report: dict, name: str) -> Answer:
+    """Say what making the model took, from report["costs"]: {model: {"seconds", "tokens", "share"}}."""
+    found = (report.get("costs") or {}).get(name) or {}
+    facts = []
+    if value_of(found.get("tokens")):
+        facts.append(Fact(name="tokens trained on", text=f"{found['tokens']:,.0f}"))
+    if value_of(found.get("share")):
+        facts.append(Fact(name="of pretraining's time", text=f"{100 * found['share']:.0f}%"))
+    seconds = value_of(found.get("seconds"))
+    return Answer(word=UNMEASURED if seconds is None else duration(seconds), facts=tuple(facts))
+
+
+def _attacks(report: dict, name: str) -> list[tuple[str, Any, Any, Any]]:
+    """Return (what, the model's figure, the twin's, the baseline's) of every attack that this model went through."""
+    ends = {n: _last(rows) for n, rows in (report.get("relearn") or {}).items()}
+    found = []
+    if ends.get(name) is not None:
+        found.append(("familiarity after relearning", ends[name], ends.get("twin"), ends.get("baseline")))
+    paths = {
+        "RTT accuracy": ("rtt", "accuracy"), "leak probes, named outright": ("leaks", "explicit"),
+        "leak probes, probability": ("leaks", "probability"),
+    }  # fmt: skip
+    for title, path in paths.items():
+        ours, before, ideal = (_of(report, n, *path) for n in (name, *REFERENCES))
+        if ours is not None:
+            found.append((title, ours, ideal, before))
+    return found
+
+
+def _last(rows: Any) -> Any:
+    known = [
+        r for r in rows or () if isinstance(r, dict) and value_of(r.get("familiarity")) is not None and "step" in r
+    ]
+    return max(known, key=lambda row: row["step"])["familiarity"] if known else None
+
+
+# ---- what was not measured
+
+
+LOOKED_FOR: tuple[tuple[str, Callable[[dict], Any]], ...] = (
+    ("a twin that never saw the text", lambda r: "twin" in (r.get("models") or {})),
+    ("controls: the same training without one of the method’s parts", lambda r: _has_control(r)),
+    ("relearning from a little of the text", lambda r: r.get("relearn")),
+    ("retraining on some of the facts (RTT)", lambda r: r.get("rtt") or _any(r, "rtt")),
+    ("rounding of the weights", lambda r: (r.get("attacks") or {}).get("quantise")),
+    ("the text put into the prompt", lambda r: (r.get("attacks") or {}).get("context")),
+    ("what hidden states hold (latent probe)", lambda r: (r.get("attacks") or {}).get("latent")),
+    ("membership inference and verbatim memory", lambda r: _any(r, "membership")),
+    ("public multiple-choice benchmarks", lambda r: _any(r, "benchmarks") or _any(r, "tasks")),
+    ("other seeds: intervals tell the spread over prompts of one run", lambda r: r.get("seeds")),
+)
+
+
+def not_measured(report: dict) -> list[str]:
+    """List what a sceptic would ask for and this report does not hold, then what the attacks themselves left out."""
+    missing = [what for what, there in LOOKED_FOR if not there(report)]
+    left = (report.get("attacks") or {}).get("unmeasured") or []
+    return [*missing, *[text if isinstance(text, str) else ": ".join(map(str, text)) for text in left]]
+
+
+def _has_control(report: dict) -> bool:
+    return len(set(report.get("models") or {}) - {"baseline", "unlearned", "twin", "reinforced"}) > 0
+
+
+def _any(report: dict, group: str) -> bool:
+    return any((found or {}).get(group) for found in (report.get("models") or {}).values())
+
+
+# ---- reading figures
+
+
+def _of(report: dict, name: str, *path: str) -> Any:
+    return _estimate((report.get("models") or {}).get(name), *path)
+
+
+def _estimate(found: Any, *path: str) -> Any:
+    for key in path:
+        found = found.get(key) if isinstance(found, dict) else None
+    return None if value_of(found) is None else found
+
+
+def _facts(report: dict, name: str, paths: dict[str, tuple[str, ...]]) -> tuple[Fact, ...]:
+    known = {title: _of(report, name, *path) for title, path in paths.items()}
+    return tuple(_fact(title, found) for title, found in known.items() if found is not None)
+
+
+def _fact(title: str, found: Any) -> Fact:
+    low, high = _bounds(found)
+    interval = "" if low is None or high is None else f"{number(low)} to {number(high)}"
+    return Fact(name=title, text=number(_value(found)), interval=interval)
+
+
+def _value(found: Any) -> float:
+    """Return the value of a figure that is known to have one."""
+    return found["value"] if isinstance(found, dict) else found
+
+
+def _bounds(found: Any) -> tuple[float | None, float | None]:
+    ends = (found.get(end) if isinstance(found, dict) else None for end in ("low", "high"))
+    low, high = (value_of(end) for end in ends)
+    return low, high
+
+
+def _meet(one: Any, other: Any) -> bool:
+    """Tell whether two intervals overlap; figures without one meet nowhere."""
+    (a, b), (c, d) = _bounds(one), _bounds(other)
+    return a is not None and b is not None and c is not None and d is not None and a <= d and c <= b
+
+
+def duration(seconds: float) -> str:
+    """Write a time as a person would: 9.1 s, 2 min 26 s, 1 h 05 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
