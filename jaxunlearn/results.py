@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxunlearn import convert, guided, repair, train
+from jaxunlearn import convert, cost, guided, repair, train
 from jaxunlearn.config import Config
 from jaxunlearn.evals import standard
 from jaxunlearn.evals.differences import differences
@@ -156,28 +156,26 @@ def assemble(config: Config, run: RunDirectory, x: Inputs, models: dict, relearn
 
 
 def costs(config: Config, run: RunDirectory, x: Inputs) -> dict[str, dict]:
-    """Return {model: {"seconds", "tokens", "share"}}: time and tokens of its making; share: of the baseline's time."""
-    seconds, context = run.seconds(), config.text.context
-    tokens = {n: getattr(config, n) for n in ("pretrain", "reinforce", "unlearn")}
-    tokens = {n: c.steps * c.batch * c.accumulate * context for n, c in tokens.items()}
-    found: dict[str, dict] = {}
-    for name in ("baseline", "twin"):
-        if name in seconds:
-            found[name] = {"seconds": seconds[name]}
+    """Return {model: {"seconds", "passes", "share"}}: time of its making; forward passes of a block as cost.py counts.
+
+    share: of the passes of the baseline's pretraining. Controls have their seconds alone.
+    """
+    seconds = run.seconds()
+    found: dict[str, dict] = {n: {"seconds": seconds[n]} for n in ("baseline", "twin") if n in seconds}
     for v in variants(config):
         stage = "unlearn" if v.folder == "unlearned" else v.folder.rpartition("/")[2]
-        if not (run / v.folder).exists() or stage not in seconds:
-            continue
-        shared = ("anchors", "reinforce", "label") if v.labels != "retain" else ()
-        reinforced = tokens["reinforce"] if shared else 0
-        labelled = 2 * x.forget.tokens if shared else 0  # read once by the baseline, once by the reinforced model
-        spent = seconds[stage] + sum(seconds.get(s, 0.0) for s in shared)
-        found[v.name] = {"seconds": round(spent, 2), "tokens": tokens["unlearn"] + reinforced + labelled}
-        if seconds.get("baseline"):
-            found[v.name]["share"] = spent / seconds["baseline"]
+        if (run / v.folder).exists() and stage in seconds:
+            shared = SHARED_STAGES if v.method != "retain_only" else ()
+            found[v.name] = {"seconds": round(seconds[stage] + sum(seconds.get(s, 0.0) for s in shared), 2)}
+    if "unlearned" in found:
+        blocks = len(x.forget.tokens_NT)
+        found["unlearned"]["passes"] = cost.method_passes(config, blocks)
+        if config.pretrain.steps:
+            found["unlearned"]["share"] = cost.share(config, blocks)
     return found
 
 
+SHARED_STAGES = ("anchors", "reinforce", "dilute", "label", "heal")  # made once, for the method and its controls
 SHOWN = ("baseline", "unlearned", "repaired", "twin")  # whose texts stand side by side
 UNLISTED = ("completions", "leak_texts", "leak_probabilities", "items", "right", "min_k", "truth_ratios")
 

@@ -109,7 +109,8 @@ def _train(config: Config, run: RunDirectory, x: Inputs, v: Variant, folder: str
         found = measure(seen, x.tuning if c.reach else x.suite)
         point = curve_point(n, found, loss)
         run.record(stage, event="eval", **point)
-        earlier = [damage(r, c.reach) for r in run.records(stage, "eval") if 0 < r["step"] < n]
+        rows = run.records(stage, "eval") if keep_best else []  # without labels there is no held-out loss to order by
+        earlier = [damage(r, c.reach) for r in rows if 0 < r["step"] < n]
         if n and keep_best and damage(point, c.reach) < min(earlier, default=(np.inf, np.inf)):
             best.save(n, state.model)
             best.wait()  # before the state's own checkpoint, or a kill between the two would lose it

@@ -116,17 +116,19 @@ def robust(report: dict, name: str) -> Answer:
         return Answer(word="no twin to compare with", facts=tuple(facts))
     words = {"good": "yes: nothing measured brings it back", "so-so": "in part", "bad": "no: it comes back"}
     tint = next(t for t in ("bad", "so-so", "good") if t in tints)
+    if tint != "bad" and all(fact.name.startswith("leak probes") for fact in facts):
+        return Answer(word="leak probes alone were tried", facts=tuple(facts))
     return Answer(word=words[tint], tint=tint, facts=tuple(facts))
 
 
 def cost(report: dict, name: str) -> Answer:
-    """Say what making the model took, from report["costs"]: {model: {"seconds", "tokens", "share"}}."""
+    """Say what making the model took, from report["costs"]: {model: {"seconds", "passes", "share"}}."""
     found = (report.get("costs") or {}).get(name) or {}
     facts = []
-    if value_of(found.get("tokens")):
-        facts.append(Fact(name="tokens trained on", text=f"{found['tokens']:,.0f}"))
+    if value_of(found.get("passes")):
+        facts.append(Fact(name="forward passes of a block", text=f"{found['passes']:,.0f}"))
     if value_of(found.get("share")):
-        facts.append(Fact(name="of pretraining's time", text=f"{100 * found['share']:.0f}%"))
+        facts.append(Fact(name="of pretraining’s passes", text=f"{100 * found['share']:.0f}%"))
     seconds = value_of(found.get("seconds"))
     return Answer(word=UNMEASURED if seconds is None else duration(seconds), facts=tuple(facts))
 

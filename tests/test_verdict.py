@@ -92,7 +92,7 @@ def test_what_is_missing_is_said():
 
 
 def test_cost_is_time_and_tokens():
-    costs = {"unlearned": {"seconds": 146.2, "tokens": 12_345, "share": 0.25}}
+    costs = {"unlearned": {"seconds": 146.2, "passes": 12_345.0, "share": 0.25}}
     cost = verdicts(report(unlearned=entry(0.1)) | {"costs": costs})["unlearned"][3]
     assert cost.word == "2 min 26 s" and [f.text for f in cost.facts] == ["12,345", "25%"]
     assert (duration(9.06), duration(3900)) == ("9.1 s", "1 h 05 min")
