@@ -23,7 +23,7 @@ from jaxunlearn.generate import GREEDY, generate
 from jaxunlearn.inputs import shape_of, with_universe
 from jaxunlearn.results import device
 from jaxunlearn.rundir import say, versions
-from jaxunlearn.sharding import act, make_mesh, platform, put
+from jaxunlearn.sharding import act, mesh_from, platform, put
 from jaxunlearn.tokenizer import load_tokenizer
 
 NEW_TOKENS, PROMPT = 128, 32
@@ -36,7 +36,7 @@ def bench(config: Config, *, torch: bool = False, whole: bool = False, trace: st
     Returns {"device", "versions", "shape", "matmul_ceiling_flops", "train", "label", "generate", "kernels", ...}, each
     part with tokens_per_second, share_of_ceiling and peak_bytes where they apply.
     """
-    with jax.set_mesh(make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)):
+    with jax.set_mesh(mesh_from(config.mesh)):
         c = bench_shape(config)
         ceiling = matmul_ceiling(c.compute)
         say(f"{device()}: {ceiling / 1e9:,.0f} GFLOP/s in a plain {c.compute} product")

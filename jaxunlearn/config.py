@@ -24,6 +24,7 @@ class Mesh:
     data: int = 1
     fsdp: int = -1
     tensor: int = 1
+    slices: int = 0  # groups with a slower network between them, along `data`; 0: as TPU slices say of themselves
 
 
 @dataclass(frozen=True, kw_only=True)

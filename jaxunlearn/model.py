@@ -235,5 +235,5 @@ def init(c: Shape, seed: int) -> Model:
 
 def abstract(c: Shape):
     """Return the model as shapes, dtypes and shardings only, to restore checkpoints into and compile plans on."""
-    shapes = jax.eval_shape(partial(Model, c), jax.random.key(0))
+    shapes = jax.eval_shape(lambda: Model(c, jax.random.key(0)))  # traced: the mesh may be of described devices
     return jax.tree.map(lambda s, h: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=h), shapes, shard(shapes))

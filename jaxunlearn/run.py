@@ -18,7 +18,7 @@ from jaxunlearn.labelling import label
 from jaxunlearn.report import headline, table, write_report
 from jaxunlearn.results import CLAIM, assemble, attack, device, evaluate, load_model
 from jaxunlearn.rundir import RunDirectory, duration, progress, say
-from jaxunlearn.sharding import make_mesh
+from jaxunlearn.sharding import mesh_from
 from jaxunlearn.text import next_token_labels
 from jaxunlearn.unlearning import controls, unlearn
 
@@ -78,7 +78,7 @@ def repair(config: Config, run: RunDirectory, x: Inputs) -> None:
 def run_stages(config: Config, stages=STAGES) -> dict:
     """Run the stages in order, skip what is done, write the report and return it."""
     run = RunDirectory(config)
-    with jax.set_mesh(make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)):
+    with jax.set_mesh(mesh_from(config.mesh)):
         say(f"{config.title or config.name}: {run.path} on {device()}")
         x = read_inputs(config, run)
         manifest = run.manifest(x.hashes)

@@ -4,9 +4,12 @@ Every array's name ends in the letters of its dimensions (model.py holds the leg
 derived from a name and cannot drift from the code.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -18,10 +21,12 @@ ACT = {"B": ("data", "fsdp"), "N": "tensor", "K": "tensor", "F": "tensor", "V": 
 KNOWN = set("ABCDEFGHJKLMNPRSTUV")
 
 
-def make_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1, devices=None) -> jax.sharding.Mesh:
+def make_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1, devices=None, slices: int = 0) -> jax.sharding.Mesh:
     """Return the explicit ("data", "fsdp", "tensor") mesh; one size may be -1: whatever is left.
 
-    Raises InputError when the sizes do not multiply to the number of devices.
+    Several slices (groups of devices with a slower network between them; 0: as many as the devices say) lie along
+    "data" alone, so that only gradients cross, once a step. Raises InputError when the sizes do not multiply to the
+    number of devices, and when "data" is no multiple of the slices.
     """
     devices = jax.devices() if devices is None else devices
     sizes = [data, fsdp, tensor]
@@ -36,7 +41,36 @@ def make_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1, devices=None) -> ja
     if int(np.prod(sizes)) != len(devices):
         given = dict(zip(AXES, sizes, strict=True))
         raise InputError(f"mesh {given} needs {int(np.prod(sizes))} devices, there are {len(devices)}")
-    return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Explicit,) * 3, devices=devices)
+    groups = _slices(devices, slices)
+    if len(groups) == 1:
+        return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Explicit,) * 3, devices=devices)
+    if sizes[0] % len(groups):
+        raise InputError(
+            f"{len(groups)} slices lie along the data axis, but mesh.data = {sizes[0]} does not divide over them; "
+            f"use a multiple of {len(groups)}, so that fsdp and tensor stay inside a slice"
+        )
+    inside = (sizes[0] // len(groups), *sizes[1:])
+    laid = [mesh_utils.create_device_mesh(inside, group, allow_split_physical_axes=True) for group in groups]
+    return jax.sharding.Mesh(np.concatenate(laid), AXES, axis_types=(AxisType.Explicit,) * 3)
+
+
+def mesh_from(c, devices=None) -> jax.sharding.Mesh:
+    """Return the mesh that a configuration's config.Mesh asks for."""
+    return make_mesh(c.data, c.fsdp, c.tensor, devices, c.slices)
+
+
+def _slices(devices, slices: int) -> list[list]:
+    """Group devices by slice: by what they say of themselves, else (GPU nodes, CPUs) in equal runs."""
+    named = sorted({getattr(d, "slice_index", 0) or 0 for d in devices})
+    if len(named) > 1:
+        if slices not in (0, len(named)):
+            raise InputError(f"mesh.slices = {slices}, but the devices lie in {len(named)} slices")
+        return [[d for d in devices if d.slice_index == n] for n in named]
+    slices = slices or 1
+    if slices < 0 or len(devices) % slices:
+        raise InputError(f"mesh.slices = {slices} does not divide the {len(devices)} devices")
+    each = len(devices) // slices
+    return [list(devices[n : n + each]) for n in range(0, len(devices), each)]
 
 
 def platform() -> str:
@@ -74,7 +108,7 @@ def shard(tree):
 
 
 def gather(weight, letters: str, dtype):
-    """Cast a weight for use, then gather what fsdp split; the gradient is reduce-scattered on the way back."""
+    """Cast a weight for use, then gather what fsdp split; the gradient is summed and split again on the way back."""
     return jax.reshard(weight.astype(dtype), act(letters))
 
 
@@ -117,7 +151,9 @@ def model_fits(c) -> None:
         wrong.append(f"D = {c.D} does not divide over fsdp = {shape['fsdp']}")
     if wrong:
         names = "N heads, K key/value heads, F feed-forward, V vocabulary, D model"
-        raise InputError(f"the mesh does not fit the model ({names}):\n  " + "\n  ".join(wrong))
+        tensor = math.gcd(c.N, c.K, c.F, c.V)
+        advice = f"mesh.tensor must divide {tensor}, mesh.fsdp must divide {c.D}"
+        raise InputError(f"the mesh does not fit the model ({names}):\n  " + "\n  ".join([*wrong, advice]))
 
 
 def replicated(x):

@@ -26,11 +26,11 @@ def attention(q_BTNH, k_BSKH, v_BSKH, mask_BTS=None):
     """
     specs = [act("BTNH"), act("BSKH"), act("BSKH")]
     if mask_BTS is None:
-        local = IMPLEMENTATIONS[implementation(platform(), q_BTNH)]
-        a_BTNH = jax.shard_map(local, in_specs=tuple(specs), out_specs=act("BTNH"), check_vma=False)(
+        name = implementation(platform(), q_BTNH)
+        a_BTNH = jax.shard_map(IMPLEMENTATIONS[name], in_specs=tuple(specs), out_specs=act("BTNH"), check_vma=False)(
             q_BTNH, k_BSKH, v_BSKH
         )
-        return checkpoint_name(a_BTNH, SAVED)
+        return a_BTNH if name == "splash" else checkpoint_name(a_BTNH, SAVED)  # splash names its own, heads first
     specs.append(act("BTS"))
     return jax.shard_map(masked, in_specs=tuple(specs), out_specs=act("BTNH"))(q_BTNH, k_BSKH, v_BSKH, mask_BTS)
 
