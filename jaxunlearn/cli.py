@@ -126,6 +126,18 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--whole", action="store_true", help="project the whole method from the measured rates")
     command.add_argument("--profile", default="", metavar="DIR", help="write a trace for TensorBoard or xprof")
     _overrides(command)
+    command = add(
+        "plan", plan, "does it fit: bytes a chip and collectives, compiled for an accelerator that is not here"
+    )
+    command.add_argument("config")
+    command.add_argument("--topology", required=True, help="v5e:4x4, v5e-16, v5p:2x2x1, h100:8, ...")
+    command.add_argument("--slices", type=int, default=1, help="that many of them, along mesh.data")
+    command.add_argument("--only", action="append", default=[], metavar="FUNCTION", help="may be given several times")
+    command.add_argument(
+        "--search", action="store_true", help="compile a few meshes, microbatches and policies, ranked"
+    )
+    command.add_argument("--json", action="store_true")
+    _overrides(command)
     command = add("report", report, "report.html and report.json from what a run holds")
     command.add_argument("run_dir")
     command.add_argument("--figures", default="", help="also save the pictures as PNG files in this folder")
@@ -410,6 +422,22 @@ def bench(a) -> None:
     found = measure(_config(a.config, a.overrides), torch=a.torch, whole=a.whole, trace=a.profile)
     if a.json:
         print(json.dumps(found))
+
+
+def plan(a) -> None:
+    """Compile a configuration's functions for a named topology and say what they need."""
+    if a.topology.lower().startswith("v"):
+        os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the chips are described; those of this machine stay free
+    from jaxunlearn.plan import lines
+    from jaxunlearn.plan import plan as compile_for
+    from jaxunlearn.programs import FUNCTIONS
+
+    if unknown := sorted(set(a.only) - set(FUNCTIONS)):
+        raise InputError(f"--only {' '.join(unknown)}: expected some of {', '.join(FUNCTIONS)}")
+    only = tuple(f for f in FUNCTIONS if not a.only or f in a.only)
+    config = _config(a.config, a.overrides)
+    found = compile_for(config, a.topology, slices=a.slices, only=only, search=a.search)
+    print(json.dumps(found) if a.json else "\n".join(lines(found)))
 
 
 def report(a) -> None:

@@ -10,235 +10,121 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
-from jax.sharding import NamedSharding
 
-from jaxunlearn import convert, generate, model, topology, train, whp
-from jaxunlearn.bench import bench_shape, peak_bytes
+from jaxunlearn import estimate, model, topology
+from jaxunlearn.bench import forward_flops, peak_bytes
 from jaxunlearn.collectives import collectives
-from jaxunlearn.config import Config, Train
+from jaxunlearn.config import Config, override
 from jaxunlearn.errors import InputError
-from jaxunlearn.rundir import say
-from jaxunlearn.sharding import act, batch_size_fits, mesh_from, model_fits
+from jaxunlearn.programs import FUNCTIONS, Program, kinds_of, plan_shape, program
+from jaxunlearn.rundir import say, versions
+from jaxunlearn.sharding import mesh_from, model_fits
 
-FUNCTIONS = ("unlearn_step", "reinforce_step", "label", "fused_step", "generate")
 REMATERIALISED = "Involuntary full rematerialization"
-PROMPT, SEEN = 32, 40  # tokens of a prompt; translations that a block has seen
-LLAMA2 = {"V": 32000, "H": 128, "context": 4096}
-LLAMA3 = {"V": 128256, "H": 128, "context": 8192, "theta": 5e5}
-PUBLISHED = {  # by a part of the name, for models that are not on this machine
-    "llama-2-7b": LLAMA2 | {"D": 4096, "L": 32, "N": 32, "K": 32, "F": 11008},
-    "llama-2-13b": LLAMA2 | {"D": 5120, "L": 40, "N": 40, "K": 40, "F": 13824},
-    "llama-2-70b": LLAMA2 | {"D": 8192, "L": 80, "N": 64, "K": 8, "F": 28672},
-    "llama-3-8b": LLAMA3 | {"D": 4096, "L": 32, "N": 32, "K": 8, "F": 14336},
-    "llama-3-70b": LLAMA3 | {"D": 8192, "L": 80, "N": 64, "K": 8, "F": 28672},
-}
+METHOD = {True: "compiled", False: "an estimate: computed from the configuration, nothing was compiled"}
+TRIES = 4  # candidates that --search compiles
+SPARE = 0.9  # of the memory that a suggestion should need at most, by the estimate
 
 
-class Program(NamedTuple):
-    """A jitted function, its abstract arguments, and which kind of bytes each argument is."""
-
-    function: Any
-    arguments: tuple
-    kinds: dict[str, Any]
-    needed: bool  # by this configuration
-    beside: int = 0  # bytes a chip that rest in memory while it runs
-    static: dict[str, Any] = {}
-
-
-def plan(config: Config, where: topology.Topology, only: tuple[str, ...] = FUNCTIONS) -> dict[str, Any]:
+def plan(config: Config, name: str, *, slices: int = 1, only: tuple[str, ...] = FUNCTIONS, search: bool = False):
     """Compile the functions of a run for a topology; return {"fits", "limit_bytes", "functions": {...}, ...}.
 
-    Raises InputError for a mesh that is not the topology's size or that the model does not divide over, RunError where
-    the compiler is missing.
+    Where the step does not fit, "suggestion" holds overrides that were compiled and do; search compiles several and
+    ranks them. Raises InputError for an unknown topology, a mesh that is not its size or that the model does not divide
+    over, RunError where the compiler is missing.
     """
-    devices, compiled = devices_of(where)
-    if not compiled:
-        from jaxunlearn.estimate import estimated
+    where = topology.parse(name, slices)
+    config = dataclasses.replace(config, mesh=dataclasses.replace(config.mesh, slices=where.slices))
+    found, c = _planned(config, where, only)
+    if search or not found["fits"]:
+        found |= _better(config, where, c, found["limit_bytes"], TRIES if search else 2, first_only=not search)
+    return found | {"versions": versions()}
 
-        limit, look = int(where.chip.memory), estimated
-    elif where.kind == "tpu":
-        limit, look = topology.usable_bytes(devices[0]), measured
-    else:
-        limit, look = int(devices[0].memory_stats()["bytes_limit"]), measured
-    mesh = mesh_from(config.mesh, devices)
+
+def _planned(config: Config, where: topology.Topology, only: tuple[str, ...]) -> tuple[dict[str, Any], model.Shape]:
+    devices, compiled = devices_of(where)
+    mesh, limit = mesh_from(config.mesh, devices), _limit(where, devices, compiled)
     with jax.set_mesh(mesh):
         c = plan_shape(config)
         model_fits(c)
         if not compiled and c.remat == "auto":  # stand-ins are CPUs, which would compute everything again
             c = dataclasses.replace(c, remat="mlp")
-        found = {name: _look(name, config, c, limit, look) for name in only}
-    fits = all(f["fits"] for f in found.values() if f["needed"])
-    return {
-        "config": config.name, "topology": where.name, "devices": where.count, "method": METHOD[compiled],
-        "estimate": not compiled, "mesh": dict(mesh.shape), "slices": where.slices, "remat": c.remat,
+        look = measured if compiled else estimate.estimated
+        functions = {name: _look(name, config, c, limit, look) for name in only}
+    found = {
+        "config": config.name, "model": config.model, "topology": where.name, "devices": where.devices,
+        "method": METHOD[compiled], "estimate": not compiled, "mesh": dict(mesh.shape), "slices": where.slices,
+        "remat": c.remat, "label_batch": config.whp.label_batch, "context": config.text.context,
         "batch": {n: [getattr(config, n).batch, getattr(config, n).accumulate] for n in ("unlearn", "reinforce")},
-        "label_batch": config.whp.label_batch, "context": config.text.context, "shape": dataclasses.asdict(c),
-        "fits": fits, "limit_bytes": limit, "functions": found,
+        "shape": {k: getattr(c, k) for k in ("V", "D", "L", "N", "K", "H", "F", "compute")},
+        "fits": all(f["fits"] for f in functions.values() if f["needed"]), "limit_bytes": limit,
+        "functions": functions,
     }  # fmt: skip
-
-
-METHOD = {True: "compiled", False: "an estimate: computed from the configuration, nothing was compiled"}
+    return found, c
 
 
 def devices_of(where: topology.Topology) -> tuple[list[Any], bool]:
     """Return the devices to lay the mesh over, and whether programs can be compiled for them."""
     if where.kind == "tpu":
-        return topology.described(where), True
+        with overheard([]):
+            return topology.described(where), True
     here = topology.present(where)
     return (here, True) if here else (topology.stand_ins(where), False)
 
 
-def plan_shape(config: Config) -> model.Shape:
-    """Return the shape of the configuration's model, from its directory, or by name of one that is not here."""
-    if not config.model or (Path(config.model) / "config.json").is_file():
-        if config.model:
-            return convert.read_shape(Path(config.model), config.compute, config.remat)
-        return bench_shape(config)
-    plain = config.model.lower().replace("meta-", "").replace("3.1", "3").replace("llama2", "llama-2")
-    for name, letters in PUBLISHED.items():
-        if name in plain:
-            return model.Shape(**letters, compute=config.compute, remat=config.remat)
-    raise InputError(
-        f"model={config.model} is no directory here and no name whose shape is known: expected one that contains "
-        f"{', '.join(PUBLISHED)}"
-    )
+def _limit(where: topology.Topology, devices: list[Any], compiled: bool) -> int:
+    if where.kind == "tpu":
+        with overheard([]):
+            return topology.usable_bytes(devices[0])
+    return int(devices[0].memory_stats()["bytes_limit"] if compiled else where.chip.memory)
 
 
-# ---- the programs
-
-
-def program(name: str, config: Config, c: model.Shape) -> Program:
-    """Return one function of the run with abstract arguments on the current mesh.
-
-    Raises InputError for a batch that does not divide over the mesh.
-    """
-    weights, w = model.abstract(c), config.whp
-    if name in ("unlearn_step", "reinforce_step"):
-        return _step(config.unlearn if name == "unlearn_step" else config.reinforce, weights, config.text.context)
-    frozen = _at_rest(weights, c.compute)
-    if name == "label":
-        passage = _passage(config, w.label_batch)
-        alphas = tuple(dict.fromkeys((w.alpha, *w.alphas)))
-        settings = {"alphas": alphas, "whp": _settings(config)}
-        kinds = {"frozen weights": (frozen, frozen), "inputs": passage}
-        return Program(whp.label, (frozen, frozen, passage), kinds, w.mode == "offline", static=settings)
-    if name == "fused_step":
-        t = config.unlearn
-        plain = _step(t, weights, config.text.context)
-        passage = _passage(config, t.batch, t.accumulate)
-        step = train.compiled_step(t, whp.fused_step, whp=dataclasses.replace(_settings(config), alpha=w.alpha))
-        arguments = (plain.arguments[0], np.float32(1e-6), (frozen, frozen), passage)
-        kinds = plain.kinds | {"frozen weights": (frozen, frozen), "inputs": passage}
-        return Program(step, arguments, kinds, w.mode == "fused")
-    return _decoding(config, c, weights)
-
-
-def _step(t: Train, weights, T: int) -> Program:
-    batch_size_fits(t.batch)
-    state = jax.eval_shape(partial(train.init_state, c=t), weights)
-    batch = tuple(array("ABT", t.accumulate, t.batch, T) for _ in range(2))
-    kinds = {"weights": state.model, "optimiser": state.opt, "inputs": batch}
-    return Program(train.compiled_step(t), (state, np.float32(1e-6), *batch), kinds, t.steps > 0)
-
-
-def _decoding(config: Config, c: model.Shape, weights) -> Program:
-    """Return decoding as the measurements during training do it: fp32 weights, the optimiser's state beside them."""
-    ways = act_ways()
-    B = -(-config.eval.batch // ways) * ways
-    state = jax.eval_shape(partial(train.init_state, c=config.unlearn), weights)
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    arguments = (weights, array("BT", B, PROMPT), array("B", B), key, jax.ShapeDtypeStruct((1,), jnp.int32))
-    sampling = generate.Sampling(config.eval.temperature, config.eval.top_k)
-    arguments += (min(config.eval.new_tokens, c.context - PROMPT), sampling)
-    kinds = {"weights": weights, "optimiser": state.opt}
-    return Program(generate._generate, arguments, kinds, True, beside=local_bytes(state.opt))
-
-
-def _at_rest(weights, dtype: str):
-    return jax.tree.map(lambda w: jax.ShapeDtypeStruct(w.shape, jnp.dtype(dtype), sharding=w.sharding), weights)
-
-
-def _settings(config: Config):
-    w = config.whp
-    return type(w)(seen_translation=w.seen_translation, seen_penalty=w.seen_penalty, offset_context=w.offset_context)
-
-
-def _passage(config: Config, batch: int, accumulate: int = 0) -> whp.Passage:
-    """Return abstract blocks with translations a quarter longer than they are."""
-    batch_size_fits(batch)
-    T = config.text.context
-    sizes = {"T": T, "S": -(-T * 5 // 4 // 128) * 128, "R": SEEN}
-    many = ((accumulate,), "A") if accumulate else ((), "")
-    types = (jnp.int32, jnp.int32, jnp.int32, jnp.bool_, jnp.int32, jnp.int32)
-    letters = zip(whp.LETTERS, types, strict=True)
-    return whp.Passage(*[array(many[1] + s, *many[0], batch, sizes[s[1]], dtype=d) for s, d in letters])
-
-
-def array(letters: str, *shape: int, dtype=jnp.int32) -> jax.ShapeDtypeStruct:
-    """Return an abstract array on the current mesh, sharded by its letters."""
-    return jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(jax.sharding.get_mesh(), act(letters)))
-
-
-def act_ways() -> int:
-    """Return over how many devices a batch is split."""
-    shape = jax.sharding.get_mesh().shape
-    return shape["data"] * shape["fsdp"]
-
-
-# ---- what they need
-
-
-def _look(name: str, config: Config, c: model.Shape, limit: int, look: Callable) -> dict[str, Any]:
+def _look(name: str, config: Config, c: model.Shape, limit: int, look) -> dict[str, Any]:
     """Return the figures of one function, or why it cannot run at all."""
     try:
         p = program(name, config, c)
     except InputError as error:
-        found: dict[str, Any] = {"fits": False, "needed": True, "peak_bytes": None, "collectives": {}, "bytes": {}}
-        return found | {"why": str(error), "compile_seconds": 0.0}
+        say(f"  {name}: {error}")
+        nothing = {"peak_bytes": None, "bytes": {}, "collectives": {}, "compile_seconds": 0.0, "rematerialised": 0}
+        needed = name != ("label" if config.whp.mode == "fused" else "fused_step")
+        return {"fits": False, "needed": needed, "why": str(error)} | nothing
     found = look(p, name, config, c)
-    found["fits"] = bool(found["peak_bytes"]) and found["peak_bytes"] <= limit
-    found["needed"] = p.needed
-    say(f"  {name}: {found['peak_bytes'] / 2**30:.2f} of {limit / 2**30:.2f} GiB a device{_took(found)}")
-    return found
+    fits = bool(found["peak_bytes"]) and found["peak_bytes"] <= limit and "why" not in found
+    took = f", compiled in {found['compile_seconds']:.0f} s" if found["compile_seconds"] else ""
+    say(f"  {name}: {found['peak_bytes'] / 2**30:.2f} of {limit / 2**30:.2f} GiB a device{took}")
+    return {"fits": fits, "needed": p.needed} | found
 
 
-def _took(found: dict[str, Any]) -> str:
-    return f", compiled in {found['compile_seconds']:.0f} s" if found["compile_seconds"] else ""
+# ---- compiled
 
 
 def measured(p: Program, name: str, config: Config, c: model.Shape) -> dict[str, Any]:
     """Compile a program and return its bytes a chip by kind, its collectives and the time it took."""
     began, heard = time.perf_counter(), []
-    jax.config.update("jax_enable_compilation_cache", False)  # a program for described devices cannot be loaded
+    settings: Any = jax.config
+    kept = settings.jax_enable_compilation_cache
+    jax.config.update("jax_enable_compilation_cache", False)  # a program for described devices cannot be loaded again
+    found: dict[str, Any] = {"bytes": kinds_of(p), "collectives": {}, "rematerialised": 0}
     try:
         with overheard(heard):
             compiled = p.function.lower(*p.arguments, **p.static).compile()
-    except Exception as error:
+        found["peak_bytes"] = peak_bytes(compiled) + p.beside
+        found["bytes"]["temporaries"] = max(0, found["peak_bytes"] - sum(found["bytes"].values()))
+        found["collectives"] = collectives(compiled.as_text())
+    except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        used, why = overflow(str(error))
-        return {
-            "peak_bytes": used + p.beside, "bytes": kinds_of(p, c), "collectives": {}, "why": why,
-            "compile_seconds": time.perf_counter() - began, "rematerialised": 0,
-        }  # fmt: skip
+        used, found["why"] = overflow(str(error))
+        found["peak_bytes"] = used + p.beside
     finally:
-        jax.config.update("jax_enable_compilation_cache", True)
-    peak, kinds = peak_bytes(compiled) + p.beside, kinds_of(p, c)
-    kinds["temporaries"] = max(0, peak - sum(kinds.values()))
-    return {
-        "peak_bytes": peak, "bytes": kinds, "collectives": collectives(compiled.as_text()),
-        "compile_seconds": time.perf_counter() - began,
-        "rematerialised": sum(line.count(REMATERIALISED) for line in heard),
-    }  # fmt: skip
+        jax.config.update("jax_enable_compilation_cache", kept)
+    found["rematerialised"] = sum(line.count(REMATERIALISED) for line in heard)
+    return found | {"compile_seconds": round(time.perf_counter() - began, 1)}
 
 
 def overflow(message: str) -> tuple[int, str]:
@@ -264,33 +150,93 @@ def overheard(lines: list[str]) -> Iterator[None]:
             lines += file.read().decode(errors="replace").splitlines()
 
 
-def kinds_of(p: Program, c: model.Shape) -> dict[str, int]:
-    """Return bytes a chip by kind; activations are what the forward pass of one microbatch keeps for the backward."""
-    found = {kind: local_bytes(tree) for kind, tree in p.kinds.items()}
-    if "inputs" in p.kinds and "optimiser" in p.kinds:
-        found["activations"] = kept_bytes(p.kinds["weights"], jax.tree.leaves(p.kinds["inputs"])[0].shape[1:])
-    return found
+# ---- what would fit
 
 
-def kept_bytes(weights, batch_BT: tuple[int, int]) -> int:
-    """Return the bytes a chip that the loss keeps of its forward pass, weights themselves aside."""
+def _better(config: Config, where: topology.Topology, c: model.Shape, limit: int, tries: int, first_only: bool):
+    """Compile the likeliest choices; return {"suggestion"} (None: nothing fits) and, of a search, {"search"}."""
+    tried = []
+    for row in estimate.ranked(config, c, where, int(SPARE * limit))[:tries]:
+        o = row["choice"]
+        say(f"trying {' '.join(o.overrides(config))} (estimated {row['estimated_bytes'] / 2**30:.1f} GiB a device)")
+        found, _ = _planned(override(config, o.overrides(config)), where, ("unlearn_step",))
+        step = found["functions"]["unlearn_step"]
+        tried.append({
+            "overrides": o.overrides(config), "fits": step["fits"], "peak_bytes": step["peak_bytes"],
+            "estimated_bytes": row["estimated_bytes"], "seconds_at_peak": _seconds(step, config, c, o, where, row),
+            "collectives": step["collectives"], "rematerialised": step["rematerialised"],
+        })  # fmt: skip
+        if first_only and step["fits"]:
+            break
+    tried.sort(key=lambda t: (not t["fits"], t["seconds_at_peak"]))
+    best = tried[0] if tried and tried[0]["fits"] else None
+    out: dict[str, Any] = {"suggestion": best} if first_only else {"suggestion": best, "search": tried}
+    if best is None:
+        larger = estimate.smallest(config, c, where, int(SPARE * limit))
+        out["larger"] = larger.name if larger else None
+    return out
 
-    def forward(m, tokens_BT, labels_BT):
-        return jax.vjp(train.loss_sum, m, tokens_BT, labels_BT, has_aux=True)[1]
 
-    tokens = array("BT", *batch_BT)
-    own = {(w.shape, w.dtype) for w in jax.tree.leaves(weights)}
-    kept = jax.tree.leaves(jax.eval_shape(forward, weights, tokens, tokens))
-    return local_bytes([a for a in kept if (a.shape, a.dtype) not in own])
+def _seconds(step: dict, config: Config, c: model.Shape, o: estimate.Choice, where, row: dict) -> float:
+    """Return the seconds of a step at the peak of products or of links, by the compiled program's own traffic."""
+    sent = sum(v["bytes"] * (2 if kind == "all-reduce" else 1) for kind, v in step["collectives"].items())
+    if not sent:
+        return row["seconds_at_peak"]
+    tokens = o.batch * o.accumulate * config.text.context
+    flops = forward_flops(c, tokens, config.text.context) * estimate.FORWARDS[o.remat]
+    return max(flops / where.devices / where.chip.flops, sent / (where.chip.link / 2))
 
 
-def local_bytes(tree) -> int:
-    """Return the bytes that one chip holds of abstract arrays."""
-    total = 0
-    for a in jax.tree.leaves(tree):
-        if jax.dtypes.issubdtype(a.dtype, jax.dtypes.extended):
-            continue
-        sharding = getattr(a, "sharding", None)
-        shape = sharding.shard_shape(a.shape) if isinstance(sharding, NamedSharding) else a.shape
-        total += int(np.prod(shape)) * a.dtype.itemsize
-    return total
+# ---- for people
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """Return the plan as lines of text."""
+    gib, mesh = 2**30, " ".join(f"{k}={v}" for k, v in found["mesh"].items())
+    batch, times = found["batch"]["unlearn"]
+    out = [
+        f"{found['config']} on {found['topology']} ({found['devices']} devices), {found['method']}",
+        f"mesh {mesh}; microbatch {batch} x {times} blocks of {found['context']} tokens; remat {found['remat']}; "
+        f"{found['limit_bytes'] / gib:.2f} GiB a device",
+    ]
+    for name, f in found["functions"].items():
+        out.append(f"\n{name}{'' if f['needed'] else ' (this configuration does not run it)'}: {_verdict(f, found)}")
+        if f["bytes"]:
+            out.append("  bytes: " + ", ".join(f"{k} {v / gib:.2f}" for k, v in f["bytes"].items()) + " GiB")
+        for kind, v in f["collectives"].items():
+            out.append(f"  {kind}: {v['count']} a call, {v['bytes'] / gib:.2f} GiB")
+        if f["rematerialised"]:
+            out.append(
+                f"  {f['rematerialised']} involuntary full rematerialisations: the compiler copied a whole array"
+            )
+    out.append(f"\n{'fits' if found['fits'] else 'does not fit'}")
+    return out + _advice(found)
+
+
+def _verdict(f: dict, found: dict) -> str:
+    if not f["peak_bytes"]:
+        return f"cannot run: {f['why']}"
+    free = 1 - f["peak_bytes"] / found["limit_bytes"]
+    said = f"fits, {free:.0%} free" if f["fits"] else "does not fit"
+    took = f", compiled in {f['compile_seconds']:.0f} s" if f["compile_seconds"] else ""
+    return f"{said}: {f['peak_bytes'] / 2**30:.2f} GiB a device{took}"
+
+
+def _advice(found: dict) -> list[str]:
+    out = []
+    for t in found.get("search", []):
+        fits, peak = "fits" if t["fits"] else "does not fit", t["peak_bytes"] / 2**30
+        at_peak = f"{t['seconds_at_peak']:.2f} s a step at the hardware's peak"
+        out.append(f"  {fits}, {peak:.2f} GiB, {at_peak}: {' '.join(t['overrides'])}")
+    if found.get("suggestion"):
+        how = "by the estimate" if found["estimate"] else "compiled"
+        out.append(f"try (fits, {how}): {' '.join(found['suggestion']['overrides'])}")
+    elif "suggestion" in found:
+        larger = found.get("larger")
+        more = (
+            f"the smallest slice of this kind estimated to hold it: {larger}"
+            if larger
+            else "no larger named slice does"
+        )
+        out.append(f"no mesh, microbatch or remat policy was found that fits; {more}")
+    return out

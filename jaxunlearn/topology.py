@@ -4,6 +4,7 @@ Sources: docs.cloud.google.com/tpu/docs (v4, v5e, v5p, v6e) and NVIDIA's data sh
 usable memory is asked of its compiler.
 """
 
+import contextlib
 import math
 import os
 import re
@@ -59,7 +60,7 @@ class Topology(NamedTuple):
         return f"{self.family}:{self.shape}{many}"
 
     @property
-    def count(self) -> int:
+    def devices(self) -> int:
         return self.slices * math.prod(map(int, self.shape.split("x")))
 
     @property
@@ -107,7 +108,7 @@ def described(t: Topology) -> list[Any]:
     try:
         return topologies.get_topology_desc(platform="tpu", topology_name=f"{t.family}:{t.shape}", **more).devices
     except Exception as error:
-        if "libtpu" in str(error) and "lockfile" not in str(error):
+        if "TPU support not installed" in str(error) or "get_library_path" in str(error):
             raise RunError(
                 "plans for TPUs are compiled by Google's compiler: pip install 'jaxunlearn[tpu]' (the libtpu package)"
             ) from None
@@ -133,19 +134,17 @@ def quantity(text: str) -> int:
 
 def present(t: Topology) -> list[Any]:
     """Return this machine's devices where they are of the named kind and enough, else none."""
+    with contextlib.suppress(RuntimeError):  # a backend is up already, with as many stand-ins as it has
+        jax.config.update("jax_num_cpu_devices", t.devices)
     devices = jax.devices()
     wanted = t.family.partition("-")[0].upper()
     alike = [d for d in devices if wanted in d.device_kind.upper().split() or wanted + "-" in d.device_kind.upper()]
-    return alike[: t.count] if len(alike) >= t.count else []
+    return alike[: t.devices] if len(alike) >= t.devices else []
 
 
 def stand_ins(t: Topology) -> list[Any]:
-    """Return as many CPU devices as the topology has chips, to lay a mesh over; raises RunError if there are too few."""
-    try:
-        jax.config.update("jax_num_cpu_devices", t.count)
-    except RuntimeError:
-        pass  # a backend is up already, with as many as it has
+    """Return as many CPU devices as the topology has chips, to lay a mesh over; raise RunError if there are too few."""
     devices = jax.devices("cpu")
-    if len(devices) < t.count:
-        raise RunError(f"{t.name} has {t.count} devices, this process only {len(devices)} to stand in for them")
-    return devices[: t.count]
+    if len(devices) < t.devices:
+        raise RunError(f"{t.name} has {t.devices} devices, this process only {len(devices)} to stand in for them")
+    return devices[: t.devices]
