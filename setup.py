@@ -15,6 +15,7 @@ TEST = [
     *GGUF,
     *TRACK,
     *EVAL,
+    *TPU,  # its compiler: the tests plan for TPUs that are not there
     "hypothesis",
     "pyrefly>=1.4",
     "pytest>=9",

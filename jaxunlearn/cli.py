@@ -123,6 +123,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("config")
     command.add_argument("--json", action="store_true")
     command.add_argument("--torch", action="store_true", help="also time Hugging Face's training step in PyTorch")
+    command.add_argument("--scaling", default="", metavar="DIR", help="only the step, over 1, 2, 4, 8 ... devices")
     command.add_argument("--whole", action="store_true", help="project the whole method from the measured rates")
     command.add_argument("--profile", default="", metavar="DIR", help="write a trace for TensorBoard or xprof")
     _overrides(command)
@@ -419,6 +420,12 @@ def bench(a) -> None:
     """Measure a configuration's programs on this machine."""
     from jaxunlearn.bench import bench as measure
 
+    if a.scaling:
+        from jaxunlearn.scaling import scaling, table
+
+        rows = scaling(_config(a.config, a.overrides), Path(a.scaling))
+        print(json.dumps({"rows": rows}) if a.json else table(rows))
+        return
     found = measure(_config(a.config, a.overrides), torch=a.torch, whole=a.whole, trace=a.profile)
     if a.json:
         print(json.dumps(found))

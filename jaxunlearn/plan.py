@@ -104,7 +104,11 @@ def _look(name: str, config: Config, c: model.Shape, limit: int, look) -> dict[s
 
 
 def measured(p: Program, name: str, config: Config, c: model.Shape) -> dict[str, Any]:
-    """Compile a program and return its bytes a chip by kind, its collectives and the time it took."""
+    """Compile a program and return its bytes a chip by kind, its collectives and the time it took.
+
+    peak_bytes are arguments and temporaries as they are laid out; live_bytes, at most as many, are those in use at
+    once by the compiler's count. Between the two lies what buffers cannot share: fitting is judged by the larger.
+    """
     began, heard = time.perf_counter(), []
     settings: Any = jax.config
     kept = settings.jax_enable_compilation_cache
@@ -114,6 +118,7 @@ def measured(p: Program, name: str, config: Config, c: model.Shape) -> dict[str,
         with overheard(heard):
             compiled = p.function.lower(*p.arguments, **p.static).compile()
         found["peak_bytes"] = peak_bytes(compiled) + p.beside
+        found["live_bytes"] = int(getattr(compiled.memory_analysis(), "peak_memory_in_bytes", 0)) + p.beside
         found["bytes"]["temporaries"] = max(0, found["peak_bytes"] - sum(found["bytes"].values()))
         found["collectives"] = collectives(compiled.as_text())
     except jax.errors.JaxRuntimeError as error:

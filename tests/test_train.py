@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import mesh_of
+from conftest import MESHES, mesh_of
 
 from jaxunlearn import model, train, whp
 from jaxunlearn.checkpoint import Checkpoints
@@ -303,3 +303,29 @@ def test_labels_follow_the_definition_through_the_map(mesh):
             if token >= 0 and t >= first:
                 generic[token] = -np.inf
         assert found[b, t] == np.argmax(generic)
+
+
+def labels_and_fused_loss():
+    """Return the labels of a whole label pass, and the loss of a fused step on them."""
+    models = [jax.tree.map(lambda w: 8 * w, model.init(SHAPE, seed)) for seed in (0, 1)]
+    p, c = passage(), dataclasses.replace(C, batch=8, accumulate=2)
+    labels = whp.label(*models, whp.on_mesh(p), alphas=(5.0, 2.0), whp=Whp())
+    arrays = train.microbatches(c, p, whp.LETTERS, len(p.tokens_BT), 0, 0)
+    step = train.compiled_step(c, whp.fused_step, whp=Whp())
+    state = train.init_state(model.init(SHAPE, 2), c)
+    _, metrics = step(state, train.rate(c, 0), tuple(models), whp.Passage(*arrays))
+    return np.asarray(labels), float(metrics["loss"])
+
+
+@pytest.fixture(scope="module")
+def labelled_on_one_device():
+    with jax.set_mesh(mesh_of((1, 1, 1))):
+        return labels_and_fused_loss()
+
+
+@pytest.mark.parametrize("sizes", MESHES[1:])
+def test_labels_and_the_fused_step_are_the_same_on_every_mesh(labelled_on_one_device, sizes):
+    with jax.set_mesh(mesh_of(sizes)):
+        labels, loss = labels_and_fused_loss()
+    np.testing.assert_array_equal(labels, labelled_on_one_device[0])
+    assert abs(loss / labelled_on_one_device[1] - 1) < 1e-6
