@@ -21,7 +21,7 @@ from jaxunlearn.bench import forward_flops, peak_bytes
 from jaxunlearn.collectives import collectives
 from jaxunlearn.config import Config, override
 from jaxunlearn.errors import InputError
-from jaxunlearn.programs import FUNCTIONS, Program, kinds_of, plan_shape, program
+from jaxunlearn.programs import FUNCTIONS, Program, covered, kinds_of, plan_shape, program
 from jaxunlearn.rundir import say, versions
 from jaxunlearn.sharding import mesh_from, model_fits
 
@@ -39,6 +39,7 @@ def plan(config: Config, name: str, *, slices: int = 1, only: tuple[str, ...] = 
     over, RunError where the compiler is missing.
     """
     where = topology.parse(name, slices)
+    covered(config)
     config = dataclasses.replace(config, mesh=dataclasses.replace(config.mesh, slices=where.slices))
     found, c = _planned(config, where, only)
     if search or not found["fits"]:

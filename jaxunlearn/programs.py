@@ -16,6 +16,7 @@ from jaxunlearn import convert, generate, model, train, whp
 from jaxunlearn.bench import bench_shape
 from jaxunlearn.config import Config, Train
 from jaxunlearn.errors import InputError
+from jaxunlearn.labelling import label_settings
 from jaxunlearn.sharding import act, batch_size_fits
 
 FUNCTIONS = ("unlearn_step", "reinforce_step", "label", "fused_step", "generate")
@@ -58,6 +59,18 @@ def plan_shape(config: Config) -> model.Shape:
     )
 
 
+def covered(config: Config) -> None:
+    """Raise InputError for what the programs here would leave out: methods and layouts with other programs."""
+    w, u = config.whp, config.unlearn
+    given = {
+        "unlearn.method": (u.method, "whp"), "unlearn.retain_weight": (u.retain_weight, None),
+        "whp.labels": (w.labels, "hard"), "whp.offset": (w.offset, "baseline"),
+        "reinforce.lora.rank": (config.reinforce.lora.rank, 0), "unlearn.lora.rank": (u.lora.rank, 0),
+    }  # fmt: skip
+    if other := [f"{key}={value} (only {known})" for key, (value, known) in given.items() if value != known]:
+        raise InputError(f"plans are made for full fine-tuning on hard generic labels; not for {', '.join(other)}")
+
+
 def program(name: str, config: Config, c: model.Shape) -> Program:
     """Return one function of the run with abstract arguments on the current mesh.
 
@@ -70,14 +83,14 @@ def program(name: str, config: Config, c: model.Shape) -> Program:
     if name == "label":
         passage = _passage(config, w.label_batch)
         alphas = tuple(dict.fromkeys((w.alpha, *w.alphas)))
-        settings = {"alphas": alphas, "whp": _settings(config)}
+        settings = {"alphas": alphas, "whp": label_settings(config)}
         kinds = {"frozen weights": (frozen, frozen), "inputs": passage}
         return Program(whp.label, (frozen, frozen, passage), kinds, w.mode == "offline", static=settings)
     if name == "fused_step":
         t = config.unlearn
         plain = _step(t, weights, config.text.context)
         passage = _passage(config, t.batch, t.accumulate)
-        step = train.compiled_step(t, whp.fused_step, whp=dataclasses.replace(_settings(config), alpha=w.alpha))
+        step = train.compiled_step(t, whp.fused_step, whp=dataclasses.replace(label_settings(config), alpha=w.alpha))
         arguments = (plain.arguments[0], np.float32(1e-6), (frozen, frozen), passage)
         kinds = plain.kinds | {"frozen weights": (frozen, frozen), "inputs": passage}
         return Program(step, arguments, kinds, w.mode == "fused")
@@ -107,11 +120,6 @@ def _decoding(config: Config, c: model.Shape, weights) -> Program:
 
 def _at_rest(weights, dtype: str):
     return jax.tree.map(lambda w: jax.ShapeDtypeStruct(w.shape, jnp.dtype(dtype), sharding=w.sharding), weights)
-
-
-def _settings(config: Config):
-    w = config.whp
-    return type(w)(seen_translation=w.seen_translation, seen_penalty=w.seen_penalty, offset_context=w.offset_context)
 
 
 def _passage(config: Config, batch: int, accumulate: int = 0) -> whp.Passage:

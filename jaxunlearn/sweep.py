@@ -27,7 +27,7 @@ from jaxunlearn.objectives import METHODS
 from jaxunlearn.results import attack, evaluate
 from jaxunlearn.run import pretrain, reinforce
 from jaxunlearn.rundir import RunDirectory, as_dict, say
-from jaxunlearn.sharding import make_mesh
+from jaxunlearn.sharding import mesh_from
 from jaxunlearn.sweep_report import write_sweep
 from jaxunlearn.unlearning import damage, unlearn
 
@@ -78,7 +78,7 @@ def sweep(config: Config) -> dict[str, Any]:
             check(cell.config)
             _check(cell, config)
     rows, bases = [], {}
-    with jax.set_mesh(make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)):
+    with jax.set_mesh(mesh_from(config.mesh)):
         for seed in w.seeds:
             base, x = _base(config, seed, root / f"seed_{seed}" / "base")
             bases[seed] = _base_figures(base, x)

@@ -88,7 +88,7 @@ def test_every_field_is_read_by_the_code():
 def test_the_papers_settings():
     c = load_config("llama2_7b")
     assert (c.text.context, c.whp.alpha, c.reinforce.learning_rate, c.unlearn.learning_rate) == (512, 5.0, 3e-6, 1e-6)
-    assert (c.unlearn.batch, c.unlearn.accumulate, c.unlearn.steps) == (8, 16, 120)
+    assert (c.unlearn.batch * c.unlearn.accumulate, c.unlearn.steps) == (8 * 16, 120)  # in microbatches of 16
     assert (c.unlearn.b1, c.unlearn.b2, c.unlearn.weight_decay, c.unlearn.schedule, c.unlearn.warmup) == (
         0.9,
         0.98,

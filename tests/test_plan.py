@@ -126,6 +126,8 @@ def test_a_model_on_disk_need_not_be_there_if_its_shape_is_published():
 def test_a_mesh_of_another_size_and_heads_that_do_not_divide_are_refused():
     with pytest.raises(InputError, match="needs 16 devices, there are 8"):
         plan.plan(small("mesh.fsdp=16"), "h100:8")
+    with pytest.raises(InputError, match=r"not for unlearn.lora.rank=8 \(only 0\)"):
+        plan.plan(small("unlearn.lora.rank=8"), "h100:8")
     with pytest.raises(InputError, match=r"(?s)K = 2 does not divide over tensor = 4.*mesh.tensor must divide 2"):
         plan.plan(small("mesh.tensor=4"), "h100:8")
 
