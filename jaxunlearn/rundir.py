@@ -33,7 +33,8 @@ class RunDirectory:
         self.config, self.path = config, config.directory
         existing = self.path / "config.json"
         if existing.is_file() and self.begun:
-            _same(json.loads(existing.read_text()), json.loads(to_json(config)), self.path)
+            default = json.loads(to_json(Config(name=config.name)))
+            _same(_completed(json.loads(existing.read_text()), default), json.loads(to_json(config)), self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             write_whole(existing, to_json(config))
@@ -141,6 +142,15 @@ def _disk_trouble(error: Exception) -> bool:
         return True
     said = ("No space left", "File too large", "RESOURCE_EXHAUSTED", "Read-only file system", "Disk quota")
     return any(text in str(error) for text in said)
+
+
+def _completed(before: dict, default: dict) -> dict:
+    """Return a configuration with the fields that an older version did not know, as they have no effect by default."""
+    known = {
+        key: _completed(before[key], value) if isinstance(value, dict) and key in before else before.get(key, value)
+        for key, value in default.items()
+    }
+    return before | known
 
 
 def _same(before: dict, now: dict, path: Path) -> None:

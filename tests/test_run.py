@@ -154,6 +154,16 @@ def test_another_configuration_or_changed_text_is_refused(finished, world, capsy
         (world / "forget.txt").write_text(text)
 
 
+def test_a_run_of_a_version_with_fewer_fields_goes_on(finished, world):
+    path = finished / "config.json"
+    whole = json.loads(path.read_text())
+    old = {key: value for key, value in whole.items() if key != "remat"}
+    old["unlearn"] = {key: value for key, value in whole["unlearn"].items() if key != "optimiser"}
+    path.write_text(json.dumps(old))
+    assert main(["run", str(world / "world.py")]) == 0
+    assert json.loads(path.read_text()) == whole
+
+
 # ---- the other commands, on the run's models
 
 
