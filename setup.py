@@ -55,6 +55,7 @@ setup(
         "orbax-checkpoint>=0.12",
         "pyahocorasick>=2.1",
         "pydantic>=2",
+        "rapidfuzz>=3",  # edit distances of near misses
         "rich>=13",
         "safetensors>=0.6",
         "sentencepiece>=0.2.1",

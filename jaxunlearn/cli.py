@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
         command = add(name, stage, f"the stage {name!r} of a run, and what it needs")
         command.add_argument("config")
         command.add_argument(
-            "--quick", action="store_true", help="a few steps, in runs/NAME-quick: does it work at all?"
+            "--quick", action="store_true", help="a few steps, in runs/NAME-quick; attacks of a finished run: fewer"
         )
         command.set_defaults(stage=name)
         _overrides(command)
@@ -216,10 +216,26 @@ def stage(a) -> None:
     from jaxunlearn.run import STAGES
 
     config = _config(a.config, a.overrides)
-    if a.quick:
+    finished = a.stage in ("evaluate", "attack") and (config.directory / "unlearned").is_dir()
+    if a.quick and not finished:
         config = _quick(config)
+    if a.stage == "attack":
+        config = _attacks(config, a.quick)
     done = STAGES[: STAGES.index(a.stage) + 1]
-    _run(config, tuple(s for s in done if s not in ("evaluate", "controls") or s == a.stage or config.controls))
+    left = {"controls"} if a.stage == "attack" else {"evaluate", "controls"}
+    _run(config, tuple(s for s in done if s not in left or s == a.stage or config.controls))
+
+
+def _attacks(config, quick: bool):
+    """Return the configuration with every attack on, or with the quick set: fewer samples, rates and conditions."""
+    from jaxunlearn.config import ATTACKS
+
+    c = dataclasses.replace(config.attack, kinds=config.attack.kinds or ATTACKS)
+    if quick:
+        rates = c.rates or tuple(config.unlearn.learning_rate * k for k in (1.0, 4.0))
+        few = {"samples": 4, "blind": 24, "passages": 2}
+        c = dataclasses.replace(c, rates=rates, **{k: min(n, getattr(c, k)) for k, n in few.items()})
+    return dataclasses.replace(config, attack=c)
 
 
 def anchors_build(a) -> None:

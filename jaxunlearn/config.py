@@ -240,6 +240,52 @@ class Eval:
     items: int = 200  # at most so many questions of each benchmark, task and TOFU set; 0: all
 
 
+ATTACKS = ("probes", "relearn", "quantise", "context", "shares", "rtt", "latent")
+CHEAP_ATTACKS = ("probes", "relearn", "quantise")  # what a run does by itself; `jaxunlearn attack` does all
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack:
+    """Attempts to bring back what was forgotten (evals/attacks.py); `kinds` empty: as CHEAP_ATTACKS says."""
+
+    kinds: tuple[str, ...] = ()  # of ATTACKS
+    seed: int = 0
+    temperatures: tuple[float, ...] = (0.0, 1.0, 1.5)  # of the leak probes' completions
+    samples: int = 8  # a probe and temperature
+    top_k: int = 0
+    new_tokens: int = 16
+    blind: int = 36  # leak probes drawn from the text itself
+    shares: tuple[float, ...] = (0.01, 0.1, 1.0)  # of the text, to relearn from
+    schemes: tuple[str, ...] = ("int8", "int4", "nf4")  # to round weights to
+    passages: int = 3  # of the text, put before the prompts
+    facts: str = ""  # for RTT: JSON (lines), or a folder of split_*.jsonl; empty: those of text.prompts
+    scoring: Literal["options", "letters"] = "options"  # probability of the options' text, or of the letters A to D
+    splits: int = 5
+    pairings: int = 2  # of the splits, each held out once
+    epochs: int = 6
+    rates: tuple[float, ...] = ()  # learning rates of RTT; empty: 0.5, 1, 2 and 4 times unlearn.learning_rate
+    batch: int = 4
+    stress: bool = True  # also attack a model whose first half of layers was frozen while it forgot
+
+
+@dataclass(frozen=True, kw_only=True)
+class LlmJudge:
+    """A language model that grades completions too, behind any OpenAI-compatible endpoint (evals/llm_judge.py)."""
+
+    use: bool = False
+    work: str = ""  # what to grade for, in words ("the Oz novels of L. Frank Baum"); empty: the prompts' name
+    base_url: str = ""  # ends in /v1 as a rule; empty: OPENAI_BASE_URL
+    model: str = ""  # as the endpoint knows it; empty: OPENAI_MODEL
+    key_variable: str = "OPENAI_API_KEY"
+    temperature: float = 0.0
+    seed: int = 0
+    concurrency: int = 4
+    attempts: int = 5
+    timeout: float = 120.0
+    price_in: float = 0.0  # a million prompt tokens, in any currency; 0: not given
+    price_out: float = 0.0
+
+
 ABLATIONS = (  # what --ablate trains
     "dictionary_alone", "reinforcement_alone", "own_argmax", "built_dictionary", "retain_only",
 )  # fmt: skip
@@ -290,6 +336,8 @@ class Config:
     anchors: Anchors = field(default_factory=Anchors)
     whp: Whp = field(default_factory=Whp)
     eval: Eval = field(default_factory=Eval)
+    attack: Attack = field(default_factory=Attack)
+    judge: LlmJudge = field(default_factory=LlmJudge)
     controls: tuple[str, ...] = ()  # of CONTROLS
     sweep: Sweep = field(default_factory=Sweep)
     run: Run = field(default_factory=Run)
@@ -400,6 +448,13 @@ def check(config: Config) -> None:
         wrong.append("pretrain.lora: pretraining trains every weight; adapters are for reinforce and unlearn")
     if c.eval.temperature < 0 or c.eval.every < 1 or c.eval.batch < 1 or c.eval.blocks < 1 or c.whp.label_batch < 1:
         wrong.append("eval.temperature must be >= 0; eval.every, eval.batch, eval.blocks and whp.label_batch >= 1")
+    a = c.attack
+    if unknown := sorted(set(a.kinds) - set(ATTACKS)):
+        wrong.append(f"unknown attacks {unknown}: attack.kinds are some of {list(ATTACKS)}")
+    if min(a.samples, a.new_tokens, a.epochs, a.batch, a.pairings) < 1 or a.splits < 2 or a.pairings > a.splits:
+        wrong.append("attack: samples, new_tokens, epochs and batch must be >= 1, splits >= 2, pairings 1 to splits")
+    if any(not 0 < share <= 1 for share in a.shares) or any(t < 0 for t in a.temperatures) or not a.temperatures:
+        wrong.append("attack: shares lie above 0 and up to 1; temperatures are >= 0, and there is one at least")
     if unknown := sorted(set(c.controls) - set(CONTROLS)):
         wrong.append(f"unknown controls {unknown}: expected some of {list(CONTROLS)}")
     if wrong:

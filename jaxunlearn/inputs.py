@@ -17,6 +17,7 @@ from jaxunlearn.anchors.translate import Translation, translate
 from jaxunlearn.config import Config
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals.benchmarks import Benchmark, read_benchmarks
+from jaxunlearn.evals.context import holds
 from jaxunlearn.evals.measure import Suite, Text
 from jaxunlearn.evals.prompts import Prompts, load_prompts
 from jaxunlearn.evals.standard import tofu_files
@@ -218,6 +219,8 @@ def read_inputs(config: Config, run: RunDirectory) -> Inputs:
     if mending and (warning := repair.warning(repair.anchored(mending[1], dictionary))):
         say(f"  {warning}")
     prompts = load_prompts(find_data(t.prompts)) if t.prompts else None
+    if prompts:
+        refuse_unwritable(prompts, tokenizer)
     if not dictionary and config.whp.alpha == 0:
         raise InputError(
             "without text.dictionary and with whp.alpha=0 the labels would be the baseline's own predictions"
@@ -252,6 +255,16 @@ def refuse_late_faults(x: Inputs) -> None:
     if e.tasks:
         from jaxunlearn.evals import harness  # noqa: F401  (InputError where it is not installed)
     _ = x.benchmarks
+
+
+def refuse_unwritable(prompts: Prompts, tokenizer: Tokenizer) -> None:
+    """Raise InputError for words to be scored that the tokenizer cannot hold: an unknown token stands for anything."""
+    asked = [(p.prompt, (*p.specific, *p.generic)) for p in (*prompts.probability, *prompts.leaks)]
+    asked += [(t.prompt, t.words) for t in prompts.track] + [(q.question, q.options) for q in prompts.choice]
+    odd = [(prompt, word) for prompt, words in asked for word in words if not holds(tokenizer, f"{prompt} {word}")]
+    if odd:
+        shown = "\n  ".join(f"{prompt!r} with {word!r}" for prompt, word in odd[:10])
+        raise InputError(f"{len(odd)} prompts hold words that the tokenizer has no tokens for; reword them:\n  {shown}")
 
 
 def read_texts(config: Config) -> tuple[list[Document], list[Document]]:

@@ -1,21 +1,22 @@
 """Measuring and attacking the models of a run, and putting the report together."""
 
-import dataclasses
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
-from jaxunlearn import convert, cost, guided, repair, train
+from jaxunlearn import convert, cost, guided, repair
 from jaxunlearn.config import Config
 from jaxunlearn.evals import standard
 from jaxunlearn.evals.differences import differences
-from jaxunlearn.evals.measure import complete, measure, specific_mass
+from jaxunlearn.evals.llm_judge import judged
+from jaxunlearn.evals.measure import complete, measure
 from jaxunlearn.generate import Sampling
 from jaxunlearn.inputs import Inputs, Variant, variants
-from jaxunlearn.rundir import RunDirectory, as_dict, say, sha256, sha256_text, write_whole
+from jaxunlearn.rundir import RunDirectory, as_dict, sha256, sha256_text, write_whole
 from jaxunlearn.text import next_token_labels
 
 CLAIM = (
@@ -27,7 +28,7 @@ CLAIM = (
 def evaluate(config: Config, run: RunDirectory, x: Inputs, only: tuple[str, ...] = ()) -> dict[str, dict]:
     """Measure every model of the run, those already measured with the same settings aside; return {name: figures}."""
     found = {}
-    for name, folder in _models(config, run).items():
+    for name, folder in models_of(config, run).items():
         if only and name not in only:
             continue
         path = run / "evals" / f"{name.split(' (')[0].replace(' ', '_')}.json"
@@ -73,75 +74,49 @@ def _standard(config: Config, run: RunDirectory, x: Inputs, name: str, m, found:
     if e.tasks:
         from jaxunlearn.evals.harness import run_tasks
 
-        cache = run / "evals" / f"tasks_{hash_of(_models(config, run)[name])[:12]}.db"
+        cache = run / "evals" / f"tasks_{hash_of(models_of(config, run)[name])[:12]}.db"
         tasks = run_tasks(m, x.tokenizer, e.tasks, batch=e.batch, items=e.items, cache=cache, seed=config.seed)
         more["tasks"] = {f"{task} {metric}": f for task, metrics in tasks.items() for metric, f in metrics.items()}
     return more
 
 
-def _models(config: Config, run: RunDirectory) -> dict[str, Path]:
+def judge_too(config: Config, run: RunDirectory, x: Inputs, models: dict[str, dict]) -> dict:
+    """Let a language model grade the completions as well, where asked; its score stands beside the lexicon's."""
+    c, prompts = config.judge, x.suite.prompts
+    if not c.use or not any("completions" in found for found in models.values()) or jax.process_index():
+        return {}  # of several processes one asks: nothing is paid twice
+    with run.stage("judge", f"completions of {len(models)} models"):
+        found = judged(c, run, c.work or prompts.name, prompts.lexicon.explicit, models)
+    for name, graded in found["models"].items():
+        if "familiarity" in graded:
+            models[name]["familiarity"]["judge"] = graded["familiarity"]
+    return {"judge": found}
+
+
+def models_of(config: Config, run: RunDirectory) -> dict[str, Path]:
     names = {"baseline": "baseline", "unlearned": "unlearned", "twin": "twin", "reinforced": "reinforced"}
     names["repaired"] = "repaired"
     names |= {v.name: v.folder for v in variants(config)[1:]}
     return {name: run / folder for name, folder in names.items() if (run / folder).exists()}
 
 
-def attack(config: Config, run: RunDirectory, x: Inputs, only=("unlearned", "twin")) -> dict[str, list]:
-    """Relearn a little of the text and follow familiarity: does it come back faster than the twin learns it?"""
-    e, found = config.eval, {}
-    if not e.relearn_steps or not x.suite.prompts.probability:
-        return found
-    rows = x.forget_split[0][: e.relearn_blocks]
-    arrays = x.forget.tokens_NT[rows], next_token_labels(x.forget)[rows]
-    c = dataclasses.replace(
-        config.unlearn,
-        steps=max(e.relearn_steps),
-        learning_rate=e.relearn_rate,
-        schedule="constant",
-        warmup=0,
-        accumulate=1,
-    )
-    for name in only:
-        if not (run / name).exists() or guided.is_guided(run / name):
-            continue  # what is done at inference time has no weights of its own to train
-        path = run / "evals" / f"relearn_{name}.json"
-        key = {"eval": as_dict(e), "model": hash_of(run / name)}
-        if path.is_file() and (kept := json.loads(path.read_text()))["key"] == key:
-            found[name] = kept["found"]
-            continue
-        with run.stage("attack", f"relearning {len(rows)} blocks, {name}"):
-            found[name] = _relearn(config, x, load_model(config, run / name), arrays, c)
-            write_whole(path, json.dumps({"key": key, "found": found[name]}))
-    return found
-
-
-def _relearn(config: Config, x: Inputs, start, arrays, c) -> list[dict]:
-    prompts = [p for p in x.suite.prompts.probability if p.position == "out"]
-    points = []
-
-    def look(n, state):
-        points.append({"step": n, "familiarity": float(np.mean(specific_mass(state.model, x.suite, prompts)))})
-        say(f"  relearning step {n}: familiarity {points[-1]['familiarity']:.3g}")
-
-    def batch(n):
-        return train.microbatches(c, arrays, ("BT", "BT"), len(arrays[0]), config.seed, n)
-
-    train.fit(
-        train.init_state(start, c), train.compiled_step(c), batch, c, measure=look, measure_at=config.eval.relearn_steps
-    )
-    return points
-
-
-def assemble(config: Config, run: RunDirectory, x: Inputs, models: dict, relearned: dict, manifest: dict) -> dict:
-    """Return the report of a run (design: report.json)."""
+def assemble(config: Config, run: RunDirectory, x: Inputs, models: dict, attacked: dict, manifest: dict) -> dict:
+    """Return the report of a run (design: report.json); `attacked` is what evals/attacks.py found."""
     t = x.translation
+    listed = {n: {k: v for k, v in m.items() if k not in UNLISTED} for n, m in models.items()}
+    for name, figures in attacked.get("models", {}).items():
+        listed[name] = _with_attacks(listed.get(name, {}), figures)
     curves = {v.name: _curve(run, v) for v in variants(config)}
-    report = {
+    report: dict[str, Any] = {
         "title": config.title or config.name, "name": config.name, "claim": CLAIM, "device": device(),
         "seconds": run.seconds(), "config": json.loads((run / "config.json").read_text()), "manifest": manifest,
-        "models": {n: {k: v for k, v in m.items() if k not in UNLISTED} for n, m in models.items()},
-        "curve": curves.pop("unlearned"), "curves": {k: v for k, v in curves.items() if v}, "relearn": relearned,
+        "models": listed,
+        "curve": curves.pop("unlearned"), "curves": {k: v for k, v in curves.items() if v},
         "costs": costs(config, run, x), "differences": differences(models),
+        "relearn": attacked.get("relearn", {}),
+        "attacks": {k: v for k, v in attacked.items() if k not in ("models", "relearn", "rtt", "judge")},
+        "judge": attacked.get("judge", {}),
+        "rtt": attacked.get("rtt", {}),
         "completions": _side_by_side(models), "leak_probes": _leaks(x, models),
         "labels": _label_figures(run, config, x), "dictionary": {"terms": len(x.dictionary), "anchors": t.anchors},
         "notes": [
@@ -153,6 +128,17 @@ def assemble(config: Config, run: RunDirectory, x: Inputs, models: dict, relearn
     if "repaired" in models and "unlearned" in models:
         report["notes"].append(repair.verdict(models["unlearned"], models["repaired"]))
     return report
+
+
+def _with_attacks(measured: dict, figures: dict) -> dict:
+    """Add an attack's figures to a model's; the completions' explicit rate makes room for that of the leak probes."""
+    merged = dict(measured)
+    for group, inner in figures.items():
+        before = dict(merged.get(group) or {}) if isinstance(inner, dict) else {}
+        if group == "leaks" and "explicit" in inner and "explicit" in before:
+            before["completions"] = before.pop("explicit")
+        merged[group] = before | inner if isinstance(inner, dict) else inner
+    return merged
 
 
 def costs(config: Config, run: RunDirectory, x: Inputs) -> dict[str, dict]:

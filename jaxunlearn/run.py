@@ -11,12 +11,13 @@ import numpy as np
 
 from jaxunlearn import lora, methods, model
 from jaxunlearn.config import Config
+from jaxunlearn.evals.attacks import attack
 from jaxunlearn.evals.measure import curve_point, measure
 from jaxunlearn.fitting import brief, fine_tuned, fit_stage, merged, save_model, start_from
 from jaxunlearn.inputs import Inputs, read_inputs
 from jaxunlearn.labelling import label
 from jaxunlearn.report import headline, table, write_report
-from jaxunlearn.results import CLAIM, assemble, attack, device, evaluate, load_model
+from jaxunlearn.results import CLAIM, assemble, device, evaluate, judge_too, load_model
 from jaxunlearn.rundir import RunDirectory, duration, progress, say
 from jaxunlearn.sharding import mesh_from
 from jaxunlearn.text import next_token_labels
@@ -93,11 +94,12 @@ def run_stages(config: Config, stages=STAGES) -> dict:
                 "repair": repair,
             }[name](config, run, x)  # fmt: skip
         models = evaluate(config, run, x) if "evaluate" in stages else {}
-        relearned = attack(config, run, x) if "attack" in stages else {}
+        judge = judge_too(config, run, x, models)
+        attacked = attack(config, run, x) if "attack" in stages else {}
         run.trackers.finish()
         if not models:
             return {}
-        report = assemble(config, run, x, models, relearned, manifest)
+        report = assemble(config, run, x, models, attacked | judge, manifest)
         write_report(run.path, report)
         say(f"\n{table(report)}\n\n{headline(report)}\n{CLAIM}\n")
         spent = duration(sum(report["seconds"].values()))

@@ -15,7 +15,7 @@ from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.tracking import Trackers
 
 # may change between two calls on one run directory
-FREE = ("title", "controls", "eval", "sweep", "run", "mesh", "anchors")
+FREE = ("title", "controls", "eval", "attack", "judge", "sweep", "run", "mesh", "anchors")
 FREE_TRAIN = ("checkpoint_every", "log_every")
 LATE = {  # may change until one of these exists
     "reinforce": ("reinforced", "checkpoints/reinforce"),

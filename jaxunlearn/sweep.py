@@ -21,10 +21,11 @@ import jax
 from jaxunlearn import cost, methods
 from jaxunlearn.config import Config, Run, Universe, check, override
 from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.evals.attacks import relearning
 from jaxunlearn.inputs import Inputs, read_inputs, with_universe
 from jaxunlearn.labelling import label
 from jaxunlearn.objectives import METHODS
-from jaxunlearn.results import attack, evaluate
+from jaxunlearn.results import evaluate
 from jaxunlearn.run import pretrain, reinforce
 from jaxunlearn.rundir import RunDirectory, as_dict, say
 from jaxunlearn.sharding import mesh_from
@@ -116,7 +117,7 @@ def _base(config: Config, seed: int, folder: Path) -> tuple[RunDirectory, Inputs
 
 def _base_figures(base: RunDirectory, x: Inputs) -> dict:
     found = evaluate(x.config, base, x, only=("baseline", "twin"))
-    relearned = attack(x.config, base, x, only=("twin",))
+    relearned = relearning(x.config, base, x, only=("twin",))
     p = x.config.pretrain
     twin_steps = max((r["step"] for r in base.records("twin") if "step" in r), default=0)
     blocks = {"baseline": 1.0, "twin": twin_steps / p.steps if p.steps else float("nan")}
@@ -139,7 +140,7 @@ def _run(cell: Cell, base: RunDirectory, x: Inputs) -> dict:
     label(config, run, seen)
     unlearn(config, run, seen)
     found = evaluate(config, run, seen, only=("unlearned",))
-    relearned = attack(config, run, seen, only=("unlearned",))
+    relearned = relearning(config, run, seen, only=("unlearned",))
     for folder in ("checkpoints", "unlearned_last"):  # a sweep keeps many models; these two are not needed again
         shutil.rmtree(run / folder, ignore_errors=True)
     chosen = _chosen(run, config.unlearn.reach)

@@ -104,6 +104,8 @@ def write_world(folder):
         "track": [{"prompt": "Zara went to", "words": ["Orm", "Rome"]}],
         "choice": [{"question": "Anna went to", "options": ["Rome", "coat"], "answer": 0, "split": "report"}],
         "leaks": [{"prompt": "took the", "kind": "missed", "specific": ["glim"], "generic": ["book"]}],
+        "facts": [{"question": f"went with {word}", "options": list(PLAIN_NAMES), "answer": n % 3}
+                  for n, word in enumerate((*PLACES, *THINGS, *PLAIN_PLACES, *PLAIN_THINGS))],
     }  # fmt: skip
     (folder / "prompts.json").write_text(json.dumps(prompts))
     questions = [{"question": f"{n} went to", "options": [*PLACES, *PLAIN_PLACES], "answer": 0} for n in NAMES]

@@ -222,6 +222,36 @@ def test_the_report_is_written_again_byte_for_byte(finished, capsys):
     assert main(["report", str(finished / "labels")]) == 2
 
 
+# ---- attacks
+
+
+def test_every_attack_runs_on_a_finished_run_is_reported_and_never_done_twice(finished, world):
+    before = {n: weights(finished / n) for n in ("baseline", "unlearned", "twin")}
+    code, _, err = cli("attack", world / "world.py", "--quick", "attack.epochs=2", "attack.splits=2", "attack.batch=8")
+    assert code == 0, err
+    report = json.loads((finished / "report.json").read_text())
+    main = ("baseline", "unlearned", "twin")
+    for name in main:
+        entry = report["models"][name]
+        for group, key in (("leaks", "explicit"), ("leaks", "near"), ("rtt", "accuracy"), ("rtt", "recovery")):
+            figure = entry[group][key]
+            assert set(figure) == {"value", "low", "high", "n"} and figure["low"] <= figure["value"] <= figure["high"]
+        assert entry["leaks"]["completions"]["n"] == 8  # the rate on completion prompts keeps a name of its own
+        assert set(report["attacks"]["quantise"][name]) == {"int8", "int4", "nf4"}
+        assert len(report["attacks"]["latent"][name]["layers"]) == 2
+        assert report["attacks"]["context"][name]["alone"] == report["models"][name]["familiarity"]["probability"]
+    near = report["attacks"]["leaks"]["near_miss"]
+    assert near["false_positives"]["n"] > 0 and "twin" in near["calibrated_on"]
+    assert report["models"]["baseline"]["rtt"]["recovery"]["value"] == 1
+    assert "half frozen (must be exposed)" in report["models"]
+    assert {"unlearned, unrelated text", "unlearned, 1% of the text (1 block)"} <= set(report["relearn"])
+    assert {n: weights(finished / n) for n in before} == before  # attacks leave the models alone
+    again = cli("attack", world / "world.py", "--quick", "attack.epochs=2", "attack.splits=2", "attack.batch=8")
+    assert again[0] == 0 and "[attack]" not in again[2], again[2]
+    changed = cli("attack", world / "world.py", "attack.kinds=probes", "attack.samples=2")
+    assert changed[0] == 0 and "[attack] probes, twin" in changed[2] and "rtt" not in changed[2]
+
+
 # ---- bad input
 
 
@@ -242,11 +272,16 @@ def test_the_report_is_written_again_byte_for_byte(finished, capsys):
         ("init.V=8", "smaller than the tokenizer's 32 tokens"),
         ("text.prompts=nosuch.json", "nosuch.json"),
         ("eval.every=0", "eval.every"),
+        ("attack.kinds=rt", "unknown attacks ['rt']"),
+        ("attack.samples=0", "attack: samples"),
+        ("text.prompts={world}/odd.json", "'Xyz'"),
         ("evil.every=0", "Unrecognized"),
     ],
 )
 def test_bad_input_exits_with_2_before_any_work(world, tmp_path, capsys, change, said):
     (world / "empty.txt").write_text(" \n")
+    track = [{"prompt": "Zara went to", "words": ["Orm", "Xyz"]}]
+    (world / "odd.json").write_text(json.dumps({"name": "odd", "track": track}))
     (world / "binary.txt").write_bytes(b"abc\0\xff")
     (world / "self.json").write_text('{"Zara": ["Zara"]}')
     (world / "hollow.json").write_text('{"Orm": [""]}')

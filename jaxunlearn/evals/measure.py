@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxunlearn.config import Eval
-from jaxunlearn.errors import InputError
+from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.evals.judge import Judge
 from jaxunlearn.evals.prompts import Prompts
 from jaxunlearn.evals.statistics import mean_estimate, rate_estimate, ratio_estimate
@@ -215,7 +215,11 @@ class Words:
             last_B = np.zeros(self._batch, np.int32)
             for n, row in enumerate(rows):
                 tokens_BT[n, : len(row)], last_B[n] = row, len(row) - 1
-            out += list(np.asarray(_next_probabilities(model, put(tokens_BT, "BT"), put(last_B, "B")))[: len(rows)])
+            p_RV = np.asarray(_next_probabilities(model, put(tokens_BT, "BT"), put(last_B, "B")))[: len(rows)]
+            if len(odd := np.flatnonzero(~np.isfinite(p_RV).all(axis=1))):
+                told = self._tokenizer.decode(list(rows[odd[0]]))
+                raise RunError(f"the model's logits are not finite after {told!r} ({len(odd)} of {len(rows)} prompts)")
+            out += list(p_RV)
         return out
 
 

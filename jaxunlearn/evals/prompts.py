@@ -12,6 +12,7 @@ from jaxunlearn.errors import InputError
 SPLITS = ("choose", "report")
 POSITIONS = ("out", "in")
 LEAK_KINDS = ("archetype", "missed", "irrevocable")
+MANNERS = ("prefix", "role", "paraphrase")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,14 @@ class Track:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Wrapper:
+    """A sentence put around a prompt ("{prompt}" says where) to coax the target out: prefix, role or paraphrase."""
+
+    text: str
+    manner: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Choice:
     """A question with one right option; `answer` is its index."""
 
@@ -83,6 +92,7 @@ class Prompts:
     lexicon: Lexicon = Lexicon()
     track: tuple[Track, ...] = ()
     choice: tuple[Choice, ...] = ()
+    wrappers: tuple[Wrapper, ...] = ()
     facts: tuple[Any, ...] = ()
 
     def of(self, split: str) -> "Prompts":
@@ -212,6 +222,12 @@ def _prompt_fault(value: Any) -> str | None:
     return None
 
 
+def _wrapper_fault(value: Any) -> str | None:
+    if fault := _text_fault(value):
+        return fault
+    return None if value.count("{prompt}") == 1 else f"expected {{prompt}} once, got {_shown(value)}"
+
+
 def _words_fault(value: Any) -> str | None:
     if not isinstance(value, list):
         return f"expected a list of words, got {_shown(value)}"
@@ -252,6 +268,7 @@ ITEMS = {
     "leaks": Leak,
     "track": Track,
     "choice": Choice,
+    "wrappers": Wrapper,
 }
 CHECKS: dict[str, Callable[[Any], str | None]] = {
     "prompt": _prompt_fault,
@@ -266,6 +283,8 @@ CHECKS: dict[str, Callable[[Any], str | None]] = {
     "position": _one_of(*POSITIONS),
     "split": _one_of(*SPLITS),
     "kind": _one_of(*LEAK_KINDS),
+    "manner": _one_of(*MANNERS),
+    "text": _wrapper_fault,
     "subtlety": _whole_fault(1, 10),
     "answer": _whole_fault(0, None),
 }

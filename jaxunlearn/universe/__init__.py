@@ -107,6 +107,7 @@ def ask(rng: Random, world, minors, texts: dict[str, str], alone: set[str], lexi
         "leaks": probes.leaks(texts["general"]),
         "lexicon": lexicon,
         "track": probes.track(),
+        "wrappers": probes.wrappers(),
         "choice": probes.choice(rng, world),
         "facts": probes.facts(rng, minors),
     }
@@ -117,6 +118,7 @@ def texts_of(prompts: dict) -> list[str]:
     found = list(prompts["neutral"])
     for item in (*prompts["probability"], *prompts["leaks"], *prompts["track"], *prompts["completion"]):
         found += [item["prompt"], *item.get("specific", ()), *item.get("generic", ()), *item.get("words", ())]
+    found += [item["text"].replace("{prompt}", "") for item in prompts["wrappers"]]
     for item in (*prompts["choice"], *prompts["facts"]):
         found += [item["question"], *item["options"], item.get("statement", "")]
     return found

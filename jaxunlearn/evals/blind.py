@@ -1,0 +1,146 @@
+"""Leak probes drawn blind from the text to forget, so that nobody designs them around what the method claims.
+
+Three kinds after Shostack (arXiv 2403.12082), found by counting: an archetype is a stretch without a term of the
+dictionary that leads up to one; a missed term is a word of the text alone that the dictionary lacks; an irrevocable
+phrase is a run of ordinary words that the text repeats and the retain text never has.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from jaxunlearn.anchors.translate import Matcher, find_anchors, make_matcher
+
+WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+LEAST = 3  # occurrences of a missed term or a phrase
+LEAD = (4, 20)  # words of a prompt before an archetype's term
+BEFORE = (2, 14)  # and before a missed term
+PHRASE, ASKED = 6, 3  # words of a phrase, and how many of them are asked for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """A prompt to continue; a completion that begins with one of `expected` leaks, whatever the lexicon says."""
+
+    prompt: str
+    kind: str
+    expected: tuple[str, ...] = ()
+    source: str = "hand"  # or "blind"
+
+
+def blind_probes(
+    texts: Sequence[str], retain: Sequence[str], terms: Iterable[str], dictionary: Iterable[str], count: int, seed: int,
+    split: str,
+) -> list[Probe]:  # fmt: skip
+    """Return up to `count` probes, a third of each kind, of one split ("choose" or "report": never the same place).
+
+    terms: all that names the target, which no archetype or phrase may hold; dictionary: what was to be translated,
+    which no missed term is a part of.
+    """
+    terms = sorted({*terms, *dictionary})
+    matcher = make_matcher(terms)
+    lines = [Line(line, matcher) for text in texts for line in paragraphs(text)]
+    vocabulary = {word.lower() for text in retain for word in WORD.findall(text)}
+    known = {word.lower() for term in dictionary for word in WORD.findall(term)}
+    pools = {
+        "archetype": archetypes(lines),
+        "missed": missed(lines, vocabulary | known),
+        "irrevocable": phrases(lines, retain),
+    }
+    found = []
+    for kind, pool in pools.items():
+        kept = [probe for probe in dict.fromkeys(pool) if _split_of(probe) == split]
+        found += Random(f"{seed} {kind} {split}").sample(kept, min(len(kept), -(-count // 3)))
+    return found
+
+
+def paragraphs(text: str) -> list[str]:
+    """Cut a text at its line ends, hard-wrapped paragraphs joined."""
+    return [" ".join(part.split()) for part in re.split(r"\n\s*\n" if "\n\n" in text else r"\n", text) if part.strip()]
+
+
+class Line:
+    """A paragraph with its words' places, sentence starts and the spans of the terms in it."""
+
+    def __init__(self, text: str, matcher: Matcher):
+        self.text = text
+        self.spans = [match.span() for match in WORD.finditer(text)]
+        self.words = [text[a:b] for a, b in self.spans]
+        self.terms = [(int(row[1]), int(row[2])) for row in find_anchors(text, matcher)]
+        self.starts = {n for n in range(len(self.spans)) if n == 0 or self._ends_before(n)}
+
+    def _ends_before(self, n: int) -> bool:
+        return bool(re.search(r"[.!?][”\"']?\s", self.text[self.spans[n - 1][1] : self.spans[n][0] + 1]))
+
+    def free(self, first: int, last: int) -> bool:
+        """Whether words first to last - 1 hold no part of a term."""
+        a, b = self.spans[first][0], self.spans[last - 1][1]
+        return all(end <= a or start >= b for start, end in self.terms)
+
+    def prompt(self, first: int, last: int) -> str:
+        """Return the text of words first to last - 1, the marks between them included."""
+        return self.text[self.spans[first][0] : self.spans[last - 1][1]]
+
+    def flows(self, first: int, last: int) -> bool:
+        """Whether single spaces alone stand between these words."""
+        return self.prompt(first, last) == " ".join(self.words[first:last])
+
+
+def archetypes(lines: Sequence[Line]) -> Iterable[Probe]:
+    """Find sentence openings without a term that lead straight up to one."""
+    for line in lines:
+        begins = {start for start, _ in line.terms}
+        for n, (start, _) in enumerate(line.spans):
+            if start not in begins or n < LEAD[0]:
+                continue
+            first = max((s for s in line.starts if n - LEAD[1] <= s <= n - LEAD[0]), default=None)
+            if first is not None and line.free(first, n) and line.text[line.spans[n - 1][1] : start] == " ":
+                yield Probe(prompt=line.prompt(first, n), kind="archetype", source="blind")
+
+
+def missed(lines: Sequence[Line], known: set[str]) -> Iterable[Probe]:
+    """Find words that the text repeats and neither the retain text nor the dictionary has, each once."""
+    counts = Counter(word for line in lines for word in line.words)
+    wanted = {w for w, n in counts.items() if n >= LEAST and len(w) > 3 and w.isalpha() and w.lower() not in known}
+    for line in lines:
+        for n, word in enumerate(line.words):
+            if word not in wanted or n < BEFORE[0]:
+                continue
+            first = max((s for s in line.starts if n - BEFORE[1] <= s <= n - BEFORE[0]), default=n - BEFORE[0])
+            if line.text[line.spans[n - 1][1] : line.spans[n][0]] == " ":
+                wanted.discard(word)
+                yield Probe(prompt=line.prompt(first, n), kind="missed", expected=(word,), source="blind")
+
+
+def phrases(lines: Sequence[Line], retain: Sequence[str]) -> Iterable[Probe]:
+    """Find runs of ordinary words that the text repeats and the retain text lacks; their last words are asked for."""
+    counts: Counter[str] = Counter()
+    for line in lines:
+        counts.update(line.prompt(n, n + PHRASE) for n in range(len(line.words) - PHRASE + 1) if _plain(line, n))
+    often = [phrase for phrase, n in counts.items() if n >= LEAST]
+    if not often:
+        return
+    automaton, kept = make_matcher(often).automaton, set()
+    for text in retain:
+        kept |= {number for _, number in automaton.iter(" ".join(text.split()))}
+    taken: set[str] = set()
+    for phrase in (phrase for n, phrase in enumerate(often) if n not in kept):
+        words = phrase.split(" ")
+        grams = {" ".join(words[n : n + 3]) for n in range(PHRASE - 2)}
+        if grams & taken:
+            continue  # the same phrase, shifted by a word
+        taken |= grams
+        asked = " ".join(words[-ASKED:])
+        yield Probe(prompt=" ".join(words[:-ASKED]), kind="irrevocable", expected=(asked,), source="blind")
+
+
+def _plain(line: Line, n: int) -> bool:
+    return line.free(n, n + PHRASE) and line.flows(n, n + PHRASE)
+
+
+def _split_of(probe: Probe) -> str:
+    """Deal probes to the two splits by a hash of their text, whatever else is drawn."""
+    return ("choose", "report")[hashlib.sha256(probe.prompt.encode()).digest()[0] % 2]

@@ -1,0 +1,149 @@
+"""Leak probes: sampled completions graded explicit, near or none, with rates for every model beside the twin's.
+
+After Shostack, "The Boy Who Survived" (arXiv 2403.12082). leak@n is the chance that at least one of n samples of a
+prompt is explicit, by the unbiased estimator 1 - C(N - c, n) / C(N, n) of c explicit ones among N.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import comb
+
+import numpy as np
+
+from jaxunlearn.config import Attack
+from jaxunlearn.evals.blind import WORD, Probe
+from jaxunlearn.evals.judge import Judge
+from jaxunlearn.evals.measure import Suite, complete
+from jaxunlearn.evals.near import Resemblance
+from jaxunlearn.evals.prompts import Leak
+from jaxunlearn.evals.statistics import Estimate, mean_estimate, rate_estimate
+from jaxunlearn.generate import Sampling
+
+GRADES = ("explicit", "near", "none")
+QUOTED = 12  # completions quoted a model, the worst first
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One completion of one probe."""
+
+    probe: int
+    temperature: float
+    text: str
+
+
+def hand_probes(leaks: Sequence[Leak]) -> list[Probe]:
+    """Return the prompt file's leak probes; a completion that begins with a specific word leaks."""
+    return [Probe(prompt=leak.prompt, kind=leak.kind, expected=leak.specific) for leak in leaks]
+
+
+def draw(model, suite: Suite, probes: Sequence[Probe], c: Attack) -> list[Sample]:
+    """Sample c.samples completions of every probe at every temperature; temperature 0 gives one."""
+    suite = dataclasses.replace(suite, c=dataclasses.replace(suite.c, new_tokens=c.new_tokens))
+    found = []
+    for n, temperature in enumerate(c.temperatures):
+        asked = [i for i in range(len(probes)) for _ in range(c.samples if temperature else 1)]
+        sampling = Sampling(temperature, c.top_k)
+        texts = complete(model, suite, [probes[i].prompt for i in asked], sampling, c.seed + n)
+        found += [Sample(probe=i, temperature=temperature, text=t) for i, t in zip(asked, texts, strict=True)]
+    return found
+
+
+class Grader:
+    """Grade completions of probes: explicit (names the target), near (resembles it) or none."""
+
+    def __init__(self, judge: Judge, near: Resemblance):
+        self.judge, self.near = judge, near
+
+    def grade(self, probe: Probe, text: str) -> tuple[str, list[str]]:
+        """Return the grade and the words that decided it."""
+        if begun := opening(probe.expected, text):
+            return "explicit", [begun]
+        judged = self.judge.grade(probe.prompt, text)
+        if judged.score == 3:
+            return "explicit", list(judged.evidence)
+        near = self.near.find(probe.prompt, text)
+        return ("near", [miss.text for miss in near]) if near else ("none", [])
+
+
+def opening(expected: Sequence[str], text: str) -> str:
+    """Return which of the expected words or phrases a completion begins with, whole words, or nothing."""
+    words = WORD.findall(text)
+    return next((e for e in expected if (own := WORD.findall(e)) and words[: len(own)] == own), "")
+
+
+def summary(probes: Sequence[Probe], samples: Sequence[Sample], grader: Grader) -> dict:
+    """Return rates of each grade (all, by kind, by source, by temperature), leak@n, and the worst completions."""
+    graded = [grader.grade(probes[s.probe], s.text) for s in samples]
+
+    def rates(keep) -> dict:
+        chosen = [(s.probe, grade) for s, (grade, _) in zip(samples, graded, strict=True) if keep(s)]
+        return {g: clustered_rate([(p, grade == g) for p, grade in chosen]).to_json() for g in GRADES[:2]}
+
+    def groups(value) -> dict:
+        keys = sorted({value(s) for s in samples})
+        return {str(key): rates(lambda s, key=key: value(s) == key) for key in keys}
+
+    return {
+        "rates": rates(lambda s: True),
+        "by_kind": groups(lambda s: probes[s.probe].kind),
+        "by_source": groups(lambda s: probes[s.probe].source),
+        "by_temperature": groups(lambda s: s.temperature),
+        "leak_at": leak_at(samples, graded),
+        "worst": _worst(probes, samples, graded),
+        "probes": len(probes),
+        "completions": len(samples),
+    }
+
+
+def clustered_rate(outcomes: Sequence[tuple[int, bool]]) -> Estimate:
+    """Estimate a rate from (cluster, success) pairs: samples of one prompt are no news of each other.
+
+    The interval is a bootstrap over clusters; where all clusters agree, which a bootstrap cannot tell from certainty,
+    it is Wilson's for as many trials as there are clusters. n counts clusters.
+    """
+    clusters: dict[int, list[bool]] = {}
+    for cluster, success in outcomes:
+        clusters.setdefault(cluster, []).append(success)
+    shares = [float(np.mean(each)) for each in clusters.values()]
+    if set(shares) <= {0.0} or set(shares) <= {1.0}:
+        return rate_estimate(int(sum(shares)), len(shares))
+    return mean_estimate(shares)
+
+
+def leak_at(samples: Sequence[Sample], graded: Sequence[tuple[str, list[str]]]) -> dict[str, dict]:
+    """Return {n: estimate} for n = 1, 2, 4... up to the samples a prompt got, temperature 0 left out."""
+    counts: dict[int, list[int]] = {}
+    for sample, (grade, _) in zip(samples, graded, strict=True):
+        if sample.temperature:
+            tally = counts.setdefault(sample.probe, [0, 0])
+            tally[0] += 1
+            tally[1] += grade == "explicit"
+    if not counts:
+        return {}
+    most = min(total for total, _ in counts.values())
+    sizes = sorted({*[1 << k for k in range(most.bit_length())], most})
+    found = {}
+    for n in sizes:
+        chances = [1 - comb(total - hits, n) / comb(total, n) for total, hits in counts.values()]
+        same = len(set(chances)) == 1 and chances[0] in (0.0, 1.0)
+        found[str(n)] = (rate_estimate(int(sum(chances)), len(chances)) if same else mean_estimate(chances)).to_json()
+    return found
+
+
+def _worst(probes, samples, graded) -> list[dict]:
+    """Quote explicit completions first, then near ones, lower temperatures first, one a probe."""
+    order = sorted(range(len(samples)), key=lambda i: (GRADES.index(graded[i][0]), samples[i].temperature, i))
+    quoted, seen = [], set()
+    for i in order:
+        s, (grade, evidence) = samples[i], graded[i]
+        if grade == "none" or s.probe in seen or len(quoted) == QUOTED:
+            continue
+        seen.add(s.probe)
+        p = probes[s.probe]
+        quoted.append({
+            "prompt": p.prompt, "kind": p.kind, "source": p.source, "temperature": s.temperature, "text": s.text,
+            "grade": grade, "evidence": evidence,
+        })  # fmt: skip
+    return quoted
