@@ -449,6 +449,7 @@ def bench(a) -> None:
 
 def plan(a) -> None:
     """Compile a configuration's functions for a named topology and say what they need."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1"  # the compiler's warnings are wanted: plan.measured looks for one
     if a.topology.lower().startswith("v"):
         os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the chips are described; those of this machine stay free
     from jaxunlearn.plan import lines

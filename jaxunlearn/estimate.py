@@ -78,7 +78,7 @@ def work_bytes(c: model.Shape, tensor: int, rows: float, layers: int) -> int:
 
 
 def seconds(c: model.Shape, o: Choice, T: int, where: Topology) -> float:
-    """Return the seconds of a step at the chips' peaks, products and links at once: a bound to rank by, no forecast."""
+    """Return the seconds of a step at the chips' peaks, products, then links: a figure to rank by, no forecast."""
     chips, width = o.data * o.fsdp * o.tensor, jax.numpy.dtype(c.compute).itemsize
     tokens = o.batch * o.accumulate * T
     products = forward_flops(c, tokens, T) * FORWARDS[o.remat] / chips / where.chip.flops
@@ -92,7 +92,7 @@ def seconds(c: model.Shape, o: Choice, T: int, where: Topology) -> float:
     if o.tensor > 1:
         passes = 4 + (2 if o.remat == "full" else 1)  # sums of activations a layer: two forward, two backward, again
         sent += 2 * passes * c.L * tokens / (o.data * o.fsdp) * c.D * width * (1 - 1 / o.tensor)
-    return max(products, sent / (where.chip.link / 2))
+    return products + sent / (where.chip.link / 2)
 
 
 def choices(config: Config, c: model.Shape, where: Topology) -> list[Choice]:
@@ -115,7 +115,10 @@ def ranked(config: Config, c: model.Shape, where: Topology, limit: int) -> list[
     for o in choices(config, c, where):
         needed = sum(step_bytes(c, o, config.unlearn, T).values())
         rows.append({"choice": o, "estimated_bytes": needed, "seconds_at_peak": seconds(c, o, T, where)})
-    return sorted((r for r in rows if r["estimated_bytes"] <= limit), key=lambda r: (r["seconds_at_peak"], r["choice"]))
+    return sorted(
+        (r for r in rows if r["estimated_bytes"] <= limit),
+        key=lambda r: (r["seconds_at_peak"], r["choice"].accumulate, r["choice"]),
+    )
 
 
 def estimated(p: Program, name: str, config: Config, c: model.Shape) -> dict[str, Any]:

@@ -184,13 +184,13 @@ def _better(config: Config, where: topology.Topology, c: model.Shape, limit: int
 
 
 def _seconds(step: dict, config: Config, c: model.Shape, o: estimate.Choice, where, row: dict) -> float:
-    """Return the seconds of a step at the peak of products or of links, by the compiled program's own traffic."""
+    """Return the seconds of a step at the peak of products and then of links, by the compiled program's own traffic."""
     sent = sum(v["bytes"] * (2 if kind == "all-reduce" else 1) for kind, v in step["collectives"].items())
     if not sent:
         return row["seconds_at_peak"]
     tokens = o.batch * o.accumulate * config.text.context
     flops = forward_flops(c, tokens, config.text.context) * estimate.FORWARDS[o.remat]
-    return max(flops / where.devices / where.chip.flops, sent / (where.chip.link / 2))
+    return flops / where.devices / where.chip.flops + sent / (where.chip.link / 2)
 
 
 # ---- for people

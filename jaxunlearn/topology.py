@@ -98,6 +98,7 @@ def described(t: Topology) -> list[Any]:
     """
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # ask no metadata server what machine this is
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # no chip is opened, so nobody has to wait for another
+    os.environ.setdefault("TPU_STDERR_LOG_LEVEL", "1")  # its warnings are wanted: plan.measured looks for one
     from jax.experimental import topologies
 
     more: dict[str, Any] = {"num_slices": t.slices} if t.slices > 1 else {}

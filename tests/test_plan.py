@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from conftest import mesh_of
 from jax.sharding import PartitionSpec as P
@@ -213,6 +214,32 @@ def test_the_compilers_warning_is_heard(monkeypatch):
     quiet = programs.Program(Loud(), (), {}, True)
     found = plan.measured(quiet, "label", small(), SimpleNamespace())
     assert found["rematerialised"] == 1 and found["peak_bytes"] == 2 * 2**30
+
+
+def copied_whole(devices) -> int:
+    """Return how often the compiler says that it copied a whole array, of a program that makes it."""
+    mesh = jax.sharding.Mesh(np.array(devices).reshape(2, 4), ("a", "b"))
+
+    def f(table, index):
+        def at(x, *spec):
+            return jax.lax.with_sharding_constraint(x, jax.NamedSharding(mesh, P(*spec)))
+
+        rows = at(at(table, "b", "a")[index], ("a", "b"), None, None)
+        return at(rows.reshape(-1, 24, 4) * 2, None, "b", "a")
+
+    table, index = ((1024, 32), jnp.float32, P("b", "a")), ((24, 16), jnp.int32, P(("a", "b"), None))
+    arguments = [jax.ShapeDtypeStruct(s, d, sharding=jax.NamedSharding(mesh, p)) for s, d, p in (table, index)]
+    p = programs.Program(jax.jit(f), tuple(arguments), {}, True)
+    return plan.measured(p, "label", small(), SimpleNamespace())["rematerialised"]
+
+
+def test_an_array_that_is_copied_whole_is_reported():
+    assert copied_whole(jax.devices()) == 1
+
+
+@needs_libtpu
+def test_an_array_that_the_tpu_compiler_copies_whole_is_reported():
+    assert copied_whole(plan.devices_of(topology.parse("v5e:2x4"))[0]) == 1
 
 
 @needs_libtpu
