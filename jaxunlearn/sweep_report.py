@@ -122,12 +122,10 @@ def markdown(found: dict) -> str:
     names = [*COLUMNS, "relearned", "cost"]
     lines = ["| method | setting | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
     for row in found["table"]:
-        setting = row.get("cell", "")
-        tail = setting.removeprefix("_".join(row["name"].split())).strip("_")
         note = "" if row.get("reached") in (True, None) else " (familiarity not reached)"
         note = " (failed)" if row.get("failed") else note
         parts = [_shown(row.get(n)) for n in names]
-        lines.append(f"| {row['name']}{note} | {settings_of(setting) or tail} | " + " | ".join(parts) + " |")
+        lines.append(f"| {row['name']}{note} | {settings_of(row.get('cell', ''))} | " + " | ".join(parts) + " |")
     seeds = len(found["bases"])
     lines += [
         "",
