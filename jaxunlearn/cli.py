@@ -328,10 +328,12 @@ def _run(config, stages=None) -> None:
 
 
 def _one_model(directory: str):
-    from jaxunlearn import convert
+    from jaxunlearn import convert, guided
     from jaxunlearn.tokenizer import load_tokenizer
 
     path = convert.find_model(directory)
+    if guided.is_guided(path):  # a method at inference time: its models lie beside it
+        return guided.load(path, convert.load), load_tokenizer(path.parent / "baseline")
     return convert.load(path), load_tokenizer(path)
 
 
@@ -345,6 +347,7 @@ def _mesh():
 
 def generate(a) -> None:
     """Continue prompts and print them."""
+    from jaxunlearn import guided
     from jaxunlearn.evals.measure import Words
     from jaxunlearn.generate import Sampling
     from jaxunlearn.generate import generate as continue_
@@ -353,7 +356,7 @@ def generate(a) -> None:
         raise InputError("--max-new-tokens must be >= 1, --temperature and --top-k >= 0, --top-p in (0, 1]")
     with _mesh():
         model, tokenizer = _one_model(a.model)
-        context = Words(tokenizer, 1).context
+        context = Words(tokenizer, 1, guided.prefix(Path(a.model))).context
         prompts = [context(p) for p in a.prompt]
         sampling = Sampling(a.temperature, a.top_k, a.top_p)
         new = continue_(model, prompts, a.max_new_tokens, sampling, seed=a.seed, eos_ids=tokenizer.eos_ids)

@@ -73,10 +73,14 @@ def load(folder: Path, read):
     return Pair(base, reinforced, about["alpha"])
 
 
+def prefix(folder: Path) -> str:
+    """Return what stands before every prompt that a folder is asked; nothing for a plain model."""
+    return _about(folder).get("prefix", "") if is_guided(folder) else ""
+
+
 def suite(folder: Path, suite):
     """Return the measurements to take of a folder: behind its prefix, if it has one."""
-    prefix = _about(folder).get("prefix", "") if is_guided(folder) else ""
-    return dataclasses.replace(suite, prefix=prefix) if prefix else suite
+    return dataclasses.replace(suite, prefix=prefix(folder)) if prefix(folder) else suite
 
 
 def _about(folder: Path) -> dict:

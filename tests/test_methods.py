@@ -12,14 +12,15 @@ import pytest
 from conftest import mesh_of
 from test_run import env
 
-from jaxunlearn import guided, methods, model, reset, train
-from jaxunlearn.config import Config, Reset, Text, Train, Unlearn, Whp
+from jaxunlearn import cost, guided, methods, model, reset, train
+from jaxunlearn.cli import main
+from jaxunlearn.config import Config, Pretrain, Reset, Text, Train, Unlearn, Whp
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals.measure import Suite
 from jaxunlearn.generate import generate
 from jaxunlearn.kernels.generic_argmax import generic_argmax
 from jaxunlearn.kernels.linear_distillation import linear_logsumexp
-from jaxunlearn.objectives import METHODS, losses, steps
+from jaxunlearn.objectives import METHODS, distillation, losses, steps
 from jaxunlearn.sharding import put
 from jaxunlearn.sweep_report import choose, markdown, over_seeds
 
@@ -134,6 +135,20 @@ def test_contrast_labels_equal_fp64_on_every_split(sizes):
     assert (truth[0.0] != truth[5.0]).any()
 
 
+def test_soft_labels_against_the_contrast_equal_fp64(mesh):
+    h = [DRAW.normal(size=(1, 3, 16)).astype(np.float32) for _ in range(4)]
+    w = [DRAW.normal(size=(16, 40)).astype(np.float32) for _ in range(4)]
+    v = [a.astype(np.float64) @ b for a, b in zip(h, w, strict=True)]
+    logp = [x - np.log(np.exp(x).sum(-1, keepdims=True)) for x in v]
+    wanted = v[1] - 5.0 * np.maximum(logp[2] - logp[3], 0)
+    logq = wanted - np.log(np.exp(wanted).sum(-1, keepdims=True))
+    truth = (np.exp(logq) * (logq - logp[0])).sum()
+    student, base, reinforced, diluted = [(put(a, "BTD"), put(b, "DV")) for a, b in zip(h, w, strict=True)]
+    mask = put(np.ones((1, 3), bool), "BT")
+    total, count = distillation.soft_labels(*student, base, reinforced, mask, 5.0, diluted=diluted)
+    assert float(total) == pytest.approx(truth, rel=1e-5) and float(count) == 3
+
+
 # ---- reset
 
 
@@ -236,6 +251,32 @@ def test_bad_methods_are_refused_before_anything_is_loaded():
         methods.check_config(dataclasses.replace(BASE, unlearn=c, text=text, reset=Reset(share=share)), 4)
 
 
+# ---- cost
+
+
+def test_cost_by_hand():
+    made = dataclasses.replace(
+        BASE,
+        pretrain=Pretrain(steps=100, batch=8),  # 2,400 passes
+        reinforce=Train(steps=10, batch=8),  # 240
+        unlearn=Unlearn(steps=5, batch=8, accumulate=2),  # 80 places
+    )
+
+    def passes(method, **more):
+        return cost.method_passes(
+            dataclasses.replace(made, unlearn=dataclasses.replace(made.unlearn, **method), **more), 7
+        )
+
+    assert passes({"method": "whp"}) == 240 + 7 * 2 + 80 * 3
+    assert passes({"method": "gradient_difference"}) == 80 * 6
+    assert passes({"method": "npo", "retain_weight": 1.0, "retain_loss": "kl"}) == 7 + 80 * 7
+    assert passes({"method": "whp_soft"}, whp=Whp(offset="contrast")) == 480 + 80 * (3 + 3)
+    assert passes({"method": "retain_only"}) == 80 * 3
+    heal = Train(steps=20, batch=8)
+    assert passes({"method": "reset_heal"}, reset=Reset(share=0.1, batches=2, heal=heal)) == 240 + 96 + 20 * 8 * 4
+    assert cost.share(dataclasses.replace(made, unlearn=made.unlearn), 7) == pytest.approx(494 / 2400)
+
+
 # ---- sweeps
 
 
@@ -263,10 +304,13 @@ def test_seeds_are_joined_by_students_interval():
     assert over_seeds([]) is None
 
 
-SWEEP = "npo,whp_soft whp.top=4 whp.offset=contrast reset.share=0.1 reset.heal.steps=4,whp_inference"
+SWEEP = (
+    "npo,whp_soft whp.top=4 whp.offset=contrast reset.share=0.1 reset.heal.steps=4,whp_inference,"
+    "prompting unlearn.subject=Zara"
+)
 
 
-def test_a_sweep_runs_every_cell_once_and_goes_on_where_it_was(world):
+def test_a_sweep_runs_every_cell_once_and_goes_on_where_it_was(world, capsys):
     command = [
         sys.executable, "-m", "jaxunlearn", "sweep", str(world / "world.py"), f"run.dir={world / 'sweep'}",
         f"sweep.methods={SWEEP}", "unlearn.steps=4", "pretrain.twin=False", "sweep.reach=0.5",
@@ -275,18 +319,24 @@ def test_a_sweep_runs_every_cell_once_and_goes_on_where_it_was(world):
     assert first.returncode == 0, first.stderr
     found = json.loads((world / "sweep" / "sweep.json").read_text())
     assert [r["cell"] for r in found["cells"]] == [
-        "npo", "whp_soft_top=4_offset=contrast_reset.share=0.1_reset.heal.steps=4", "whp_inference"
+        "npo", "whp_soft_top=4_offset=contrast_reset.share=0.1_reset.heal.steps=4", "whp_inference",
+        "prompting_subject=Zara",
     ]  # fmt: skip
     by = {r["name"]: r for r in found["table"]}
     assert by["npo"]["familiarity"]["value"] < by["baseline"]["familiarity"]["value"] / 2
     assert by["whp_inference"]["familiarity"]["value"] < by["baseline"]["familiarity"]["value"] / 2
     text = (world / "sweep" / "sweep.md").read_text()
-    assert text == markdown(found) and text.count("\n|") == 5
+    assert text == markdown(found) and text.count("\n|") == 6
     assert (world / "sweep" / "pareto.png").stat().st_size > 5000
     soft = world / "sweep/seed_0/whp_soft_top=4_offset=contrast_reset.share=0.1_reset.heal.steps=4"
     assert (soft / "unlearned_before_reset").is_dir() and (soft / "unlearned" / "model.safetensors").is_file()
     p = np.load(soft / "labels/translated_soft/alpha_5_p.npy")
     assert p.shape[-1] == 4 and (p.sum(-1) <= 1.01).all() and p.max() > 0.1
+    for cell, prompt in (("whp_inference", "Zara went to"), ("prompting_subject=Zara", "Zara went to")):
+        model_dir = str(world / "sweep/seed_0" / cell / "unlearned")
+        assert main(["generate", "--model", model_dir, "--prompt", prompt, "--max-new-tokens", "2", "--json"]) == 0
+        made = json.loads(capsys.readouterr().out)["completions"][0]
+        assert len(made["tokens"]) == 2 and made["prompt"] == prompt
     again = subprocess.run(command, capture_output=True, text=True, env=env())
     assert again.returncode == 0 and "[unlearn]" not in again.stderr and "[baseline]" not in again.stderr
     assert json.loads((world / "sweep" / "sweep.json").read_text())["cells"] == found["cells"]
