@@ -70,6 +70,13 @@ def differences(report: dict) -> Table | None:
     return Table(caption="Differences on the same items", head=head, rows=tuple(shown))
 
 
+def seed_table(report: dict) -> Table | None:
+    """Return the figures over several runs, models side by side."""
+    found = report.get("seeds") or {}
+    made = list(_side_by_side(f"Over {found.get('runs')} runs of different seeds", found.get("models") or {}, ()))
+    return made[0] if made else None
+
+
 def _by_model(node: dict, names: tuple[str, ...]) -> bool:
     return bool(node) and any(key in names for key in node) and all(isinstance(v, dict | list) for v in node.values())
 

@@ -142,6 +142,9 @@ def parser() -> argparse.ArgumentParser:
     command = add("report", report, "report.html and report.json from what a run holds")
     command.add_argument("run_dir")
     command.add_argument("--figures", default="", help="also save the pictures as PNG files in this folder")
+    command.add_argument(
+        "--seeds", nargs="+", default=[], metavar="RUN_DIR", help="runs with other seeds, to set beside"
+    )
     return top
 
 
@@ -477,6 +480,10 @@ def report(a) -> None:
             f"{a.run_dir} holds no report.json: finish the run first (jaxunlearn run CONFIG run.dir={a.run_dir})"
         )
     found = json.loads(path.read_text())
+    if a.seeds:
+        from jaxunlearn.seeds import over_seeds, read_reports
+
+        found["seeds"] = over_seeds([found, *read_reports(a.seeds)])
     write_report(Path(a.run_dir), found)
     if a.figures:
         export_figures(found, Path(a.figures))

@@ -226,6 +226,7 @@ def _view(report: dict) -> dict[str, Any]:
         "unmeasured": verdict.not_measured(report) if report.get("models") else [],
         "differences": appendix.differences(report),
         "attacks": appendix.attack_tables(report),
+        "seeds": appendix.seed_table(report),
         "main": _models_grid(report, COLUMNS, "Measurements a model, with 95% intervals"),
         "further": _models_grid(report, further, "Further measurements a model"),
         "figures": [each for each in drawn if each[0].key != "relearn"],
