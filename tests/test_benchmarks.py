@@ -78,6 +78,21 @@ def test_pairs_are_cut_where_the_context_ends(tmp_path):
         encode_pair(tokenizer, "Zara", " ")
 
 
+def test_a_vocabulary_that_merges_over_the_cut_still_scores_something(tmp_path):
+    import tokenizers
+
+    made = tokenizers.Tokenizer(
+        tokenizers.models.BPE(
+            {"<s>": 0, "a": 1, " ": 2, "b": 3, "c": 4, "a ": 5, "a b": 6}, [("a", " "), ("a ", "b")], fuse_unk=False
+        )
+    )
+    made.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text('{"bos_token": "<s>"}')
+    tokenizer = load_tokenizer(tmp_path)
+    assert encode_pair(tokenizer, "ca", " b") == ([0, 4], [6])  # "c", "a" alone; "c", "a b" together
+    assert encode_pair(tokenizer, "a", " b", bos=False) == ([0], [6])
+
+
 LINES = {
     "arc_easy": {"query": "Why?", "choices": ["a", "b", "c"], "gold": 2},
     "piqa": {"query": "Question: dresser\n", "choices": ["a", "b"], "gold": 1},

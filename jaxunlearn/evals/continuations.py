@@ -31,20 +31,24 @@ Pair = tuple[Sequence[int], Sequence[int]]  # token ids of context and continuat
 
 
 def encode_pair(tokenizer: Tokenizer, context: str, continuation: str, bos: bool = True) -> Pair:
-    """Return ids of context and continuation: the two are tokenised together and cut where the context alone ends.
+    """Return ids of the context alone, and what the two together have beyond as many tokens, as the harness cuts.
 
-    Spaces that end the context go to the continuation. An empty context is BOS, also without `bos`. InputError for a
-    continuation without tokens.
+    Spaces that end the context go to the continuation. An empty context is BOS, also without `bos`. Where a vocabulary
+    merges over the space so that nothing is left to score, the cut is where the two tokenisations part (the harness
+    stops there). InputError for a continuation without tokens.
     """
     spaces = len(context) - len(context.rstrip())
     if spaces:
         context, continuation = context[:-spaces], context[-spaces:] + continuation
-    first = [tokenizer.needed_bos_id()] if bos or not context else []
-    alone = len(tokenizer.encode(context)[0]) if context else 0
-    whole = [int(i) for i in tokenizer.encode(context + continuation)[0]]
+    before = [int(i) for i in tokenizer.encode(context)[0]] if context else []
+    whole, alone = [int(i) for i in tokenizer.encode(context + continuation)[0]], len(before)
+    if not whole[alone:] and continuation.strip():
+        alone = next((n for n, (a, b) in enumerate(zip(before, whole, strict=False)) if a != b), len(whole))
+        before = whole[:alone]
+    first = [tokenizer.needed_bos_id()] if bos or not alone else []
     if not whole[alone:]:
         raise InputError(f"the continuation {continuation!r} of {context[-60:]!r} has no tokens to score")
-    return first + whole[:alone], whole[alone:]
+    return first + before, whole[alone:]
 
 
 def score_continuations(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxunlearn.errors import InputError
-from jaxunlearn.evals.continuations import Pair, Score, score_continuations
+from jaxunlearn.evals.continuations import Pair, Score, encode_pair, score_continuations
 from jaxunlearn.generate import Sampling, generate
 from jaxunlearn.tokenizer import Tokenizer
 
@@ -58,6 +58,13 @@ class JaxLM(TemplateLM):
         if add_special_tokens is None and string.startswith(name):
             string, first = string[len(name) :], True
         return [bos_id] * first + [int(i) for i in self.ours.encode(string)[0]]
+
+    def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        begun = context.startswith(self.ours.pieces([self.prefix_token_id])[0])
+        if begun:  # the text names BOS itself
+            return super()._encode_pair(context, continuation)
+        before, after = encode_pair(self.ours, context, continuation, self.bos)
+        return list(before), list(after)
 
     def _loglikelihood_tokens(self, requests, **_) -> list[tuple[float, bool]]:
         def done(n: int, score: Score) -> None:
