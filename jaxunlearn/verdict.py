@@ -112,6 +112,8 @@ def robust(report: dict, name: str) -> Answer:
         tints.append("good" if back <= 1 - ALMOST or _meet(ours, ideal) else "so-so" if back <= IN_PART else "bad")
     if not facts:
         return Answer(word=UNMEASURED)
+    if name not in REFERENCES and forgotten(report, name).word == "no":
+        return Answer(word="nothing was forgotten", facts=tuple(facts))
     if not tints:
         return Answer(word="no twin to compare with", facts=tuple(facts))
     words = {"good": "yes: nothing measured brings it back", "so-so": "in part", "bad": "no: it comes back"}

@@ -80,6 +80,11 @@ def test_the_worst_attack_decides():
     assert all(a.word == "" for a in verdicts(found)["twin"][:3])  # it sets the scale
 
 
+def test_what_was_not_forgotten_cannot_come_back():
+    relearn = {"unlearned": [{"step": 5, "familiarity": 0.9}], "twin": [{"step": 5, "familiarity": 0.1}]}
+    assert words(entry(0.9), relearn=relearn)[::2] == ["no", "nothing was forgotten"]
+
+
 def test_what_is_missing_is_said():
     alone = {"models": {"unlearned": {"familiarity": {"probability": e(0.1)}}}}
     assert [a.word for a in verdicts(alone)["unlearned"]] == ["not measured"] * 4
