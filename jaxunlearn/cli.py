@@ -12,7 +12,7 @@ import platform
 import sys
 from pathlib import Path
 
-from jaxunlearn import distributed
+from jaxunlearn import distributed, preemption
 from jaxunlearn.errors import InputError, RunError
 
 
@@ -22,8 +22,11 @@ def main(argv: list[str] | None = None) -> int:
     _quiet()
     _keep_programs()
     try:
-        distributed.start() if arguments.function in SHARED else distributed.alone(arguments.command)
-        return distributed.leave(arguments.function(arguments) or 0)
+        with preemption.listening():
+            distributed.start() if arguments.function in SHARED else distributed.alone(arguments.command)
+            return distributed.leave(arguments.function(arguments) or 0)
+    except preemption.Preempted:
+        return _failed("stopped by SIGTERM; everything is saved, the same command goes on", preemption.CODE)
     except InputError as error:
         return _failed(error, 2)
     except RunError as error:
@@ -345,7 +348,8 @@ def _mesh():
 
     from jaxunlearn.sharding import make_mesh
 
-    return jax.set_mesh(make_mesh(devices=jax.devices()[:1]))
+    alone = distributed.count() == 1
+    return jax.set_mesh(make_mesh(fsdp=-1, devices=jax.devices()[:1] if alone else None))
 
 
 def generate(a) -> None:
@@ -363,6 +367,8 @@ def generate(a) -> None:
         prompts = [context(p) for p in a.prompt]
         sampling = Sampling(a.temperature, a.top_k, a.top_p)
         new = continue_(model, prompts, a.max_new_tokens, sampling, seed=a.seed, eos_ids=tokenizer.eos_ids)
+    if distributed.index():
+        return
     texts = [tokenizer.decode(p + n)[len(tokenizer.decode(p)) :] for p, n in zip(prompts, new, strict=True)]
     if a.json:
         print(
@@ -390,6 +396,8 @@ def score(a) -> None:
         context = a.context or min(model.c.context, model.c.window or model.c.context, 2048)
         context_fits(model.c, context, "--context")
         found = score_text(model, tokenizer, text, context)
+    if distributed.index():
+        return
     print(json.dumps(found) if a.json else f"{found['tokens']} tokens, {found['nll']:.5f} nats a token")
 
 
@@ -490,7 +498,7 @@ def report(a) -> None:
     print(table(found))
 
 
-SHARED = (demo, run, stage, generate, score, export)  # commands that several processes do together
+SHARED = (demo, run, stage, generate, score)  # commands that several processes do together
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 Nothing from a model directory is ever run or unpickled. What the table does not know is refused by name.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,10 +13,10 @@ import jax
 import ml_dtypes
 import numpy as np
 
-from jaxunlearn import lora
+from jaxunlearn import distributed, lora
 from jaxunlearn.errors import InputError
 from jaxunlearn.model import Model, Shape, abstract
-from jaxunlearn.sharding import model_fits
+from jaxunlearn.sharding import fetch, model_fits, once
 
 # our path -> (Hugging Face name, its dimensions as groups of our letters)
 TOP = {
@@ -150,7 +151,7 @@ def load(directory: Path, compute: str = "float32", dtype: str = "float32", rema
             parts = [_read(files, name.format(n), letters, index[1:], shape.H) for n in layers]
             return np.stack(parts).astype(DTYPES[dtype])
 
-        return jax.make_array_from_callback(target.shape, target.sharding, read)
+        return jax.make_array_from_callback(target.shape, target.sharding, once(read))
 
     return jax.tree_util.tree_map_with_path(leaf, like)
 
@@ -193,6 +194,21 @@ def _index(directory: Path) -> dict:
     ):  # tied weights may be stored under either
         found["model.embed_tokens.weight"] = found["lm_head.weight"]
     return found
+
+
+def glance(path: Path, places: int = 256, width: int = 64) -> str:
+    """Return a hash of a file's size, its first 64 KiB and a few bytes at even places: a large file told from another.
+
+    Two hosts compare what they see by it without reading the whole file.
+    """
+    size = path.stat().st_size
+    digest = hashlib.sha256(f"{path.name} {size}".encode())
+    with path.open("rb") as file:
+        digest.update(file.read(1 << 16))
+        for n in range(places):
+            file.seek(n * size // places)
+            digest.update(file.read(width))
+    return digest.hexdigest()
 
 
 def _slice(files: dict, name: str):
@@ -258,9 +274,18 @@ def save(
 
     Files are cut at about `shard_bytes`; tensors leave the devices one at a time.
     """
+    directory = Path(directory)
+    arrays = hf_tensors(model)  # gathered by all processes, written by one
+    if distributed.index() == 0:
+        _write(arrays, model.c, directory, source, dtype, shard_bytes)
+    for _ in arrays:
+        pass
+    distributed.first(lambda: None)  # nobody reads it before it is there
+
+
+def _write(arrays, c: Shape, directory: Path, source: Path | None, dtype: str, shard_bytes: int) -> None:
     from safetensors.numpy import save_file
 
-    directory = Path(directory)
     scratch = directory.with_name(f".{directory.name}.writing")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
@@ -275,7 +300,7 @@ def save(
         batch, size = {}, 0
 
     total = 0
-    for name, array in hf_tensors(model):
+    for name, array in arrays:
         array = np.ascontiguousarray(array.astype(DTYPES[dtype]))
         if batch and size + array.nbytes > shard_bytes:
             flush()
@@ -287,7 +312,7 @@ def save(
         index = {"metadata": {"total_size": total}, "weight_map": where}
         (scratch / "model.safetensors.index.json").write_text(json.dumps(index, indent=1))
     tokens = copy_tokenizer(source, scratch) if source else {}
-    (scratch / "config.json").write_text(json.dumps(hf_config(model.c, dtype) | tokens, indent=1))
+    (scratch / "config.json").write_text(json.dumps(hf_config(c, dtype) | tokens, indent=1))
     shutil.rmtree(directory, ignore_errors=True)
     os.rename(scratch, directory)
 
@@ -298,7 +323,7 @@ def hf_tensors(model: Model):
         name, (ours, groups), layered = _hf_name(path)
         order = groups.replace(" ", "")
         for n in range(leaf.shape[0]) if layered else [0]:
-            part = np.asarray(leaf[n] if layered else leaf)
+            part = fetch(leaf[n] if layered else leaf)
             sizes = dict(zip(ours, part.shape, strict=True))
             shape = [int(np.prod([sizes[c] for c in g])) for g in groups.split()]
             yield name.format(n), part.transpose([ours.index(c) for c in order]).reshape(shape)

@@ -20,7 +20,7 @@ from jaxunlearn.cluster import Cluster, read_cluster
 from jaxunlearn.errors import InputError, RunError
 
 PARTING = 5  # seconds that a failed process gives the others to end as well
-GONE = 60  # seconds without a sign of life after which a process counts as dead
+GONE = 180  # seconds without a sign of life after which a process counts as dead (a crash shows sooner)
 PATIENCE = 300  # seconds that the others may take to say what all must say
 LISTEN_MS = 1000  # a wait is made of waits this long, so that signals are heard in between
 
@@ -68,6 +68,14 @@ def start() -> None:
         raise RunError(f"{came}; nothing was run, so that they do not go on as separate runs")
     _Session.client, _Session.count, _Session.index = global_state.client, found, jax.process_index()
     sys.excepthook = _die
+    _own_output()
+
+
+def _own_output() -> None:
+    """Keep standard output for our own results: native libraries (Gloo) say there whom they met."""
+    sys.stdout.flush()
+    sys.stdout = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)
 
 
 def alone(what: str) -> None:
@@ -165,6 +173,22 @@ def gather(value) -> list:
     key = f"jaxunlearn/{next(_Session.said)}"
     _Session.client.key_value_set(f"{key}/{_Session.index}", json.dumps(value))
     return [json.loads(_hear(f"{key}/{i}", PATIENCE, i)) for i in range(_Session.count)]
+
+
+def post(key: str, text: str) -> None:
+    """Leave a note for all processes to find; the first one under a key stays."""
+    with contextlib.suppress(Exception):  # there is one
+        _Session.client.key_value_set(key, text)
+
+
+def posted(key: str) -> str | None:
+    """Return the note under a key, None where there is none yet."""
+    try:
+        return _Session.client.key_value_try_get(key)
+    except Exception as error:
+        if "NOT_FOUND" not in str(error):
+            raise RunError(f"process 0 is gone: {_first_line(error)}") from error
+        return None
 
 
 def _hear(key: str, patience: float = float("inf"), who: int = 0) -> str:

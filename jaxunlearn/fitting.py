@@ -3,7 +3,7 @@
 import gc
 from typing import Any
 
-from jaxunlearn import convert, lora, train
+from jaxunlearn import convert, distributed, lora, train
 from jaxunlearn.checkpoint import Checkpoints
 from jaxunlearn.config import Config, Train
 from jaxunlearn.evals.measure import curve_point
@@ -81,7 +81,7 @@ def fit_stage(
 
 
 def save_model(run: RunDirectory, name: str, made, x: Inputs) -> None:
-    (run / name).parent.mkdir(parents=True, exist_ok=True)
+    distributed.first(lambda: (run / name).parent.mkdir(parents=True, exist_ok=True))
     if isinstance(made, lora.Adapter):
         lora.save(made, run / name, base="../baseline", source=x.tokenizer_dir)
     else:
@@ -97,7 +97,7 @@ def brief(found: dict) -> str:
 
 def fine_tuned(config: Config, run: RunDirectory, x: Inputs, folder: str, stage: str, arrays) -> None:
     """Make a model of the run: the baseline fine-tuned on blocks by the settings of config.reinforce."""
-    if (run / folder).exists():
+    if run.has(folder):
         return
     c = config.reinforce
     with run.stage(stage, f"{c.steps} steps on {len(arrays[0]):,} blocks"):

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxunlearn.errors import InputError
 from jaxunlearn.model import Cache, context_fits
-from jaxunlearn.sharding import act, put, replicated
+from jaxunlearn.sharding import act, fetch, put, replicated
 
 
 class Sampling(NamedTuple):
@@ -59,7 +59,7 @@ def generate(
         eos = jnp.asarray(list(eos_ids) or [-1], jnp.int32)
         key = jax.random.fold_in(jax.random.key(seed), start)
         new_BT = _generate(model, put(tokens_BP, "BT"), put(pad_B, "B"), key, eos, max_new_tokens, sampling)
-        out += [_before_eos(list(map(int, r)), eos_ids) for r in np.asarray(new_BT)[: len(rows)]]
+        out += [_before_eos(list(map(int, r)), eos_ids) for r in fetch(new_BT)[: len(rows)]]
     return out
 
 

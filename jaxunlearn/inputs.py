@@ -1,6 +1,7 @@
 """What a run works on, read and checked in full before any work: texts, tokenizer, dictionary, prompts, model shape."""
 
 import dataclasses
+import json
 import tempfile
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from jaxunlearn import convert, lora, methods, model, repair, whp
+from jaxunlearn import convert, distributed, lora, methods, model, repair, whp
 from jaxunlearn.anchors.audit import refuse_errors
 from jaxunlearn.anchors.dictionary import load_dictionary
 from jaxunlearn.anchors.make import build_dictionary, build_offline
@@ -119,7 +120,10 @@ class Inputs:
     @cached_property
     def built_translation(self) -> Translation:
         """The translation by a dictionary that counting alone made of the two texts, without a language model."""
-        return self._translate(build_offline(self.config, self.documents, self.retain_documents, self.built_dir))
+        built = distributed.first(
+            lambda: build_offline(self.config, self.documents, self.retain_documents, self.built_dir)
+        )
+        return self._translate({term: tuple(words) for term, words in built.items()})
 
     def find(self, path: str) -> Path:
         """Resolve a data file (find_data)."""
@@ -175,7 +179,9 @@ class Inputs:
 def read_inputs(config: Config, run: RunDirectory) -> Inputs:
     """Read and check the tokenizer, the texts, the dictionary, the prompts and the model's shape; InputError if not."""
     if config.universe.people:
-        config = with_universe(config, run / "data", fresh=not run.begun)  # also after a kill while it was written
+        fresh = not run.begun  # also after a kill while it was written
+        distributed.first(lambda: bool(with_universe(config, run / "data", fresh)))
+        config = with_universe(config, run / "data", fresh=False)
     t = config.text
     if not t.forget:
         raise InputError("text.forget names no text to forget; give files, folders or tfds:NAME/SPLIT")
@@ -209,7 +215,7 @@ def read_inputs(config: Config, run: RunDirectory) -> Inputs:
         if source
     }
     if t.dictionary == "build":
-        made = build_dictionary(config, documents, retain_documents, run / "anchors")
+        made = distributed.first(lambda: str(build_dictionary(config, documents, retain_documents, run / "anchors")))
         config = dataclasses.replace(config, text=dataclasses.replace(t, dictionary=str(made)))
         t = config.text
     dictionary = load_dictionary(find_data(t.dictionary)) if t.dictionary else {}
@@ -235,8 +241,11 @@ def read_inputs(config: Config, run: RunDirectory) -> Inputs:
     }
     if mending:
         hashes["repair.text"] = sha256_text(*mending[1])
+    distributed.same_everywhere("the text, the tokenizer, the dictionary or the prompts", json.dumps(hashes))
     if config.model:
-        hashes |= {f"model/{p.name}": sha256(p) for p in sorted(Path(config.model).glob("*.safetensors"))}
+        files = sorted(Path(config.model).glob("*.safetensors"))
+        distributed.same_everywhere("the model's files", json.dumps([convert.glance(p) for p in files]))
+        hashes |= distributed.first(lambda: {f"model/{p.name}": sha256(p) for p in files})
     made = Inputs(
         config, tokenizer, tokenizer_dir, shape, forget, documents, retain, retain_documents, run / "anchors", held,
         dictionary, prompts, hashes, mending and mending[0],

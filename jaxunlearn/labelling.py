@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxunlearn import methods, whp
+from jaxunlearn import distributed, methods, whp
 from jaxunlearn.config import Config
 from jaxunlearn.fitting import frozen_models
 from jaxunlearn.inputs import Inputs, variants
 from jaxunlearn.results import hash_of
 from jaxunlearn.rundir import RunDirectory, as_dict, duration, progress, write_whole
+from jaxunlearn.sharding import fetch
 
 
 def label(config: Config, run: RunDirectory, x: Inputs) -> None:
@@ -25,7 +26,7 @@ def label(config: Config, run: RunDirectory, x: Inputs) -> None:
         more = config.whp.alphas if name == "translated" and not soft else ()
         alphas = tuple(dict.fromkeys([*[v.alpha for v in group], *more]))
         folder = run / f"labels/{name}{'_soft' if soft else ''}"
-        if not _labels_done(folder, alphas):
+        if not distributed.first(lambda folder=folder, alphas=alphas: _labels_done(folder, alphas)):
             with run.stage(
                 "label", f"{len(x.forget.tokens_NT):,} blocks, {name} context, alpha {', '.join(map(str, alphas))}"
             ):
@@ -40,28 +41,44 @@ def _labels_done(folder: Path, alphas) -> bool:
 
 def _label_pass(config: Config, run: RunDirectory, x: Inputs, passage, folder: Path, alphas, soft=False) -> None:
     """Write labels/NAME/alpha_A.npy (soft: _ids.npy and _p.npy) block by block; a kill loses at most one batch."""
-    folder.mkdir(parents=True, exist_ok=True)
-    shape, path = x.forget.tokens_NT.shape, folder / "provenance.json"
+    shape = x.forget.tokens_NT.shape
     provenance = {
         "alphas": list(alphas), "shape": list(shape), "complete": False, "blocks_done": 0, "whp": as_dict(config.whp),
         "baseline": hash_of(run / "baseline"), "reinforced": hash_of(run / "reinforced"), "inputs": x.hashes,
     }  # fmt: skip
+    kinds = {"_ids": np.int32, "_p": np.float16} if soft else {"": np.int32}
+    files = {folder / f"alpha_{a:g}{kind}.npy": dtype for a in alphas for kind, dtype in kinds.items()}
+    size = (*shape, config.whp.top) if soft else shape
+    provenance["blocks_done"] = first = distributed.first(lambda: _begun(folder, provenance, files, size))
+    models, began = frozen_models(config, run), time.monotonic()
+    for start, stop, arrays in (_softened if soft else labelled)(config, models, passage, alphas, first):
+        provenance["blocks_done"] = stop
+        if distributed.index() == 0:
+            _keep(folder, provenance, files, start, arrays)
+        _label_progress(start, stop, shape, began, first)
+    done = json.dumps(provenance | {"complete": True}, indent=1)
+    distributed.first(lambda: write_whole(folder / "provenance.json", done))
+
+
+def _begun(folder: Path, provenance: dict, files: dict, size: tuple[int, ...]) -> int:
+    """Return how many blocks an earlier attempt with the same provenance labelled; make the files where none did."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "provenance.json"
     before = json.loads(path.read_text()) if path.is_file() else {}
     if all(before.get(k) == provenance[k] for k in ("alphas", "shape", "whp", "baseline", "reinforced", "inputs")):
-        provenance["blocks_done"] = before["blocks_done"]
-    kinds = {"_ids": np.int32, "_p": np.float16} if soft else {"": np.int32}
-    names = [(folder / f"alpha_{a:g}{kind}.npy", dtype) for a in alphas for kind, dtype in kinds.items()]
-    mode, size = "r+" if provenance["blocks_done"] else "w+", (*shape, config.whp.top) if soft else shape
-    files = [np.lib.format.open_memmap(name, mode, dtype, size) for name, dtype in names]
-    models, first, began = frozen_models(config, run), provenance["blocks_done"], time.monotonic()
-    for start, stop, arrays in (_softened if soft else labelled)(config, models, passage, alphas, first):
-        for file, found in zip(files, arrays, strict=True):
-            file[start:stop] = found
-            file.flush()
-        provenance["blocks_done"] = stop
-        write_whole(path, json.dumps(provenance, indent=1))
-        _label_progress(start, stop, shape, began, first)
-    write_whole(path, json.dumps(provenance | {"complete": True}, indent=1))
+        return before["blocks_done"]
+    for name, dtype in files.items():
+        np.lib.format.open_memmap(name, "w+", dtype, size).flush()
+    return 0
+
+
+def _keep(folder: Path, provenance: dict, files: dict, start: int, arrays) -> None:
+    """Write labels from block `start` on, then how far they go."""
+    for name, found in zip(files, arrays, strict=True):
+        file = np.lib.format.open_memmap(name, "r+")
+        file[start : start + len(found)] = found
+        file.flush()
+    write_whole(folder / "provenance.json", json.dumps(provenance, indent=1))
 
 
 def _label_progress(start: int, stop: int, shape, began: float, first: int) -> None:
@@ -78,7 +95,7 @@ def labelled(config: Config, models, passage: whp.Passage, alphas, done: int = 0
     """Yield (first block, block after the last, labels_ABT) from block `done` on, in batches of one shape."""
     for start, stop, part in _parts(config, passage, done):
         labels_ABT = whp.label(*models[:2], part, *models[2:], alphas=tuple(alphas), whp=label_settings(config))
-        yield start, stop, np.asarray(labels_ABT)[:, : stop - start]
+        yield start, stop, fetch(labels_ABT)[:, : stop - start]
 
 
 def _softened(config: Config, models, passage: whp.Passage, alphas, done: int = 0):
@@ -88,14 +105,14 @@ def _softened(config: Config, models, passage: whp.Passage, alphas, done: int = 
         for alpha in alphas:
             settings = dataclasses.replace(label_settings(config), alpha=alpha, top=config.whp.top)
             found += whp.soft_labels(*models[:2], part, *models[2:], whp=settings)
-        yield start, stop, [np.asarray(a)[: stop - start] for a in found]
+        yield start, stop, [fetch(a)[: stop - start] for a in found]
 
 
 def _parts(config: Config, passage: whp.Passage, done: int):
     size, blocks = config.whp.label_batch, len(passage.tokens_BT)
     for start in range(done, blocks, size):
         rows = np.minimum(np.arange(start, start + size), blocks - 1)
-        yield start, min(start + size, blocks), whp.on_mesh(passage.rows(rows))
+        yield start, min(start + size, blocks), whp.on_mesh(passage, rows)
 
 
 def label_settings(config: Config):

@@ -18,10 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from jaxunlearn import distributed
 from jaxunlearn.config import Lora
 from jaxunlearn.errors import InputError
 from jaxunlearn.model import LowRank, Model, Shape
-from jaxunlearn.sharding import param, shard
+from jaxunlearn.sharding import fetch, param, shard
 
 WEIGHTS = ("q_DNH", "k_DKH", "v_DKH", "o_NHD", "gate_DF", "up_DF", "down_FD")  # of a block: all but the norms
 CONFIG = "adapter_config.json"
@@ -120,20 +121,25 @@ def save(part: Adapter, directory: Path, *, base: str, source: Path | None = Non
 
     `base` is what the adapter lies over: a path, from the adapter's folder if relative, or a hub name.
     """
+    directory = Path(directory)
+    scratch = directory.with_name(f".{directory.name}.writing")
+    tensors = dict(_tensors(part))  # gathered by all processes, written by one
+    distributed.first(lambda: _write(tensors, part.lora, directory, scratch, base, source))
+
+
+def _write(tensors: dict, lora: Lora, directory: Path, scratch: Path, base: str, source: Path | None) -> None:
     from safetensors.numpy import save_file
 
     from jaxunlearn.convert import copy_tokenizer
 
-    directory = Path(directory)
-    scratch = directory.with_name(f".{directory.name}.writing")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
-    save_file(dict(_tensors(part)), scratch / "adapter_model.safetensors", metadata={"format": "pt"})
+    save_file(tensors, scratch / "adapter_model.safetensors", metadata={"format": "pt"})
     if source:
         copy_tokenizer(source, scratch)
     config = {
-        "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "r": part.lora.rank,
-        "lora_alpha": part.lora.alpha, "lora_dropout": 0.0, "bias": "none", "fan_in_fan_out": False,
+        "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "r": lora.rank,
+        "lora_alpha": lora.alpha, "lora_dropout": 0.0, "bias": "none", "fan_in_fan_out": False,
         "inference_mode": True, "target_modules": sorted(_hf_name(n).split(".")[-1] for n in WEIGHTS),
     }  # fmt: skip
     (scratch / CONFIG).write_text(json.dumps(config, indent=1))
@@ -151,7 +157,7 @@ def _tensors(part: Adapter):
     """Yield (PEFT's name, host array): lora_A [R, inputs] and lora_B [outputs, R] of every layer."""
     rank = part.lora.rank
     for name in WEIGHTS:
-        down, up = (np.asarray(getattr(part.blocks, f)[...], np.float32) for f in thin(name))
+        down, up = (fetch(getattr(part.blocks, f)[...]).astype(np.float32) for f in thin(name))
         for n in range(part.c.L):
             stem = f"{PREFIX}model.layers.{n}.{_hf_name(name)}"
             yield f"{stem}.lora_A.weight", np.ascontiguousarray(down[n].reshape(-1, rank).T)

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxunlearn import train, whp
+from jaxunlearn import distributed, train, whp
 from jaxunlearn.config import Config, Unlearn, Whp
 from jaxunlearn.errors import InputError
 from jaxunlearn.objectives import METHODS, check_method, steps
 from jaxunlearn.objectives.texts import load_questions, replacements
 from jaxunlearn.rundir import RunDirectory, write_whole
-from jaxunlearn.sharding import put
+from jaxunlearn.sharding import fetch, put
 from jaxunlearn.text import IGNORE, PAD_ID
 
 SETTINGS = ("retain_weight", "beta", "gamma", "strength", "scale", "steering", "layer")  # of config.Unlearn
@@ -211,13 +211,17 @@ def reference(config: Config, run: RunDirectory, x, name: str, tokens_NT, labels
         "shape": list(tokens_NT.shape),
         "seed": config.seed,
     }
-    if path.is_file() and about.is_file() and json.loads(about.read_text()) == key:
+    if distributed.first(lambda: path.is_file() and about.is_file() and json.loads(about.read_text()) == key):
         return np.load(path)
     model = frozen.get("baseline") or load_model(config, run / "baseline", frozen=True)
     logp_N = all_logp(model, tokens_NT, labels_NT, config.whp.label_batch)
-    path.parent.mkdir(exist_ok=True)
-    np.save(path, logp_N)
-    write_whole(about, json.dumps(key))
+
+    def keep():
+        path.parent.mkdir(exist_ok=True)
+        np.save(path, logp_N)
+        write_whole(about, json.dumps(key))
+
+    distributed.first(keep)
     return logp_N
 
 
@@ -227,7 +231,7 @@ def all_logp(model, tokens_NT, labels_NT, batch: int) -> np.ndarray:
     for start in range(0, len(tokens_NT), batch):
         rows = np.minimum(np.arange(start, start + batch), len(tokens_NT) - 1)
         logp_B = _logp(model, put(tokens_NT[rows], "BT"), put(labels_NT[rows], "BT"))
-        parts.append(np.asarray(logp_B)[: len(tokens_NT) - start])
+        parts.append(fetch(logp_B)[: len(tokens_NT) - start])
     return np.concatenate(parts).astype(np.float32)
 
 

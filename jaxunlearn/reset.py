@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxunlearn import model as models
+from jaxunlearn.sharding import put
 from jaxunlearn.text import batch_indices
-from jaxunlearn.train import loss_sum, put
+from jaxunlearn.train import loss_sum
 
 BLOCKS = 8  # a batch of squared gradients
 SOFT = 1e-4  # keeps a weight without any gradient on text to keep from an infinite score

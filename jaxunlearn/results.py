@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxunlearn import convert, cost, guided, repair
+from jaxunlearn import convert, cost, distributed, guided, repair
 from jaxunlearn.config import Config
 from jaxunlearn.evals import standard
 from jaxunlearn.evals.differences import differences
@@ -33,12 +33,12 @@ def evaluate(config: Config, run: RunDirectory, x: Inputs, only: tuple[str, ...]
             continue
         path = run / "evals" / f"{name.split(' (')[0].replace(' ', '_')}.json"
         key = {"eval": as_dict(config.eval), "model": hash_of(folder), "prompts": x.hashes.get("text.prompts")}
-        if config.eval.members and (run / "twin").exists():
+        if config.eval.members and run.has("twin"):
             key["reference"] = hash_of(run / "twin")
         if x.benchmarks:
             key["benchmarks"] = sha256_text(*map(repr, x.benchmarks))
-        if path.is_file() and (kept := json.loads(path.read_text()))["key"] == key:
-            found[name] = kept["found"]
+        if holds(path, key):
+            found[name] = json.loads(path.read_text())["found"]
             continue
         with run.stage("evaluate", name):
             m, suite = load_model(config, folder, frozen=True), guided.suite(folder, x.suite)
@@ -47,11 +47,25 @@ def evaluate(config: Config, run: RunDirectory, x: Inputs, only: tuple[str, ...]
                 prompts = [p.prompt for p in x.suite.prompts.leaks]
                 found[name]["leak_texts"] = complete(m, suite, prompts, Sampling(), config.seed)
             found[name] |= _standard(config, run, x, name, m, found[name])
-            path.parent.mkdir(exist_ok=True)
-            write_whole(path, json.dumps({"key": key, "found": found[name]}))
+            keep(path, key, found[name])
     standard.privleak(found)
     standard.quality(found)
     return found
+
+
+def holds(path: Path, key: dict) -> bool:
+    """Whether a file holds what was found under these settings, as the first process sees it."""
+    return distributed.first(lambda: path.is_file() and json.loads(path.read_text())["key"] == key)
+
+
+def keep(path: Path, key: dict, found) -> None:
+    """Write what was found under these settings; of several processes the first one does."""
+
+    def write():
+        path.parent.mkdir(exist_ok=True)
+        write_whole(path, json.dumps({"key": key, "found": found}))
+
+    distributed.first(write)
 
 
 def _standard(config: Config, run: RunDirectory, x: Inputs, name: str, m, found: dict) -> dict:
@@ -60,7 +74,7 @@ def _standard(config: Config, run: RunDirectory, x: Inputs, name: str, m, found:
     if found.get("completions"):
         more |= standard.writing(found["completions"])
     if e.members:
-        twin = load_model(config, run / "twin", frozen=True) if name != "twin" and (run / "twin").exists() else None
+        twin = load_model(config, run / "twin", frozen=True) if name != "twin" and run.has("twin") else None
         held = x.held.get("forget")
         new = (held, range(len(held.tokens_NT))) if held is not None else (x.forget, x.forget_split[1])
         more |= standard.memory(
@@ -97,7 +111,7 @@ def models_of(config: Config, run: RunDirectory) -> dict[str, Path]:
     names = {"baseline": "baseline", "unlearned": "unlearned", "twin": "twin", "reinforced": "reinforced"}
     names["repaired"] = "repaired"
     names |= {v.name: v.folder for v in variants(config)[1:]}
-    return {name: run / folder for name, folder in names.items() if (run / folder).exists()}
+    return {name: run / folder for name, folder in names.items() if run.has(folder)}
 
 
 def assemble(config: Config, run: RunDirectory, x: Inputs, models: dict, attacked: dict, manifest: dict) -> dict:
@@ -224,7 +238,9 @@ def load_model(config: Config, directory: Path, frozen: bool = False):
 
 def hash_of(folder: Path) -> str:
     """Return the hash of a model's weights."""
-    return sha256_text(*[sha256(p) for p in [*sorted(folder.glob("*.safetensors")), *folder.glob(guided.FILE)]])
+    return distributed.first(
+        lambda: sha256_text(*[sha256(p) for p in [*sorted(folder.glob("*.safetensors")), *folder.glob(guided.FILE)]])
+    )
 
 
 def read_soft_labels(run: RunDirectory, variant: Variant) -> tuple[np.ndarray, np.ndarray]:

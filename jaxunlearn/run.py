@@ -4,12 +4,13 @@ inputs > pretrain (baseline, twin) > reinforce > label > unlearn > controls > re
 """
 
 import dataclasses
+import json
 from pathlib import Path
 
 import jax
 import numpy as np
 
-from jaxunlearn import lora, methods, model
+from jaxunlearn import distributed, lora, methods, model
 from jaxunlearn.config import Config
 from jaxunlearn.evals.attacks import attack
 from jaxunlearn.evals.measure import curve_point, measure
@@ -29,8 +30,9 @@ STAGES = ("pretrain", "reinforce", "label", "unlearn", "controls", "repair", "ev
 def pretrain(config: Config, run: RunDirectory, x: Inputs) -> None:
     """Make `baseline/` (retain and forget text) and `twin/` (retain text alone), or point to the given model."""
     if not config.pretrain.steps:
-        if not (run / "baseline").exists():
-            (run / "baseline").symlink_to(Path(config.model).resolve(), target_is_directory=True)
+        if not run.has("baseline"):
+            given = Path(config.model).resolve()
+            distributed.first(lambda: (run / "baseline").symlink_to(given, target_is_directory=True))
         return
     p = config.pretrain
     assert x.retain is not None, "read_inputs refuses pretraining without text.retain"
@@ -42,7 +44,7 @@ def pretrain(config: Config, run: RunDirectory, x: Inputs) -> None:
     if p.twin:
         plan["twin"] = (tokens, labels), dataclasses.replace(p, steps=max(1, round(p.steps * share)))
     for name, (arrays, c) in plan.items():
-        if (run / name).exists():
+        if run.has(name):
             continue
         with run.stage(name, f"{c.steps} steps on {len(arrays[0]):,} blocks"):
             start = load_model(config, Path(config.model)) if config.model else model.init(x.shape, config.seed)
@@ -60,7 +62,7 @@ def reinforce(config: Config, run: RunDirectory, x: Inputs) -> None:
 def repair(config: Config, run: RunDirectory, x: Inputs) -> None:
     """Make `repaired/`: the unlearned model taught again what it should keep; familiarity and leaks are followed."""
     c = config.repair
-    if x.repair is None or (run / "repaired").exists():
+    if x.repair is None or run.has("repaired"):
         return
     arrays = x.repair.tokens_NT, next_token_labels(x.repair)
     with run.stage("repair", f"{c.steps} steps on {len(arrays[0]):,} blocks"):
@@ -99,9 +101,14 @@ def run_stages(config: Config, stages=STAGES) -> dict:
         run.trackers.finish()
         if not models:
             return {}
-        report = assemble(config, run, x, models, attacked | judge, manifest)
-        write_report(run.path, report)
-        say(f"\n{table(report)}\n\n{headline(report)}\n{CLAIM}\n")
-        spent = duration(sum(report["seconds"].values()))
-        say(f"report: {run / 'report.html'}  {run / 'report.json'}  ({spent} of work)")
-        return report
+        distributed.first(lambda: _report(config, run, x, models, attacked | judge, manifest))
+        return json.loads((run / "report.json").read_text())
+
+
+def _report(config: Config, run: RunDirectory, x: Inputs, models: dict, attacked: dict, manifest: dict) -> None:
+    """Write the report and say what it comes to."""
+    report = assemble(config, run, x, models, attacked, manifest)
+    write_report(run.path, report)
+    say(f"\n{table(report)}\n\n{headline(report)}\n{CLAIM}\n")
+    spent = duration(sum(report["seconds"].values()))
+    say(f"report: {run / 'report.html'}  {run / 'report.json'}  ({spent} of work)")

@@ -10,6 +10,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from jaxunlearn import distributed
 from jaxunlearn.config import Config, to_json
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.tracking import Trackers
@@ -27,11 +28,19 @@ LATE = {  # may change until one of these exists
 
 
 class RunDirectory:
-    """Where a run lives. Raises InputError when it already holds a run with another configuration or other inputs."""
+    """Where a run lives. Raises InputError when it already holds a run with another configuration or other inputs.
+
+    Of several processes, all of which must see it, the first one writes and says what is there.
+    """
 
     def __init__(self, config: Config):
         self.config, self.path = config, config.directory
-        existing = self.path / "config.json"
+        distributed.same_everywhere("the configuration", to_json(config))
+        distributed.same_everywhere("what is installed", json.dumps(versions()))
+        distributed.first(self._open)
+
+    def _open(self) -> None:
+        config, existing = self.config, self.path / "config.json"
         if existing.is_file() and self.begun:
             default = json.loads(to_json(Config(name=config.name)))
             _same(_completed(json.loads(existing.read_text()), default), json.loads(to_json(config)), self.path)
@@ -45,13 +54,20 @@ class RunDirectory:
     @property
     def begun(self) -> bool:
         """Whether an attempt got past its inputs; until then nothing here binds the next one."""
-        return (self.path / "manifest.json").is_file()
+        return self.has("manifest.json")
+
+    def has(self, name: str) -> bool:
+        """Whether a file or folder is there, as the first process sees it."""
+        return distributed.first((self.path / name).exists)
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
     def manifest(self, hashes: dict) -> dict:
         """Write manifest.json (versions, devices, seeds, hashes of every input) and return it."""
+        return distributed.first(lambda: self._manifest(hashes))
+
+    def _manifest(self, hashes: dict) -> dict:
         import jax
 
         path = self.path / "manifest.json"
@@ -75,11 +91,16 @@ class RunDirectory:
 
     def rewind(self, stage: str, step: int) -> None:
         """Drop what a killed attempt logged for a stage beyond the step it resumes from, and torn lines."""
+        distributed.first(lambda: self._rewind(stage, step))
+
+    def _rewind(self, stage: str, step: int) -> None:
         self.trackers.rewind(stage, step)
         lines = [r for r in self.records() if r.get("stage") != stage or r.get("step", 0) <= step]
         write_whole(self.path / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in lines))
 
     def record(self, stage: str, **values) -> None:
+        if distributed.index():
+            return
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"stage": stage} | values) + "\n")
         self.trackers.log(stage, values)
@@ -212,13 +233,14 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def say(line: str) -> None:
-    """Print a line of progress on standard error."""
-    print(line, file=sys.stderr, flush=True)
+    """Print a line of progress on standard error; of several processes the first one does."""
+    if distributed.index() == 0:
+        print(line, file=sys.stderr, flush=True)
 
 
 def progress(line: str, last: bool) -> None:
     """Show a step: on a terminal in place, elsewhere as a line of its own."""
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and distributed.index() == 0:
         print(f"\r\033[K{line}", end="\n" if last else "", file=sys.stderr, flush=True)
     else:
         say(line)

@@ -133,6 +133,38 @@ def put(array, letters: str):
     return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
 
 
+def put_rows(array, rows, letters: str):
+    """Place array[rows] on the mesh as an activation; each process reads only the rows that its devices hold."""
+    sharding = NamedSharding(jax.sharding.get_mesh(), act(letters))
+    every = (slice(None),) * rows.ndim
+
+    def read(index):
+        part = rows[index[: rows.ndim]]
+        found = np.asarray(array[part.ravel()]).reshape(*part.shape, *array.shape[1:])
+        return found[every + index[rows.ndim :]]
+
+    return jax.make_array_from_callback((*rows.shape, *array.shape[1:]), sharding, once(read))
+
+
+def once(read):
+    """Return read(index) for make_array_from_callback, asked once for devices that hold the same part."""
+    known = {}
+
+    def part(index):
+        key = tuple((s.start, s.stop) for s in index)
+        if key not in known:
+            known[key] = read(index)
+        return known[key]
+
+    return part
+
+
+def fetch(x) -> np.ndarray:
+    """Return an array whole, on the host; what is split over several processes is gathered, so all must ask."""
+    local = not isinstance(x, jax.Array) or x.is_fully_addressable or x.is_fully_replicated
+    return np.asarray(x if local else _whole(x))
+
+
 def batch_size_fits(batch: int) -> None:
     """Raise InputError when a batch does not divide over the mesh's data axes."""
     shape = jax.sharding.get_mesh().shape
@@ -159,3 +191,6 @@ def model_fits(c) -> None:
 def replicated(x):
     """Gather an array so that every device (and process) holds it whole."""
     return jax.reshard(x, P(*[None] * jnp.ndim(x)))
+
+
+_whole = jax.jit(replicated)

@@ -328,6 +328,19 @@ def batch_indices(n_blocks: int, batch: int, seed: int, step: int) -> np.ndarray
     return np.array([orders[int(place) // n_blocks][place % n_blocks] for place in places_B])
 
 
+class Rows:
+    """Some rows of an array, or of a file mapped into memory, read when they are asked for."""
+
+    def __init__(self, array: np.ndarray, rows_N: np.ndarray):
+        self.array, self.rows_N, self.shape = array, rows_N, (len(rows_N), *array.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.rows_N)
+
+    def __getitem__(self, index_B) -> np.ndarray:
+        return self.array[self.rows_N[index_B]]
+
+
 def split_holdout(n_blocks: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Split block indices into (train, held out), sorted; each gets at least one block where there are two."""
     if n_blocks < 1 or not 0 <= fraction < 1:

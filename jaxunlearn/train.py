@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import time
+from contextlib import nullcontext
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -11,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxunlearn import lora
+from jaxunlearn import lora, preemption
 from jaxunlearn.config import Lora, Train
 from jaxunlearn.errors import RunError
 from jaxunlearn.kernels.linear_cross_entropy import linear_cross_entropy
-from jaxunlearn.sharding import batch_size_fits, gather, put
+from jaxunlearn.sharding import batch_size_fits, gather, put_rows
 from jaxunlearn.text import batch_indices
 
 
@@ -130,11 +131,8 @@ def _compiled(c: Train, function, static):
 
 def microbatches(c: Train, arrays, letters: tuple[str, ...], n_blocks: int, seed: int, step: int):
     """Return step's rows of host arrays on the mesh, each with a leading axis A of microbatches."""
-    rows = batch_indices(n_blocks, c.batch * c.accumulate, seed, step)
-    return [
-        put(np.asarray(a[rows]).reshape(c.accumulate, c.batch, *a.shape[1:]), "A" + s)
-        for a, s in zip(arrays, letters, strict=True)
-    ]
+    rows_AB = batch_indices(n_blocks, c.batch * c.accumulate, seed, step).reshape(c.accumulate, c.batch)
+    return [put_rows(a, rows_AB, "A" + s) for a, s in zip(arrays, letters, strict=True)]
 
 
 def fit(
@@ -145,26 +143,29 @@ def fit(
     step_fn(state, rate, *batch) -> (state, metrics); batch_fn(step) -> arrays. `checkpoints` saves every
     c.checkpoint_every steps and at the end; `log(step, dict)` gets the metrics of step n-1 while step n runs;
     `measure(step, state)` is called at the steps of `measure_at` (0: before the first); `tokens` are those of one
-    step, for rates. Raises RunError at the first loss that is not finite.
+    step, for rates. Raises RunError at the first loss that is not finite, Preempted when it has saved after a SIGTERM.
     """
     batch_size_fits(c.batch)
     progress = _Progress(c, int(state.step), tokens, log)
     if int(state.step) == 0 and measure and 0 in measure_at:
         measure(0, state)
-    for step in range(int(state.step), c.steps):
-        state, metrics = step_fn(state, rate(c, step), *batch_fn(step))
-        progress.take(step + 1, metrics)
-        due_measure = measure if (step + 1) in measure_at else None
-        due_save = checkpoints if (step + 1) % c.checkpoint_every == 0 or step + 1 == c.steps else None
-        if due_measure or due_save:
-            progress.flush()  # a state whose loss is not finite is neither measured nor kept
-        if due_measure:
-            due_measure(step + 1, state)
-        if due_save:
-            due_save.save(step + 1, state)
-    progress.flush()
-    if checkpoints:
-        checkpoints.wait()
+    with preemption.saving() if checkpoints else nullcontext(lambda step: False) as asked:
+        for step in range(int(state.step), c.steps):
+            state, metrics = step_fn(state, rate(c, step), *batch_fn(step))
+            progress.take(step + 1, metrics)
+            if measure and (step + 1) in measure_at:
+                progress.flush()  # a state whose loss is not finite is neither measured nor kept
+                measure(step + 1, state)
+            stop = asked(step + 1)
+            if checkpoints and (stop or (step + 1) % c.checkpoint_every == 0 or step + 1 == c.steps):
+                progress.flush()
+                checkpoints.save(step + 1, state)
+            if checkpoints and stop:
+                checkpoints.wait()
+                raise preemption.Preempted
+        progress.flush()
+        if checkpoints:
+            checkpoints.wait()
     return state
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxunlearn import guided, lora, methods, train, whp
+from jaxunlearn import distributed, guided, lora, methods, train, whp
 from jaxunlearn.checkpoint import Checkpoints
 from jaxunlearn.config import Config
 from jaxunlearn.evals.measure import curve_point, label_loss, measure
@@ -26,7 +26,7 @@ from jaxunlearn.labelling import label_settings, labelled
 from jaxunlearn.objectives import METHODS, losses
 from jaxunlearn.results import load_model, read_labels, read_soft_labels
 from jaxunlearn.rundir import RunDirectory, progress
-from jaxunlearn.text import next_token_labels
+from jaxunlearn.text import Rows, next_token_labels
 
 
 def unlearn(config: Config, run: RunDirectory, x: Inputs) -> None:
@@ -41,13 +41,13 @@ def controls(config: Config, run: RunDirectory, x: Inputs) -> None:
 
 
 def _unlearn(config: Config, run: RunDirectory, x: Inputs, v: Variant) -> None:
-    if (run / v.folder).exists():
+    if run.has(v.folder):
         return
     healed = v.reset and METHODS[v.method].name not in guided.METHODS
     folder = f"{v.folder}_before_reset" if healed else v.folder
     if v.reset == "random" and v.folder != "unlearned":
         folder = "unlearned_before_reset"  # the control resets what the method itself made
-    if not (run / folder).exists():
+    if not run.has(folder):
         _by_method(config, run, x, v, folder)
     if healed:
         reset_and_heal(config, run, x, v, folder)
@@ -62,7 +62,7 @@ def _by_method(config: Config, run: RunDirectory, x: Inputs, v: Variant, folder:
     with run.stage(stage, f"{v.method}: nothing is trained"):
         recipe = methods.recipe_of(config, v.method, v.alpha)
         if v.method in guided.METHODS:
-            guided.save(run / folder, recipe, config.unlearn.prefix)
+            distributed.first(lambda: guided.save(run / folder, recipe, config.unlearn.prefix))
             return
         made = load_model(config, run / "baseline")
         if v.method == "task_vector":
@@ -93,7 +93,7 @@ def _train(config: Config, run: RunDirectory, x: Inputs, v: Variant, folder: str
         base = frozen[0]
     elif v.method == "whp":
         labels = read_labels(run, v)
-        held_labels, arrays = labels[held_rows], (x.forget.tokens_NT[train_rows], labels[train_rows])
+        held_labels, arrays = labels[held_rows], (x.forget.tokens_NT[train_rows], Rows(labels, train_rows))
     if v.method != "whp" or methods.recipe_of(config, v.method, v.alpha)["retain_weight"]:
         arrays, frozen = None, _models_of(config, run, x, v)
         batch, step = methods.plan(config, run, x, v, v.method, frozen, **_stored(config, run, v))
@@ -109,9 +109,11 @@ def _train(config: Config, run: RunDirectory, x: Inputs, v: Variant, folder: str
         found = measure(seen, x.tuning if c.reach else x.suite)
         point = curve_point(n, found, loss)
         run.record(stage, event="eval", **point)
-        rows = run.records(stage, "eval") if keep_best else []  # without labels there is no held-out loss to order by
-        earlier = [damage(r, c.reach) for r in rows if 0 < r["step"] < n]
-        if n and keep_best and damage(point, c.reach) < min(earlier, default=(np.inf, np.inf)):
+        if (
+            n
+            and keep_best
+            and distributed.first(lambda: damage(point, c.reach) < _least_before(run, stage, n, c.reach))
+        ):
             best.save(n, state.model)
             best.wait()  # before the state's own checkpoint, or a kill between the two would lose it
         said = "" if loss is None else f"  held-out loss {loss:.3f}"
@@ -123,6 +125,12 @@ def _train(config: Config, run: RunDirectory, x: Inputs, v: Variant, folder: str
         last = best.restore(last)
     save_model(run, folder, merged(config, run, last), x)
     best.close()
+
+
+def _least_before(run: RunDirectory, stage: str, step: int, reach: float) -> tuple[float, float]:
+    """Return the least damage measured before a step."""
+    earlier = [damage(r, reach) for r in run.records(stage, "eval") if 0 < r["step"] < step]
+    return min(earlier, default=(np.inf, np.inf))
 
 
 def damage(point: dict, reach: float) -> tuple[float, float]:

@@ -23,7 +23,7 @@ from jaxunlearn.config import Train, Whp
 from jaxunlearn.kernels.generic_argmax import generic_argmax, seen_table
 from jaxunlearn.kernels.linear_distillation import linear_logsumexp, linear_topk
 from jaxunlearn.objectives import distillation
-from jaxunlearn.sharding import gather, put, rows_at
+from jaxunlearn.sharding import gather, put_rows, rows_at
 from jaxunlearn.train import State, train_step
 
 
@@ -45,9 +45,10 @@ class Passage(NamedTuple):
 LETTERS = ("BT", "BS", "BT", "BT", "BR", "BR")  # of a Passage's arrays
 
 
-def on_mesh(passage: Passage) -> Passage:
-    """Place host arrays on the mesh."""
-    return Passage(*[put(a, letters) for a, letters in zip(passage, LETTERS, strict=True)])
+def on_mesh(passage: Passage, rows=None) -> Passage:
+    """Place host arrays on the mesh: all blocks, or those at the indices `rows`."""
+    rows = np.arange(len(passage.tokens_BT)) if rows is None else rows
+    return Passage(*[put_rows(a, rows, letters) for a, letters in zip(passage, LETTERS, strict=True)])
 
 
 def generic_labels(baseline, reinforced, passage: Passage, diluted=None, *, alphas: tuple[float, ...], whp: Whp):

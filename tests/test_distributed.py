@@ -1,15 +1,23 @@
 """Several real processes on this machine: they come together or say why not, and one run comes out of them."""
 
+import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 
+import jax
+import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, mesh_of
+from safetensors.numpy import load_file
 
+from jaxunlearn import convert, model, train
+from jaxunlearn.checkpoint import Checkpoints
 from jaxunlearn.cluster import Cluster, read_cluster
+from jaxunlearn.config import Train
 from jaxunlearn.errors import InputError
 
 GIVEN = {"JAXUNLEARN_COORDINATOR": "10.0.0.1:8476", "JAXUNLEARN_PROCESSES": "4", "JAXUNLEARN_PROCESS": "3"}
@@ -138,3 +146,94 @@ def test_a_command_for_one_process_refuses_several():
     command = [sys.executable, "-m", "jaxunlearn", "report", "runs/none"]
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     assert done.returncode == 2 and "`report` is done by one process" in done.stderr
+
+
+# ---- the same work by one, two and four processes
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """What each process of 1, 2 and 4 found, and the folders they wrote."""
+    folder = tmp_path_factory.mktemp("work")
+    shape = model.Shape(V=64, D=32, L=2, N=2, K=2, H=16, F=32, context=64)
+    with jax.set_mesh(mesh_of((1, 1, 1))):
+        convert.save(jax.tree.map(lambda w: 5 * w, model.init(shape, 0)), folder / "start")
+    found = {}
+    for count in (1, 2, 4):
+        command = [ROOT / "tests" / "worker.py", folder / "start", folder / str(count)]
+        if count == 1:
+            alone = subprocess.run(
+                [sys.executable, *map(str, command)], env=environment(4), capture_output=True, text=True
+            )
+            ends = [(alone.returncode, alone.stdout, alone.stderr)]
+        else:
+            ends = finish(start(count, command, devices=4 // count))
+        assert all(code == 0 for code, _, _ in ends), [e for _, _, e in ends]
+        assert not any(out for _, out, _ in ends[1:])
+        found[count] = json.loads(ends[0][1])
+    return folder, found
+
+
+def test_losses_labels_and_completions_are_those_of_one_process(work):
+    _, found = work
+    _, losses, labels, new, sums = found[1][0]
+    assert len(losses) == 3 and len(new) == 5 and len(sums[0]) == 9
+    for count in (2, 4):
+        for told in found[count]:  # every process knows all of it
+            np.testing.assert_allclose(told[1], losses, rtol=1e-6)
+            assert told[2] == labels and told[3] == new
+            np.testing.assert_allclose(told[4], sums, rtol=1e-5)
+
+
+def test_each_process_reads_its_own_part_of_the_file_and_of_the_batch(work):
+    folder, found = work
+    size = sum(a.nbytes for a in load_file(folder / "start" / "model.safetensors").values())
+    for count, told in found.items():
+        assert [row["file"] for row, *_ in told] == [size // count] * count
+        assert [row["rows"] for row, *_ in told] == [2 * 3 * 16 // count] * count  # arrays, steps, blocks a step
+
+
+def test_weights_and_checkpoints_are_those_of_one_process(work):
+    folder, _ = work
+    one = load_file(folder / "1" / "model" / "model.safetensors")
+    for count in (2, 4):
+        many = load_file(folder / str(count) / "model" / "model.safetensors")
+        for name in one:
+            np.testing.assert_allclose(many[name], one[name], atol=1e-5, err_msg=name)
+        with jax.set_mesh(mesh_of((2, 2, 2))):  # what several processes saved, restored by one on another mesh
+            like = train.init_state(convert.load(folder / "start"), Train(steps=3))
+            checkpoints = Checkpoints(folder / str(count) / "state")
+            back = checkpoints.restore(like)
+            checkpoints.close()
+            assert int(back.step) == 3
+            for name, array in convert.hf_tensors(back.model):
+                np.testing.assert_array_equal(array, many[name])
+
+
+# ---- a whole run by two processes
+
+SMALL = ["pretrain.steps=2", "pretrain.twin=False", "reinforce.steps=2", "unlearn.steps=40", "whp.alphas="]
+SMALL += ["eval.every=40", "unlearn.log_every=1", "unlearn.checkpoint_every=100", "mesh.data=2"]
+
+
+def test_a_run_by_two_processes_is_stopped_by_sigterm_resumed_and_finished(world, tmp_path):
+    run, said = tmp_path / "run", ""
+    command = [ROOT / "launch" / "local.sh", "2", "run", world / "world.py", f"run.dir={run}", *SMALL]
+    env = environment(1, PYTHON=sys.executable, LOGS=tmp_path / "logs", PORT=free_port())
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    for line in first.stderr:
+        said += line
+        if "unlearn 1/40" in line:
+            first.send_signal(signal.SIGTERM)
+            break
+    said += first.communicate(timeout=120)[1]
+    assert first.returncode == 75 and "saving after this step" in said, said
+    (saved,) = [int(p.name) for p in (run / "checkpoints" / "unlearn").glob("[0-9]*")]
+    assert 1 < saved < 40
+    env["PORT"] = str(free_port())
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=200)
+    assert done.returncode == 0 and f"unlearn goes on after step {saved}" in done.stderr, done.stderr
+    report = json.loads((run / "report.json").read_text())
+    assert report["device"].endswith("2 processes") and report["manifest"]["processes"] == 2
+    assert {"baseline", "unlearned", "reinforced"} <= set(report["models"]) and report["relearn"]["unlearned"]
+    assert [p["step"] for p in report["curve"]] == [0, 40] and done.stderr.count("[evaluate] unlearned") == 1

@@ -12,17 +12,19 @@ import pytest
 from conftest import NAMES, PLACES, PLAIN_NAMES, PLAIN_PLACES, PLAIN_THINGS, ROOT, THINGS
 from safetensors.numpy import load_file
 
+from jaxunlearn import preemption
 from jaxunlearn.cli import main
 
-LINES = (
-    "baseline 100/150",
-    "[reinforce]",
-    "reinforce 4/8",
-    "label 32/",
-    "unlearn 4/8",
-    "[evaluate] unlearned",
-    "[attack]",
-)
+LINES = {
+    "baseline 100/150": signal.SIGKILL,
+    "twin 20/": signal.SIGTERM,
+    "[reinforce]": signal.SIGKILL,
+    "reinforce 4/8": signal.SIGTERM,
+    "label 32/": signal.SIGKILL,
+    "unlearn 4/8": signal.SIGKILL,
+    "[evaluate] unlearned": signal.SIGTERM,
+    "[attack]": signal.SIGKILL,
+}
 
 
 def cli(*arguments, **environment):
@@ -108,19 +110,20 @@ def test_running_again_does_nothing_and_says_the_same(finished, world):
     assert json.loads((finished / "report.json").read_text())["models"] == report["models"]
 
 
-def test_killed_in_every_stage_and_resumed_gives_the_same_weights_bit_for_bit(finished, world, tmp_path):
+def test_stopped_in_every_stage_and_resumed_gives_the_same_weights_bit_for_bit(finished, world, tmp_path):
     run = tmp_path / "run"
-    for line in LINES:
+    for line, by in LINES.items():
         process = subprocess.Popen(
             [sys.executable, "-m", "jaxunlearn", "run", str(world / "world.py"), f"run.dir={run}", "--ablate"],
             stderr=subprocess.PIPE, text=True, env=env(),
         )  # fmt: skip
         for said in process.stderr:
             if line in said:
-                process.send_signal(signal.SIGKILL)
+                process.send_signal(by)
                 break
-        process.stderr.close()
-        assert process.wait() == -signal.SIGKILL, f"never said {line!r}"
+        rest = process.communicate()[1]
+        assert process.returncode == (preemption.CODE if by == signal.SIGTERM else -by), f"never said {line!r}"
+        assert by == signal.SIGKILL or "the same command goes on" in rest
     code, _, err = cli("run", world / "world.py", f"run.dir={run}", "--ablate")
     assert code == 0, err
     for name in ("baseline", "twin", "reinforced", "unlearned", "unlearned_last", "controls/own_argmax"):

@@ -1,6 +1,8 @@
 """The train step and the loop: hand-made AdamW, accumulation, frozen weights, resuming bit for bit."""
 
 import dataclasses
+import os
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import MESHES, mesh_of
 
-from jaxunlearn import model, train, whp
+from jaxunlearn import model, preemption, train, whp
 from jaxunlearn.checkpoint import Checkpoints
 from jaxunlearn.config import Train, Whp
 from jaxunlearn.errors import InputError, RunError
@@ -197,6 +199,28 @@ def test_resuming_from_any_checkpoint_is_bitwise_the_undisturbed_run(mesh, tmp_p
         for a, b in zip(whole, weights(resumed.model), strict=True):
             np.testing.assert_array_equal(a, b)
         again.close()
+
+
+def test_sigterm_saves_the_step_it_came_in_and_the_rest_is_bitwise_the_same(mesh, tmp_path):
+    c = dataclasses.replace(C, checkpoint_every=100)
+    whole = weights(trained(c))
+    checkpoints = Checkpoints(tmp_path)
+
+    def terminate(step, values):
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with preemption.listening(), pytest.raises(preemption.Preempted):
+        trained(c, checkpoints=checkpoints, log=terminate)
+    checkpoints.close()
+    again = Checkpoints(tmp_path)
+    state = again.restore(train.init_state(model.init(SHAPE, 1), c))
+    assert int(state.step) == 3  # step 2 is logged while step 3 runs
+    with preemption.listening():
+        resumed = train.fit(state, train.compiled_step(c), batches(c), c, checkpoints=again)
+    again.close()
+    for a, b in zip(whole, weights(resumed.model), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_a_checkpoint_moves_to_another_mesh_bit_for_bit(tmp_path):

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxunlearn import convert, guided, train
+from jaxunlearn import convert, distributed, guided, train
 from jaxunlearn.config import CHEAP_ATTACKS, Config
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals import context, latent, probes, rtt, stress
@@ -24,8 +24,8 @@ from jaxunlearn.evals.prompts import Lexicon
 from jaxunlearn.evals.quantise import GROUP, quantised
 from jaxunlearn.evals.statistics import mean_estimate, rate_estimate, ratio_estimate
 from jaxunlearn.inputs import Inputs, variants
-from jaxunlearn.results import UNLISTED, hash_of, load_model, models_of, read_labels
-from jaxunlearn.rundir import RunDirectory, as_dict, say, sha256_text, write_whole
+from jaxunlearn.results import UNLISTED, hash_of, holds, keep, load_model, models_of, read_labels
+from jaxunlearn.rundir import RunDirectory, as_dict, say, sha256_text
 from jaxunlearn.text import next_token_labels
 
 MAIN = ("baseline", "unlearned", "twin")
@@ -82,12 +82,11 @@ class Attacked:
             "model": self.hash(name.split(",")[0]),
             "inputs": self.x.hashes,
         }
-        if path.is_file() and (before := json.loads(path.read_text()))["key"] == key:
-            return before["found"]
+        if holds(path, key):
+            return json.loads(path.read_text())["found"]
         with self.run.stage("attack", f"{kind}, {name}"):
             found = make()
-            path.parent.mkdir(exist_ok=True)
-            write_whole(path, json.dumps({"key": key, "found": found}))
+            keep(path, key, found)
         return found
 
     def add(self, name: str, group: str, figures: dict) -> None:
@@ -341,12 +340,12 @@ def _stress_model(a: Attacked, facts) -> None:
     """Make attacks/half_frozen-.../, a model that hides, and measure it as every other; the attacks then find it."""
     made_of = [a.hash("baseline"), repr(facts), as_dict(a.config.unlearn), as_dict(a.config.whp), a.c.seed, a.c.scoring]
     folder = a.run / "attacks" / f"half_frozen-{sha256_text(json.dumps(made_of))[:8]}"
-    if not folder.exists():
+    if not a.run.has(f"attacks/{folder.name}"):
         with a.run.stage("attack", "stress test: forgetting with half of the layers frozen"):
             u = a.config.unlearn
             arrays = _hiding_blocks(a, facts)
             made = stress.hiding(a.load("baseline"), arrays, 2 * u.learning_rate, u.batch, a.c.seed)
-            folder.parent.mkdir(exist_ok=True)
+            distributed.first(lambda: folder.parent.mkdir(exist_ok=True))
             convert.save(made, folder, source=a.x.tokenizer_dir)
     a.folders[STRESS] = folder
     found = a.kept("measure", STRESS, [], lambda: measure(a.load(STRESS, frozen=True), a.x.suite))

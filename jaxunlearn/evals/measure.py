@@ -20,7 +20,7 @@ from jaxunlearn.evals.prompts import Prompts
 from jaxunlearn.evals.statistics import mean_estimate, rate_estimate, ratio_estimate
 from jaxunlearn.generate import Sampling, generate
 from jaxunlearn.kernels.linear_cross_entropy import IGNORE
-from jaxunlearn.sharding import act, put, replicated
+from jaxunlearn.sharding import act, fetch, put, replicated
 from jaxunlearn.text import PAD_ID
 from jaxunlearn.tokenizer import Tokenizer
 from jaxunlearn.train import loss_sum
@@ -215,7 +215,7 @@ class Words:
             last_B = np.zeros(self._batch, np.int32)
             for n, row in enumerate(rows):
                 tokens_BT[n, : len(row)], last_B[n] = row, len(row) - 1
-            p_RV = np.asarray(_next_probabilities(model, put(tokens_BT, "BT"), put(last_B, "B")))[: len(rows)]
+            p_RV = fetch(_next_probabilities(model, put(tokens_BT, "BT"), put(last_B, "B")))[: len(rows)]
             if len(odd := np.flatnonzero(~np.isfinite(p_RV).all(axis=1))):
                 told = self._tokenizer.decode(list(rows[odd[0]]))
                 raise RunError(f"the model's logits are not finite after {told!r} ({len(odd)} of {len(rows)} prompts)")
@@ -259,7 +259,7 @@ def block_sums(model, text: Text, c: Eval, temperature: float, blocks: int = 0):
         rows = np.minimum(np.arange(start, start + c.batch), n - 1)
         arrays = put(text.tokens_NT[rows], "BT"), put(text.labels_NT[rows], "BT")
         sums = _sums(model, *arrays, jnp.float32(temperature))
-        parts.append(np.stack([np.asarray(s, np.float64) for s in sums])[:, : n - start])
+        parts.append(np.stack([fetch(s).astype(np.float64) for s in sums])[:, : n - start])
     return tuple(np.concatenate(parts, axis=1))
 
 
@@ -341,7 +341,9 @@ def score_text(model, tokenizer: Tokenizer, text: str, context: int, batch: int 
         part = ids[n * (context - 1) : (n + 1) * (context - 1)]
         tokens_NT[n, 1 : len(part) + 1] = part
         labels_NT[n, : len(part)] = part
-    c = Eval(batch=batch, blocks=blocks)
+    mesh = jax.sharding.get_mesh().shape
+    ways = mesh["data"] * mesh["fsdp"]
+    c = Eval(batch=-(-batch // ways) * ways, blocks=blocks)
     nll_N, _, count_N = block_sums(model, Text(tokens_NT=tokens_NT, labels_NT=labels_NT), c, 1.0)
     return {"tokens": int(count_N.sum()), "nll": float(nll_N.sum() / count_N.sum())}
 
