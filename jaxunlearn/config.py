@@ -308,6 +308,7 @@ class Run:
     """Where the run lives; empty: runs/NAME. What follows its metrics beside metrics.jsonl (tracking.py)."""
 
     dir: str = ""
+    checkpoints: str = ""  # where training state lies, also gs:// or s3://; empty: in the run directory
     track: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
 
 

@@ -60,7 +60,7 @@ def fit_stage(
 
     Where `start` is an adapter, `base` is the frozen model below it, and the adapter is returned.
     """
-    checkpoints = Checkpoints(run / f"checkpoints/{stage}")
+    checkpoints = Checkpoints(run.checkpoints(stage))
     state = train.init_state(start, c)
     restored = checkpoints.restore(state)
     if restored is not None:

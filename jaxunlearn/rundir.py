@@ -10,6 +10,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from etils import epath
+
 from jaxunlearn import distributed
 from jaxunlearn.config import Config, to_json
 from jaxunlearn.errors import InputError, RunError
@@ -43,7 +45,7 @@ class RunDirectory:
         config, existing = self.config, self.path / "config.json"
         if existing.is_file() and self.begun:
             default = json.loads(to_json(Config(name=config.name)))
-            _same(_completed(json.loads(existing.read_text()), default), json.loads(to_json(config)), self.path)
+            _same(_completed(json.loads(existing.read_text()), default), json.loads(to_json(config)), self)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             write_whole(existing, to_json(config))
@@ -55,6 +57,15 @@ class RunDirectory:
     def begun(self) -> bool:
         """Whether an attempt got past its inputs; until then nothing here binds the next one."""
         return self.has("manifest.json")
+
+    def checkpoints(self, stage: str) -> epath.Path:
+        """Return the folder of a stage's training state."""
+        return epath.Path(self.config.run.checkpoints or self.path / "checkpoints") / stage
+
+    def made(self, name: str) -> bool:
+        """Whether one of the names of LATE is there."""
+        stage = name.removeprefix("checkpoints/")
+        return (self.path / name if stage == name else self.checkpoints(stage)).exists()
 
     def has(self, name: str) -> bool:
         """Whether a file or folder is there, as the first process sees it."""
@@ -174,12 +185,12 @@ def _completed(before: dict, default: dict) -> dict:
     return before | known
 
 
-def _same(before: dict, now: dict, path: Path) -> None:
+def _same(before: dict, now: dict, run: RunDirectory) -> None:
     """Refuse a configuration that differs in what the run directory's results depend on."""
     changed = []
     for key in sorted(set(before) | set(now)):
         a, b = before.get(key), now.get(key)
-        if key in FREE or (key in LATE and not any((path / made).exists() for made in LATE[key])):
+        if key in FREE or (key in LATE and not any(run.made(name) for name in LATE[key])):
             continue
         if isinstance(a, dict) and isinstance(b, dict):
             keys = sorted(set(a) | set(b))
@@ -190,7 +201,7 @@ def _same(before: dict, now: dict, path: Path) -> None:
             changed.append(f"{key}: {a!r} -> {b!r}")
     if changed:
         raise InputError(
-            f"{path} holds a run with another configuration; give another run.dir, or delete it. Changed:\n  "
+            f"{run.path} holds a run with another configuration; give another run.dir, or delete it. Changed:\n  "
             + "\n  ".join(changed)
         )
 

@@ -98,7 +98,7 @@ def _train(config: Config, run: RunDirectory, x: Inputs, v: Variant, folder: str
         arrays, frozen = None, _models_of(config, run, x, v)
         batch, step = methods.plan(config, run, x, v, v.method, frozen, **_stored(config, run, v))
         base = frozen.get("base")
-    best = Checkpoints(run / f"checkpoints/{stage}_best", keep=1)
+    best = Checkpoints(run.checkpoints(f"{stage}_best"))
     held = None if held_labels is None else (x.forget.tokens_NT[held_rows], held_labels)
     start, base = start_from(config, run, c, base)
     keep_best = c.reach > 0 or (held is not None and config.whp.keep == "best")
