@@ -40,6 +40,7 @@ class RunDirectory:
         distributed.same_everywhere("the configuration", to_json(config))
         distributed.same_everywhere("what is installed", json.dumps(versions()))
         distributed.first(self._open)
+        self.trackers = Trackers(config, self.path)
 
     def _open(self) -> None:
         config, existing = self.config, self.path / "config.json"
@@ -51,7 +52,6 @@ class RunDirectory:
             write_whole(existing, to_json(config))
         except OSError as error:
             raise InputError(f"the run directory {self.path} cannot be written: {error.strerror}") from None
-        self.trackers = Trackers(config, self.path)
 
     @property
     def begun(self) -> bool:
