@@ -3,7 +3,8 @@
     jaxunlearn sweep compare_universe            (one seed: sweep.seeds=0)
 
 The baselines of three seeds, then every method at two learning rates; settings and steps are chosen on the tuning
-prompts, figures come from the others. Hardware: 2 CPU cores. Resumable: what is done is skipped.
+prompts, figures come from the others. Hardware: 2 CPU cores. Resumable: what is done is skipped. Not run in full yet:
+docs/methods.md has one seed at the lower rate, which is too low for the methods that ascend.
 """
 
 import dataclasses
@@ -47,5 +48,5 @@ def config() -> Config:
         name="compare_universe",
         title="Every method on the built-in universe",
         eval=dataclasses.replace(base.eval, completions=132, relearn_steps=(0, 2, 5, 10)),
-        sweep=Sweep(methods=METHODS, rates=(3e-4, 6e-4), seeds=(0, 1, 2), reach=0.1),
+        sweep=Sweep(methods=METHODS, rates=(6e-4, 2e-3), seeds=(0, 1, 2), reach=0.1),
     )

@@ -14,7 +14,7 @@ from test_run import env
 
 from jaxunlearn import cost, guided, methods, model, reset, train
 from jaxunlearn.cli import main
-from jaxunlearn.config import Config, Pretrain, Reset, Text, Train, Unlearn, Whp
+from jaxunlearn.config import Config, Pretrain, Reset, Text, Train, Unlearn, Whp, override
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals.measure import Suite
 from jaxunlearn.generate import generate
@@ -249,6 +249,15 @@ def test_bad_methods_are_refused_before_anything_is_loaded():
         text = dataclasses.replace(BASE.text, answers="q")
         share = 0.1 if name == "reset_heal" else 0.0
         methods.check_config(dataclasses.replace(BASE, unlearn=c, text=text, reset=Reset(share=share)), 4)
+
+
+def test_the_preset_stands_for_its_settings_and_takes_what_is_given():
+    made = override(BASE, ["unlearn.method=whp_plus"])
+    assert (made.unlearn.method, made.whp.labels, made.whp.offset, made.reset.share) == ("whp", "soft", "contrast", 0.2)
+    assert (made.unlearn.retain_weight, made.unlearn.retain_loss) == (1.0, "kl") and override(made, []) == made
+    other = override(BASE, ["unlearn.method=whp_plus", "reset.share=0.1", "unlearn.retain_weight=3"])
+    assert (other.reset.share, other.unlearn.retain_weight) == (0.1, 3.0)
+    assert override(BASE, ["unlearn.method=npo"]).whp == BASE.whp
 
 
 # ---- cost
