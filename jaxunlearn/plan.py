@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 from jaxunlearn import estimate, model, topology
 from jaxunlearn.bench import forward_flops, peak_bytes
@@ -111,12 +112,9 @@ def measured(p: Program, name: str, config: Config, c: model.Shape) -> dict[str,
     once by the compiler's count. Between the two lies what buffers cannot share: fitting is judged by the larger.
     """
     began, heard = time.perf_counter(), []
-    settings: Any = jax.config
-    kept = settings.jax_enable_compilation_cache
-    jax.config.update("jax_enable_compilation_cache", False)  # a program for described devices cannot be loaded again
     found: dict[str, Any] = {"bytes": kinds_of(p), "collectives": {}, "rematerialised": 0}
     try:
-        with overheard(heard):
+        with _uncached(), overheard(heard):
             compiled = p.function.lower(*p.arguments, **p.static).compile()
         found["peak_bytes"] = peak_bytes(compiled) + p.beside
         found["live_bytes"] = int(getattr(compiled.memory_analysis(), "peak_memory_in_bytes", 0)) + p.beside
@@ -127,8 +125,6 @@ def measured(p: Program, name: str, config: Config, c: model.Shape) -> dict[str,
             raise
         used, found["why"] = overflow(str(error))
         found["peak_bytes"] = used + p.beside
-    finally:
-        jax.config.update("jax_enable_compilation_cache", kept)
     found["rematerialised"] = sum(line.count(REMATERIALISED) for line in heard)
     return found | {"compile_seconds": round(time.perf_counter() - began, 1)}
 
@@ -138,6 +134,23 @@ def overflow(message: str) -> tuple[int, str]:
     match = re.search(r"Used ([\d.]+[KMGT])|\(([\d.]+[KMGT])\) exceeds", message)
     line = next((text for text in message.splitlines() if match and match[0] in text), message.splitlines()[0])
     return (topology.quantity(match[1] or match[2]) if match else 0), line.strip()
+
+
+@contextmanager
+def _uncached() -> Iterator[None]:
+    """Keep compiled programs neither to nor from disk: one for described devices cannot be loaded again."""
+    settings: Any = jax.config
+    kept = settings.jax_enable_compilation_cache
+
+    def use(cache: bool) -> None:
+        jax.config.update("jax_enable_compilation_cache", cache)
+        compilation_cache.reset_cache()  # JAX asks once whether to use it
+
+    use(False)
+    try:
+        yield
+    finally:
+        use(kept)
 
 
 @contextmanager

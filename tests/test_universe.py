@@ -59,7 +59,7 @@ def test_the_same_seed_writes_the_same_bytes_and_another_seed_does_not(tmp_path)
     for name, seed in (("one", 0), ("two", 0), ("other", 1)):
         universe.write(universe.build(seed=seed, people=2000), tmp_path / name)
     files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file())
-    assert len(files) == 9
+    assert len(files) == 10
     one, two, other = ([(tmp_path / name / file).read_bytes() for file in files] for name in ("one", "two", "other"))
     assert one == two
     assert not set(one[:-1]) & set(other[:-1])  # all but tokenizer_config.json
