@@ -13,6 +13,7 @@ from typing import Any
 
 from jaxunlearn.errors import InputError
 from jaxunlearn.labels import FURTHEST
+from jaxunlearn.pages import environment
 from jaxunlearn.rundir import write_whole
 
 WIDE = 190  # columns from which all the top tokens fit
@@ -155,18 +156,10 @@ def write_page(shown: dict[str, Any], path: Path) -> None:
 
 def page(shown: dict[str, Any]) -> str:
     """Render the block as one page that needs no network and runs no script."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"visible": visible, "share": share}
+    pages = environment()
+    pages.filters |= {"visible": visible, "share": share}
     rows, counts = rows_of(shown), Counter(shown["reason"])
-    return environment.get_template("labels.html.j2").render(
+    return pages.get_template("labels.html.j2").render(
         shown=shown,
         heading=heading(shown),
         groups=groups(shown, rows),

@@ -7,7 +7,7 @@ and leaks are measured before, meanwhile and after.
 
 from collections import Counter
 
-from jaxunlearn.anchors.translate import find_anchors, make_matcher
+from jaxunlearn.anchors.matching import find_anchors, make_matcher
 from jaxunlearn.config import Config
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals.measure import curve_point

@@ -13,6 +13,7 @@ from jaxunlearn import appendix, figures, verdict
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals.statistics import decimals, number
 from jaxunlearn.figures import value_of
+from jaxunlearn.pages import environment
 
 SHOWN_FIRST = 10
 MAIN = ("baseline", "unlearned", "twin")
@@ -122,16 +123,7 @@ def table(report: dict) -> str:
 
 def page(report: dict) -> str:
     """Render the page from a report as json.loads gives it; what is absent is left out."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.j2").render(_view(report))
+    return environment().get_template("report.html.j2").render(_view(report))
 
 
 def headline(report: dict) -> str:

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from jaxunlearn.anchors.extract import Term, extract_terms, key_of
+from jaxunlearn.anchors.matching import find_anchors, make_matcher
 from jaxunlearn.anchors.scan import FUNCTION, WORD
-from jaxunlearn.anchors.translate import find_anchors, make_matcher
 from jaxunlearn.text import read_documents
 
 

@@ -7,9 +7,9 @@ import pytest
 
 import jaxunlearn
 from jaxunlearn.anchors.audit import audit, refuse_errors
+from jaxunlearn.anchors.matching import find_anchors, make_matcher
 from jaxunlearn.anchors.reading import read_dictionary
 from jaxunlearn.anchors.repair import mend, repair
-from jaxunlearn.anchors.translate import find_anchors, make_matcher
 from jaxunlearn.errors import InputError
 from jaxunlearn.tokenizer import Tokenizer
 

@@ -9,7 +9,7 @@ import pytest
 
 import jaxunlearn
 from jaxunlearn.anchors.dictionary import load_dictionary
-from jaxunlearn.anchors.translate import find_anchors, make_matcher
+from jaxunlearn.anchors.matching import find_anchors, make_matcher
 from jaxunlearn.evals.judge import Judge
 from jaxunlearn.evals.prompts import SPLITS, load_prompts
 from jaxunlearn.text import read_documents

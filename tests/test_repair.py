@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from jaxunlearn.anchors.audit import audit
 from jaxunlearn.anchors.dictionary import load_dictionary
 from jaxunlearn.anchors.findings import exit_status, rich_table, summary, table, to_json
+from jaxunlearn.anchors.matching import find_anchors, make_matcher
 from jaxunlearn.anchors.occurrences import count_whole, squeeze
 from jaxunlearn.anchors.reading import read_dictionary
 from jaxunlearn.anchors.repair import audit_files, mend, repair, write_dictionary
-from jaxunlearn.anchors.translate import find_anchors, make_matcher
 from jaxunlearn.anchors.variants import identity, like, plural, singular
 from jaxunlearn.errors import InputError
 

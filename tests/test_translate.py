@@ -11,15 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_tokenizer import save_bpe
 
-from jaxunlearn.anchors.translate import (
-    align_ends,
-    draw_choices,
-    find_anchors,
-    first_tokens,
-    make_matcher,
-    show_block,
-    translate,
-)
+from jaxunlearn.anchors.matching import find_anchors, make_matcher
+from jaxunlearn.anchors.translate import align_ends, draw_choices, first_tokens, show_block, translate
 from jaxunlearn.errors import InputError
 from jaxunlearn.text import Document, make_blocks, read_documents
 from jaxunlearn.tokenizer import load_tokenizer

@@ -67,14 +67,19 @@ def _is_composite(term: str, terms: Mapping) -> bool:
     return len(words) > 1 and all(word in terms for word in words)
 
 
-def _read_pairs(path: Path) -> list[tuple[str, object]]:
-    """Read the top level as pairs, so that a term given twice is not lost."""
+def read_text(path: Path) -> str:
+    """Return the dictionary file's text; InputError where it cannot be read or is not UTF-8."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"cannot read the dictionary {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"the dictionary {path} is not UTF-8 text (byte {error.start})") from error
+
+
+def _read_pairs(path: Path) -> list[tuple[str, object]]:
+    """Read the top level as pairs, so that a term given twice is not lost."""
+    text = read_text(path)
     try:
         content = json.loads(text, object_pairs_hook=_Pairs)
     except ValueError as error:

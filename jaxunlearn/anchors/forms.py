@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jaxunlearn.anchors.matching import find_anchors, make_matcher
 from jaxunlearn.anchors.occurrences import count_whole
 from jaxunlearn.anchors.scan import FUNCTION, Scan, count_words, is_capital, word_set
-from jaxunlearn.anchors.translate import find_anchors, make_matcher
 from jaxunlearn.config import Extract
 from jaxunlearn.errors import InputError
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from jaxunlearn.anchors.forms import CONNECTORS
+from jaxunlearn.anchors.matching import find_anchors, make_matcher
 from jaxunlearn.anchors.scan import word_set
-from jaxunlearn.anchors.translate import find_anchors, make_matcher
 
 KINDS = ("male", "female", "person", "place", "creature", "object", "institution", "people", "word", "unknown")
 ENOUGH = 300  # occurrences looked at

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxunlearn.anchors.translate import Matcher, find_anchors, make_matcher
+from jaxunlearn.anchors.matching import Matcher, code_characters, find_anchors, in_word, make_matcher, whole_hits
 from jaxunlearn.anchors.variants import parts, plurals, singular, unpossessed
 
 SEPARATORS = frozenset(" \t\n\u00a0-‐‑")  # what spellings of one name may differ in, apart from case
@@ -44,19 +44,6 @@ def find(texts: Sequence[str], terms: Sequence[str], match: str) -> list[Found]:
     return [Found(text=t, hits_H3=whole_hits(t, matcher), anchors_A3=find_anchors(t, matcher, match)) for t in texts]
 
 
-def whole_hits(text: str, matcher: Matcher) -> np.ndarray:
-    """Find every whole-word occurrence, overlapping ones too: (term, first, end) as hits_H3."""
-    hits = list(matcher.automaton.iter(text)) if matcher.automaton else []
-    if not hits:
-        return np.zeros((0, 3), np.int64)
-    last_H, key_H = np.array(hits, np.int64).T
-    end_H = last_H + 1
-    start_H = end_H - matcher.length_K[key_H]
-    word = np.pad(_classes(text), 1)  # word[c] tells of the character before c
-    whole_H = ~(word[start_H] & matcher.opens_word_K[key_H]) & ~(word[end_H + 1] & matcher.closes_word_K[key_H])
-    return np.stack([key_H, start_H, end_H], axis=1)[whole_H]
-
-
 def count_whole(texts: Iterable[str], terms: Iterable[str]) -> Counter[str]:
     """Count whole-word occurrences of each term, overlapping ones too."""
     terms, counts = list(dict.fromkeys(terms)), Counter()
@@ -65,19 +52,6 @@ def count_whole(texts: Iterable[str], terms: Iterable[str]) -> Counter[str]:
         found_K = np.bincount(whole_hits(text, matcher)[:, 0], minlength=len(terms))
         counts.update({terms[k]: int(found_K[k]) for k in np.flatnonzero(found_K)})
     return counts
-
-
-def _classes(text: str) -> np.ndarray:
-    return _map(text, lambda c: int(c.isalnum() or c == "_")).astype(bool)
-
-
-def _map(text: str, code) -> np.ndarray:
-    """Give code(character) for each character, computed once for each distinct one."""
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-    table = np.zeros(int(codes.max(initial=0)) + 1, np.uint32)
-    for character in set(text):
-        table[ord(character)] = code(character)
-    return table[codes]
 
 
 # ---- other spellings
@@ -116,7 +90,7 @@ def missed_spellings(found: Sequence[Found], terms: Sequence[str]) -> list[Misse
 
 def squeeze(text: str) -> tuple[str, np.ndarray]:
     """Drop separators, lower case and straighten apostrophes; return the rest and where each character stood."""
-    codes = _map(text, _squeezed)
+    codes = code_characters(text, _squeezed)
     place_C = np.flatnonzero(codes)
     return codes[place_C].astype("<u4").tobytes().decode("utf-32-le", "surrogatepass"), place_C
 
@@ -154,7 +128,7 @@ def _loose_hits(one: Found, matcher: Matcher) -> list[list[int]]:
     last_H, form_H = np.array(hits, np.int64).T
     start_H = place_C[last_H + 1 - matcher.length_K[form_H]]
     end_H = place_C[last_H] + 1
-    word = np.pad(_classes(one.text), 1)
+    word = np.pad(code_characters(one.text, in_word), 1).astype(bool)
     whole_H = ~(word[start_H] & word[start_H + 1]) & ~(word[end_H] & word[end_H + 1])
     order = np.lexsort((-end_H, start_H))
     order = order[(whole_H & ~one.holds(start_H, end_H))[order]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxunlearn.anchors.dictionary import consolidate
+from jaxunlearn.anchors.dictionary import consolidate, read_text
 from jaxunlearn.anchors.findings import Finding
 from jaxunlearn.errors import InputError
 
@@ -42,12 +42,7 @@ def read_dictionary(path: Path | str) -> tuple[Dictionary, list[Finding]]:
 
 
 def _read(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"cannot read the dictionary {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"the dictionary {path} is not UTF-8 text (byte {error.start})") from error
+    text = read_text(path)
     try:
         json.loads(text)
     except json.JSONDecodeError as error:

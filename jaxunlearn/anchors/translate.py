@@ -13,10 +13,10 @@ that block's draw, and the earlier block's translation stops before it. It count
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
+from jaxunlearn.anchors.matching import Matcher, find_anchors, make_matcher
 from jaxunlearn.errors import InputError
 from jaxunlearn.text import PAD_ID, Blocks, Document, Stream, tokenize_sections
 from jaxunlearn.tokenizer import Tokenizer
@@ -163,70 +163,6 @@ def _check(blocks: Blocks, documents: Sequence[Document], given: dict[str, str],
 def _step(blocks: Blocks) -> int:
     """Count the stream tokens that a full row holds."""
     return blocks.tokens_NT.shape[1] - blocks.bos_width
-
-
-# ---- matching on characters
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Matcher:
-    """All terms in one automaton, and for each its length and whether its first and last character make words."""
-
-    automaton: Any  # ahocorasick.Automaton; None where there are no terms
-    length_K: np.ndarray
-    opens_word_K: np.ndarray
-    closes_word_K: np.ndarray
-
-
-def make_matcher(terms: Sequence[str]) -> Matcher:
-    """Prepare terms, numbered in their order, for find_anchors."""
-    import ahocorasick
-
-    automaton = ahocorasick.Automaton()
-    for number, term in enumerate(terms):
-        automaton.add_word(term, number)
-    automaton.make_automaton()
-    return Matcher(
-        automaton=automaton if len(terms) else None,
-        length_K=np.array([len(term) for term in terms], np.int64),
-        opens_word_K=np.array([_in_word(term[0]) for term in terms], bool),
-        closes_word_K=np.array([_in_word(term[-1]) for term in terms], bool),
-    )
-
-
-def find_anchors(text: str, matcher: Matcher, match: str = "longest") -> np.ndarray:
-    """Find non-overlapping terms at word boundaries; return (term number, first character, end) as anchors_A3.
-
-    Left to right; at one position the longest term, or with match="first" the first in the terms' order.
-    """
-    hits = list(matcher.automaton.iter(text)) if matcher.automaton else []
-    if not hits:
-        return np.zeros((0, 3), np.int64)
-    last_H, key_H = np.array(hits, np.int64).T
-    end_H = last_H + 1
-    start_H = end_H - matcher.length_K[key_H]
-    word = np.pad(_word_characters(text), 1)  # word[c] tells of the character before c, word[c + 1] of c itself
-    whole = ~(word[start_H] & matcher.opens_word_K[key_H]) & ~(word[end_H + 1] & matcher.closes_word_K[key_H])
-    order = np.lexsort((-end_H if match == "longest" else key_H, start_H))
-    order = order[whole[order]]
-    kept, free = [], 0
-    for hit, start, end in zip(order.tolist(), start_H[order].tolist(), end_H[order].tolist(), strict=True):
-        if start >= free:
-            kept.append(hit)
-            free = end
-    return np.stack([key_H, start_H, end_H], axis=1)[kept]
-
-
-def _in_word(character: str) -> bool:
-    return character.isalnum() or character == "_"
-
-
-def _word_characters(text: str) -> np.ndarray:
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-    table = np.zeros(int(codes.max(initial=0)) + 1, bool)
-    for character in set(text):
-        table[ord(character)] = _in_word(character)
-    return table[codes]
 
 
 # ---- from characters to tokens

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from jaxunlearn.anchors.translate import Matcher, find_anchors, make_matcher
+from jaxunlearn.anchors.matching import Matcher, find_anchors, make_matcher
 
 WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 LEAST = 3  # occurrences of a missed term or a phrase
