@@ -14,6 +14,7 @@ from pathlib import Path
 
 from jaxunlearn import distributed, preemption
 from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.memory import keep_freed
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -21,6 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
     _quiet()
     _keep_programs()
+    keep_freed()
     try:
         with preemption.listening():
             distributed.start() if arguments.function in SHARED else distributed.alone(arguments.command)

@@ -157,16 +157,17 @@ def rematerialised(layer, remat: str):
 
     "full": everything but the layer's input; "mlp": all but queries, keys, values and attention output (3.45
     forwards a step instead of 4, 256 MiB a layer more at 8,192 tokens of Llama-2-7b in bf16); "dots": all but the
-    products with weights; "none": nothing. "auto": "mlp" on accelerators, "dots" on the CPU, where attention is cheaper
-    to compute again than to write and read.
+    products with weights and attention output; "none": nothing. "auto": "mlp" on accelerators, "dots" on the CPU.
     """
+    policies, named = jax.checkpoint_policies, jax.checkpoint_policies.save_only_these_names
     if remat == "none":
         return layer
     if remat == "full":
         return jax.checkpoint(layer)
     if remat == "dots" or (remat == "auto" and platform() == "cpu"):
-        return jax.checkpoint(layer, policy=jax.checkpoint_policies.dots_with_no_batch_dims_saveable)
-    return jax.checkpoint(layer, policy=jax.checkpoint_policies.save_only_these_names("qkv", SAVED))
+        dots = policies.dots_with_no_batch_dims_saveable
+        return jax.checkpoint(layer, policy=policies.save_from_both_policies(dots, named(SAVED)))
+    return jax.checkpoint(layer, policy=named("qkv", SAVED))
 
 
 def einsum(form: str, x, weight, dtype):

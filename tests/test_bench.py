@@ -1,11 +1,15 @@
 """The benchmark's arithmetic, and that every part of it runs."""
 
 import dataclasses
+import os
+import time
+from contextlib import contextmanager
 
 import pytest
 
-from jaxunlearn import bench, bench_kernels, model
+from jaxunlearn import bench, bench_kernels, bench_torch, model
 from jaxunlearn.config import load_config
+from jaxunlearn.errors import RunError
 
 LLAMA2_7B = model.Shape(V=32000, D=4096, L=32, N=32, K=32, H=128, F=11008, context=4096)
 
@@ -32,6 +36,13 @@ def test_every_part_runs_and_ratios_hold_together(world, monkeypatch):
     assert found["train"]["recompilations"] == 0
     assert found["generate"]["same_tokens"]
     assert found["whole"]["total_seconds"] == pytest.approx(sum(found["whole"]["seconds"].values()))
+    tokens = found["whole"]["tokens"]
+    assert {k: tokens[k] for k in ("pretrain", "reinforce", "unlearn")} == {
+        "pretrain": 150 * 8 * 32, "reinforce": 8 * 8 * 32, "unlearn": 8 * 8 * 32,
+    }  # fmt: skip
+    words = len((world / "forget.txt").read_text().split())
+    assert tokens["label"] == 32 * -(-words // 31), "a token a word, blocks of 31 and BOS"
+    assert bench.stage_tokens(load_config("bench_7b"))["reinforce"] == 3 * 3.1e6
 
 
 def bench_shape_of(found):
@@ -52,3 +63,25 @@ def test_kernels_agree_with_the_naive_versions_they_are_timed_against(mesh):
     ours, naive = (f(h[0], w[0], labels) for f in (bench_kernels._loss, bench_kernels._naive_loss))
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(naive), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+@contextmanager
+def counting(config):
+    """Stand for one side: a step takes a hundredth of a second for each letter of the configuration."""
+    yield lambda: time.sleep(len(config) / 100)
+
+
+@contextmanager
+def dying(config):
+    yield lambda: os._exit(3)
+
+
+def test_sides_of_a_comparison_take_turns_in_processes_of_their_own():
+    short, long = bench_torch._in_turns([(counting, "abc", {}), (counting, "abcdefgh", {})], 2)
+    assert len(short) == len(long) == 4
+    assert min(short) >= 0.03 and min(long) >= 0.08 and min(short) < min(long)
+
+
+def test_a_side_that_dies_ends_the_comparison():
+    with pytest.raises(RunError, match="ended early"):
+        bench_torch._in_turns([(dying, "abc", {})], 1)

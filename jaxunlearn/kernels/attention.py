@@ -1,6 +1,6 @@
 """Causal grouped-query attention, by the implementation that suits the device.
 
-  cpu, and every masked call (cached decoding): plain products, batch and key/value heads merged into one dimension.
+  cpu: plain products, batch and key/value heads merged into one dimension, as in every masked call (cached decoding).
   gpu: cuDNN's fused kernel through jax.nn.dot_product_attention, for 16-bit inputs and head sizes up to 128.
   tpu: splash attention, a Pallas kernel that comes with JAX, for head sizes and lengths that are multiples of 128.
 The fused ones hold no [T, S] matrix; each runs inside jax.shard_map, since on its own cuDNN's would gather its inputs.
@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 
 from jaxunlearn.sharding import act, platform
@@ -30,7 +31,7 @@ def attention(q_BTNH, k_BSKH, v_BSKH, mask_BTS=None):
         a_BTNH = jax.shard_map(IMPLEMENTATIONS[name], in_specs=tuple(specs), out_specs=act("BTNH"), check_vma=False)(
             q_BTNH, k_BSKH, v_BSKH
         )
-        return a_BTNH if name == "splash" else checkpoint_name(a_BTNH, SAVED)  # splash names its own, heads first
+        return checkpoint_name(a_BTNH, SAVED) if name == "cudnn" else a_BTNH  # the others name their own, heads first
     specs.append(act("BTS"))
     return jax.shard_map(masked, in_specs=tuple(specs), out_specs=act("BTNH"))(q_BTNH, k_BSKH, v_BSKH, mask_BTS)
 
@@ -46,16 +47,81 @@ def implementation(device: str, q_BTNH) -> str:
 
 
 def plain(q_BTNH, k_BSKH, v_BSKH):
-    """Causal attention by plain products, in at most STRETCHES of queries, each against the keys up to its last."""
-    T = q_BTNH.shape[1]
+    """Causal attention by plain products; the backward pass makes the weights again from their saved log-sums.
+
+    In at most STRETCHES of queries, each against the keys up to its last. Source of the backward pass:
+    FlashAttention-2 (arXiv 2307.08691), algorithm 2.
+    """
+    B, T, N, H = q_BTNH.shape
+    K = k_BSKH.shape[2]
+    q_XGTH = (q_BTNH * H**-0.5).reshape(B, T, K, N // K, H).transpose(0, 2, 3, 1, 4).reshape(B * K, N // K, T, H)
+    k_XSH, v_XSH = (a.transpose(0, 2, 1, 3).reshape(B * K, T, H) for a in (k_BSKH, v_BSKH))
+    a_XGTH = _causal(q_XGTH, k_XSH, v_XSH)
+    return a_XGTH.reshape(B, K, N // K, T, H).transpose(0, 3, 1, 2, 4).reshape(B, T, N, H)
+
+
+@jax.custom_vjp
+def _causal(q_XGTH, k_XSH, v_XSH):
+    """Attend with scaled queries; X: batch and key/value heads in one, as batched products want it."""
+    return _causal_forward(q_XGTH, k_XSH, v_XSH)[0]
+
+
+def _causal_forward(q_XGTH, k_XSH, v_XSH):
+    parts = []
+    for start, end in _stretches(q_XGTH.shape[2]):
+        s_XRS = _logits(_rows(q_XGTH, start, end), k_XSH, start, end)
+        top_XR1 = jnp.max(s_XRS, axis=-1, keepdims=True)
+        e_XRS = jnp.exp(s_XRS - top_XR1)
+        sum_XR1 = jnp.sum(e_XRS, axis=-1, keepdims=True)
+        a_XRH = _product("xrs,xsh->xrh", e_XRS.astype(v_XSH.dtype), v_XSH[:, :end]) / sum_XR1
+        parts.append([_unrows(a, q_XGTH.shape[1]) for a in (a_XRH.astype(v_XSH.dtype), top_XR1 + jnp.log(sum_XR1))])
+    a_XGTH, norm_XGT1 = (checkpoint_name(jnp.concatenate(p, axis=2), SAVED) for p in zip(*parts, strict=True))
+    return a_XGTH, (q_XGTH, k_XSH, v_XSH, a_XGTH, norm_XGT1)
+
+
+def _causal_backward(saved, da_XGTH):
+    q_XGTH, k_XSH, v_XSH, a_XGTH, norm_XGT1 = saved
+    G, dtype = q_XGTH.shape[1], k_XSH.dtype
+    inner_XGT1 = jnp.sum((a_XGTH * da_XGTH).astype(jnp.float32), axis=-1, keepdims=True)
+    dq, dk_XSH, dv_XSH = [], *(jnp.zeros(k_XSH.shape) for _ in range(2))
+    for start, end in _stretches(q_XGTH.shape[2]):
+        q_XRH, da_XRH, norm_XR1, inner_XR1 = (_rows(a, start, end) for a in (q_XGTH, da_XGTH, norm_XGT1, inner_XGT1))
+        w_XRS = jnp.exp(_logits(q_XRH, k_XSH, start, end) - norm_XR1)
+        dv_XSH = dv_XSH.at[:, :end].add(_product("xrs,xrh->xsh", w_XRS.astype(dtype), da_XRH))
+        ds_XRS = (w_XRS * (_product("xrh,xsh->xrs", da_XRH, v_XSH[:, :end]) - inner_XR1)).astype(dtype)
+        dk_XSH = dk_XSH.at[:, :end].add(_product("xrs,xrh->xsh", ds_XRS, q_XRH))
+        dq.append(_unrows(_product("xrs,xsh->xrh", ds_XRS, k_XSH[:, :end]), G))
+    return tuple(d.astype(dtype) for d in (jnp.concatenate(dq, axis=2), dk_XSH, dv_XSH))
+
+
+_causal.defvjp(_causal_forward, _causal_backward)
+
+
+def _stretches(T: int) -> list[tuple[int, int]]:
     size = max(STRETCH, -(-T // STRETCHES))
-    ends = [(start, min(start + size, T)) for start in range(0, T, size)]
-    causal_TS = jnp.tril(jnp.ones((T, T), bool))
-    parts = [
-        masked(q_BTNH[:, start:end], k_BSKH[:, :end], v_BSKH[:, :end], causal_TS[None, start:end, :end])
-        for start, end in ends
-    ]
-    return jnp.concatenate(parts, axis=1)
+    return [(start, min(start + size, T)) for start in range(0, T, size)]
+
+
+def _rows(a_XGTH, start: int, end: int):
+    """Return the positions from start to end of all queries of a key/value head as rows [X, R, H]."""
+    X, _, _, H = a_XGTH.shape
+    return a_XGTH[:, :, start:end].reshape(X, -1, H)
+
+
+def _unrows(a_XRH, G: int):
+    X, R, H = a_XRH.shape
+    return a_XRH.reshape(X, G, R // G, H)
+
+
+def _logits(q_XRH, k_XSH, start: int, end: int):
+    """Return the causal logits of a stretch's rows against the keys up to its last, in fp32."""
+    seen_TS = np.arange(end)[None] <= np.arange(start, end)[:, None]
+    bias_RS = np.tile(np.where(seen_TS, 0.0, -1e30).astype(np.float32), (q_XRH.shape[1] // (end - start), 1))
+    return _product("xrh,xsh->xrs", q_XRH, k_XSH[:, :end]) + bias_RS[None]  # added: cheaper than a choice
+
+
+def _product(form: str, a, b):
+    return jnp.einsum(form, a, b, preferred_element_type=jnp.float32)
 
 
 def masked(q_BTNH, k_BSKH, v_BSKH, mask_BTS):
