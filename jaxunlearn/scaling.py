@@ -20,6 +20,7 @@ from jaxunlearn.rundir import say
 from jaxunlearn.sharding import make_mesh, mesh_from, put
 
 VIRTUAL = "virtual CPU devices share the same cores: times mean nothing here, only the split of the work does"
+SHARES = {"flops": "FLOPs", "state_bytes": "bytes of weights and optimiser", "peak_bytes": "bytes at the peak"}
 
 
 def scaling(config: Config, out: Path, repeats: int = 5) -> list[dict[str, Any]]:
@@ -75,7 +76,7 @@ def _seconds(step, state, batch, repeats: int) -> float:
 
 
 def _line(row: dict) -> str:
-    return f"  {row['devices']} devices: {row['tokens_per_second']:,.0f} tokens/s, {row['efficiency']:.0%} of linear"
+    return f"  devices: {row['devices']}  {row['tokens_per_second']:,.0f} tokens/s  {row['efficiency']:.0%} of linear"
 
 
 def table(rows: list[dict]) -> str:
@@ -86,6 +87,7 @@ def table(rows: list[dict]) -> str:
     ]
     if jax.devices()[0].platform == "cpu":
         said.append(VIRTUAL[0].upper() + VIRTUAL[1:] + ".\n")
+    said.append("FLOPs as the compiler counts them: one layer stands for all, which are one loop.\n")
     said += ["| devices | tokens/s | of linear | GFLOP a device | state, MiB a device | peak, MiB a device |"]
     said += ["|---|---|---|---|---|---|"]
     for r in rows:
@@ -97,20 +99,25 @@ def table(rows: list[dict]) -> str:
 
 
 def _plot(rows: list[dict], path: Path) -> None:
+    """Draw the speed beside the linear one, and a device's share of the work beside 1/n."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
     speed, split = figure.subplots(1, 2)
     n = [r["devices"] for r in rows]
     virtual = jax.devices()[0].platform == "cpu"
-    speed.plot(n, [r["tokens_per_second"] for r in rows], "o-", label="measured")
     speed.plot(n, [rows[0]["tokens_per_second"] * k for k in n], "--", color="grey", label="linear")
-    speed.set(xlabel="devices", ylabel="tokens/s", xticks=n, title="virtual devices: no meaning" if virtual else "")
-    for key in ("flops", "state_bytes", "peak_bytes"):
-        split.plot(n, [r[key] / rows[0][key] for r in rows], "o-", label=key.replace("_", " "))
+    speed.plot(n, [r["tokens_per_second"] for r in rows], "o-", label="measured")
+    speed.set(title="speed" + " (virtual devices: means nothing)" * virtual, ylabel="tokens/s", ylim=(0, None))
     split.plot(n, [1 / k for k in n], "--", color="grey", label="1/n")
-    split.set(xlabel="devices", ylabel="a device's share", xticks=n, xscale="log", yscale="log")
-    split.set_xticks(n, [str(k) for k in n], minor=False)
-    speed.legend()
-    split.legend()
+    for (key, name), size in zip(SHARES.items(), (11, 6, 6), strict=True):  # the first two lie on one line
+        split.plot(n, [r[key] / rows[0][key] for r in rows], "o", markersize=size, label=name)
+    split.set(title="a device's share of the work", ylabel="of what one device has", xscale="log", yscale="log")
+    split.set_yticks([1 / k for k in n], [f"1/{k}" if k > 1 else "1" for k in n])
+    for side in (speed, split):
+        side.set_xticks(n, [str(k) for k in n])
+        side.minorticks_off()
+        side.set_xlabel("devices")
+        side.legend(frameon=False)
+        side.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120)
