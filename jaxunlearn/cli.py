@@ -324,9 +324,9 @@ def _quick(config):
         for n in ("pretrain", "reinforce", "unlearn", "repair")
     }
     e = dataclasses.replace(config.eval, completions=8, blocks=8, relearn_steps=config.eval.relearn_steps[:2])
-    return dataclasses.replace(
-        config, eval=e, run=dataclasses.replace(config.run, dir=f"{config.directory}-quick"), **few
-    )
+    kept = config.run.checkpoints and f"{config.run.checkpoints}-quick"
+    run = dataclasses.replace(config.run, dir=f"{config.directory}-quick", checkpoints=kept)
+    return dataclasses.replace(config, eval=e, run=run, **few)
 
 
 def _run(config, stages=None) -> None:

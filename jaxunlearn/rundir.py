@@ -47,11 +47,27 @@ class RunDirectory:
         if existing.is_file() and self.begun:
             default = json.loads(to_json(Config(name=config.name)))
             _same(_completed(json.loads(existing.read_text()), default), json.loads(to_json(config)), self)
+        self._own_state()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             write_whole(existing, to_json(config))
         except OSError as error:
             raise InputError(f"the run directory {self.path} cannot be written: {error.strerror}") from None
+
+    def _own_state(self) -> None:
+        """Refuse a run.checkpoints that cannot be opened, or that holds training state of another run."""
+        given = self.config.run.checkpoints
+        if not given or self.begun:
+            return
+        try:
+            folder = epath.Path(given)
+            taken = folder.exists() and any(folder.iterdir())
+        except (KeyError, ImportError) as error:
+            where = "expected a folder, gs:// with gcsfs installed or s3:// with s3fs"
+            raise InputError(f"run.checkpoints={given} cannot be opened ({error}); {where}") from None
+        if taken:
+            other = f"the training state of another run: {self.path} has not begun"
+            raise InputError(f"run.checkpoints={given} holds {other}; give another folder, or delete it")
 
     @property
     def begun(self) -> bool:
