@@ -1,7 +1,9 @@
 """Several real processes on this machine: they come together or say why not, and one run comes out of them."""
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,7 +16,7 @@ import pytest
 from conftest import ROOT, mesh_of
 from safetensors.numpy import load_file
 
-from jaxunlearn import convert, model, train
+from jaxunlearn import cli, convert, model, train
 from jaxunlearn.checkpoint import Checkpoints
 from jaxunlearn.cluster import Cluster, read_cluster
 from jaxunlearn.config import Train
@@ -37,8 +39,8 @@ def environment(devices, **more):
     return kept | cache | platform | {k: str(v) for k, v in more.items()}
 
 
-def start(count, command, devices=1, missing=(), each=lambda i: {}):
-    """Start `count` processes of one run, all but the missing; returns them in order."""
+def start(count, command, devices=1, missing=(), each=lambda i: {}, inside=lambda i: None):
+    """Start `count` processes of one run, all but the missing, each in its folder; returns them in order."""
     address, found = f"127.0.0.1:{free_port()}", []
     for i in range(count):
         named = {"JAXUNLEARN_COORDINATOR": address, "JAXUNLEARN_PROCESSES": count, "JAXUNLEARN_PROCESS": i}
@@ -46,8 +48,8 @@ def start(count, command, devices=1, missing=(), each=lambda i: {}):
             env = environment(devices, **named, **each(i))
             found.append(
                 subprocess.Popen(
-                    [sys.executable, *map(str, command)], env=env, text=True, stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
+                    [sys.executable, *map(str, command)], env=env, cwd=inside(i), text=True,
+                    stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                 )
             )  # fmt: skip
     return found
@@ -131,10 +133,11 @@ def test_what_one_finds_out_all_hear(tmp_path, then, code, said):
         assert found == code and text in err, err
 
 
-def test_a_missing_process_ends_the_others_in_time_and_is_asked_for():
+def test_a_missing_and_a_late_process_end_the_others_in_time_and_are_asked_for():
+    """Process 2 never comes, process 1 when 0 has given up (on a fast machine): neither waits for ever."""
     began = time.monotonic()
     command = ["-m", "jaxunlearn", "run", "universe"]
-    ends = finish(start(3, command, missing=[2], each=lambda i: {"JAXUNLEARN_TIMEOUT": 3}))
+    ends = finish(start(3, command, missing=[2], each=lambda i: time.sleep(6 * i) or {"JAXUNLEARN_TIMEOUT": 3}))
     assert time.monotonic() - began < 40
     for code, _, err in ends:
         assert code == 1 and "waited 3 s for 3 processes to come together" in err, err
@@ -146,6 +149,38 @@ def test_a_command_for_one_process_refuses_several():
     command = [sys.executable, "-m", "jaxunlearn", "report", "runs/none"]
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     assert done.returncode == 2 and "`report` is done by one process" in done.stderr
+
+
+# ---- a host that sees something else
+
+
+@pytest.fixture(scope="module")
+def host(world, tmp_path_factory):
+    """A folder as one host sees it: the small world by relative paths, with a model in it."""
+    folder = tmp_path_factory.mktemp("host") / "0"
+    shutil.copytree(world, folder, ignore=shutil.ignore_patterns("run"))
+    (folder / "world.py").write_text((world / "world.py").read_text().replace(str(world), "."))
+    shape = model.Shape(V=32, D=32, L=2, N=2, K=2, H=16, F=32, context=64)
+    with jax.set_mesh(mesh_of((1, 1, 1))):
+        convert.save(jax.tree.map(lambda w: 5 * w, model.init(shape, 0)), folder / "model", source=folder / "tokenizer")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("world.py", lambda b: b.replace(b"label_batch=16", b"label_batch=24"), "the configuration"),
+        ("forget.txt", lambda b: b[:-2] + b"!\n", "the text, the tokenizer, the dictionary or the prompts"),
+        ("model/model.safetensors", lambda b: b[:5000] + bytes(4) + b[5004:], "the model's files"),
+    ],
+    ids=("configuration", "text", "model"),
+)
+def test_a_host_that_sees_another_file_ends_all_of_them_by_name(host, tmp_path, name, change, said):
+    other = shutil.copytree(host, tmp_path / "1")
+    (other / name).write_bytes(change((other / name).read_bytes()))
+    command = ["-m", "jaxunlearn", "run", "world.py", "model=model", "pretrain.steps=0", "tokenizer=tokenizer"]
+    for code, _, err in finish(start(2, command, inside=lambda i: (host, other)[i]), timeout=100):
+        assert code == 2 and f"{said} is not the same everywhere: process 1 (" in err and "Traceback" not in err, err
 
 
 # ---- the same work by one, two and four processes
@@ -209,6 +244,21 @@ def test_weights_and_checkpoints_are_those_of_one_process(work):
             assert int(back.step) == 3
             for name, array in convert.hf_tensors(back.model):
                 np.testing.assert_array_equal(array, many[name])
+
+
+def test_generate_and_score_say_by_two_processes_what_they_say_by_one(host, capsys):
+    prompts = ["--prompt", "Zara went to", "--prompt", "Anna", "--max-new-tokens", "7", "--json"]
+    generate, score = ["generate", "--model", "model", *prompts], ["score", "--model", "model", "--text", "forget.txt"]
+    for command in (generate, [*score, "--json"]):
+        (_, out, err), (_, nothing, _) = ends = finish(start(2, ["-m", "jaxunlearn", *command], inside=lambda i: host))
+        assert [code for code, *_ in ends] == [0, 0] and nothing == "", err
+        with contextlib.chdir(host):
+            assert cli.main(command) == 0
+        one, two = json.loads(capsys.readouterr().out), json.loads(out)
+        if "nll" in one:
+            assert one["tokens"] == two["tokens"] > 1000 and two["nll"] == pytest.approx(one["nll"], rel=1e-6)
+        else:
+            assert one == two and all(c["tokens"] for c in two["completions"]) and len(two["completions"]) == 2
 
 
 # ---- a whole run by two processes
