@@ -176,6 +176,15 @@ def test_the_command_prints_one_json_object_and_refuses_unknown_functions(capsys
 # ---- the compiler
 
 
+def test_gpus_that_are_here_are_compiled_for_and_others_are_not(monkeypatch):
+    kinds = {"h100": "NVIDIA H100 80GB HBM3", "a100-80": "NVIDIA A100-SXM4-80GB", "b200": "NVIDIA B200"}
+    for name, kind in kinds.items():
+        here = [SimpleNamespace(device_kind=kind)] * 4
+        monkeypatch.setattr(jax, "devices", lambda here=here: here)
+        assert topology.present(topology.parse(f"{name}:4")) == here
+        assert not topology.present(topology.parse("h200:4")) and not topology.present(topology.parse(f"{name}:8"))
+
+
 def test_without_the_compiler_the_error_says_what_to_install(monkeypatch):
     def missing(**_):
         raise RuntimeError("JAX TPU support not installed; cannot generate TPU topology.")
@@ -240,6 +249,19 @@ def test_an_array_that_is_copied_whole_is_reported():
 @needs_libtpu
 def test_an_array_that_the_tpu_compiler_copies_whole_is_reported():
     assert copied_whole(plan.devices_of(topology.parse("v5e:2x4"))[0]) == 1
+
+
+@needs_libtpu
+def test_a_search_compiles_for_two_slices_and_ranks_what_fits(monkeypatch):
+    monkeypatch.setattr(plan, "TRIES", 2)
+    found = plan.plan(small("mesh.data=2"), "v5e:2x4", slices=2, only=("unlearn_step",), search=True)
+    assert found["fits"] and found["devices"] == 16 and found["mesh"] == {"data": 2, "fsdp": 8, "tensor": 1}
+    first, second = found["search"]
+    assert found["suggestion"] == first and "compiled" in plan.lines(found)[-1]
+    assert 0 < first["seconds_at_peak"] <= second["seconds_at_peak"]
+    for t in (first, second):
+        assert t["fits"] and t["rematerialised"] == 0 and "mesh.data=2" in t["overrides"]
+        assert t["peak_bytes"] > 0 and t["collectives"]["all-gather"]["bytes"] > 0
 
 
 @needs_libtpu
