@@ -23,7 +23,7 @@ class Checkpoints:
     def __init__(self, directory: epath.PathLike, keep: int = 2):
         from orbax.checkpoint import v1 as ocp
 
-        logging.getLogger("absl").setLevel(logging.ERROR)
+        logging.getLogger("absl").setLevel(logging.CRITICAL)  # what goes wrong is raised here as well
         self._directory = whole_path(directory)
         self._directory.mkdir(parents=True, exist_ok=True)
         latest: Any = ocp.training.preservation_policies.LatestN(keep)

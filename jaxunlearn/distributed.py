@@ -248,4 +248,7 @@ def leave(code: int) -> int:
 
 def _die(kind, error, trace) -> None:
     traceback.print_exception(kind, error, trace)
+    if any(name in str(error) for name in ("Gloo", "NCCL", "coordination service")):
+        advice = "see what it said last; what was saved is kept, the same command goes on"
+        print(f"jaxunlearn (process {index()}): another process of this run is gone: {advice}", file=sys.stderr)
     leave(1)

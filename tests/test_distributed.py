@@ -16,7 +16,7 @@ import pytest
 from conftest import ROOT, mesh_of
 from safetensors.numpy import load_file
 
-from jaxunlearn import cli, convert, model, train
+from jaxunlearn import cli, convert, distributed, model, train
 from jaxunlearn.checkpoint import Checkpoints
 from jaxunlearn.cluster import Cluster, read_cluster
 from jaxunlearn.config import Train
@@ -142,6 +142,14 @@ def test_a_missing_and_a_late_process_end_the_others_in_time_and_are_asked_for()
     for code, _, err in ends:
         assert code == 1 and "waited 3 s for 3 processes to come together" in err, err
         assert "JAXUNLEARN_TIMEOUT gives them longer" in err and "Traceback" not in err
+
+
+def test_a_sum_that_a_dead_process_broke_is_put_in_words(capsys):
+    lost = jax.errors.JaxRuntimeError("UNKNOWN: Gloo all-reduce failed: Connection reset by peer")
+    distributed._die(type(lost), lost, None)
+    assert "another process of this run is gone" in capsys.readouterr().err
+    distributed._die(ValueError, ValueError("a bug"), None)
+    assert "is gone" not in capsys.readouterr().err
 
 
 def test_a_command_for_one_process_refuses_several():
