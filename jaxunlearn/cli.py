@@ -392,7 +392,7 @@ def score(a) -> None:
     from jaxunlearn.model import context_fits
     from jaxunlearn.text import read_documents
 
-    text = read_documents([a.text])[0].text
+    text = "\n\n".join(d.text for d in read_documents([a.text]))
     with _mesh():
         model, tokenizer = _one_model(a.model)
         context = a.context or min(model.c.context, model.c.window or model.c.context, 2048)

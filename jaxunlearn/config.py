@@ -52,7 +52,7 @@ class Universe:
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """What to forget and what to keep: .txt files, folders, globs, or tfds:NAME/SPLIT."""
+    """What to forget and what to keep: .txt files, folders, globs, tfds:NAME/SPLIT, or questions as .json(l)."""
 
     forget: tuple[str, ...] = ()
     retain: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ class Text:
     retain_held: tuple[str, ...] = ()
     context: int = 512  # tokens a block, BOS included
     unwrap: bool = False  # join the hard line breaks of printed books
-    holdout: float = 0.05  # share of the blocks that no step trains on
+    holdout: float = 0.05  # share of the blocks that no step trains on; 0: all are trained on, and measured on
     dictionary: str = ""  # a JSON file; "build": made from the texts as `anchors` says
     prompts: str = ""
     answers: str = ""  # questions about the text to forget, for the methods that teach other answers (objectives/texts)
@@ -133,7 +133,7 @@ class Unlearn(Train):
 class Reset:
     """Re-draw the weights that matter to the target and not to the rest, and heal the hole (reset.py)."""
 
-    share: float = 0.0  # of all weights; 0: no reset
+    share: float = 0.0  # of all weights; 0: no reset; 1: a fresh model, distilled on text to keep alone
     by: Literal["importance", "fisher", "random"] = "importance"
     where: Literal["all", "interior"] = "all"  # interior: embedding and output projection are left alone
     batches: int = 48  # of 8 blocks, to sum squared gradients over
@@ -160,6 +160,7 @@ class Whp:
     repeat: Literal["ignore", "keep"] = "ignore"
     seen_translation: Literal["mean", "penalty", "-inf"] = "mean"
     seen_penalty: float = 5.0  # nats of logit, for seen_translation=penalty
+    forbid: Literal["none", "keys"] = "none"  # keys, a deviation: every term's first tokens count as seen everywhere
     offset_context: Literal["translated", "original"] = "translated"
     block_bos: Literal["every", "piece"] = "every"
     keep: Literal["best", "last"] = "best"  # which checkpoint becomes unlearned/: lowest held-out loss, or the last

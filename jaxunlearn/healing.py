@@ -35,7 +35,7 @@ def reset_and_heal(config: Config, run: RunDirectory, x: Inputs, v: Variant, fol
 def _redrawn(config: Config, run: RunDirectory, x: Inputs, made, by: str):
     """Return (the model with its highest-scoring weights drawn anew, the share of them)."""
     r, baseline = config.reset, load_model(config, run / "baseline")
-    if by == "random":
+    if by == "random" or r.share == 1:  # every weight is drawn anew, whatever its score
         scores = reset.random_scores(baseline, config.seed)
     else:
         target, general = (

@@ -133,7 +133,8 @@ class Inputs:
         w = self.config.whp
         return translate(
             self.forget, self.documents, self.tokenizer, dictionary, match=w.match, draw=w.draw, repeat=w.repeat,
-            seed=self.config.seed + seed, max_width=min(self.shape.context, self.shape.window or self.shape.context),
+            forbid=w.forbid, seed=self.config.seed + seed,
+            max_width=min(self.shape.context, self.shape.window or self.shape.context),
         )  # fmt: skip
 
     def passage(self, variant: Variant, draw: int = 0) -> whp.Passage:
@@ -257,7 +258,7 @@ def read_inputs(config: Config, run: RunDirectory) -> Inputs:
 def refuse_late_faults(x: Inputs) -> None:
     """Raise InputError for what would otherwise come to light after the training."""
     e = x.config.eval
-    if e.members and not x.suite.texts.get("forget"):
+    if e.members and not (x.config.text.holdout or "forget" in x.held):
         raise InputError("eval.members needs text that was held out: text.holdout above 0, or text.forget_held")
     if e.tofu:
         tofu_files(e.tofu)

@@ -40,7 +40,7 @@ def show_labels(config: Config, n: int, ask_models: bool = True) -> dict[str, An
         x = read_inputs(config, run)
         shown = show_block(x.forget, x.translation, x.tokenizer, n)
         anchors = block_anchors(x.forget, x.translation, x.dictionary, n, config.whp.match)
-        held, length = n in x.forget_split[1], len(shown["tokens"])
+        held, length = n not in x.forget_split[0], len(shown["tokens"])
         labels_T = np.array(read_labels(run, variant)[n])
         shown |= {
             "labels": labels_T[:length].tolist(),
@@ -94,6 +94,7 @@ def reasons(
         "padding": ~valid_T,
         "held out": trained_T & held_out,
         "trained": trained_T,
+        "asked": blocks.asks_NT[n],
         "repeated anchor": map_T >= 0,
         "inside an anchor": inside_T,
         "cut off": beyond_T,

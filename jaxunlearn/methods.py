@@ -55,17 +55,25 @@ def check_config(config: Config, layers: int | None = None) -> None:
     retain |= {f"controls={c}": c in config.controls for c in ("retain_only", "random_reset")}
     retain |= {"unlearn.retain_loss=kl": config.unlearn.retain_loss == "kl", "unlearn.reach": config.unlearn.reach > 0}
     wrong = [f"{key} needs text to keep: set text.retain" for key, asked in retain.items() if asked and not t.retain]
+    if name == "kga" and not (t.holdout or t.retain_held):
+        wrong.append("kga needs text that no step trains on: text.holdout above 0, or text.retain_held")
+    if config.unlearn.reach and not t.prompts:
+        wrong.append("unlearn.reach is a familiarity: set text.prompts")
     w = config.whp
     if w.labels == "soft" and w.offset_context == "original":
         wrong.append("whp.offset_context=original is for hard labels; use whp.offset=contrast")
+    if w.forbid == "keys" and name not in GENERIC:
+        wrong.append(f"whp.forbid=keys is for generic labels: {name} has none")
     if w.labels == "soft" and w.top and w.mode == "fused":
         wrong.append("whp.top stores outcomes, whp.mode=fused stores none: leave out one of the two")
     if config.unlearn.lora.rank and not METHODS[name].trains:
         wrong.append(f"unlearn.lora: {name} trains nothing")
     if config.repair.steps and name in ("whp_inference", "prompting"):
         wrong.append(f"repair: {name} leaves no model to teach")
-    if not 0 <= config.reset.share < 1:
-        wrong.append(f"reset.share is a share of the weights, from 0 to below 1 (got {config.reset.share})")
+    if not 0 <= config.reset.share <= 1:
+        wrong.append(f"reset.share is a share of the weights, from 0 to 1 (got {config.reset.share})")
+    if resets_by_importance(config) and "reinforced" not in have:
+        wrong.append("reset.by=importance needs the reinforced model: set reinforce.steps, or reset.by=fisher")
     if name == "reset_heal" and not config.reset.share:
         wrong.append("reset_heal re-draws reset.share of the weights: set it, 0.1 to 0.2 as a rule")
     if w.mode == "fused" and name == "whp" and config.unlearn.retain_weight:
@@ -82,9 +90,13 @@ def needs(config: Config, what: str) -> bool:
     if what == "diluted":
         return w.offset == "contrast" and (name in GENERIC or bool(set(config.controls) & {"reinforcement_alone"}))
     asked = {need for key, need in METHODS[name].needs_when.items() if float(given(config, name).get(key, 0)) > 0}
-    reset = config.reset.share > 0 and config.reset.by == "importance"
     labels = set(config.controls) - {"retain_only", "random_reset"}
-    return "reinforced" in METHODS[name].needs | asked or reset or bool(labels)
+    return "reinforced" in METHODS[name].needs | asked or resets_by_importance(config) or bool(labels)
+
+
+def resets_by_importance(config: Config) -> bool:
+    """Whether weights to re-draw are found by what reinforcing moved; not where every weight is drawn anew."""
+    return 0 < config.reset.share < 1 and config.reset.by == "importance"
 
 
 def recipe_of(config: Config, name: str, alpha: float) -> steps.Recipe:

@@ -98,7 +98,7 @@ def _check(cell: Cell, config: Config) -> None:
     """Refuse a cell before anything is loaded; the universe brings every kind of text."""
     text = cell.config.text
     if config.universe.people:
-        text = dataclasses.replace(text, forget=("-",), retain=("-",), dictionary="-", answers="-")
+        text = dataclasses.replace(text, forget=("-",), retain=("-",), dictionary="-", answers="-", prompts="-")
     try:
         methods.check_config(dataclasses.replace(cell.config, text=text), None if config.model else config.init.L)
     except InputError as error:
@@ -159,7 +159,7 @@ def _seen(x: Inputs, config: Config) -> Inputs:
         for name in ("identity", "forget_split", "retain_split"):  # these do not depend on config.whp
             if name in x.__dict__:
                 seen.__dict__[name] = x.__dict__[name]
-        same = all(getattr(x.config.whp, k) == getattr(config.whp, k) for k in ("match", "draw", "repeat"))
+        same = all(getattr(x.config.whp, k) == getattr(config.whp, k) for k in ("match", "draw", "repeat", "forbid"))
         if same:
             seen.__dict__["translation"] = x.translation
     object.__setattr__(seen, "config", config)

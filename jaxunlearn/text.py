@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from jaxunlearn.errors import InputError
+from jaxunlearn.questions import PROMPT, Question, read_questions
 from jaxunlearn.tokenizer import Tokenizer
 
 PAD_ID = 0
@@ -25,17 +26,19 @@ SHORTEST_CONTEXT = 8
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Document:
-    """A text and where it came from."""
+    """A text and where it came from; its first `asked` characters are a question, given and not learnt."""
 
     name: str
     text: str
+    asked: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Stream:
     """A document's tokens: ids_N and the character ends_N in `text`; sections hold (first character, first token).
 
-    Each section was tokenised by itself: the whole document, or pieces with a BOS in front (block_bos="piece").
+    Each section was tokenised by itself: the whole document, or pieces with a BOS in front (block_bos="piece"). The
+    first `asked` tokens are a question; the EOS after its answer ends one character past the text.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Stream:
     ids_N: np.ndarray
     ends_N: np.ndarray
     sections: tuple[tuple[int, int], ...]
+    asked: int = 0
 
     def section_slices(self) -> list[tuple[slice, slice]]:
         """Give (characters, tokens) of each section."""
@@ -52,10 +56,14 @@ class Stream:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Blocks:
-    """Rows of tokens; spans_N3 gives each row's (document, first token, token after the last) in `streams`."""
+    """Rows of tokens; spans_N3 gives each row's (document, first token, token after the last) in `streams`.
+
+    asks_NT: what follows is part of a question, and not learnt.
+    """
 
     tokens_NT: np.ndarray
     valid_NT: np.ndarray
+    asks_NT: np.ndarray
     spans_N3: np.ndarray
     streams: tuple[Stream, ...]
     block_bos: str
@@ -89,8 +97,9 @@ class Blocks:
 def read_documents(sources: Sequence[str], unwrap: bool = False) -> list[Document]:
     """Read .txt files, folders of them, globs and `tfds:NAME/SPLIT[?field=text][&data_dir=DIR]`, in the order given.
 
-    A folder and a glob give their files sorted by name. With unwrap, hard line breaks are joined (unwrap_lines).
-    Raises InputError for what is missing, empty or not UTF-8 text.
+    A folder and a glob give their files sorted by name. A .json or .jsonl file holds questions as TOFU has them, each
+    a document of its own whose answer alone is learnt. With unwrap, the hard line breaks of texts are joined
+    (unwrap_lines). Raises InputError for what is missing, empty or not UTF-8 text.
     """
     sources = [sources] if isinstance(sources, str) else list(sources)
     if not sources:
@@ -100,9 +109,9 @@ def read_documents(sources: Sequence[str], unwrap: bool = False) -> list[Documen
         if str(source).startswith("tfds:"):
             documents += _read_tfds(str(source))
         else:
-            documents += [_read_file(path) for path in _find_files(str(source))]
+            documents += [d for path in _find_files(str(source)) for d in _read_file(path)]
     if unwrap:
-        documents = [dataclasses.replace(d, text=unwrap_lines(d.text)) for d in documents]
+        documents = [d if d.asked else dataclasses.replace(d, text=unwrap_lines(d.text)) for d in documents]
     return documents
 
 
@@ -123,7 +132,9 @@ def _find_files(source: str) -> list[Path]:
     raise InputError(f"{source} does not exist; expected a .txt file, a folder of them, a glob or tfds:NAME/SPLIT")
 
 
-def _read_file(path: Path) -> Document:
+def _read_file(path: Path) -> list[Document]:
+    if path.suffix.lower() in (".json", ".jsonl"):
+        return [_asked(f"{path}#{n}", q) for n, q in enumerate(read_questions(path))]
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -138,7 +149,12 @@ def _read_file(path: Path) -> Document:
     text = _normalise(text)
     if not text.strip():
         raise InputError(f"{path} is empty")
-    return Document(name=str(path), text=text)
+    return [Document(name=str(path), text=text)]
+
+
+def _asked(name: str, q: Question) -> Document:
+    prompt = PROMPT.replace("{question}", q.question)
+    return Document(name=name, text=f"{prompt} {q.answer}", asked=len(prompt))
 
 
 def _normalise(text: str) -> str:
@@ -254,8 +270,9 @@ def make_blocks(documents: Sequence[Document], tokenizer: Tokenizer, context: in
     """Tokenise documents and cut them into blocks of `context` positions; each document starts a new block.
 
     block_bos="every": one BOS, then context - 1 tokens. block_bos="piece": the authors' way, pieces of 10,000
-    characters each with its own BOS wherever that falls, and no other BOS. Raises InputError on a context below 8,
-    a tokenizer without BOS, and documents without tokens.
+    characters each with its own BOS wherever that falls, and no other BOS. An EOS, where the tokenizer has one, ends
+    the answer to a question. Raises InputError on a context below 8, a tokenizer without BOS, and documents without
+    tokens.
     """
     if block_bos not in ("every", "piece"):
         raise InputError(f"block_bos is {block_bos!r}, expected every or piece")
@@ -263,7 +280,7 @@ def make_blocks(documents: Sequence[Document], tokenizer: Tokenizer, context: in
         raise InputError(f"context is {context}, expected at least {SHORTEST_CONTEXT} tokens")
     bos_id = tokenizer.needed_bos_id()
     size = PIECE_CHARACTERS if block_bos == "piece" else None
-    streams = tuple(tokenize_document(d.name, d.text, tokenizer, size) for d in documents)
+    streams = tuple(tokenize_document(d, tokenizer, size) for d in documents)
     step = context - 1 if block_bos == "every" else context
     spans_N3 = _cut(streams, step)
     if not len(spans_N3):
@@ -274,17 +291,26 @@ def make_blocks(documents: Sequence[Document], tokenizer: Tokenizer, context: in
         tokens_NT[:, 0] = bos_id
     for row, (document, first, last) in enumerate(spans_N3):
         tokens_NT[row, context - step :][: last - first] = streams[document].ids_N[first:last]
-    return Blocks(tokens_NT=tokens_NT, valid_NT=valid_NT, spans_N3=spans_N3, streams=streams, block_bos=block_bos)
+    asked_N = np.array([s.asked for s in streams])[spans_N3[:, 0]]
+    asks_NT = (spans_N3[:, 1] + step - context + 1)[:, None] + np.arange(context) < asked_N[:, None]
+    return Blocks(
+        tokens_NT=tokens_NT, valid_NT=valid_NT, asks_NT=asks_NT, spans_N3=spans_N3, streams=streams, block_bos=block_bos
+    )  # fmt: skip
 
 
-def tokenize_document(name: str, text: str, tokenizer: Tokenizer, size: int | None = None) -> Stream:
+def tokenize_document(d: Document, tokenizer: Tokenizer, size: int | None = None) -> Stream:
     """Tokenise a text whole or, with a size, in pieces of that many characters with a BOS in front of each."""
-    starts = range(0, len(text), size) if size else [0]
-    return tokenize_sections(name, [text[s : s + size] if size else text for s in starts], tokenizer, bool(size))
+    starts = range(0, len(d.text), size) if size else [0]
+    texts = [d.text[s : s + size] if size else d.text for s in starts]
+    stream = tokenize_sections(d.name, texts, tokenizer, bool(size), end=d.asked > 0)
+    return dataclasses.replace(stream, asked=int(np.sum(stream.ends_N <= d.asked))) if d.asked else stream
 
 
-def tokenize_sections(name: str, texts: Sequence[str], tokenizer: Tokenizer, bos: bool) -> Stream:
-    """Tokenise texts one by one, with a BOS in front of each or without, and join them into one stream."""
+def tokenize_sections(name: str, texts: Sequence[str], tokenizer: Tokenizer, bos: bool, end: bool = False) -> Stream:
+    """Tokenise texts one by one, with a BOS in front of each or without, and join them into one stream.
+
+    end: an EOS follows the last, where the tokenizer has one.
+    """
     ids, ends, sections, character, token = [], [], [], 0, 0
     for text in texts:
         ids_N, ends_N = tokenizer.encode(text)
@@ -294,6 +320,9 @@ def tokenize_sections(name: str, texts: Sequence[str], tokenizer: Tokenizer, bos
         ends.append(ends_N + character)
         sections.append((character, token))
         character, token = character + len(text), token + len(ids_N)
+    if end and tokenizer.eos_id is not None:
+        ids.append([tokenizer.eos_id])
+        ends.append([character + 1])
     ids_N = np.concatenate([np.zeros(0, np.int32), *ids]).astype(np.int32)
     ends_N = np.concatenate([np.zeros(0, np.int64), *ends]).astype(np.int64)
     return Stream(name=name, text="".join(texts), ids_N=ids_N, ends_N=ends_N, sections=tuple(sections))
@@ -309,9 +338,10 @@ def _cut(streams: Sequence[Stream], step: int) -> np.ndarray:
 
 
 def next_token_labels(blocks: Blocks) -> np.ndarray:
-    """Give labels_NT (int32): the token after each position, -100 where the block holds none."""
+    """Give labels_NT (int32): the token after each position, -100 where the block holds none or asks a question."""
     labels_NT = np.full(blocks.tokens_NT.shape, IGNORE, np.int32)
-    labels_NT[:, :-1] = np.where(blocks.valid_NT[:, 1:], blocks.tokens_NT[:, 1:], IGNORE)
+    learnt_NT = blocks.valid_NT[:, 1:] & ~blocks.asks_NT[:, :-1]
+    labels_NT[:, :-1] = np.where(learnt_NT, blocks.tokens_NT[:, 1:], IGNORE)
     return labels_NT
 
 
@@ -342,9 +372,14 @@ class Rows:
 
 
 def split_holdout(n_blocks: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split block indices into (train, held out), sorted; each gets at least one block where there are two."""
+    """Split block indices into (train, held out), sorted; each gets at least one block where there are two.
+
+    A fraction of 0 holds nothing out: both are all blocks, and what is measured is what was trained on.
+    """
     if n_blocks < 1 or not 0 <= fraction < 1:
         raise InputError(f"holding out {fraction} of {n_blocks} blocks: expected a share in [0, 1) of at least 1 block")
+    if not fraction:
+        return np.arange(n_blocks), np.arange(n_blocks)
     order = np.random.default_rng(seed).permutation(n_blocks)
     held = min(max(round(n_blocks * fraction), 1), n_blocks - 1)
     return np.sort(order[held:]), np.sort(order[:held])

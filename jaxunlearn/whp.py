@@ -5,6 +5,8 @@ Source: Eldan & Russinovich, "Who's Harry Potter? Approximate Unlearning in LLMs
   2. `generic_labels` asks the baseline about the translated text and the reinforced model about the original.
   3. `unlearned` is the baseline fine-tuned on those labels (train.train_step again), on the original tokens.
 Deviations from the authors are switches of config.Whp; here: seen_translation, offset_context, and
+  forbid=keys: the seen-translation rule holds at every position for the first tokens of every dictionary term too, a
+  forbidden list: v_base there is the row's mean, so that the baseline alone names no term (anchors/translate.py);
   labels=soft: the distribution softmax(v_generic) is learnt in the place of its argmax (`soft_loss`, `soft_labels`);
   offset=contrast: v_base - alpha * ReLU(log p_reinforced - log p_diluted), both on the original; `diluted` is the
   baseline fine-tuned on text to keep for as long as the reinforced one on the text to forget, so that what any

@@ -12,15 +12,18 @@ import pytest
 from conftest import mesh_of
 from test_run import env
 
-from jaxunlearn import cost, guided, methods, model, reset, train
+from jaxunlearn import cost, guided, methods, model, reset, train, whp
 from jaxunlearn.cli import main
-from jaxunlearn.config import Config, Pretrain, Reset, Text, Train, Unlearn, Whp, override
+from jaxunlearn.config import Config, Pretrain, Reset, Text, Train, Unlearn, Whp, load_config, override
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals.measure import Suite
 from jaxunlearn.generate import generate
+from jaxunlearn.inputs import read_inputs, variants
 from jaxunlearn.kernels.generic_argmax import generic_argmax
 from jaxunlearn.kernels.linear_distillation import linear_logsumexp
+from jaxunlearn.labelling import label_settings
 from jaxunlearn.objectives import METHODS, distillation, losses, steps
+from jaxunlearn.rundir import RunDirectory
 from jaxunlearn.sharding import put
 from jaxunlearn.sweep_report import choose, markdown, over_seeds
 
@@ -163,6 +166,10 @@ def test_the_share_asked_for_is_drawn_anew_and_nothing_else(mesh):
     for b, a, s in zip(before, jax.tree.leaves(made), chosen, strict=True):
         assert (np.asarray(a) == b)[s < float(least)].all()
     inner = reset.interior_only(scores)
+    made, share = reset.redraw(model.init(SHAPE, 0), scores, reset.threshold(scores, 1.0), model.init(SHAPE, 9))
+    assert float(share) == 1.0  # a fresh model
+    for a, f in zip(jax.tree.leaves(made), jax.tree.leaves(model.init(SHAPE, 9)), strict=True):
+        assert (np.asarray(a) == np.asarray(f)).all()
     made, share = reset.redraw(model.init(SHAPE, 0), inner, reset.threshold(inner, 0.2), model.init(SHAPE, 9))
     assert (np.asarray(made.embed_VD[...]) == before[[w.shape for w in before].index((64, 16))]).all()
 
@@ -217,6 +224,25 @@ def test_a_prefix_stands_before_every_prompt(world):
     assert behind.words.context("Zara took") == suite.words.context("Anna went to Zara took")
 
 
+# ---- a forbidden list
+
+
+def test_no_label_begins_a_forbidden_term(mesh, world, tmp_path):
+    terms = {}
+
+    def labels(forbid):
+        config = load_config(str(world / "world.py"), [f"whp.forbid={forbid}", f"run.dir={tmp_path / forbid}"])
+        x = read_inputs(config, RunDirectory(config))
+        terms.update({x.tokenizer.encode(term)[0][0]: term for term in x.dictionary})
+        models = [jax.tree.map(lambda w: 20 * w, model.init(x.shape, seed)) for seed in (0, 1)]
+        passage = whp.on_mesh(x.passage(variants(config)[0]), np.arange(16))
+        return np.asarray(whp.label(*models, passage, alphas=(1.0,), whp=label_settings(config)))[0]
+
+    plain, forbidden = labels("none"), labels("keys")
+    assert np.isin(plain, list(terms)).any() and not np.isin(forbidden, list(terms)).any()
+    assert ((plain == -100) == (forbidden == -100)).all() and len(terms) == 8
+
+
 # ---- what is refused
 
 
@@ -230,6 +256,7 @@ def refused(said, layers=4, **parts):
 
 def test_bad_methods_are_refused_before_anything_is_loaded():
     bare = Text(forget=("a",), dictionary="d")
+    nothing_held = dataclasses.replace(BASE.text, holdout=0.0)
     refused("did you mean 'npo'", unlearn=Unlearn(method="nppo"))
     refused("beta must be above 0", unlearn=Unlearn(method="npo", beta=0.0))
     refused("it needs 'retain'", unlearn=Unlearn(method="gradient_difference"), text=bare)
@@ -240,7 +267,12 @@ def test_bad_methods_are_refused_before_anything_is_loaded():
     refused("'beta' is no setting of it", unlearn=Unlearn(method="undial", beta=0.1))
     refused("whp.offset=contrast needs text to keep", whp=Whp(offset="contrast"), text=bare)
     refused("reset.share needs text to keep", reset=Reset(share=0.1), text=bare)
-    refused("reset.share is a share", reset=Reset(share=1.0))
+    refused("reset.share is a share", reset=Reset(share=1.1))
+    bare_reset = {"reset": Reset(share=0.1), "unlearn": Unlearn(method="npo")}
+    refused("reset.by=importance needs the reinforced", reinforce=Train(steps=0), **bare_reset)
+    refused("kga needs text that no step trains on", unlearn=Unlearn(method="kga"), text=nothing_held)
+    refused("unlearn.reach is a familiarity: set text.prompts", unlearn=Unlearn(reach=0.1))
+    refused("whp.forbid=keys is for generic labels", whp=Whp(forbid="keys"), unlearn=Unlearn(method="npo"))
     refused("set it, 0.1 to 0.2", unlearn=Unlearn(method="reset_heal"))
     refused("nothing to compare with", controls=("random_reset",))
     refused("offset_context=original is for hard labels", whp=Whp(labels="soft", offset_context="original"))
@@ -283,6 +315,7 @@ def test_cost_by_hand():
     assert passes({"method": "retain_only"}) == 80 * 3
     heal = Train(steps=20, batch=8)
     assert passes({"method": "reset_heal"}, reset=Reset(share=0.1, batches=2, heal=heal)) == 240 + 96 + 20 * 8 * 4
+    assert passes({"method": "reset_heal"}, reset=Reset(share=1, heal=heal)) == 20 * 8 * 4
     assert cost.share(dataclasses.replace(made, unlearn=made.unlearn), 7) == pytest.approx(494 / 2400)
 
 

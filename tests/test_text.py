@@ -216,6 +216,31 @@ def test_labels_are_the_next_tokens_and_nothing_past_a_block_or_padding(letters)
     ]
 
 
+def ask(folder, *pairs):
+    """Write questions as TOFU does and read them as documents."""
+    rows = [json.dumps({"question": q, "answer": a}) for q, a in pairs]
+    (folder / "q.json").write_text("\n".join(rows) + "\n")
+    return read_documents([str(folder / "q.json")], unwrap=True)
+
+
+def test_of_a_question_the_answer_and_the_end_alone_are_learnt(tmp_path):
+    save_bpe(tmp_path, "QuestionAswr: abcd\n")
+    tokenizer = load_tokenizer(tmp_path)
+    one, two = ask(tmp_path, ("a", "b c"), ("aa", "d"))
+    assert (one.text, one.asked, two.text) == ("Question: a\nAnswer: b c", 19, "Question: aa\nAnswer: d")
+    blocks = make_blocks([one, two], tokenizer, 32)
+    # 0 BOS, 1 to 19 the question's letters, then the space, b, space, c, EOS
+    labels = next_token_labels(blocks)
+    assert blocks.streams[0].ids_N[-1] == tokenizer.eos_id == 2 and blocks.streams[0].ends_N[-1] == len(one.text) + 1
+    assert np.flatnonzero(labels[0] >= 0).tolist() == [19, 20, 21, 22, 23]
+    assert tokenizer.pieces(labels[0, 19:24]) == [" ", "b", " ", "c", "</s>"]
+    assert np.flatnonzero(labels[1] >= 0).tolist() == [20, 21, 22]
+    cut = make_blocks([one], tokenizer, 16)  # 15 tokens a block: the second holds 4 of the question, then the answer
+    assert [np.flatnonzero(row >= 0).tolist() for row in next_token_labels(cut)] == [[], [4, 5, 6, 7, 8]]
+    pieces = make_blocks([one], tokenizer, 16, "piece")  # the stream's own BOS is the first of 16
+    assert [np.flatnonzero(row >= 0).tolist() for row in next_token_labels(pieces)] == [[], [3, 4, 5, 6, 7]]
+
+
 # ---- batches
 
 
@@ -247,3 +272,7 @@ def test_holdout_depends_on_the_seed_and_refuses_a_share_of_one():
     assert split_holdout(1000, 0.1, 0)[1].tolist() != split_holdout(1000, 0.1, 1)[1].tolist()
     with pytest.raises(InputError):
         split_holdout(10, 1.0, 0)
+
+
+def test_nothing_is_held_out_at_a_share_of_zero():
+    assert [half.tolist() for half in split_holdout(3, 0.0, 0)] == [[0, 1, 2]] * 2

@@ -15,7 +15,6 @@ from jaxunlearn.evals.memorisation import continue_greedily, score_answers
 from jaxunlearn.evals.tofu import (
     SETS,
     UTILITY_SETS,
-    Question,
     forget_quality,
     harmonic_mean,
     kolmogorov_smirnov,
@@ -23,10 +22,11 @@ from jaxunlearn.evals.tofu import (
     model_utility,
     option_probability,
     probability,
-    read_tofu,
     truth,
     truth_ratio,
 )
+from jaxunlearn.objectives.texts import load_questions, replacements
+from jaxunlearn.questions import Question, read_questions
 from jaxunlearn.tokenizer import load_tokenizer
 
 LN2 = math.log(2)
@@ -168,9 +168,18 @@ def test_reading_every_published_form(tmp_path):
         Question(question="Q2?", answer="y", wrong=("x", "z")),
         Question(question="Q3?", answer="line\u2028separator"),
     ]
-    assert read_tofu(write_rows(tmp_path / "a.json", rows)) == expected
+    assert read_questions(write_rows(tmp_path / "a.json", rows)) == expected
     (tmp_path / "list.json").write_text(json.dumps(rows))
-    assert read_tofu(tmp_path / "list.json") == expected
+    assert read_questions(tmp_path / "list.json") == expected
+
+
+def test_the_methods_that_teach_other_answers_take_the_published_form(tmp_path):
+    row = {"question": "Q1?", "answer": "A", "perturbed_answer": ["B", "C"]}
+    questions = load_questions(write_rows(tmp_path / "a.json", [row]))
+    asked = "Question: Q1?\nAnswer:"
+    assert replacements("ria", questions) == [(asked, "B", "A"), (asked, "C", "A")]
+    with pytest.raises(InputError, match="no wrong answer"):
+        load_questions(write_rows(tmp_path / "b.json", [{"question": "Q1?", "answer": "A"}]))
 
 
 @pytest.mark.parametrize(
@@ -189,10 +198,10 @@ def test_reading_every_published_form(tmp_path):
 def test_bad_files_are_refused(tmp_path, text, fault):
     (tmp_path / "bad.json").write_text(text)
     with pytest.raises(InputError, match=fault) as error:
-        read_tofu(tmp_path / "bad.json")
+        read_questions(tmp_path / "bad.json")
     assert "bad.json" in str(error.value)
     with pytest.raises(InputError, match="cannot be read"):
-        read_tofu(tmp_path / "none.json")
+        read_questions(tmp_path / "none.json")
 
 
 @pytest.mark.parametrize(
@@ -200,7 +209,7 @@ def test_bad_files_are_refused(tmp_path, text, fault):
     [("forget10_perturbed", 400, 5), ("retain_perturbed", 400, 5), ("real_authors", 100, 3), ("world_facts", 117, 3)],
 )
 def test_the_published_files(shared, name, n, wrong):
-    questions = read_tofu(shared / "data" / "tofu" / f"{name}.json")
+    questions = read_questions(shared / "data" / "tofu" / f"{name}.json")
     assert len(questions) == n and {len(q.wrong) for q in questions} == {wrong}
     assert all(q.answer not in q.wrong for q in questions)
 

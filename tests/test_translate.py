@@ -335,6 +335,30 @@ def test_seen_pairs_keep_the_earliest_position_of_a_shared_first_token(words):
     assert nothing.seen_id_NR.tolist() == [[-1]] and nothing.seen_from_NR.tolist() == [[16]]
 
 
+def test_forbidden_keys_count_as_seen_from_the_first_position_of_every_block(words):
+    dictionary = {"Harry": ("Jon",), "Tin Woodman": ("Jack",), "Ron": ("Harry",)}
+    text = "one Harry two three four five six Ron went"
+    _, plain = run(words, text, dictionary, context=8)
+    _, found = run(words, text, dictionary, context=8, forbid="keys")
+    keys = dict.fromkeys([" Harry", "Harry", " Tin", "Tin", " Ron", "Ron"], 0)
+    # the first block reads one Jon two three four five six, the second Harry went: the translation of Ron is a key
+    assert seen(found, words, 0) == keys | {" Jon": 2, "Jon": 2} and seen(found, words, 1) == keys
+    assert seen(plain, words, 0) == {" Jon": 2, "Jon": 2} and seen(plain, words, 1) == {" Harry": 1, "Harry": 1}
+    pairs = {name: getattr(plain, name) for name in ("seen_id_NR", "seen_from_NR")}
+    assert_same(dataclasses.replace(found, **pairs), plain)
+    assert run(words, text, {}, forbid="keys")[1].seen_id_NR.tolist() == [[-1]]
+
+
+def test_of_a_question_only_what_predicts_the_answer_is_trained_and_its_end_is_aligned(words):
+    # 0 BOS 1 one 2 Harry 3 comma 4 two 5 Harry 6 EOS; "one Harry," is asked, so BOS to Harry predict what is given
+    documents = [Document(name="d", text="one Harry, two Harry", asked=10)]
+    blocks = make_blocks(documents, words, 8)
+    found = translate(blocks, documents, words, {"Harry": ("Jon Smith",)}, repeat="keep")
+    assert rows(blocks, found, words)[0] == [*cells("<s>|one| Jon| Smith|,| two| Jon| Smith"), "</s>"]
+    assert found.map_NT.tolist() == [[0, 1, 3, 4, 5, 7, 8, -1]]
+    assert np.flatnonzero(found.trained_NT[0]).tolist() == [3, 4, 5, 6]
+
+
 # ---- properties
 
 

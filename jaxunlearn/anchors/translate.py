@@ -22,7 +22,10 @@ from jaxunlearn.text import PAD_ID, Blocks, Document, Stream, tokenize_sections
 from jaxunlearn.tokenizer import Tokenizer
 
 WIDTH_MULTIPLE = 64
-CHOICES = {"match": ("longest", "first"), "draw": ("key", "variant"), "repeat": ("ignore", "keep")}
+CHOICES = {
+    "match": ("longest", "first"), "draw": ("key", "variant"), "repeat": ("ignore", "keep"),
+    "forbid": ("none", "keys"),
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,6 +75,7 @@ def translate(
     match: str = "longest",
     draw: str = "key",
     repeat: str = "ignore",
+    forbid: str = "none",
     seed: int = 0,
     max_width: int | None = None,
 ) -> Translation:
@@ -79,19 +83,22 @@ def translate(
 
     Each block draws one translation a term, a pure function of (seed, block, term); draw="variant" draws once more
     for occurrences at a line start. repeat="ignore" leaves the position before a term's later occurrences in a block
-    untrained. Positions past max_width are cut off. Raises InputError on an unknown choice.
+    untrained. forbid="keys", a deviation: the first tokens of every term count as seen from a block's first position
+    on, so that the seen-translation rule holds them down everywhere. Positions past max_width are cut off. Raises
+    InputError on an unknown choice.
     """
-    _check(blocks, documents, {"match": match, "draw": draw, "repeat": repeat}, max_width)
+    _check(blocks, documents, {"match": match, "draw": draw, "repeat": repeat, "forbid": forbid}, max_width)
     options = {term: (v,) if isinstance(v, str) else tuple(v) for term, v in dictionary.items()}
     matcher = make_matcher(list(options))
     first_row_D = np.searchsorted(blocks.spans_N3[:, 0], np.arange(len(blocks.streams) + 1))
-    ledger = _Ledger(len(blocks.tokens_NT))
+    forbidden = [token for term in options for token in first_tokens(term, tokenizer)] if forbid == "keys" else []
+    ledger = _Ledger(len(blocks.tokens_NT), dict.fromkeys(forbidden, 0))
     parts = []
     for stream, row in zip(blocks.streams, first_row_D[:-1].tolist(), strict=True):
         anchors = _locate(stream, matcher, match, row, _step(blocks))
         values = _draw_values(anchors, stream, options, ledger, seed, draw)
         texts = _rewrite(stream, anchors, values)
-        translated = tokenize_sections(stream.name, texts, tokenizer, bos=blocks.bos_width == 0)
+        translated = tokenize_sections(stream.name, texts, tokenizer, blocks.bos_width == 0, end=stream.asked > 0)
         parts.append((translated.ids_N, *_align(stream, translated, anchors, values)))
         ledger.note(anchors, values, blocks, tokenizer)
     return _assemble(blocks, parts, ledger, repeat, max_width)
@@ -300,9 +307,9 @@ def align_ends(
 class _Ledger:
     """What each block draws, which positions precede a repeated term, and which first tokens were seen from where."""
 
-    def __init__(self, n_blocks: int):
+    def __init__(self, n_blocks: int, seen: dict[int, int]):
         self.draws = [{} for _ in range(n_blocks)]
-        self.seen = [{} for _ in range(n_blocks)]
+        self.seen = [dict(seen) for _ in range(n_blocks)]
         self.repeats: list[tuple[int, int]] = []  # (block, position)
         self.anchors = 0
         self.first_ids: dict[str, tuple[int, ...]] = {}
@@ -371,7 +378,7 @@ def _assemble(blocks: Blocks, parts: list[tuple], ledger: _Ledger, repeat: str, 
     return Translation(
         tokens_NS=tokens_NS,
         map_NT=map_NT,
-        trained_NT=(map_NT >= 0) & ~repeats_NT,
+        trained_NT=(map_NT >= 0) & ~repeats_NT & ~blocks.asks_NT,
         seen_id_NR=seen_id_NR,
         seen_from_NR=seen_from_NR,
         width_N=np.minimum(width_N, width),

@@ -21,7 +21,8 @@ from jaxunlearn.evals.memorisation import (
 )
 from jaxunlearn.evals.muse import MIN_K, NEW_TOKENS, muse_auc, privleak_figure, split_passages, verbmem
 from jaxunlearn.evals.statistics import rate_estimate
-from jaxunlearn.evals.tofu import SETS, UTILITY_SETS, forget_quality, measure_tofu, model_utility, read_tofu
+from jaxunlearn.evals.tofu import SETS, UTILITY_SETS, forget_quality, measure_tofu, model_utility
+from jaxunlearn.questions import read_questions
 from jaxunlearn.text import Blocks
 from jaxunlearn.tokenizer import Tokenizer
 
@@ -102,7 +103,7 @@ def tofu(model, tokenizer: Tokenizer, folder: str, items: int, batch: int) -> di
     figures: dict[str, Any] = {}
     scores, ratios = {}, {}
     for which, file in tofu_files(folder).items():
-        questions = read_tofu(file)
+        questions = read_questions(file)
         one = measure_tofu(model, tokenizer, questions[: items or None], which, batch=batch)
         figures |= {f"{which} {name}": one[name] for name in ("probability", "rouge", "truth")}
         scores[which], ratios[which] = one["scores"], one["ratios"].tolist()

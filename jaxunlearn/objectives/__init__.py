@@ -200,7 +200,7 @@ METHODS: dict[str, Method] = _methods(
         name="reset_heal",
         paper="ours; see arXiv 2308.07707 and 2310.05331 for weights chosen by Fisher information",
         one_line="re-draw weights that only the target needs, heal on text to keep; reset.share adds it to any method",
-        needs=_needs("retain", "reference", "reinforced"),
+        needs=_needs("retain", "reference"),
         trains=False,
     ),
     Method(

@@ -3,10 +3,12 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from jaxunlearn.errors import InputError
+from jaxunlearn.questions import PROMPT, read_questions
 
 IDK = (
     "I don't know.",
@@ -37,10 +39,12 @@ class Questions:
 def load_questions(path: Path | str) -> Questions:
     """Read {"questions": [{"question", "options", "answer": index}], "ignorance": [texts]}; the latter may be left out.
 
-    Raises InputError that lists every fault.
+    Or TOFU's form, a question a line, whose wrong options are `perturbed_answer`. Raises InputError that lists every
+    fault.
     """
     try:
-        raw = json.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        raw: Any = json.loads(text) if '"questions"' in text else {"questions": _tofu_rows(Path(path))}
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: the questions cannot be read as JSON ({error})") from None
     rows = raw.get("questions", []) if isinstance(raw, dict) else []
@@ -63,6 +67,14 @@ def load_questions(path: Path | str) -> Questions:
         asked=tuple(r["question"] for r in rows), options=tuple(tuple(r["options"]) for r in rows),
         right=tuple(r["answer"] for r in rows), ignorance=tuple(raw.get("ignorance") or IDK),
     )  # fmt: skip
+
+
+def _tofu_rows(path: Path) -> list[dict]:
+    """Return TOFU's questions as rows of our own form, asked as its models are."""
+    return [
+        {"question": PROMPT.replace("{question}", q.question), "options": [q.answer, *q.wrong], "answer": 0}
+        for q in read_questions(path)
+    ]
 
 
 def replacements(method: str, questions: Questions, seed: int = 0) -> list[tuple[str, str, str]]:
