@@ -16,8 +16,9 @@ quality says little. The standard models, with the paper's settings (arXiv 2401.
 lr 2e-5 for Phi-1.5, which is no Llama, and 1e-5 for Llama-2-7B-chat; open-unlearning takes Llama-3.2-1B-Instruct):
 
     jaxunlearn run configs/tofu_forget10.py model=Llama-2-7b-chat-hf compute=bfloat16 text.context=256 \
-        pretrain.steps=625 pretrain.batch=32 pretrain.learning_rate=1e-5 pretrain.warmup=125 pretrain.weight_decay=0.01 \
-        reinforce.steps=60 reinforce.learning_rate=1e-5 unlearn.steps=60 unlearn.batch=32 unlearn.learning_rate=1e-5 \
+        pretrain.steps=625 pretrain.batch=32 pretrain.learning_rate=1e-5 pretrain.warmup=125 \
+        pretrain.weight_decay=0.01 reinforce.steps=60 reinforce.learning_rate=1e-5 \
+        unlearn.steps=60 unlearn.batch=32 unlearn.learning_rate=1e-5 \
         eval.items=0 run.dir=runs/tofu_7b
 
 No such model has been run by us. Fine-tune the 7B model on the accelerators that docs/scale.md asks for.

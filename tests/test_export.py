@@ -62,8 +62,11 @@ def fields(path):
     return {k: f.contents() for k, f in GGUFReader(path).fields.items()}
 
 
-def numpy_logits(path, tokens_BT):
-    """Compute a GGUF file's logits in fp64 as llama.cpp does: by its own names, rotating neighbouring pairs."""
+def numpy_logits(path, tokens_BT, read=lambda x: x):
+    """Compute a GGUF file's logits in fp64 as llama.cpp does: by its own names, rotating neighbouring pairs.
+
+    read: how activations are rounded before they meet a matrix.
+    """
     w, k = {n: a.astype(np.float64) for n, a in tensors(path).items()}, fields(path)
     H, N, K = (k[f"llama.attention.{n}"] for n in ("key_length", "head_count", "head_count_kv"))
     B, T = tokens_BT.shape
@@ -81,18 +84,18 @@ def numpy_logits(path, tokens_BT):
     x = w["token_embd.weight"][tokens_BT]
     for n in range(k["llama.block_count"]):
         b = {name.split(".", 2)[2]: a for name, a in w.items() if name.startswith(f"blk.{n}.")}
-        y = norm(x, b["attn_norm.weight"])
+        y = read(norm(x, b["attn_norm.weight"]))
         q = rotated((y @ b["attn_q.weight"].T).reshape(B, T, N, H))
         key = rotated((y @ b["attn_k.weight"].T).reshape(B, T, K, H)).repeat(N // K, 2)
         v = (y @ b["attn_v.weight"].T).reshape(B, T, K, H).repeat(N // K, 2)
         s = np.einsum("btnh,bsnh->bnts", q, key) / np.sqrt(H) + np.triu(np.full((T, T), -np.inf), 1)
         p = np.exp(s - s.max(-1, keepdims=True))
         a = np.einsum("bnts,bsnh->btnh", p / p.sum(-1, keepdims=True), v).reshape(B, T, N * H)
-        x = x + a @ b["attn_output.weight"].T
-        y = norm(x, b["ffn_norm.weight"])
+        x = x + read(a) @ b["attn_output.weight"].T
+        y = read(norm(x, b["ffn_norm.weight"]))
         g = y @ b["ffn_gate.weight"].T
-        x = x + (g / (1 + np.exp(-g)) * (y @ b["ffn_up.weight"].T)) @ b["ffn_down.weight"].T
-    return norm(x, w["output_norm.weight"]) @ w.get("output.weight", w["token_embd.weight"]).T
+        x = x + read(g / (1 + np.exp(-g)) * (y @ b["ffn_up.weight"].T)) @ b["ffn_down.weight"].T
+    return read(norm(x, w["output_norm.weight"])) @ w.get("output.weight", w["token_embd.weight"]).T
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -182,6 +185,16 @@ print("ANSWER" + json.dumps([server.handle_completions(ask | {"prompt": q}) for 
 """
 
 
+def llama_cpp(path, prompts):
+    """Return (token ids, their log-probabilities) of what the program writes after each prompt."""
+    run = [sys.executable, "-c", LLAMA_CPP, str(path), json.dumps(prompts)]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=120)
+    assert "ANSWER" in done.stdout, done.stderr[-2000:]
+    answers = json.loads(done.stdout.split("ANSWER")[1].splitlines()[0])
+    words = [answer["choices"][0]["logprobs"]["content"] for answer in answers]
+    return [([t["id"] for t in some], [t["logprob"] for t in some]) for some in words]
+
+
 def test_llama_cpp_writes_the_same_greedy_text(shared, mesh, tmp_path):
     """The program itself, on a real model: text, and the probabilities of what it wrote."""
     pytest.importorskip("xllamacpp", reason="needs llama.cpp: pip install xllamacpp")
@@ -189,22 +202,43 @@ def test_llama_cpp_writes_the_same_greedy_text(shared, mesh, tmp_path):
     tokenizer, ours = load_tokenizer(source), convert.load(source)
     ids = [[tokenizer.bos_id, *map(int, tokenizer.encode(p)[0])] for p in prompts]
     written = generate(ours, ids, 40, eos_ids=tokenizer.eos_ids)
-    for dtype in ("float32", "float16", "q8_0"):
+    for dtype in ("float32", "float16"):
         path = tmp_path / f"{dtype}.gguf"
         llamacpp.write_gguf(ours, path, source=source, dtype=dtype)
-        run = [sys.executable, "-c", LLAMA_CPP, str(path), json.dumps(prompts)]
-        done = subprocess.run(run, capture_output=True, text=True, timeout=120)
-        assert "ANSWER" in done.stdout, done.stderr[-2000:]
-        answers = json.loads(done.stdout.split("ANSWER")[1].splitlines()[0])
-        for prompt, new, answer in zip(ids, written, answers, strict=True):
-            theirs = [t["id"] for t in answer["choices"][0]["logprobs"]["content"]]
-            logprob = [t["logprob"] for t in answer["choices"][0]["logprobs"]["content"]]
+        for prompt, new, (theirs, logprob) in zip(ids, written, llama_cpp(path, prompts), strict=True):
             tokens = np.array([[*prompt, *theirs]], np.int32)
             own = jax.nn.log_softmax(our_logits(ours, tokens))[0, len(prompt) - 1 : -1]
             picked = np.asarray(own)[np.arange(len(theirs)), theirs]
-            np.testing.assert_allclose(logprob, picked, atol={"float32": 1e-4, "float16": 0.02, "q8_0": 0.6}[dtype])
-            if dtype != "q8_0":
-                assert theirs[: len(new)] == list(map(int, new))
+            np.testing.assert_allclose(logprob, picked, atol={"float32": 1e-4, "float16": 0.02}[dtype])
+            assert theirs[: len(new)] == list(map(int, new))
+
+
+def test_q8_0_departs_by_the_rounding_of_weights_and_activations_alone(shared, mesh, tmp_path):
+    """llama.cpp meets Q8_0 weights with activations that it rounds to Q8_0 too.
+
+    With both rounded, first words agree to the last digit. Not all of them: where a number lies on the edge between two
+    of the 255, fp32 and fp64 round it to different sides, and everything after it differs by that much.
+    """
+    pytest.importorskip("xllamacpp", reason="needs llama.cpp: pip install xllamacpp")
+    source, path = shared / "models" / "tinystories-656k", tmp_path / "q8_0.gguf"
+    prompts = ["Once", "The", "One", "Tom", "Lily", "A", "She", "He", "There", "In", "Every", "It"]
+    tokenizer = load_tokenizer(source)
+    llamacpp.write_gguf(convert.load(source), path, source=source, dtype="q8_0")
+
+    def read(x):
+        return llamacpp.rounded(x.astype(np.float32), "q8_0").astype(np.float64)
+
+    gaps, short = [], []
+    for prompt, (theirs, logprob) in zip(prompts, llama_cpp(path, prompts), strict=True):
+        ids = [tokenizer.bos_id, *map(int, tokenizer.encode(prompt)[0])]
+        tokens = np.array([[*ids, *theirs]])
+        both, weights = (numpy_logits(path, tokens, f)[0, len(ids) - 1 : -1] for f in (read, lambda x: x))
+        own = [(v - np.log(np.exp(v).sum(-1, keepdims=True)))[np.arange(len(theirs)), theirs] for v in (both, weights)]
+        gaps.append([abs(p[0] - logprob[0]) for p in own])
+        short += (both.max(-1) - both[np.arange(len(theirs)), theirs]).tolist()
+    both, weights = np.transpose(gaps)
+    assert (both < 1e-4).sum() >= 4 and (weights > 1e-3).all() and both.max() < 0.2
+    assert max(short) < 0.15  # what is written is the likeliest word, or one as likely but for the rounding
 
 
 def test_orbax_to_hugging_face_to_orbax_keeps_every_bit(tmp_path):
