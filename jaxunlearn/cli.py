@@ -22,7 +22,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
     _quiet()
     _keep_programs()
-    keep_freed()
+    if arguments.command != "bench":  # which does so itself, after what it measures without
+        keep_freed()
     try:
         with preemption.listening():
             distributed.start() if arguments.function in SHARED else distributed.alone(arguments.command)
