@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxunlearn.evals.statistics import number
-from jaxunlearn.figures import value_of
+from jaxunlearn.figures import single, value_of
 
 MOST_ROWS = 40
 TITLES = {
@@ -121,6 +121,8 @@ def _text(node: Any) -> str:
         low, high = (value_of(node.get(end)) if isinstance(node, dict) else None for end in ("low", "high"))
         whole = isinstance(value, int) and not isinstance(node, dict)
         shown = f"{value:,}" if whole else number(value)
+        if single(node):
+            return f"{shown} (–)"
         return shown if low is None or high is None else f"{shown} ({number(low)} to {number(high)})"
     if isinstance(node, bool):
         return "yes" if node else "no"

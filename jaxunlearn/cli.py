@@ -145,6 +145,10 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--json", action="store_true")
     _overrides(command)
+    command = add("birthdays", birthdays, "invent people with random years of birth: independent facts for RTT")
+    command.add_argument("--out", required=True, metavar="DIR", help="for facts.json and statements.txt")
+    command.add_argument("--count", type=int, default=785, help="people (default 785: five splits of 157)")
+    command.add_argument("--seed", type=int, default=0)
     command = add("report", report, "report.html and report.json from what a run holds")
     command.add_argument("run_dir")
     command.add_argument("--figures", default="", help="also save the pictures as PNG files in this folder")
@@ -342,7 +346,7 @@ def _one_model(directory: str):
 
     path = convert.find_model(directory)
     if guided.is_guided(path):  # a method at inference time: its models lie beside it
-        return guided.load(path, convert.load), load_tokenizer(path.parent / "baseline")
+        return guided.load(path, convert.load), load_tokenizer(guided.baseline(path))
     return convert.load(path), load_tokenizer(path)
 
 
@@ -479,6 +483,15 @@ def plan(a) -> None:
     config = _config(a.config, a.overrides)
     found = compile_for(config, a.topology, slices=a.slices, only=only, search=a.search)
     print(json.dumps(found) if a.json else "\n".join(lines(found)))
+
+
+def birthdays(a) -> None:
+    """Write facts to ask for and the text that teaches them, and say how a run uses both."""
+    from jaxunlearn.evals.facts import write_birthdays
+
+    facts, text = write_birthdays(Path(a.out), a.count, a.seed)
+    print(f"{facts}: {a.count} questions; {text}: what to teach and to forget. In a run:")
+    print(f"  text.forget=YOUR_TEXT,{text} attack.facts={facts}")
 
 
 def report(a) -> None:

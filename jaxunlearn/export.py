@@ -6,8 +6,9 @@ from pathlib import Path
 
 from jaxunlearn import convert, llamacpp
 from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.figures import single, value_of
 from jaxunlearn.model import Model
-from jaxunlearn.report import COLUMNS, MAIN, value_of
+from jaxunlearn.report import COLUMNS, MAIN
 from jaxunlearn.results import CLAIM
 from jaxunlearn.rundir import write_whole
 
@@ -150,8 +151,8 @@ def _interval(measures: dict, path: tuple[str, ...]) -> str:
         node = node.get(key) if isinstance(node, dict) else None
     if value_of(node) is None:
         return ""
-    if not isinstance(node, dict) or node.get("low") is None:  # one item has no interval
-        return f"{value_of(node):.3g}"
+    if not isinstance(node, dict) or node.get("low") is None:
+        return f"{value_of(node):.3g}" + " (one item: no interval)" * single(node)
     return f"{node['value']:.3g} ({node['low']:.3g} to {node['high']:.3g})"
 
 

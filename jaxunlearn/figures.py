@@ -416,6 +416,11 @@ def value_of(estimate: Any) -> float | None:
     return value if _is_number(value) else None
 
 
+def single(estimate: Any) -> bool:
+    """Tell whether an estimate rests on one item, which gives no interval."""
+    return isinstance(estimate, dict) and estimate.get("n") == 1 and estimate.get("low") is None
+
+
 def _get(tree: Any, *keys: str) -> Any:
     for key in keys:
         tree = tree.get(key) if isinstance(tree, dict) else None

@@ -1,22 +1,28 @@
 """Unlearning at inference time: a folder that says which models to ask and how, in the place of weights.
 
-whp_inference combines two models' logits as it generates; prompting asks the baseline behind a request to know nothing.
+whp_inference combines two models' logits as it generates; prompting asks the baseline behind a request to know
+nothing; an output filter bars tokens of the baseline's output and hides what it knows (a control of the attacks).
 """
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from jaxunlearn.errors import InputError
 from jaxunlearn.model import Cache
 from jaxunlearn.objectives.losses import whp_inference
 from jaxunlearn.objectives.texts import IGNORANCE, pretended_ignorance
+from jaxunlearn.sharding import act
 
 FILE = "method.json"
 METHODS = ("whp_inference", "prompting")
+BARRED = 30.0  # nats of logit taken from a barred token: finite, so that the text's perplexity stays a number
 
 
 class Pair(nnx.Module):
@@ -45,6 +51,22 @@ class Pair(nnx.Module):
         return whp_inference(base, reinforced, self.alpha)
 
 
+class Filtered(nnx.Module):
+    """A model behind an output filter: barred tokens do not come out; its weights and states are untouched."""
+
+    def __init__(self, base, barred: tuple[int, ...]):
+        self.base, self.barred, self.c = base, barred, base.c
+
+    def __call__(self, *arguments):
+        return self.base(*arguments)
+
+    def logits(self, h_BTD):
+        """Return the model's logits less BARRED nats for each barred token, fp32."""
+        loss_V = np.zeros(self.c.V, np.float32)
+        loss_V[list(self.barred)] = BARRED
+        return self.base.logits(h_BTD) - jax.reshard(jnp.asarray(loss_V), act("V"))[None, None]
+
+
 def is_guided(folder: Path) -> bool:
     return (Path(folder) / FILE).is_file()
 
@@ -60,17 +82,31 @@ def save(folder: Path, recipe, prefix: str) -> None:
     (folder / FILE).write_text(json.dumps(about, indent=1))
 
 
+def save_filter(folder: Path, barred: Sequence[int], of: str) -> None:
+    """Write method.json of an output filter over the baseline two folders up; `of`: the hash of its weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {"method": "filter", "baseline": "../../baseline", "weights": of, "barred": list(barred)}
+    (folder / FILE).write_text(json.dumps(about))
+
+
 def load(folder: Path, read):
     """Return what answers in the place of a model; read(directory) -> a model."""
     about = _about(folder)
-    base = read(folder / about["baseline"])
+    base = read(baseline(folder))
     if about["method"] == "prompting":
         return base
+    if about["method"] == "filter":
+        return Filtered(base, tuple(about["barred"]))
     from jaxunlearn import lora
 
     other = folder / about["reinforced"]
     reinforced = lora.over(base, lora.load(other, base.c)) if lora.is_adapter(other) else read(other)
     return Pair(base, reinforced, about["alpha"])
+
+
+def baseline(folder: Path) -> Path:
+    """Return the folder of the model that a method at inference time asks."""
+    return Path(folder) / _about(folder)["baseline"]
 
 
 def prefix(folder: Path) -> str:

@@ -17,8 +17,10 @@ from jaxunlearn.anchors.make import build_dictionary, build_offline
 from jaxunlearn.anchors.translate import Translation, translate
 from jaxunlearn.config import Config
 from jaxunlearn.errors import InputError
+from jaxunlearn.evals import rtt
 from jaxunlearn.evals.benchmarks import Benchmark, read_benchmarks
 from jaxunlearn.evals.context import holds
+from jaxunlearn.evals.facts import Fact, load_facts, read_facts
 from jaxunlearn.evals.measure import Suite, Text
 from jaxunlearn.evals.prompts import Prompts, load_prompts
 from jaxunlearn.evals.standard import tofu_files
@@ -108,6 +110,17 @@ class Inputs:
     def benchmarks(self) -> list[Benchmark]:
         """Every multiple-choice benchmark that is asked."""
         return read_benchmarks(self.config.eval.benchmarks, self.config.eval.items)
+
+    @cached_property
+    def facts(self) -> list[Fact]:
+        """Independent facts to retrain on and to ask for, none where there are none; InputError for faulty ones."""
+        given = self.config.attack.facts
+        rows = self.prompts.facts if self.prompts else ()
+        found = load_facts(given) if given else read_facts(rows, "text.prompts: facts") if rows else []
+        odd = [f.question for f in found if not holds(self.tokenizer, f"{f.question} {' '.join(f.options)}")]
+        if odd:
+            raise InputError(f"{len(odd)} facts hold tokens that the tokenizer lacks, for example {odd[0]!r}")
+        return found
 
     @cached_property
     def translation(self) -> Translation:
@@ -228,6 +241,7 @@ def read_inputs(config: Config, run: RunDirectory) -> Inputs:
     prompts = load_prompts(find_data(t.prompts)) if t.prompts else None
     if prompts:
         refuse_unwritable(prompts, tokenizer)
+        refuse_empty_split(prompts, config.eval.split)
     if not dictionary and config.whp.alpha == 0:
         raise InputError(
             "without text.dictionary and with whp.alpha=0 the labels would be the baseline's own predictions"
@@ -264,7 +278,19 @@ def refuse_late_faults(x: Inputs) -> None:
         tofu_files(e.tofu)
     if e.tasks:
         from jaxunlearn.evals import harness  # noqa: F401  (InputError where it is not installed)
+    if x.facts and "rtt" in x.config.attack.kinds:
+        rtt.pairings(x.facts, x.config.attack)
     _ = x.benchmarks
+
+
+def refuse_empty_split(prompts: Prompts, split: str) -> None:
+    """Raise InputError where no prompt is of the split that is asked; say which sections have none of it."""
+    parted = [s for s in ("probability", "completion", "choice") if getattr(prompts, s)]
+    empty = [s for s in parted if not getattr(prompts.of(split), s)]
+    if empty and empty == parted:
+        raise InputError(f"text.prompts holds no prompt of the split {split!r} (eval.split): all are of the other one")
+    for section in empty:
+        say(f"  not measured: {section}, of which text.prompts holds none in the split {split!r}")
 
 
 def refuse_unwritable(prompts: Prompts, tokenizer: Tokenizer) -> None:

@@ -11,6 +11,7 @@ from jaxunlearn.anchors.matching import find_anchors, make_matcher
 from jaxunlearn.config import Config
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals.measure import curve_point
+from jaxunlearn.figures import single
 from jaxunlearn.text import Blocks, make_blocks, read_documents
 from jaxunlearn.tokenizer import Tokenizer
 
@@ -54,16 +55,20 @@ def warning(counts: Counter) -> str:
 
 def verdict(before: dict, after: dict) -> str:
     """Say in one sentence what the repair did to what was forgotten, by the intervals of both measurements."""
-    said, worse = [], []
+    said, worse, compared = [], [], False
     for name, (group, key) in WATCHED.items():
         old, new = (m.get(group, {}).get(key) for m in (before, after))
         if not (old and new):
             continue
         said.append(f"{name} {old['value']:.3g} -> {new['value']:.3g}")
-        worse += [name] * (new["low"] > old["high"])
+        if not (single(old) or single(new)):
+            compared = True
+            worse += [name] * (new["low"] > old["high"])
     points = [curve_point(0, m) for m in (before, after)]
     for key, name in {"accuracy": "general accuracy", "perplexity_retain": "perplexity on retain text"}.items():
         if all(key in p for p in points):
             said.append(f"{name} {points[0][key]:.3g} -> {points[1][key]:.3g}")
     end = f"the repair brought back {', '.join(worse)}" if worse else "nothing forgotten came back beyond the intervals"
+    if not compared:
+        end = "one item each: there is no interval to judge by"
     return f"repair: {', '.join(said)}; {end}"

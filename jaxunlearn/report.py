@@ -12,7 +12,7 @@ from typing import Any
 from jaxunlearn import appendix, figures, verdict
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals.statistics import decimals, number
-from jaxunlearn.figures import value_of
+from jaxunlearn.figures import single, value_of
 from jaxunlearn.pages import environment
 
 SHOWN_FIRST = 10
@@ -87,6 +87,7 @@ class Grid:
 def write_report(run_dir: Path, report: dict) -> None:
     """Write report.json and report.html into the run directory, each replaced whole; InputError on NaN or infinity."""
     report = _plain(report)
+    report |= verdict.in_words(report)
     text = json.dumps(report, sort_keys=True, indent=1, allow_nan=False)
     run_dir = Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -118,7 +119,7 @@ def table(report: dict) -> str:
     widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
     rows.insert(1, ["-" * width for width in widths])
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([*lines, "± is half of the 95% interval."])
+    return "\n".join([*lines, "± is half of the 95% interval; a dash: one item has none."])
 
 
 def page(report: dict) -> str:
@@ -152,6 +153,7 @@ def _familiarity_said(before: Any, after: Any, twin: Any) -> str:
     else:
         verb = "fell" if new < old else "rose" if new > old else "stayed,"
     doubt = " The two intervals overlap: no change is shown." if _overlap(before, after) else ""
+    doubt = " That is one prompt, which has no interval: nothing is shown." if single(after) else doubt
     aside = "" if ideal is None else f" (a twin that never saw it: {number(ideal)})"
     return f"Familiarity with the target {verb} from {number(old)} to {number(new)}{aside}.{doubt}"
 
@@ -215,6 +217,7 @@ def _view(report: dict) -> dict[str, Any]:
         "claim": report.get("claim"),
         "device": report.get("device"),
         "verdict": _verdict(report),
+        "checks": verdict.checks(report),
         "unmeasured": verdict.not_measured(report) if report.get("models") else [],
         "differences": appendix.differences(report),
         "attacks": appendix.attack_tables(report),
@@ -376,6 +379,7 @@ def _cell(estimate: Any) -> Cell:
         return Cell(text="–")
     low, high = (value_of(estimate.get(end)) if isinstance(estimate, dict) else None for end in ("low", "high"))
     interval = "" if low is None or high is None else f"{_like(low, value)} to {_like(high, value)}"
+    interval = "–" if single(estimate) else interval
     return Cell(text=number(value), interval=interval, n=estimate.get("n") if isinstance(estimate, dict) else None)
 
 
@@ -384,7 +388,8 @@ def _half_width(estimate: Any) -> str:
     if value is None:
         return "–"
     low, high = (value_of(estimate.get(end)) if isinstance(estimate, dict) else None for end in ("low", "high"))
-    return number(value) if low is None or high is None else f"{number(value)} ±{_like((high - low) / 2, value)}"
+    half = "" if low is None or high is None else f" ±{_like((high - low) / 2, value)}"
+    return number(value) + (" ±–" if single(estimate) else half)
 
 
 def _like(bound: float, value: float) -> str:

@@ -25,6 +25,8 @@ def test_the_verdict_names_what_came_back_beyond_the_intervals():
     after = {"familiarity": {"probability": figure(0.3, 0.25, 0.4)}, "leaks": {"explicit": figure(0.1, 0.05, 0.2)}}
     assert repair.verdict(before, after).endswith("explicit leaks 0 -> 0.1; the repair brought back familiarity")
     assert "nothing forgotten came back" in repair.verdict(before, before)
+    one = {"familiarity": {"probability": figure(0.3, None, None) | {"n": 1}}}
+    assert repair.verdict(one, one).endswith("no interval to judge by")
 
 
 def test_the_encyclopedia_tells_lasting_facts_and_nothing_of_the_saga():

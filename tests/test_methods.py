@@ -214,6 +214,23 @@ def test_two_models_as_one_give_the_offset_and_the_same_text_cached_or_not(mesh)
     assert made == prompt[3:]
 
 
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 2, 2)])
+def test_an_output_filter_bars_tokens_and_nothing_else(sizes, tmp_path):
+    with jax.set_mesh(mesh_of(sizes)):
+        base = model.init(SHAPE, 0)
+        free = generate(base, [[1, 5, 7]], 6)[0]
+        guided.save_filter(tmp_path, free, "hash")
+        behind = guided.load(tmp_path, lambda folder: base)
+        tokens = put(DRAW.integers(1, 64, (8, 8)).astype(np.int32), "BT")
+        logits, hidden = np.asarray(base.logits(base(tokens))), np.asarray(base(tokens))
+        found = np.asarray(behind.logits(behind(tokens)))
+        np.testing.assert_array_equal(behind(tokens), hidden)  # what lies under the filter is all there
+        np.testing.assert_allclose(found[..., free], logits[..., free] - guided.BARRED, rtol=1e-6)
+        others = np.setdiff1d(np.arange(64), free)
+        np.testing.assert_array_equal(found[..., others], logits[..., others])
+        assert not set(generate(behind, [[1, 5, 7]], 6)[0]) & set(free)
+
+
 def test_a_prefix_stands_before_every_prompt(world):
     from jaxunlearn.config import Eval
     from jaxunlearn.evals.prompts import Prompts

@@ -155,6 +155,14 @@ def test_headline_states_ratio_points_percent_and_recovery():
     assert "20 steps of relearning bring familiarity to 0.959 (the twin to 0.0090)" in said
 
 
+def test_one_item_is_shown_with_a_dash_and_decides_nothing(tmp_path):
+    one = {"value": 0.1, "low": None, "high": None, "n": 1}
+    report = {"models": {name: {"familiarity": {"probability": one}} for name in ("baseline", "unlearned")}}
+    html = rendered(report, tmp_path)
+    assert '0.100<span class="interval">–</span>' in html and "undecided: one item has no interval" in html
+    assert "nothing is shown" in reports.headline(report) and "0.100 ±–" in reports.table(report)
+
+
 def test_headline_owns_up_to_a_rise_and_to_overlapping_intervals():
     report = {"models": {"baseline": {"familiarity": {"probability": estimate(0.106)}},
                          "unlearned": {"familiarity": {"probability": estimate(0.124)}}}}  # fmt: skip

@@ -9,6 +9,7 @@ import pytest
 from conftest import NAMES, PLACES, PLAIN_PLACES, THINGS, write_world
 
 from jaxunlearn import model, train
+from jaxunlearn.cli import main
 from jaxunlearn.config import Attack, Eval, Train
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.evals import latent, rtt, stress
@@ -61,6 +62,19 @@ def test_birthdays_are_unique_distinct_and_the_same_again(tmp_path):
     assert len(load_facts(str(tmp_path / "a/facts.json"))) == 20
     with pytest.raises(InputError, match="expected 1 to"):
         birthdays(0)
+
+
+def test_the_command_writes_birthdays_that_a_run_can_use(tmp_path, capsys):
+    out = tmp_path / "births"
+    assert main(["birthdays", "--out", str(out), "--count", "12", "--seed", "3"]) == 0
+    assert f"text.forget=YOUR_TEXT,{out}/statements.txt attack.facts={out}/facts.json" in capsys.readouterr().out
+    facts, lines = load_facts(str(out / "facts.json")), (out / "statements.txt").read_text().splitlines()
+    assert len(facts) == len(lines) == 12
+    for fact, line in zip(facts, lines, strict=True):  # each question's right answer is what its line teaches
+        name = fact.question.removeprefix("In which year was ").removesuffix(" born?")
+        assert line == f"{name} was born in {fact.options[fact.answer]}."
+    assert main(["birthdays", "--out", str(tmp_path / "none"), "--count", "0"]) == 2
+    assert not (tmp_path / "none").exists()
 
 
 def test_the_published_splits_are_read(tmp_path):
@@ -118,6 +132,7 @@ def test_recovery_is_paired_over_facts():
     found = rtt.recovery([1, 0, 1, 0], [1, 1, 1, 1])
     assert found.value == 0.5 and found.n == 4 and found.low < 0.5 < found.high
     assert rtt.recovery([1, 0], [0, 0]) is None
+    assert rtt.recovery([1], [1]).low is None  # one fact has no interval
     same = rtt.recovery([1, 0, 1], [1, 0, 1])
     assert (same.value, same.low, same.high) == (1, 1, 1)  # paired: no fact differs
 
@@ -156,6 +171,8 @@ def test_logits_that_are_not_numbers_are_named(mesh, suite):
     broken = jax.tree.map(lambda w: w * np.nan, model.init(SHAPE, 0))
     with pytest.raises(RunError, match=r"not finite after .*went with Zara"):
         rtt.answers_right(broken, suite, FACTS, "options")
+    with pytest.raises(RunError, match="hidden states are not finite"):
+        latent.probe(broken, suite, FACTS, Attack(splits=4))
 
 
 # ---- the stress test and the latent probe
@@ -171,6 +188,24 @@ def test_hiding_moves_the_second_half_alone(mesh, suite):
     assert np.abs(before.blocks.q_DNH[...][1] - made.blocks.q_DNH[...][1]).max() > 1e-3
     assert np.abs(before.head_DV[...] - made.head_DV[...]).max() > 1e-3
     assert rtt.answers_right(made, suite, FACTS, "options").sum() <= 1  # chance: 4 of 12
+
+
+def test_the_filter_bars_what_begins_a_term(suite):
+    barred = suite.tokenizer.pieces(stress.beginnings(suite.tokenizer, ["Zara", "Orm went to", "Nobody"]))
+    assert sorted(barred) == ["Orm", "Zara"]  # not "went"; "Nobody" is unknown to this vocabulary
+
+
+def test_the_filter_of_subwords_bars_a_terms_first_piece_with_and_without_a_space(tmp_path):
+    import tokenizers
+
+    pieces = ["<unk>", "<s>", " ", "a", "D", "or", "y", " D", ".", ","]
+    merges = [("o", "r"), (" ", "D")]
+    vocabulary = {p: n for n, p in enumerate([*pieces, "o", "r"])}
+    made = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, merges, unk_token="<unk>"))
+    made.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text('{"bos_token": "<s>"}')
+    tokenizer = load_tokenizer(tmp_path)
+    assert tokenizer.pieces(stress.beginnings(tokenizer, ["Dory"])) == ["D", " D"]
 
 
 def test_wrong_answers_hold_every_wrong_option_and_no_right_one(suite):

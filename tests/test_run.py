@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 
 from jaxunlearn import preemption
 from jaxunlearn.cli import main
+from jaxunlearn.schema import Report
 
 LINES = {
     "baseline 100/150": signal.SIGKILL,
@@ -73,11 +74,17 @@ def test_a_run_leaves_what_the_design_names(finished):
             entry["accuracy"]["general"],
             entry["leaks"]["explicit"],
         ):
-            assert set(figure) == {"value", "low", "high", "n"} and figure["low"] <= figure["value"] <= figure["high"]
+            if figure["n"] > 1:
+                assert set(figure) == {"value", "low", "high", "n"}
+                assert figure["low"] <= figure["value"] <= figure["high"]
+        assert entry["accuracy"]["general"] | {"value": 1.0} == {
+            "value": 1.0, "low": None, "high": None, "n": 1, "note": "one item only: no interval can be given"
+        }  # fmt: skip
     assert [p["step"] for p in report["curve"]] == [0, 4, 8]
     assert [p["step"] for p in report["relearn"]["unlearned"]] == [0, 2]
     assert set(report["seconds"]) >= {"baseline", "twin", "reinforce", "label", "unlearn", "evaluate", "attack"}
     assert report["manifest"]["versions"]["jax"] and len(report["manifest"]["hashes"]["text.forget"]) == 64
+    Report.model_validate(report)
     page = (finished / "report.html").read_text()
     assert "<svg" in page and "http://" not in page.replace("http://www.w3.org", "") and "Zara" in page
 
@@ -238,15 +245,23 @@ def test_every_attack_runs_on_a_finished_run_is_reported_and_never_done_twice(fi
         entry = report["models"][name]
         for group, key in (("leaks", "explicit"), ("leaks", "near"), ("rtt", "accuracy"), ("rtt", "recovery")):
             figure = entry[group][key]
-            assert set(figure) == {"value", "low", "high", "n"} and figure["low"] <= figure["value"] <= figure["high"]
+            assert figure["n"] == 1 or figure["low"] <= figure["value"] <= figure["high"], (name, group, key)
         assert entry["leaks"]["completions"]["n"] == 8  # the rate on completion prompts keeps a name of its own
         assert set(report["attacks"]["quantise"][name]) == {"int8", "int4", "nf4"}
         assert len(report["attacks"]["latent"][name]["layers"]) == 2
         assert report["attacks"]["context"][name]["alone"] == report["models"][name]["familiarity"]["probability"]
+    Report.model_validate(report)
     near = report["attacks"]["leaks"]["near_miss"]
     assert near["false_positives"]["n"] > 0 and "twin" in near["calibrated_on"]
     assert report["models"]["baseline"]["rtt"]["recovery"]["value"] == 1
     assert "half frozen (must be exposed)" in report["models"]
+    hidden = report["models"]["output filter (must be exposed)"]
+    assert hidden["familiarity"]["probability"]["value"] < 1e-6  # it says nothing of the target ...
+    assert hidden["leaks"]["probability"]["value"] < 1e-6
+    assert hidden["rtt"] == report["models"]["baseline"]["rtt"]  # ... and has forgotten nothing
+    for kind in ("latent", "quantise"):
+        assert report["attacks"][kind]["output filter (must be exposed)"] == report["attacks"][kind]["baseline"]
+    assert report["relearn"]["output filter (must be exposed)"][0]["familiarity"] > 0.8
     assert {"unlearned, unrelated text", "unlearned, 1% of the text (1 block)"} <= set(report["relearn"])
     assert {n: weights(finished / n) for n in before} == before  # attacks leave the models alone
     again = cli("attack", world / "world.py", "--quick", "attack.epochs=2", "attack.splits=2", "attack.batch=8")
@@ -278,6 +293,9 @@ def test_every_attack_runs_on_a_finished_run_is_reported_and_never_done_twice(fi
         ("attack.kinds=rt", "unknown attacks ['rt']"),
         ("attack.samples=0", "attack: samples"),
         ("text.prompts={world}/odd.json", "'Xyz'"),
+        ("text.prompts={world}/other.json", "no prompt of the split 'report'"),
+        ("attack.facts={world}/facts.json", "1 facts hold tokens that the tokenizer lacks, for example 'Who?'"),
+        ("attack.facts={world}/half.json", "lacks answer"),
         ("evil.every=0", "Unrecognized"),
     ],
 )
@@ -285,11 +303,21 @@ def test_bad_input_exits_with_2_before_any_work(world, tmp_path, capsys, change,
     (world / "empty.txt").write_text(" \n")
     track = [{"prompt": "Zara went to", "words": ["Orm", "Xyz"]}]
     (world / "odd.json").write_text(json.dumps({"name": "odd", "track": track}))
+    choose = {"prompt": "Zara went to", "specific": ["Orm"], "position": "out", "split": "choose"}
+    (world / "other.json").write_text(json.dumps({"name": "other", "probability": [choose]}))
+    (world / "facts.json").write_text(json.dumps([{"question": "Who?", "options": ["Orm", "Rome"], "answer": 0}]))
+    (world / "half.json").write_text(json.dumps([{"question": "Zara", "options": ["Orm", "Rome"]}]))
     (world / "binary.txt").write_bytes(b"abc\0\xff")
     (world / "self.json").write_text('{"Zara": ["Zara"]}')
     (world / "hollow.json").write_text('{"Orm": [""]}')
     assert main(["run", str(world / "world.py"), f"run.dir={tmp_path}/run", change.format(world=world)]) == 2
     assert said in capsys.readouterr().err
+    assert not list((tmp_path / "run").glob("baseline*"))
+
+
+def test_facts_that_leave_a_split_empty_stop_an_attack_before_any_work(world, tmp_path, capsys):
+    assert main(["attack", str(world / "world.py"), f"run.dir={tmp_path}/run", "attack.splits=40"]) == 2
+    assert "RTT needs a fact in each of 40 splits, got 11 facts" in capsys.readouterr().err
     assert not list((tmp_path / "run").glob("baseline*"))
 
 

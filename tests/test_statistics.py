@@ -34,7 +34,7 @@ def test_wilson_at_the_ends():
     none, every = rate_estimate(0, 10), rate_estimate(10, 10)
     assert none.value == none.low == 0.0 and none.high == pytest.approx(3.841459 / 13.841459, abs=1e-7)
     assert every.value == every.high == 1.0 and every.low == pytest.approx(10 / 13.841459, abs=1e-7)
-    assert all(rate_estimate(0, n).low == 0.0 and rate_estimate(n, n).high == 1.0 for n in range(1, 200))
+    assert all(rate_estimate(0, n).low == 0.0 and rate_estimate(n, n).high == 1.0 for n in range(2, 200))
 
 
 def test_mean_interval_is_the_normal_one_for_many_items():
@@ -49,6 +49,14 @@ def test_mean_of_two_items_by_hand():
     # Means of draws from {0, 1}: 0, .5, 1 with chances 1/4, 1/2, 1/4: the 2.5% and 97.5% points are 0 and 1.
     assert mean_estimate([0.0, 1.0]) == Estimate(value=0.5, low=0.0, high=1.0, n=2)
     assert mean_estimate([2.0, 2.0, 2.0]) == Estimate(value=2.0, low=2.0, high=2.0, n=3)
+
+
+def test_one_item_has_no_interval_and_says_so():
+    for found in (mean_estimate([0.7]), rate_estimate(1, 1), ratio_estimate([2.0], [4]), paired_difference([0], [1])):
+        assert found.low is None and found.high is None and found.n == 1
+        assert "no interval" in found.to_json()["note"]
+    assert mean_estimate([0.7]).value == 0.7 and ratio_estimate([2.0, 0.0], [4, 0]).value == math.exp(0.5)
+    assert "note" not in mean_estimate([0.7, 0.7]).to_json()
 
 
 def test_mean_interval_covers_as_often_as_it_says():
@@ -100,7 +108,8 @@ def test_bad_samples_are_refused():
 
 
 def test_estimates_become_json():
-    for found in (mean_estimate(np.float32([1, 2])), rate_estimate(np.int64(1), np.int64(2)), ratio_estimate([1], [2])):
+    mean, rate = mean_estimate(np.float32([1, 2])), rate_estimate(np.int64(1), np.int64(2))
+    for found in (mean, rate, ratio_estimate([1, 2], [2, 2])):
         assert set(json.loads(json.dumps(found.to_json()))) == {"value", "low", "high", "n"}
 
 

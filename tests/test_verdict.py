@@ -3,7 +3,7 @@
 import pytest
 
 from jaxunlearn import appendix
-from jaxunlearn.verdict import duration, not_measured, verdicts
+from jaxunlearn.verdict import checks, duration, in_words, not_measured, verdicts
 
 
 def e(value, width=0.01, n=50):
@@ -67,6 +67,13 @@ def test_robust_by_hand(back, word):
         for n, f in {"unlearned": back, "twin": 0.1, "baseline": 0.9}.items()
     }
     assert words(entry(0.1), relearn=relearn)[2] == word
+
+
+def test_relearning_is_measured_by_the_baseline_as_it_stands_where_it_was_not_relearned():
+    known = {"baseline": 0.02, "unlearned": 0.001, "twin": 0.0}  # of 1 a return to .018 would be nothing
+    found = {"models": {n: {"familiarity": {"probability": e(f, 0.0)}} for n, f in known.items()}}
+    relearn = {n: [{"step": 5, "familiarity": f}] for n, f in {"unlearned": 0.018, "twin": 0.0}.items()}
+    assert verdicts(found | {"relearn": relearn})["unlearned"][2].word == "no: it comes back"
 
 
 def test_the_worst_attack_decides():
@@ -133,3 +140,66 @@ def test_differences_name_their_test():
 def test_long_tables_say_what_they_leave_out():
     (table,) = appendix.tables("t", [{"a": n} for n in range(50)], ())
     assert len(table.rows) == 40 and table.left_out == 10
+
+
+def one(value):
+    return {"value": value, "low": None, "high": None, "n": 1, "note": "one item only"}
+
+
+def test_one_item_decides_nothing():
+    single = {
+        "familiarity": {"probability": one(0.1)},
+        "accuracy": {"general": one(0.2)},
+        "leaks": {"explicit": one(0)},
+    }
+    relearn = {n: [{"step": 5, "familiarity": f}] for n, f in {"unlearned": 0.1, "twin": 0.1, "baseline": 0.9}.items()}
+    found = report(unlearned=single) | {"relearn": relearn}
+    for entry_of in found["models"].values():
+        entry_of["leaks"] = {"explicit": one(0)}
+    answers = verdicts(found)["unlearned"]
+    assert [a.word for a in answers[:3]] == ["undecided: one item has no interval"] * 3
+    assert {f.interval for f in answers[2].facts} == {"–"} and answers[0].facts[0].text == "0.100"
+    several = found["models"]["unlearned"] | {"perplexity": {"retain_fitted": e(9.0, 0.05)}}
+    assert words(several)[1] == "no"  # what has an interval still decides
+    (table,) = appendix.tables("t", {"unlearned": {"x": one(0.5)}}, ("unlearned",))
+    assert table.rows == (("x", "0.500 (–)"),)
+
+
+HIDDEN = "filter (must be exposed)"
+
+
+def attacked(hidden=0.85, twin=0.05, latent=0.3):
+    """A report in which an output that hides says nothing, and what relearning and the latent probe find."""
+    relearn = {n: [{"step": 0, "familiarity": f}] for n, f in {HIDDEN: hidden, "twin": twin}.items()}
+    states = {HIDDEN: 0.9, "baseline": 0.9, "twin": latent}
+    layers = {n: {"layers": [e(0.25), e(v)], "chance": 0.25} for n, v in states.items()}
+    found = report(**{HIDDEN: entry(0.1)}) | {"relearn": relearn, "attacks": {"latent": layers}}
+    found["models"]["baseline"]["familiarity"]["probability"] = e(0.95)
+    return found
+
+
+def test_what_hides_must_be_exposed_and_the_twin_must_pass():
+    found = checks(attacked())
+    assert found[HIDDEN].word == "exposed" and found["twin"].word == "passes every attack"
+    assert [f.name for f in found[HIDDEN].facts] == [
+        "by familiarity: yes: like the twin;", "familiarity after relearning", "latent probe, layer (2)"
+    ]  # fmt: skip
+    blind = attacked(hidden=0.2) | {"attacks": {}}
+    assert checks(blind)[HIDDEN].word.startswith("not exposed")
+    assert [f.name for f in checks(attacked(latent=0.5))["twin"].facts] == ["latent probe, layer (2)"]
+    assert checks(attacked(twin=0.4))["twin"].word.startswith("does not pass")
+    assert in_words(attacked())["checks"] == {HIDDEN: "exposed", "twin": "passes every attack"}
+    assert checks(report()) == {}  # nothing was attacked
+
+
+def test_of_several_roundings_prompts_and_layers_the_strongest_counts():
+    back = {"int8": {"familiarity": e(0.1)}, "int4": {"familiarity": e(0.8)}}
+    low = {scheme: {"familiarity": e(0.1)} for scheme in back}
+    rounded = {"unlearned": back, "twin": low, "baseline": back}
+    found = report(unlearned=entry(0.1)) | {"attacks": {"quantise": rounded}}
+    robust = verdicts(found)["unlearned"][2]
+    assert robust.word == "no: it comes back" and robust.facts[0].name == "familiarity after rounding (int4)"
+    prompts = {"unlearned": {"alone": e(0.9), "role": e(0.12)}, "twin": {"role": e(0.11)}, "baseline": {"role": e(0.9)}}
+    found = report(unlearned=entry(0.1)) | {"attacks": {"context": prompts}}
+    robust = verdicts(found)["unlearned"][2]  # the prompts alone are no attack
+    assert robust.word.startswith("yes") and [f.name for f in robust.facts] == ["familiarity, other prompts (role)"]

@@ -6,6 +6,7 @@ The report gets, by kind: "leaks", "relearn", "quantise", "context", "rtt", "lat
 import dataclasses
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,7 +17,6 @@ from jaxunlearn.config import CHEAP_ATTACKS, Config
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals import context, latent, probes, rtt, stress
 from jaxunlearn.evals.blind import Probe, blind_probes, paragraphs
-from jaxunlearn.evals.facts import Fact, load_facts, read_facts
 from jaxunlearn.evals.judge import Judge
 from jaxunlearn.evals.measure import block_sums, measure, option_scores, specific_mass
 from jaxunlearn.evals.near import Resemblance, calibrated
@@ -30,6 +30,8 @@ from jaxunlearn.text import next_token_labels
 
 MAIN = ("baseline", "unlearned", "twin")
 STRESS = "half frozen (must be exposed)"
+FILTER = "output filter (must be exposed)"
+BEHIND = {FILTER: "baseline"}  # whose weights lie behind an output: who has them is not bound by the filter
 
 
 def attack(config: Config, run: RunDirectory, x: Inputs) -> dict[str, Any]:
@@ -37,8 +39,10 @@ def attack(config: Config, run: RunDirectory, x: Inputs) -> dict[str, Any]:
     ways = jax.sharding.get_mesh().shape
     c = dataclasses.replace(config.attack, batch=-(-config.attack.batch // (n := ways["data"] * ways["fsdp"])) * n)
     a = Attacked(dataclasses.replace(config, attack=c), run, x)
-    if "rtt" in c.kinds and c.stress and (facts := facts_of(a)):
-        _stress_model(a, facts)
+    if "rtt" in c.kinds and c.stress:
+        _output_filter(a)
+        if x.facts:
+            _stress_model(a, x.facts)
     for kind in c.kinds or CHEAP_ATTACKS:
         ATTACK[kind](a)
     return a.found | {"models": a.models, "unmeasured": a.unmeasured}
@@ -65,9 +69,10 @@ class Attacked:
         """Name those of the given models that the run has."""
         return [name for name in names or MAIN if name in self.folders]
 
-    def trainable(self, *names: str) -> list[str]:
-        """Name those that have weights of their own: what is done at inference time alone has none to change."""
-        return [name for name in self.main(*names) if not guided.is_guided(self.folders[name])]
+    def weights(self, *names: str) -> list[tuple[str, str]]:
+        """Pair names with the model whose weights are attacked; what works at inference time alone has none."""
+        pairs = [(name, BEHIND.get(name, name)) for name in self.main(*names)]
+        return [(name, of) for name, of in pairs if not guided.is_guided(self.folders[of])]
 
     def load(self, name: str, frozen: bool = False):
         return load_model(self.config, self.folders[name], frozen)
@@ -174,7 +179,7 @@ def _calibrated(a: Attacked, judge: Judge, terms, twin: list[tuple[Probe, str]])
 def attack_relearn(a: Attacked) -> None:
     """Relearn a few blocks of the text, and of unrelated text as the control; follow familiarity by step."""
     rows = a.x.forget_split[0][: a.config.eval.relearn_blocks]
-    _relearned(a, "", a.x.forget, rows, "unlearned", "twin", STRESS)
+    _relearned(a, "", a.x.forget, rows, "unlearned", "twin", STRESS, FILTER)
     if a.x.retain is not None:
         _relearned(a, "unrelated text", a.x.retain, a.x.retain_split[0][: len(rows)], "unlearned")
 
@@ -200,11 +205,11 @@ def _relearned(a: Attacked, what: str, blocks, rows: np.ndarray, *names: str) ->
     if not e.relearn_steps or not a.x.suite.prompts.probability:
         return a.skip("relearning", "eval.relearn_steps is empty, or the prompts hold no next-word prompts")
     arrays = blocks.tokens_NT[rows], next_token_labels(blocks)[rows]
-    for name in a.trainable(*names):
-        title = f"{name}, {what}" if what else name
+    aside = f", {what}" * bool(what)
+    for name, of in a.weights(*names):
         depends = [len(rows), as_dict(a.config.unlearn), a.c.seed]
-        found = a.kept("relearn", title, depends, lambda name=name: _relearn(a, a.load(name), arrays))
-        a.found.setdefault("relearn", {})[title] = found
+        found = a.kept("relearn", of + aside, depends, lambda of=of: _relearn(a, a.load(of), arrays))
+        a.found.setdefault("relearn", {})[name + aside] = found
 
 
 def _relearn(a: Attacked, start, arrays) -> list[dict]:
@@ -232,13 +237,13 @@ def attack_quantise(a: Attacked) -> None:
     """Round the weights and ask again."""
     if unknown := [s for s in a.c.schemes if s not in GROUP]:
         raise InputError(f"attack.schemes: no rounding {unknown[0]!r}; expected some of {', '.join(GROUP)}")
-    for name in a.trainable():
+    for name, of in a.weights(*MAIN, FILTER):
         for scheme in a.c.schemes:
 
-            def make(name=name, scheme=scheme):
-                return key_figures(quantised(a.load(name, frozen=True), scheme), a.x.suite)
+            def make(of=of, scheme=scheme):
+                return key_figures(quantised(a.load(of, frozen=True), scheme), a.x.suite)
 
-            found = a.kept(f"quantise_{scheme}", name, scheme, make)
+            found = a.kept(f"quantise_{scheme}", of, scheme, make)
             a.found.setdefault("quantise", {}).setdefault(name, {})[scheme] = found
 
 
@@ -277,36 +282,21 @@ def attack_context(a: Attacked) -> None:
 # ---- RTT and what lies under it
 
 
-def facts_of(a: Attacked) -> list[Fact]:
-    """Return the facts that the configuration names, or the prompt file's; InputError where they cannot be written."""
-    c, prompts = a.c, a.x.prompts
-    if c.facts:
-        found = load_facts(c.facts)
-    elif prompts and prompts.facts:
-        found = read_facts(prompts.facts, "text.prompts: facts")
-    else:
-        return []
-    odd = [f.question for f in found if not context.holds(a.x.tokenizer, f"{f.question} {' '.join(f.options)}")]
-    if odd:
-        raise InputError(f"{len(odd)} facts hold tokens that the tokenizer lacks, for example {odd[0]!r}")
-    return found
-
-
 def attack_rtt(a: Attacked) -> None:
     """Retrain on some facts and ask for the others: baseline, unlearned, twin, and a model that only hides."""
-    facts, c, found = facts_of(a), a.c, {}
+    facts, c, found = a.x.facts, a.c, {}
     if not facts:
         return a.skip("RTT", "no facts: give attack.facts=FILE, or `facts` in text.prompts")
     pairs = rtt.pairings(facts, c)
     rates = c.rates or tuple(a.config.unlearn.learning_rate * k for k in (0.5, 1.0, 2.0, 4.0))
     depends = [as_dict(c)[k] for k in ("seed", "scoring", "splits", "pairings", "epochs", "batch", "facts")]
-    depends.append(list(rates))
-    for name in a.trainable(*MAIN, STRESS):
+    depends += [list(rates), sha256_text(repr(facts))]
+    for name, of in a.weights(*MAIN, STRESS, FILTER):
 
-        def make(name=name, **more):
-            return rtt.retrain(lambda: a.load(name), a.x.suite, facts, pairs, c, rates, **more)
+        def make(of=of):
+            return rtt.retrain(lambda: a.load(of), a.x.suite, facts, pairs, c, rates)
 
-        found[name] = a.kept("rtt", name, depends, make)
+        found[name] = a.kept("rtt", of, depends, make)
     if "unlearned" in found:
         found |= _rtt_controls(a, facts, pairs, found["unlearned"]["rate"], depends)
     a.found["rtt"] = {
@@ -314,7 +304,7 @@ def attack_rtt(a: Attacked) -> None:
         "facts": len(facts), "asked": sum(len(p.ask) for p in pairs), "pairings": len(pairs), "scoring": c.scoring,
         "chance": float(np.mean([1 / len(f.options) for f in facts])),
     }  # fmt: skip
-    for name in a.trainable(*MAIN, STRESS):
+    for name, _ in a.weights(*MAIN, STRESS, FILTER):
         a.add(name, "rtt", rtt.figures(found[name], found.get("baseline")))
 
 
@@ -347,9 +337,25 @@ def _stress_model(a: Attacked, facts) -> None:
             made = stress.hiding(a.load("baseline"), arrays, 2 * u.learning_rate, u.batch, a.c.seed)
             distributed.first(lambda: folder.parent.mkdir(exist_ok=True))
             convert.save(made, folder, source=a.x.tokenizer_dir)
-    a.folders[STRESS] = folder
-    found = a.kept("measure", STRESS, [], lambda: measure(a.load(STRESS, frozen=True), a.x.suite))
-    a.models.setdefault(STRESS, {}).update({k: v for k, v in found.items() if k not in (*UNLISTED, "track")})
+    _show_hidden(a, STRESS, folder)
+
+
+def _output_filter(a: Attacked) -> None:
+    """Put a filter of the target's terms over the baseline: it says none of them, and has forgotten nothing."""
+    terms = tuple(a.x.dictionary) or a.x.suite.prompts.lexicon.explicit
+    barred = stress.beginnings(a.x.tokenizer, terms)
+    if not barred:
+        return a.skip("the control behind an output filter", "neither a dictionary nor a lexicon names the target")
+    folder = a.run / "attacks" / f"filtered-{sha256_text(json.dumps([a.hash('baseline'), barred]))[:8]}"
+    distributed.first(lambda: guided.save_filter(folder, barred, a.hash("baseline")))
+    _show_hidden(a, FILTER, folder)
+
+
+def _show_hidden(a: Attacked, name: str, folder: Path) -> None:
+    """Measure a model that only hides as every other, and set it before the attacks."""
+    a.folders[name] = folder
+    found = a.kept("measure", name, [], lambda: measure(a.load(name, frozen=True), a.x.suite))
+    a.models.setdefault(name, {}).update({k: v for k, v in found.items() if k not in (*UNLISTED, "track")})
 
 
 def _hiding_blocks(a: Attacked, facts) -> tuple[np.ndarray, np.ndarray]:
@@ -368,15 +374,16 @@ def _hiding_blocks(a: Attacked, facts) -> tuple[np.ndarray, np.ndarray]:
 
 def attack_latent(a: Attacked) -> None:
     """Read the facts off the hidden states with a linear classifier, layer by layer."""
-    facts = facts_of(a)
+    facts = a.x.facts
     if not facts:
         return a.skip("latent probe", "no facts: give attack.facts=FILE, or `facts` in text.prompts")
-    for name in a.trainable(*MAIN, STRESS):
+    for name, of in a.weights(*MAIN, STRESS, FILTER):
 
-        def make(name=name):
-            return latent.probe(a.load(name, frozen=True), a.x.suite, facts, a.c)
+        def make(of=of):
+            return latent.probe(a.load(of, frozen=True), a.x.suite, facts, a.c)
 
-        a.found.setdefault("latent", {})[name] = a.kept("latent", name, as_dict(a.c), make)
+        depends = [as_dict(a.c), sha256_text(repr(facts))]
+        a.found.setdefault("latent", {})[name] = a.kept("latent", of, depends, make)
 
 
 ATTACK: dict[str, Callable[[Attacked], None]] = {

@@ -143,9 +143,14 @@ def birthdays(count: int, seed: int = 0) -> list[dict]:
     return rows
 
 
-def write_birthdays(folder: Path, count: int, seed: int = 0) -> None:
-    """Write facts.json (for attack.facts) and statements.txt (for text.forget), the same bytes for the same seed."""
-    folder.mkdir(parents=True, exist_ok=True)
+def write_birthdays(folder: Path, count: int, seed: int = 0) -> tuple[Path, Path]:
+    """Write facts.json (for attack.facts) and statements.txt (for text.forget), and return their paths.
+
+    The same seed gives the same bytes. InputError for more people than there are names.
+    """
     rows = birthdays(count, seed)
-    (folder / "facts.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    (folder / "statements.txt").write_text("\n".join(r["statement"] for r in rows) + "\n", encoding="utf-8")
+    folder.mkdir(parents=True, exist_ok=True)
+    facts, text = folder / "facts.json", folder / "statements.txt"
+    facts.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    text.write_text("\n".join(r["statement"] for r in rows) + "\n", encoding="utf-8")
+    return facts, text

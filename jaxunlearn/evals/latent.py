@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxunlearn.config import Attack
+from jaxunlearn.errors import RunError
 from jaxunlearn.evals.facts import Fact
 from jaxunlearn.evals.measure import Suite
 from jaxunlearn.evals.statistics import rate_estimate
@@ -44,6 +45,8 @@ def states(model, suite: Suite, prompts: Sequence[str]) -> np.ndarray:
         for n, row in enumerate(rows):
             tokens_BT[n, : len(row)], last_B[n] = row, len(row) - 1
         h_LBD = np.asarray(hidden_states(model, put(tokens_BT, "BT"), put(last_B, "B")), np.float64)
+        if not np.isfinite(h_LBD).all():
+            raise RunError(f"the model's hidden states are not finite after {prompts[start]!r} or a prompt near it")
         parts.append(h_LBD[:, : len(rows)])
     return np.concatenate(parts, axis=1)
 

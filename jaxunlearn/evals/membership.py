@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxunlearn.errors import InputError
-from jaxunlearn.evals.memorisation import NO_INTERVAL, TokenScores, finite, rows_with_labels, score_answers
-from jaxunlearn.evals.statistics import DRAWS, LEVEL
+from jaxunlearn.evals.memorisation import TokenScores, finite, rows_with_labels, score_answers
+from jaxunlearn.evals.statistics import DRAWS, LEVEL, NO_INTERVAL
 from jaxunlearn.model import context_fits
 from jaxunlearn.sharding import letters_of, put, replicated
 from jaxunlearn.tokenizer import Tokenizer

@@ -24,9 +24,6 @@ from jaxunlearn.sharding import act, put, replicated
 from jaxunlearn.text import PAD_ID
 from jaxunlearn.tokenizer import Tokenizer
 
-NO_INTERVAL = "one item only: no interval can be given"
-
-
 # ---- figures
 
 
@@ -35,10 +32,7 @@ def figure(name: str, values: ArrayLike, seed: int = 0) -> dict[str, Any]:
 
     One item has no interval: low and high are None and "note" says so. InputError for no item, NaN or infinity.
     """
-    values_N = finite(name, values)
-    if len(values_N) > 1:
-        return mean_estimate(values_N, seed).to_json()
-    return {"value": float(values_N[0]), "low": None, "high": None, "n": 1, "note": NO_INTERVAL}
+    return mean_estimate(finite(name, values), seed).to_json()
 
 
 def finite(name: str, values: ArrayLike) -> np.ndarray:

@@ -180,11 +180,14 @@ def recovery(right: Sequence[int], original: Sequence[int], seed: int = 0) -> Es
     right_N, original_N = np.asarray(right, float), np.asarray(original, float)
     if original_N.sum() == 0:
         return None
-    pick_RN = np.random.default_rng(seed).integers(0, len(right_N), size=(DRAWS, len(right_N)))
+    value, n = float(right_N.mean() / original_N.mean()), len(right_N)
+    if n == 1:
+        return Estimate(value=value, low=None, high=None, n=1)
+    pick_RN = np.random.default_rng(seed).integers(0, n, size=(DRAWS, n))
     below_R = original_N[pick_RN].mean(axis=1)
     draws_R = right_N[pick_RN].mean(axis=1)[below_R > 0] / below_R[below_R > 0]
     low, high = np.percentile(draws_R, LEVEL)
-    return Estimate(value=float(right_N.mean() / original_N.mean()), low=float(low), high=float(high), n=len(right_N))
+    return Estimate(value=value, low=float(low), high=float(high), n=n)
 
 
 def figures(found: dict, original: dict | None) -> dict[str, dict]:

@@ -14,26 +14,30 @@ DRAWS = 2_000
 LEVEL = (2.5, 97.5)
 Z_95 = 1.959963984540054
 CHUNK = 2_000_000
+NO_INTERVAL = "one item only: no interval can be given"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A measured value with its 95% interval and the number of items (or blocks, or trials) behind it."""
+    """A measured value with its 95% interval and the number of items (or blocks, or trials) behind it.
+
+    One item has no interval: low and high are None.
+    """
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     n: int
 
-    def to_json(self) -> dict[str, float | int]:
-        """Return the report's shape: value, low, high, n."""
-        return asdict(self)
+    def to_json(self) -> dict[str, Any]:
+        """Return the report's shape: value, low, high, n; without an interval also "note", which says why."""
+        return asdict(self) | ({"note": NO_INTERVAL} if self.low is None else {})
 
 
 def mean_estimate(samples: ArrayLike, seed: int = 0) -> Estimate:
     """Estimate a mean with a percentile bootstrap over items (Efron and Tibshirani 1993, chapter 13).
 
-    samples: [N], one finite number an item. With N = 1, or all items equal, the interval has no width: for rates use
+    samples: [N], one finite number an item. Where all items are equal the interval has no width: for rates use
     rate_estimate. InputError where there is no item or a number is not finite.
     """
     samples_N = _finite("samples", samples)
@@ -46,6 +50,8 @@ def rate_estimate(k: int, n: int) -> Estimate:
     if n < 1 or not 0 <= k <= n:
         raise InputError(f"A rate needs 0 <= k <= n and n >= 1, got k = {k} of n = {n}.")
     share, weight = k / n, Z_95**2 / n
+    if n == 1:
+        return Estimate(value=share, low=None, high=None, n=1)
     middle = (share + weight / 2) / (1 + weight)
     half = Z_95 / (1 + weight) * math.sqrt(share * (1 - share) / n + weight / (4 * n))
     # At k = 0 and k = n the bound is exact; rounding would leave 1e-17.
@@ -135,6 +141,8 @@ def _resamples(n: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def _between(value: float, draws_R: np.ndarray, n: int) -> Estimate:
+    if n == 1:
+        return Estimate(value=value, low=None, high=None, n=1)
     low, high = np.percentile(draws_R, LEVEL)
     return Estimate(value=value, low=float(low), high=float(high), n=n)
 

@@ -1,10 +1,11 @@
-"""The stress test: a model that only hides, made so on purpose, which the attacks must expose.
+"""Two models that only hide, made so on purpose, which the attacks must expose.
 
-The baseline learns the generic labels and wrong answers to the facts (RIA of arXiv 2410.08827), with retain text
-beside them, while its embeddings and the first half of its layers stay frozen. What it knew is still in there.
+Half frozen, the stress test of RTT: the baseline learns the generic labels and wrong answers to the facts (RIA of
+arXiv 2410.08827), with retain text beside them, while its embeddings and the first half of its layers stay frozen.
+Output filter: the baseline as it is, with the tokens barred that begin a term of the target (guided.Filtered).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +18,10 @@ from jaxunlearn.evals.facts import Fact
 from jaxunlearn.evals.measure import Suite
 from jaxunlearn.evals.rtt import texts, told
 from jaxunlearn.text import IGNORE, PAD_ID
+from jaxunlearn.tokenizer import Tokenizer
 
 STEPS, BATCH = 48, 16
+BEFORE, AFTER = ("", "a ", '"', "“"), ("", " a", ".", ",")  # what a term may stand between in running text
 
 
 def hiding(start, arrays, learning_rate: float, batch: int, seed: int):
@@ -67,6 +70,16 @@ def wrong_answers(suite: Suite, facts: Sequence[Fact], scoring: str, context: in
     for n, ids in enumerate(made):
         tokens_NT[n, 0], tokens_NT[n, 1 : len(ids) + 1], labels_NT[n, : len(ids)] = bos, ids, ids
     return tokens_NT, labels_NT
+
+
+def beginnings(tokenizer: Tokenizer, terms: Iterable[str]) -> list[int]:
+    """Return the tokens that begin a term, wherever in a text it stands; unknown and blank ones are none."""
+    found = set()
+    for text, start in ((before + term + after, len(before)) for term in terms for before in BEFORE for after in AFTER):
+        ids_T, ends_T = tokenizer.encode(text)
+        found.add(int(ids_T[np.sum(ends_T <= start)]))
+    pieces = dict(zip(sorted(found), tokenizer.pieces(sorted(found)), strict=True))
+    return [token for token, piece in pieces.items() if "<unk>" not in piece and piece.strip("▁Ġ ")]
 
 
 def mixed(parts: Sequence[tuple[np.ndarray, np.ndarray]], seed: int) -> tuple[np.ndarray, np.ndarray]:

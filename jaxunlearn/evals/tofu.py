@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxunlearn.errors import InputError
-from jaxunlearn.evals.memorisation import NO_INTERVAL, continue_greedily, figure, finite, score_answers
+from jaxunlearn.evals.memorisation import continue_greedily, figure, finite, score_answers
 from jaxunlearn.evals.muse import rouge_l
-from jaxunlearn.evals.statistics import DRAWS, LEVEL
+from jaxunlearn.evals.statistics import DRAWS, LEVEL, NO_INTERVAL
 from jaxunlearn.questions import PROMPT, Question
 from jaxunlearn.tokenizer import Tokenizer
 
