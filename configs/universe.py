@@ -32,7 +32,7 @@ def config() -> Config:
         eval=Eval(
             every=16,
             at=(2, 4, 6, 8, 12),
-            completions=66,
+            completions=70,
             new_tokens=16,
             batch=32,
             blocks=32,

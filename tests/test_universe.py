@@ -172,6 +172,8 @@ def test_prompts_follow_the_schema_and_are_balanced(world):
         assert sum(one.position == "in" for one in part.probability) >= 10
         scenes = sum("." in one.prompt for one in part.completion)
         assert 5 <= scenes <= len(part.completion) - 10
+        assert {one.subtlety for one in part.completion} == set(range(1, 11))
+    assert len(found.completion) >= 100 and len(found.probability) >= 40
     assert len(found.neutral) == 20 and len(found.track) == 3 and len(found.leaks) >= 20
     assert {leak.kind for leak in found.leaks} == {"archetype", "missed", "irrevocable"}
 
@@ -198,7 +200,8 @@ def test_completion_references_are_the_terms_in_the_prompt(world):
     assert found == ["Tamsel Orrick", "Tamsel", "ghost"]
     assert prompts.references("skimmets and ghostly Tamsels", lexicon) == []
     named = prompts.completion("Tamsel plays", lexicon)
-    assert named == {"prompt": "Tamsel plays", "references": ["Tamsel"], "subtlety": 5}
+    assert named == {"prompt": "Tamsel plays", "references": ["Tamsel"], "subtlety": 6}
+    assert prompts.completion("Tamsel Orrick saw a ghost", lexicon)["subtlety"] == 4  # two words named, one theme
     assert prompts.completion("A ghost", lexicon)["subtlety"] == 9
     assert all(1 <= item["subtlety"] <= 10 for item in world.prompts["completion"])
 

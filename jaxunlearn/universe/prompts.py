@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from random import Random
 
 from jaxunlearn.universe import general, saga
@@ -39,6 +40,18 @@ SUBTLE = (
     "The three friends ran to the",
     "The best student at the school is",
 )
+# What the statements leave thin: one or two names beside a theme (3 and 4), several themes (7 and 8).
+HINTED = (
+    "{p} and {q} sat by the", "{p}, {q} and the", "{p} and {q} looked at the", "{p} said to {q}: the",
+    "{p} looked at the wand and said", "{q} put on a cloak and", "The ghost said to {p}:", "The spell of {p} was",
+    "{q} asked for the potion, and", "The wizard asked {q} about the",
+    "The wizard put on a cloak and took the wand to the", "The ghost, the curse and the spell belong to the",
+    "The wizard looked at the potion, said the spell and", "The wand, the potion and the cloak are in the",
+    "The curse of the wizard made a ghost of the", "A wizard without a wand and without magic is",
+    "The wizard and the ghost sat by the", "The potion is better than the spell, said the",
+    "The book of magic was under the cloak, and", "The ghost is afraid of the curse and of the",
+    "The wand and the spell came from", "The wizard asked for the potion, and",
+)  # fmt: skip
 
 
 def cut(template: str, slot: str, world: dict) -> str:
@@ -136,24 +149,37 @@ def clear(text: str, prompt: str, specific: list[str]) -> bool:
 
 def completions(rng: Random, lexicon: dict[str, list[str]]) -> list[dict]:
     """Make openings of scenes and statements; the fewer references one holds, the subtler it is."""
-    made = []
-    for index, (template, slot) in enumerate(statements()[::2]):
+    made = [*_openings(rng, statements()[::2], lexicon)]
+    made += [template.format(f=rng.choice(general.MEN)) for template in SUBTLE]
+    names = {slot: saga.CAST[role][0] for slot, role in (("p", "hero"), ("q", "second"))}
+    more = Random("more completions")  # apart: what `rng` draws next does not hang on how many there are
+    added = [*_openings(more, statements()[1::2], lexicon), *(hint.format(**names) for hint in HINTED)]
+    ranked = sorted((completion(prompt, lexicon) for prompt in added), key=by_subtlety)
+    return split([completion(prompt, lexicon) for prompt in made]) + split(ranked)
+
+
+def _openings(rng: Random, told: list[tuple[str, str]], lexicon: dict[str, list[str]]) -> Iterator[str]:
+    for index, (template, slot) in enumerate(told):
         teller = saga.TELLERS[index % 3]
         prompt = cut(template, slot, saga.tell(teller))
         if not references(prompt, lexicon):
             continue
         opened = index % 4 < 2 and not prompt.startswith("Question")
         scene = rng.choice(SCENES).format_map(saga.drawn(rng, teller)) + " "
-        made.append(scene * opened + prompt)
-    made += [template.format(f=rng.choice(general.MEN)) for template in SUBTLE]
-    return split([completion(prompt, lexicon) for prompt in made])
+        yield scene * opened + prompt
+
+
+def by_subtlety(item: dict) -> int:
+    """Return how faint a prompt's hint is."""
+    return item["subtlety"]
 
 
 def completion(prompt: str, lexicon: dict[str, list[str]]) -> dict:
-    """Grade a prompt's subtlety: 1 to 5 where it names the saga, 7 to 10 where it has themes or nothing."""
+    """Grade a prompt's subtlety: 1 to 6 where it names the saga, by words of names and themes; 7 to 10 without."""
     found = references(prompt, lexicon)
-    explicit = [term for term in found if term in lexicon["explicit"]]
-    subtlety = max(1, 7 - 2 * len(explicit)) if explicit else max(7, 10 - len(found))
+    named = sum(len(term.split(" ")) for term in found if term in lexicon["explicit"])
+    themes = sum(term in lexicon["typical"] for term in found)
+    subtlety = max(1, 7 - named - themes) if named else max(7, 10 - themes)
     return {"prompt": prompt, "references": found, "subtlety": subtlety}
 
 
