@@ -1,0 +1,205 @@
+"""The form of report.json (docs/report.md says what the figures mean), to check a report by.
+
+`python -m jaxunlearn.schema` prints it as JSON Schema for other languages; `python -m jaxunlearn.schema report.json`
+checks a file and names what is wrong.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+
+
+class Form(BaseModel):
+    """An object that has no other keys than these."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Figure(Form):
+    """A value with its 95% interval; of one item there is none, and `note` says so."""
+
+    value: FiniteFloat
+    low: FiniteFloat | None
+    high: FiniteFloat | None
+    n: int = Field(ge=0)
+    note: str | None = None
+    forget: int | None = None  # of membership attacks: texts of either kind
+    holdout: int | None = None
+    statistic: FiniteFloat | None = None  # of forget quality
+    guessing: FiniteFloat | None = None  # of a benchmark
+
+    @model_validator(mode="after")
+    def interval(self) -> Self:
+        """Refuse half an interval, one turned round, and one of a single item."""
+        if (self.low is None) != (self.high is None):
+            raise ValueError("low and high: both or neither")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError("low is above high")
+        if self.n == 1 and (self.low is not None or not self.note):
+            raise ValueError("one item has no interval, and a note that says so")
+        return self
+
+
+Figures = dict[str, Figure]
+
+
+class Measures(Form):
+    """What was measured of one model; what was not is absent."""
+
+    familiarity: Figures | None = None
+    perplexity: Figures | None = None
+    entropy: Figures | None = None
+    temperature: FiniteFloat | None = None
+    accuracy: Figures | None = None
+    benchmarks: Figures | None = None
+    benchmarks_normed: Figures | None = None
+    tasks: Figures | None = None
+    leaks: Figures | None = None
+    rtt: Figures | None = None
+    memorisation: Figures | None = None
+    muse: Figures | None = None
+    membership: Figures | None = None
+    tofu: Figures | None = None
+    writing: Figures | None = None
+    grades: dict[str, int] | None = None
+    track: dict[str, dict[str, FiniteFloat]] | None = None
+
+
+class Point(Form):
+    """One measurement while unlearning."""
+
+    step: int
+    familiarity: FiniteFloat | None = None
+    inside: FiniteFloat | None = None
+    completion: FiniteFloat | None = None
+    accuracy: FiniteFloat | None = None
+    explicit: FiniteFloat | None = None
+    leaks: FiniteFloat | None = None
+    perplexity_retain: FiniteFloat | None = None
+    perplexity_forget: FiniteFloat | None = None
+    perplexity_retain_fitted: FiniteFloat | None = None
+    entropy: FiniteFloat | None = None
+    held_loss: FiniteFloat | None = None
+    track: dict[str, dict[str, FiniteFloat]] | None = None
+
+
+class Relearned(Form):
+    """Familiarity after some steps on a little of the text again."""
+
+    step: int
+    familiarity: FiniteFloat
+
+
+class Latent(Form):
+    """Accuracy of a linear classifier on the states after each layer, and of guessing."""
+
+    layers: list[Figure]
+    chance: FiniteFloat
+
+
+class Attacks(Form):
+    """What the attacks without a place of their own found, by model; leaks: rates of every kind, worst completions."""
+
+    leaks: dict[str, Any] | None = None
+    quantise: dict[str, dict[str, Figures]] | None = None  # model, rounding
+    context: dict[str, Figures] | None = None  # model, condition
+    latent: dict[str, Latent] | None = None
+    unmeasured: list[str] = []
+
+
+class Rtt(Form):
+    """Retraining on some facts: figures and curves a model; facts, how many were asked, accuracy of guessing."""
+
+    models: dict[str, dict[str, Any]]
+    facts: int
+    asked: int
+    pairings: int
+    scoring: str
+    chance: FiniteFloat
+
+
+class Difference(Figure):
+    """The second model less the first on the same items."""
+
+    measure: str
+    begun: str = Field(alias="from")
+    to: str
+    test: str
+    p: FiniteFloat | None = None
+
+
+class Cost(Form):
+    """What making a model took: seconds, forward passes of a block, those as a share of pretraining's."""
+
+    seconds: FiniteFloat
+    passes: FiniteFloat | None = None
+    share: FiniteFloat | None = None
+
+
+class Completion(Form):
+    """One prompt, how each model went on, and the judge's grade with the words that decided it."""
+
+    prompt: str
+    subtlety: int
+    texts: dict[str, str]
+    grades: dict[str, int]
+    evidence: dict[str, list[str]]
+
+
+class LeakProbe(Form):
+    """One leak probe: the probability of the target's words, and the greedy completions."""
+
+    prompt: str
+    kind: str
+    probability: dict[str, FiniteFloat]
+    texts: dict[str, str]
+
+
+class Report(Form):
+    """All of report.json."""
+
+    title: str
+    name: str
+    claim: str
+    device: str
+    models: dict[str, Measures]
+    verdict: dict[str, dict[str, str]] = {}
+    checks: dict[str, str] = {}
+    curve: list[Point]
+    curves: dict[str, list[Point]]
+    relearn: dict[str, list[Relearned]]
+    attacks: Attacks
+    rtt: Rtt | Annotated[dict[str, Any], Field(max_length=0)]  # empty where there were no facts
+    judge: dict[str, Any]
+    differences: list[Difference]
+    costs: dict[str, Cost]
+    seeds: dict[str, Any] = {}
+    completions: list[Completion]
+    leak_probes: list[LeakProbe]
+    labels: dict[str, FiniteFloat]
+    dictionary: dict[str, int]
+    seconds: dict[str, FiniteFloat]
+    notes: list[str]
+    config: dict[str, Any]
+    manifest: dict[str, Any]
+
+
+def main(files: list[str]) -> int:
+    """Print the schema, or check report files and say what is wrong with each."""
+    if not files:
+        print(json.dumps(Report.model_json_schema(), indent=1))
+    faults = 0
+    for file in files:
+        try:
+            Report.model_validate_json(Path(file).read_text(encoding="utf-8"))
+        except ValidationError as error:
+            faults += 1
+            print(f"{file}: {error}")
+    return int(faults > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
