@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxunlearn.errors import InputError
+from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.model import Cache, context_fits
 from jaxunlearn.sharding import act, fetch, put, replicated
 
@@ -21,6 +21,7 @@ class Sampling(NamedTuple):
 
 
 GREEDY = Sampling()
+NAN = -1  # stands for the token that logits which are not numbers would choose
 
 
 def generate(
@@ -36,7 +37,8 @@ def generate(
     """Return the tokens that follow each prompt (lists of ids, BOS included), cut before the first EOS.
 
     Prompts are padded on the left to a common length, a multiple of 32, and handled `batch` at a time (0: all), so
-    that one compiled program serves them all. Raises InputError for an empty prompt or one that is too long.
+    that one compiled program serves them all. Raises InputError for an empty prompt or one that is too long, RunError
+    where the logits are not numbers.
     """
     if not prompts:
         return []
@@ -59,7 +61,10 @@ def generate(
         eos = jnp.asarray(list(eos_ids) or [-1], jnp.int32)
         key = jax.random.fold_in(jax.random.key(seed), start)
         new_BT = _generate(model, put(tokens_BP, "BT"), put(pad_B, "B"), key, eos, max_new_tokens, sampling)
-        out += [_before_eos(list(map(int, r)), eos_ids) for r in fetch(new_BT)[: len(rows)]]
+        new_BT = fetch(new_BT)[: len(rows)]
+        if len(odd := np.flatnonzero((new_BT == NAN).any(axis=1))):
+            raise RunError(f"the model's logits are not numbers after the tokens {rows[odd[0]]} and what it then wrote")
+        out += [_before_eos(list(map(int, r)), eos_ids) for r in new_BT]
     return out
 
 
@@ -84,7 +89,8 @@ def _generate(model, tokens_BP, pad_B, key, eos, max_new: int, sampling: Samplin
         return replicated(model.logits(h_BTD[:, -1:]))[:, 0], cache
 
     def choose(logits_BV, n):
-        return jax.reshard(sample(logits_BV, jax.random.fold_in(key, n), sampling), act("B"))
+        next_B = sample(logits_BV, jax.random.fold_in(key, n), sampling)
+        return jax.reshard(jnp.where(jnp.isnan(logits_BV).any(axis=-1), NAN, next_B), act("B"))
 
     def more(carry):
         n, _, done_B, *_ = carry

@@ -7,7 +7,7 @@ import pytest
 from conftest import MESHES, mesh_of
 
 from jaxunlearn import model, sharding, train
-from jaxunlearn.errors import InputError
+from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.generate import Sampling, generate, sample
 from jaxunlearn.sharding import put
 
@@ -152,6 +152,8 @@ def test_prompts_that_cannot_be_continued_are_refused(sharp):
     with pytest.raises(InputError, match="longer than the model's context of 64"):
         generate(sharp, [[1] * 60], 12)
     assert generate(sharp, [], 4) == []
+    with pytest.raises(RunError, match="not numbers after the tokens"):  # and would be the likeliest token otherwise
+        generate(jax.tree.map(lambda w: w * jnp.nan, sharp), [[1, 5]], 4)
 
 
 def test_the_same_hundred_greedy_tokens_as_transformers(shared, mesh):
