@@ -12,9 +12,9 @@ import pytest
 from conftest import mesh_of
 from test_run import env
 
-from jaxunlearn import cost, guided, methods, model, reset, train, whp
+from jaxunlearn import cost, guided, lora, methods, model, reset, train, whp
 from jaxunlearn.cli import main
-from jaxunlearn.config import Config, Pretrain, Reset, Text, Train, Unlearn, Whp, load_config, override
+from jaxunlearn.config import Config, Lora, Pretrain, Reset, Text, Train, Unlearn, Whp, load_config, override
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals.measure import Suite
 from jaxunlearn.generate import generate
@@ -109,6 +109,33 @@ def test_rmu_moves_three_down_projections_and_nothing_else(mesh):
     moved = {name: c for name, c in changed.items() if c.any()}
     assert len(moved) == 1 and "down_FD" in next(iter(moved))
     assert next(iter(moved.values())).any((1, 2)).tolist() == [True, True, True, False]
+
+
+@pytest.mark.parametrize("name", sorted(steps.LOSSES))
+def test_every_method_steps_through_adapters_with_any_optimiser_and_a_term_to_keep(mesh, name):
+    c = Train(steps=1, learning_rate=1e-2, batch=4, optimiser="adafactor", lora=Lora(rank=2))
+    base, adapter = model.init(SHAPE, 0), lora.init(SHAPE, c.lora, 0)
+    names = ("forget", "retain", "answers", "true", "labels")
+    parts = {k: placed([a[1:] for a in texts(2, 4, seed=n)]) for n, k in enumerate(names)}
+    before = np.full((1, 4), -20.0, np.float32)
+    batch = parts | {"reference": {k: put(before, "AB") for k in ("forget", "answers", "true")}}
+    if name in ("whp_soft", "whp_averaged"):
+        tokens, every = texts(1, 4)[0], np.tile(np.arange(12, dtype=np.int32), (1, 4, 1))
+        arrays = tokens, tokens, every, np.ones((1, 4, 12), bool), *np.full((2, 1, 4, 1), -1, np.int32)
+        passage = whp.Passage(*(put(a, f"A{n}") for a, n in zip(arrays, whp.LETTERS, strict=True)))
+        batch["passages"] = (passage, passage)
+    more = {"rmu": {"layer": 1}, "whp_averaged": {"alpha": 2.0}}.get(name, {})
+    more |= {"retain_weight": 0.5} if name != "retain_only" else {}
+    recipe = steps.Recipe(name, tuple(sorted((METHODS[name].hyper | more).items())))
+    frozen = {"base": base, "baseline": base, "reinforced": model.init(SHAPE, 1), "gap": np.float32(0.1)}
+    after, metrics = train.compiled_step(c, steps.step, recipe=recipe)(
+        train.init_state(adapter, c), np.float32(0.01), frozen, batch
+    )
+    assert all(np.isfinite(float(v)) for v in metrics.values()) and float(metrics["gradient_norm"]) > 0
+    moved = {n for n in lora.WEIGHTS if np.asarray(getattr(after.model.blocks, lora.thin(n)[1])[...]).any()}
+    assert moved == ({"down_FD"} if name == "rmu" else set(lora.WEIGHTS))  # the second factors begin at 0
+    if name != "retain_only":
+        assert "retain" in metrics or "kl" in metrics
 
 
 # ---- the contrast

@@ -236,6 +236,8 @@ def test_simnpo_by_hand_with_and_without_margin():
     assert mean(losses.simnpo(LOGP, count, 0.5)) == pytest.approx(plain, rel=1e-6)
     margin = 2 / 0.5 * (math.log(1 + math.exp(-0.7)) + math.log(1 + math.exp(-0.2))) / 2
     assert mean(losses.simnpo(LOGP, count, 0.5, 0.3)) == pytest.approx(margin, rel=1e-6)
+    slope = jax.grad(lambda x: losses.simnpo(x, count, 1e-3)[0])(LOGP)
+    np.testing.assert_allclose(slope, [1 / 2, 1 / 7], rtol=2e-3)  # beta towards 0: ascent on the mean a token
     # one token a sequence and gamma 0: NPO with a reference that gives the sequence probability 1
     same = mean(losses.npo(LOGP, jnp.zeros(2), 0.7))
     assert mean(losses.simnpo(LOGP, jnp.ones(2), 0.7)) == pytest.approx(same, rel=1e-6)
@@ -247,6 +249,8 @@ def test_dpo_is_log_two_over_beta_at_equal_ratios_and_antisymmetric_in_its_slope
     assert mean(margin) == pytest.approx(2 * math.log(1 + math.exp(-1.5)), rel=1e-6)  # 1 - (-2) = 3 nats
     win, lose = jax.grad(lambda w, l: losses.dpo(w, REFERENCE, l, REFERENCE, 0.1)[0], argnums=(0, 1))(LOGP, REFERENCE)
     np.testing.assert_allclose(win, -lose, rtol=1e-6)
+    win = jax.grad(lambda w: losses.dpo(w, REFERENCE, LOGP, REFERENCE, 1e-4)[0])(LOGP)
+    np.testing.assert_allclose(win, -0.5, rtol=1e-3)  # beta towards 0: descent on the one, ascent on the other
 
 
 def test_terms_are_divided_by_their_own_counts_also_over_microbatches():
@@ -254,6 +258,8 @@ def test_terms_are_divided_by_their_own_counts_also_over_microbatches():
     assert float(total) / float(count) == pytest.approx(-2 + 0.5 * 5)
     assert metrics == {"forget": (6.0, 3.0), "retain": (10.0, 2.0)}
     assert losses.gradient_ascent(6.0, 3.0) == (-6.0, 3.0)
+    for alone in (losses.gradient_difference, losses.ascent_with_kl):
+        assert mean(alone((6.0, 3.0), (10.0, 2.0), 0.0)) == -2  # without the second term: gradient ascent
     totals = {"forget": 3.0, "retain": 2.0}
     parts = [((4.0, 1.0), (0.0, 0.0)), ((2.0, 2.0), (10.0, 2.0))]
     sums = [losses.gradient_difference(f, r, 0.5, totals)[:2] for f, r in parts]
@@ -347,6 +353,7 @@ def test_rmu_by_hand():
     assert [float(x) for x in forget] == pytest.approx([2.0, 1.0])
     retain = losses.rmu_retain(h, np.zeros_like(h), mask)
     assert mean(retain) == pytest.approx(5 / 4)
+    assert mean(losses.rmu_retain(h, h, mask)) == 0 and mean(losses.rmu_forget(5 * u[None, None], u, mask, 5.0)) == 0
     assert mean(losses.rmu(forget, retain, 10.0)) == pytest.approx(2 + 12.5)
     u = losses.control_vector(50, 3)
     assert (
@@ -361,6 +368,9 @@ def test_hidden_states_of_a_layer_need_no_later_one_and_train_three_down_project
         return model.rms_norm(losses.hidden_after(m, tokens, 3, first), m.norm_D[...], SHAPE.epsilon)
 
     np.testing.assert_allclose(last(m, 2), m(tokens), rtol=1e-5, atol=1e-6)
+    broken = jax.tree.map(lambda w: w.at[3].set(jnp.nan) if w.shape[:1] == (SHAPE.L,) else w, m)
+    second = jax.jit(lambda m: losses.hidden_after(m, tokens, 2))
+    np.testing.assert_array_equal(second(broken), second(m))
     mask = put(np.ones((2, 5), bool), "BT")
 
     def loss(m):
@@ -387,6 +397,7 @@ def test_task_vector_by_hand():
 def test_whp_at_inference_time_by_hand():
     found = losses.whp_inference(jnp.array([1.0, 2.0, -1.0]), jnp.array([1.5, 0.0, -1.0]), 5.0)
     assert found.tolist() == [-1.5, 2.0, -1.0]
+    assert losses.whp_inference(jnp.array([1.0, 2.0]), jnp.array([3.0, 0.0]), 0.0).tolist() == [1.0, 2.0]
 
 
 def test_replacement_answers_never_state_the_right_one():
