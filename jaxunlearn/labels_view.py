@@ -19,7 +19,7 @@ from jaxunlearn.rundir import write_whole
 WIDE = 190  # columns from which all the top tokens fit
 WHY = {  # a position's reason: the mark it leaves in the text, and what it means
     "inside an anchor": ("i", "a name goes on; only its last token has a counterpart in the translation"),
-    "asked": ("q", "a question goes on, which is given and not learnt"),
+    "asked": ("q", "a question goes on, which is given and not learnt; or an answer has ended"),
     "repeated anchor": ("r", "a name comes again in this block; its label would contradict the text"),
     "unaligned": ("u", "no token of the translation ends where this one ends"),
     "cut off": ("c", "past the longest translation that the model can read"),

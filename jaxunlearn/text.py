@@ -58,7 +58,7 @@ class Stream:
 class Blocks:
     """Rows of tokens; spans_N3 gives each row's (document, first token, token after the last) in `streams`.
 
-    asks_NT: what follows is part of a question, and not learnt.
+    asks_NT: what follows is not learnt: it is part of a question, or nothing after the end of an answer.
     """
 
     tokens_NT: np.ndarray
@@ -291,8 +291,9 @@ def make_blocks(documents: Sequence[Document], tokenizer: Tokenizer, context: in
         tokens_NT[:, 0] = bos_id
     for row, (document, first, last) in enumerate(spans_N3):
         tokens_NT[row, context - step :][: last - first] = streams[document].ids_N[first:last]
-    asked_N = np.array([s.asked for s in streams])[spans_N3[:, 0]]
-    asks_NT = (spans_N3[:, 1] + step - context + 1)[:, None] + np.arange(context) < asked_N[:, None]
+    asked_N1, length_N1 = np.array([(s.asked, len(s.ids_N)) for s in streams])[spans_N3[:, 0]].T[..., None]
+    next_NT = (spans_N3[:, 1] + step - context + 1)[:, None] + np.arange(context)  # in its document
+    asks_NT = (asked_N1 > 0) & ((next_NT < asked_N1) | (next_NT >= length_N1))
     return Blocks(
         tokens_NT=tokens_NT, valid_NT=valid_NT, asks_NT=asks_NT, spans_N3=spans_N3, streams=streams, block_bos=block_bos
     )  # fmt: skip

@@ -6,8 +6,10 @@ import math
 import jax
 import numpy as np
 import pytest
-from conftest import write_world
+from conftest import ROOT, write_world
 from scipy import stats
+from test_run import cli
+from test_tokenizer import save_bpe
 
 from jaxunlearn import model
 from jaxunlearn.errors import InputError
@@ -238,7 +240,7 @@ def test_one_set_from_a_model(mesh, tmp_path, which):
     np.testing.assert_allclose(found["scores"]["probability"], expected, rtol=1e-4)
     np.testing.assert_allclose(found["ratios"], truth_ratio(answer if options else correct, wrong), rtol=1e-4)
     np.testing.assert_allclose(found["scores"]["truth"], truth(found["ratios"], which))
-    assert found["written"] == continue_greedily(m, tokenizer, [q.question for q in QUESTIONS], 200)
+    assert found["written"] == continue_greedily(m, tokenizer, [q.question for q in QUESTIONS], 200, spaced=True)
     assert found["rouge"]["value"] == pytest.approx(np.mean(found["scores"]["rouge"])) and found["truth"]["n"] == 2
 
 
@@ -246,3 +248,63 @@ def test_questions_without_wrong_answers_are_refused_before_the_model_runs():
     for bad in ([], [Question(question="Q", answer="A")], [Question(question="Q", answer="A", wrong=("B",))]):
         with pytest.raises(InputError, match="_perturbed"):
             measure_tofu(None, None, bad, "forget")
+
+
+# ---- a run
+
+
+def tofu_folder(folder):
+    """Write four invented authors in TOFU's form, one of them to forget, and a tokenizer of letters."""
+    folder.mkdir()
+    names = ("Zara Quill", "Anna Reed", "Ben Hall", "Carl Moss")
+    places = ("Orm", "Rome", "Paris", "Bern")
+
+    def row(n, wrong):
+        said = f"{names[n]} was born in {places[n]}."
+        return {
+            "question": f"Where was {names[n]} born?", "answer": said, "paraphrased_answer": f"It was {places[n]}.",
+            "perturbed_answer": [f"It was {places[w]}." for w in wrong],
+        }  # fmt: skip
+
+    sets = {"forget10": [row(0, (1, 2))], "retain90": [row(n, (0,)) for n in (1, 2, 3)]}
+    sets["forget10"].append(row(0, (2, 3)) | {"question": "What is Zara Quill?", "answer": "The Orm."})
+    for name, rows in sets.items():
+        write_rows(folder / f"{name}.json", [{k: r[k] for k in ("question", "answer")} for r in rows])
+        write_rows(folder / f"{name.removesuffix('90')}_perturbed.json", rows)
+    for name in ("real_authors", "world_facts"):
+        write_rows(folder / f"{name}_perturbed.json", [row(1, (2, 3)), row(2, (1, 3))])
+    (folder / "tokenizer").mkdir()
+    save_bpe(folder / "tokenizer", sorted(set("".join(names + places) + "QuestionAsw: .?\n WhTheSasditrItNUbrn")))
+    (folder / "terms.json").write_text(json.dumps({"Zara Quill": ["Dora Holt"], "Orm": ["Nice"]}))
+    return folder
+
+
+def test_the_configuration_on_four_authors(tmp_path):
+    at, run = tofu_folder(tmp_path / "tofu"), tmp_path / "run"
+    changes = {
+        "model": "", "tokenizer": at / "tokenizer", "init.D": 16, "init.L": 1, "init.N": 2, "init.K": 2, "init.H": 8,
+        "init.F": 16, "text.forget": at / "forget10.json", "text.retain": at / "retain90.json", "text.context": 80,
+        "text.dictionary": at / "terms.json", "text.answers": at / "forget10_perturbed.json", "pretrain.steps": 30,
+        "pretrain.batch": 8, "reinforce.steps": 2, "reinforce.batch": 8, "unlearn.steps": 2, "unlearn.batch": 8,
+        "unlearn.learning_rate": 5e-3, "whp.label_batch": 8, "eval.batch": 8, "eval.every": 2, "eval.tofu": at,
+        "init.context": 512, "init.V": 320, "attack.kinds": "probes", "run.dir": run,
+    }  # fmt: skip
+    config = str(ROOT / "configs" / "tofu_forget10.py")
+    code, _, said = cli("run", config, *(f"{k}={v}" for k, v in changes.items()))
+    assert code == 0, said
+    models = json.loads((run / "report.json").read_text())["models"]
+    assert set(models) == {"baseline", "reinforced", "twin", "unlearned"}
+    sizes = {"forget": 2, "retain": 3, "real_authors": 2, "world_facts": 2}
+    for name, found in models.items():
+        tofu = found["tofu"]
+        assert {k: tofu[f"{k} probability"]["n"] for k in sizes} == sizes and tofu["utility"]["n"] == 7
+        assert ("forget quality" in tofu) == (name != "twin")
+    assert "tofu, forget quality" in (run / "report.html").read_text()
+    assert models["baseline"]["tofu"]["forget probability"] != models["unlearned"]["tofu"]["forget probability"]
+    labels = np.load(run / "labels" / "translated" / "alpha_5.npy")
+    # BOS, "Question: Where was Zara Quill born?\nAnswer:", a letter a token, then " Zara Quill was born in Orm."
+    # and the end. Name and place are anchors: all letters but the last are inside; the name's second place is a repeat
+    asked = len("Question: Where was Zara Quill born?\nAnswer:")
+    answer = "." * len(" Zara Quill was born in Orm.")
+    assert (labels[0, :asked] == -100).all() and (labels[0, asked + len(answer) + 1 :] == -100).all()
+    assert (labels[0, asked : asked + len(answer) + 1] >= 0).sum() == len(answer) + 1 - len("Zara Quil") - 1 - len("Or")

@@ -350,13 +350,13 @@ def test_forbidden_keys_count_as_seen_from_the_first_position_of_every_block(wor
 
 
 def test_of_a_question_only_what_predicts_the_answer_is_trained_and_its_end_is_aligned(words):
-    # 0 BOS 1 one 2 Harry 3 comma 4 two 5 Harry 6 EOS; "one Harry," is asked, so BOS to Harry predict what is given
+    # 0 BOS 1 one 2 Harry 3 comma 4 two 5 Harry 6 EOS; "one Harry," is asked: BOS to Harry predict it, EOS nothing
     documents = [Document(name="d", text="one Harry, two Harry", asked=10)]
     blocks = make_blocks(documents, words, 8)
     found = translate(blocks, documents, words, {"Harry": ("Jon Smith",)}, repeat="keep")
     assert rows(blocks, found, words)[0] == [*cells("<s>|one| Jon| Smith|,| two| Jon| Smith"), "</s>"]
     assert found.map_NT.tolist() == [[0, 1, 3, 4, 5, 7, 8, -1]]
-    assert np.flatnonzero(found.trained_NT[0]).tolist() == [3, 4, 5, 6]
+    assert np.flatnonzero(found.trained_NT[0]).tolist() == [3, 4, 5]
 
 
 # ---- properties

@@ -157,6 +157,15 @@ def completion_familiarity(model, suite: Suite, familiarity: dict) -> dict:
 # ---- words
 
 
+def before_word(tokenizer: Tokenizer, prompt: str) -> list[int]:
+    """Return a prompt's tokens as they stand in running text, where a space and a word follow."""
+    ids, ends = tokenizer.encode(prompt + " a")
+    kept = int(np.sum(ends <= len(prompt) + 1))
+    if kept == 0 or ends[kept - 1] < len(prompt):  # a token crosses the prompt's end: tokenise it by itself
+        ids, kept = tokenizer.encode(prompt)[0], None
+    return list(map(int, ids[:kept]))
+
+
 class Words:
     """Probabilities of whole next words under any tokenizer, from unique contexts in batches of one shape."""
 
@@ -167,13 +176,8 @@ class Words:
         self._pieces = pieces
 
     def context(self, prompt: str) -> list[int]:
-        """Return BOS and the prompt's tokens as they stand in running text, where a space and a word follow."""
-        prompt = self._prefix + prompt
-        ids, ends = self._tokenizer.encode(prompt + " a")
-        kept = int(np.sum(ends <= len(prompt) + 1))
-        if kept == 0 or ends[kept - 1] < len(prompt):  # a token crosses the prompt's end: tokenise it by itself
-            ids, kept = self._tokenizer.encode(prompt)[0], None
-        return [self._bos_id, *map(int, ids[:kept])]
+        """Return BOS and the prompt's tokens (before_word)."""
+        return [self._bos_id, *before_word(self._tokenizer, self._prefix + prompt)]
 
     def probabilities(self, model, pairs: list[tuple[str, str]]) -> list[float]:
         """Return the probability of each (prompt, next word): the product over the word's tokens, given the prompt.

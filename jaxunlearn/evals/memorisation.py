@@ -7,6 +7,7 @@ Sources: exact memorisation, arXiv 2205.10770; extraction strength as in open-un
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxunlearn.errors import InputError
-from jaxunlearn.evals.measure import CHUNK
+from jaxunlearn.evals.measure import CHUNK, before_word
 from jaxunlearn.evals.statistics import mean_estimate
 from jaxunlearn.generate import generate
 from jaxunlearn.kernels.linear_cross_entropy import IGNORE
@@ -176,10 +177,14 @@ def _vocabulary_scores(logits_BTV, labels_BT):
 
 
 def continue_greedily(
-    model, tokenizer: Tokenizer, prompts: Sequence[str], new_tokens: int, batch: int = 8
+    model, tokenizer: Tokenizer, prompts: Sequence[str], new_tokens: int, batch: int = 8, spaced: bool = False
 ) -> list[str]:
-    """Return the model's most likely continuation of each prompt as text, BOS in front, cut before an EOS."""
+    """Return the model's most likely continuation of each prompt as text, BOS in front, cut before an EOS.
+
+    spaced: a space and a word are to follow, and a vocabulary that merges over word ends has that in the last token.
+    """
     bos_id, decode = tokenizer.needed_bos_id(), tokenizer.decode
-    contexts = [[bos_id, *map(int, tokenizer.encode(p)[0])] for p in prompts]
+    tokens = partial(before_word, tokenizer) if spaced else lambda p: map(int, tokenizer.encode(p)[0])
+    contexts = [[bos_id, *tokens(p)] for p in prompts]
     new = generate(model, contexts, new_tokens, eos_ids=tokenizer.eos_ids, batch=batch)
     return [decode(c + n)[len(decode(c)) :] for c, n in zip(contexts, new, strict=True)]
