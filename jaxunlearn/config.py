@@ -434,8 +434,8 @@ def check(config: Config) -> None:
         wrong.append(f"text.context must be at least 8 tokens (got {c.text.context})")
     if not 0 <= c.text.holdout < 1:
         wrong.append(f"text.holdout is a share of the blocks, from 0 to below 1 (got {c.text.holdout})")
-    for name in ("pretrain", "reinforce", "unlearn", "repair"):
-        train = getattr(c, name)
+    stages = {name: getattr(c, name) for name in ("pretrain", "reinforce", "unlearn", "repair")}
+    for name, train in (stages | {"reset.heal": c.reset.heal}).items():
         if (
             train.steps < 0
             or train.batch < 1
@@ -448,6 +448,8 @@ def check(config: Config) -> None:
             wrong.append(f"{name}.learning_rate must lie between 0 and 1 (got {train.learning_rate})")
     if c.pretrain.lora.rank:
         wrong.append("pretrain.lora: pretraining trains every weight; adapters are for reinforce and unlearn")
+    if c.reset.heal.lora.rank:
+        wrong.append("reset.heal.lora: healing trains every weight, most of all those drawn anew")
     if c.eval.temperature < 0 or c.eval.every < 1 or c.eval.batch < 1 or c.eval.blocks < 1 or c.whp.label_batch < 1:
         wrong.append("eval.temperature must be >= 0; eval.every, eval.batch, eval.blocks and whp.label_batch >= 1")
     a = c.attack

@@ -138,6 +138,36 @@ def test_every_method_steps_through_adapters_with_any_optimiser_and_a_term_to_ke
         assert "retain" in metrics or "kl" in metrics
 
 
+def walks(first: int, step: int):
+    """Return sixteen texts that begin with `first` and count on by `step` from anywhere, as (tokens, labels)."""
+    tokens = (np.random.default_rng(first).integers(0, 64, (1, 16, 1)) + step * np.arange(12)) % 64
+    rows = np.concatenate([np.full((1, 16, 1), first), tokens], -1).astype(np.int32)
+    return rows[..., :-1], rows[..., 1:]
+
+
+def test_gradient_ascent_collapses_where_descent_on_text_to_keep_holds(mesh):
+    """It ends far below a uniform guess on every text: that it "forgets" the one says nothing of it."""
+    forget, kept, c = walks(7, 1), walks(8, 3), Train(steps=1, learning_rate=1e-2, batch=16)
+    both = placed([np.concatenate(pair, 1) for pair in zip(forget, kept, strict=True)])
+    batch = {"forget": placed(forget), "retain": placed(kept)}
+    state = train.init_state(model.init(SHAPE, 0), c)
+    for _ in range(150):
+        state, _ = train.compiled_step(c)(state, np.float32(1e-2), *both)
+    loss = jax.jit(lambda m, pair: train.gradients(m, *pair)[0])
+    assert float(loss(state.model, both)) < 0.5  # of which a twelfth of log 64 is where a text starts
+
+    def after(name):
+        settings = tuple(METHODS[name].hyper.items())
+        step = train.compiled_step(c, steps.step, recipe=steps.Recipe(name, settings))
+        now = train.init_state(jax.tree.map(jnp.array, state.model), c)  # the step donates what it is given
+        for _ in range(60):
+            now, _ = step(now, np.float32(1e-3), {}, batch)
+        return [float(loss(now.model, batch[text])) for text in ("forget", "retain")]
+
+    (gone, broken), (forgotten, held) = after("gradient_ascent"), after("gradient_difference")
+    assert min(gone, broken) > 2 * np.log(64) and forgotten > np.log(64) and held < 1
+
+
 # ---- the contrast
 
 
@@ -325,6 +355,23 @@ def test_bad_methods_are_refused_before_anything_is_loaded():
         text = dataclasses.replace(BASE.text, answers="q")
         share = 0.1 if name == "reset_heal" else 0.0
         methods.check_config(dataclasses.replace(BASE, unlearn=c, text=text, reset=Reset(share=share)), 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (["unlearn.method=gradient_difference", "text.retain="], "it needs 'retain', text to keep: set text.retain"),
+        (["unlearn.method=npo", "unlearn.beta=0"], "beta must be above 0 (got 0.0): the loss divides by beta"),
+        (["unlearn.method=rmu", "unlearn.layer=2"], "layer must lie between 0 and 1 (got 2): the model has 2 layers"),
+        (["unlearn.method=dpo", "text.answers="], "it needs 'answers'"),
+        (["unlearn.method=npo", "pretrain.steps=0"], "no baseline: give model=DIR"),
+        (["reset.share=0.1", "reset.heal.lora.rank=2"], "reset.heal.lora: healing trains every weight"),
+        (["reset.share=0.1", "reset.heal.batch=0"], "reset.heal: steps must be >= 0; batch"),
+    ],
+)
+def test_the_command_refuses_bad_methods_before_anything_is_loaded(world, tmp_path, capsys, changes, said):
+    assert main(["run", str(world / "world.py"), f"run.dir={tmp_path}/run", *changes]) == 2
+    assert said in capsys.readouterr().err and not list((tmp_path / "run").glob("[!c]*"))
 
 
 def test_the_preset_stands_for_its_settings_and_takes_what_is_given():
