@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from jaxunlearn.estimates import bounds, single, value_of
 from jaxunlearn.evals.statistics import number
-from jaxunlearn.figures import single, value_of
 
 MOST_ROWS = 40
 TITLES = {
@@ -118,7 +118,7 @@ def _text(node: Any) -> str:
     """Write a figure, a number, a text or a short list of them; empty for anything else."""
     value = value_of(node)
     if value is not None:
-        low, high = (value_of(node.get(end)) if isinstance(node, dict) else None for end in ("low", "high"))
+        low, high = bounds(node)
         whole = isinstance(value, int) and not isinstance(node, dict)
         shown = f"{value:,}" if whole else number(value)
         if single(node):
@@ -137,6 +137,6 @@ def _signed(row: dict) -> str:
     def write(value: float) -> str:
         return ("+" if value > 0 else "") + number(value).replace("-", "\u2212")
 
-    low, high = value_of(row.get("low")), value_of(row.get("high"))
+    low, high = bounds(row)
     interval = "" if low is None or high is None else f" ({write(low)} to {write(high)})"
     return write(row["value"]) + interval

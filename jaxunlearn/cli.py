@@ -155,6 +155,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--seeds", nargs="+", default=[], metavar="RUN_DIR", help="runs with other seeds, to set beside"
     )
+    command.add_argument(
+        "--rivals", nargs="+", default=[], metavar="RUN_DIR", help="runs of other methods on the same baseline"
+    )
     return top
 
 
@@ -508,6 +511,11 @@ def report(a) -> None:
         from jaxunlearn.seeds import over_seeds, read_reports
 
         found["seeds"] = over_seeds([found, *read_reports(a.seeds)])
+    if a.rivals:
+        from jaxunlearn.rivals import beside
+        from jaxunlearn.seeds import read_reports
+
+        found = beside(found, read_reports(a.rivals))
     write_report(Path(a.run_dir), found)
     if a.figures:
         export_figures(found, Path(a.figures))

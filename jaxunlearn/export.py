@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jaxunlearn import convert, llamacpp
 from jaxunlearn.errors import InputError, RunError
-from jaxunlearn.figures import single, value_of
+from jaxunlearn.estimates import single, value_of
 from jaxunlearn.model import Model
 from jaxunlearn.report import COLUMNS, MAIN
 from jaxunlearn.results import CLAIM

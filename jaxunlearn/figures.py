@@ -11,6 +11,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+from jaxunlearn.estimates import is_number, value_of
 from jaxunlearn.evals.statistics import number
 
 INK, MUTED, GRID = "#1c2128", "#5a6372", "#d8dce2"
@@ -121,7 +122,7 @@ def _word_series(rows: list[dict], prompt: str, twin: dict) -> list[Series]:
     points: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
         for word, value in (row["track"].get(prompt) or {}).items():
-            if _is_number(value):
+            if is_number(value):
                 points.setdefault(word, []).append((row["step"], value))
     words = sorted(points, key=lambda word: (-max(value for _, value in points[word]), word))[:MAX_WORDS]
     words.sort(key=lambda word: (-points[word][0][1], word))
@@ -174,7 +175,7 @@ def _course_panel(title: str, scale: Scale, lines: list[Series]) -> Panel:
 
 
 def _key_series(rows: list[dict], key: str, name: str, color: str, twin: Any = None) -> Series:
-    points = [(row["step"], row[key]) for row in rows if _is_number(row.get(key))]
+    points = [(row["step"], row[key]) for row in rows if is_number(row.get(key))]
     return _series(name, points, color, "s" if color == LINES[1] else "o", value_of(twin))
 
 
@@ -208,7 +209,7 @@ def tradeoff(report: dict) -> Picture | None:
 
 
 def _trajectory(name: str, rows: list[dict], key: str, n: int) -> Series:
-    rows = [row for row in rows if _is_number(row.get(key)) and _is_number(row.get("familiarity"))]
+    rows = [row for row in rows if is_number(row.get(key)) and is_number(row.get("familiarity"))]
     points = [(row[key], row["familiarity"]) for row in rows]
     color = MODEL_COLORS.get(name, SPARE_COLORS[n % len(SPARE_COLORS)])
     return _series(name, points, color, MARKERS[n % len(MARKERS)])
@@ -252,7 +253,7 @@ def relearning(report: dict) -> Picture | None:
     lines = []
     for n, (name, rows) in enumerate(_sorted_models(report.get("relearn") or {}).items()):
         color = MODEL_COLORS.get(name, SPARE_COLORS[n % len(SPARE_COLORS)])
-        points = [(row["step"], row["familiarity"]) for row in _rows(rows) if _is_number(row.get("familiarity"))]
+        points = [(row["step"], row["familiarity"]) for row in _rows(rows) if is_number(row.get("familiarity"))]
         lines.append(_series(name, points, color, MARKERS[n % len(MARKERS)]))
     lines = [series for series in lines if len(series.x) > 1]
     if not lines:
@@ -410,29 +411,14 @@ def _drawing() -> Iterator[type]:
 # ---- reading the report ----------------------------------------------------------------------------------------------
 
 
-def value_of(estimate: Any) -> float | None:
-    """Return the value of an estimate (a dict, or a bare number); None where there is none."""
-    value = estimate.get("value") if isinstance(estimate, dict) else estimate
-    return value if _is_number(value) else None
-
-
-def single(estimate: Any) -> bool:
-    """Tell whether an estimate rests on one item, which gives no interval."""
-    return isinstance(estimate, dict) and estimate.get("n") == 1 and estimate.get("low") is None
-
-
 def _get(tree: Any, *keys: str) -> Any:
     for key in keys:
         tree = tree.get(key) if isinstance(tree, dict) else None
     return tree
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _rows(rows: Any) -> list[dict]:
-    found = [row for row in rows or () if isinstance(row, dict) and _is_number(row.get("step"))]
+    found = [row for row in rows or () if isinstance(row, dict) and is_number(row.get("step"))]
     return sorted(found, key=lambda row: row["step"])
 
 

@@ -10,8 +10,8 @@ from collections import Counter
 from jaxunlearn.anchors.matching import find_anchors, make_matcher
 from jaxunlearn.config import Config
 from jaxunlearn.errors import InputError
+from jaxunlearn.estimates import single
 from jaxunlearn.evals.measure import curve_point
-from jaxunlearn.figures import single
 from jaxunlearn.text import Blocks, make_blocks, read_documents
 from jaxunlearn.tokenizer import Tokenizer
 

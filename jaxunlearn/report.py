@@ -11,8 +11,8 @@ from typing import Any
 
 from jaxunlearn import appendix, figures, verdict
 from jaxunlearn.errors import InputError
+from jaxunlearn.estimates import bounds, figure_of, meet, single, value_of
 from jaxunlearn.evals.statistics import decimals, number
-from jaxunlearn.figures import single, value_of
 from jaxunlearn.pages import environment
 
 SHOWN_FIRST = 10
@@ -111,11 +111,11 @@ def table(report: dict) -> str:
     """Return the key figures as plain text: a row a model, a column a measure, each with its 95% half-width."""
     report = _plain(report)
     names = _ordered(report.get("models"), MAIN + CONTROLS)
-    used = [path for path in TERMINAL if any(_estimate(report, name, path) is not None for name in names)]
+    used = [path for path in TERMINAL if any(figure_of(report, name, path) is not None for name in names)]
     if not used:
         return "No measurements yet."
     rows = [["model", *(TERMINAL[path] for path in used)]]
-    rows += [[name, *(_half_width(_estimate(report, name, path)) for path in used)] for name in names]
+    rows += [[name, *(_half_width(figure_of(report, name, path)) for path in used)] for name in names]
     widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
     rows.insert(1, ["-" * width for width in widths])
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -131,7 +131,7 @@ def headline(report: dict) -> str:
     """Say in one or two sentences what was measured, rises and overlaps included."""
     models = _ordered(report.get("models"), MAIN)
     before, after, twin = (
-        {path: _estimate(report, name, path) if name in models else None for path in COLUMNS} for name in MAIN
+        {path: figure_of(report, name, path) if name in models else None for path in COLUMNS} for name in MAIN
     )
     familiarity, accuracy = ("familiarity", "probability"), ("accuracy", "general")
     perplexity = ("perplexity", "retain")
@@ -152,7 +152,7 @@ def _familiarity_said(before: Any, after: Any, twin: Any) -> str:
         verb = f"fell {number(old / new) if old < 10 * new else f'{old / new:.0f}'}-fold,"
     else:
         verb = "fell" if new < old else "rose" if new > old else "stayed,"
-    doubt = " The two intervals overlap: no change is shown." if _overlap(before, after) else ""
+    doubt = " The two intervals overlap: no change is shown." if meet(before, after) else ""
     doubt = " That is one prompt, which has no interval: nothing is shown." if single(after) else doubt
     aside = "" if ideal is None else f" (a twin that never saw it: {number(ideal)})"
     return f"Familiarity with the target {verb} from {number(old)} to {number(new)}{aside}.{doubt}"
@@ -183,12 +183,6 @@ def _relearning_said(report: dict) -> str:
     aside = f" (the twin to {number(ends['twin']['familiarity'])})" if "twin" in ends else ""
     end = ends["unlearned"]
     return f"{end['step']:g} steps of relearning bring familiarity to {number(end['familiarity'])}{aside}."
-
-
-def _overlap(one: Any, other: Any) -> bool:
-    ends = [each.get(end) for each in (one, other) if isinstance(each, dict) for end in ("low", "high")]
-    bounds = [bound for end in ends if (bound := value_of(end)) is not None]
-    return len(bounds) == 4 and bounds[0] <= bounds[3] and bounds[2] <= bounds[1]
 
 
 def _signed(value: float, places: int) -> str:
@@ -249,11 +243,11 @@ def _verdict(report: dict) -> dict[str, Any] | None:
 
 def _models_grid(report: dict, columns: dict[tuple[str, ...], str], caption: str) -> Grid | None:
     names = _ordered(report.get("models"), MAIN + CONTROLS)
-    used = [path for path in columns if any(_estimate(report, name, path) is not None for name in names)]
-    measured = [name for name in names if any(_estimate(report, name, path) is not None for path in used)]
+    used = [path for path in columns if any(figure_of(report, name, path) is not None for name in names)]
+    measured = [name for name in names if any(figure_of(report, name, path) is not None for path in used)]
     if not used:
         return None
-    rows = tuple((name, tuple(_cell(_estimate(report, name, path)) for path in used)) for name in measured)
+    rows = tuple((name, tuple(_cell(figure_of(report, name, path)) for path in used)) for name in measured)
     controls = sum(name in MAIN for name in measured)
     head = tuple(columns[path] + _items(report, names, path) for path in used)
     return Grid(caption=caption, head=head, rows=rows, controls=controls if 0 < controls < len(measured) else None)
@@ -261,7 +255,7 @@ def _models_grid(report: dict, columns: dict[tuple[str, ...], str], caption: str
 
 def _items(report: dict, names: Sequence[str], path: tuple[str, ...]) -> str:
     """Say how many items stand behind a column."""
-    counts = sorted({n for name in names if (n := _cell(_estimate(report, name, path)).n) is not None})
+    counts = sorted({n for name in names if (n := _cell(figure_of(report, name, path)).n) is not None})
     if not counts:
         return ""
     counted = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
@@ -365,19 +359,11 @@ def _pretty(tree: Any) -> str:
 # ---- reading the report ----------------------------------------------------------------------------------------------
 
 
-def _estimate(report: dict, name: str, path: tuple[str, ...]) -> Any:
-    """Return one model's estimate (a dict with a value, or a bare number), None where it was not measured."""
-    found = (report.get("models") or {}).get(name)
-    for key in path:
-        found = found.get(key) if isinstance(found, dict) else None
-    return None if value_of(found) is None else found
-
-
 def _cell(estimate: Any) -> Cell:
     value = value_of(estimate)
     if value is None:
         return Cell(text="–")
-    low, high = (value_of(estimate.get(end)) if isinstance(estimate, dict) else None for end in ("low", "high"))
+    low, high = bounds(estimate)
     interval = "" if low is None or high is None else f"{_like(low, value)} to {_like(high, value)}"
     interval = "–" if single(estimate) else interval
     return Cell(text=number(value), interval=interval, n=estimate.get("n") if isinstance(estimate, dict) else None)
@@ -387,7 +373,7 @@ def _half_width(estimate: Any) -> str:
     value = value_of(estimate)
     if value is None:
         return "–"
-    low, high = (value_of(estimate.get(end)) if isinstance(estimate, dict) else None for end in ("low", "high"))
+    low, high = bounds(estimate)
     half = "" if low is None or high is None else f" ±{_like((high - low) / 2, value)}"
     return number(value) + (" ±–" if single(estimate) else half)
 

@@ -177,6 +177,7 @@ class Report(Form):
     differences: list[Difference]
     costs: dict[str, Cost]
     seeds: dict[str, Any] = {}
+    rivals: list[str] = []
     completions: list[Completion]
     leak_probes: list[LeakProbe]
     labels: dict[str, FiniteFloat]

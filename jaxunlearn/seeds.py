@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxunlearn.errors import InputError
+from jaxunlearn.estimates import value_of
 from jaxunlearn.evals.statistics import over_runs
-from jaxunlearn.figures import value_of
 
 FREE = ("seed", "run", "title", "name", "mesh")  # what runs may differ in; universe.seed beside them
 GROUPS = ("familiarity", "accuracy", "perplexity", "leaks", "rtt", "benchmarks", "memorisation", "muse", "membership")

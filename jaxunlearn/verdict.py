@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from jaxunlearn.attacked import ALMOST, FAMILIARITY, IN_PART, attacks
+from jaxunlearn.estimates import bounds, figure_of, known, meet, single, value_of
 from jaxunlearn.evals.statistics import number
-from jaxunlearn.figures import single, value_of
 
 QUESTIONS = ("Forgotten?", "Kept?", "Robust?", "At what cost?")
 REFERENCES = ("baseline", "twin")  # what the others are judged by
-ALMOST, IN_PART = 0.9, 0.5  # share of the way from the baseline's familiarity to the twin's
 POINTS, SHARE = 0.02, 0.1  # what accuracy and fitted perplexity may lose and still count as "at a price"
 UNMEASURED = "not measured"
 UNDECIDED = "undecided: one item has no interval"
@@ -43,7 +43,7 @@ def verdicts(report: dict) -> dict[str, tuple[Answer, ...]]:
     return {
         name: tuple(_answer(judge, report, name) for judge in (forgotten, kept, robust, cost))
         for name in models
-        if name != "reinforced" and _estimate(models[name], "familiarity", "probability")
+        if name != "reinforced" and figure_of(report, name, FAMILIARITY) is not None
     }
 
 
@@ -68,23 +68,23 @@ def _answer(judge: Callable[[dict, str], Answer], report: dict, name: str) -> An
 
 def forgotten(report: dict, name: str) -> Answer:
     """Place familiarity between the baseline's and the twin's; "no" where the intervals of model and baseline meet."""
-    ours, before, ideal = (_of(report, n, "familiarity", "probability") for n in (name, *REFERENCES))
+    ours, before, ideal = (figure_of(report, n, FAMILIARITY) for n in (name, *REFERENCES))
     facts = _facts(report, name, {
-        "familiarity, next word": ("familiarity", "probability"),
+        "familiarity, next word": FAMILIARITY,
         "familiarity, completion": ("familiarity", "completion"),
     })  # fmt: skip
     if ours is None or before is None:
         return Answer(word=UNMEASURED, facts=facts)
     if single(ours):
         return Answer(word=UNDECIDED, facts=facts)
-    if _meet(ours, before) or _value(ours) >= _value(before):
+    if meet(ours, before) or known(ours) >= known(before):
         return Answer(word="no", tint="bad", facts=facts)
     if ideal is None:
         return Answer(word="less: no twin to compare with", tint="so-so", facts=facts)
-    if _value(ours) <= _value(ideal) or _meet(ours, ideal):
+    if known(ours) <= known(ideal) or meet(ours, ideal):
         return Answer(word="yes: like the twin", tint="good", facts=facts)
-    gap = _value(before) - _value(ideal)
-    way = (_value(before) - _value(ours)) / gap if gap > 0 else 0.0
+    gap = known(before) - known(ideal)
+    way = (known(before) - known(ours)) / gap if gap > 0 else 0.0
     tint = "good" if way >= ALMOST else "so-so" if way >= IN_PART else "bad"
     word = "almost" if way >= ALMOST else "in part" if way >= IN_PART else "hardly"
     return Answer(word=f"{word}: {100 * way:.0f}% of the way to the twin", tint=tint, facts=facts)
@@ -101,14 +101,14 @@ def kept(report: dict, name: str) -> Answer:
         (("accuracy", "general"), False, POINTS),
         (("perplexity", "retain_fitted"), True, SHARE),
     ):
-        ours, before = _of(report, name, *path), _of(report, "baseline", *path)
+        ours, before = figure_of(report, name, path), figure_of(report, "baseline", path)
         if ours is None or before is None:
             continue
         if single(ours):
             undecided = True
             continue
-        loss = _value(ours) / _value(before) - 1 if relative else _value(before) - _value(ours)
-        losses.append("good" if _meet(ours, before) or loss <= 0 else "so-so" if loss <= allowed else "bad")
+        loss = known(ours) / known(before) - 1 if relative else known(before) - known(ours)
+        losses.append("good" if meet(ours, before) or loss <= 0 else "so-so" if loss <= allowed else "bad")
     if not losses:
         return Answer(word=UNDECIDED if undecided else UNMEASURED, facts=facts)
     words = {"good": "yes: no loss shown", "so-so": "at a price", "bad": "no"}
@@ -118,30 +118,21 @@ def kept(report: dict, name: str) -> Answer:
 
 def robust(report: dict, name: str) -> Answer:
     """Ask whether what was forgotten comes back, in relearning, RTT and leak probes, each against the twin."""
-    attacks = _attacks(report, name)
-    facts = tuple(_fact(a.title, a.ours) for a in attacks)
-    tints = [tint for a in attacks if (tint := _tint(a)) and name not in REFERENCES]
+    made = attacks(report, name)
+    facts = tuple(_fact(a.title, a.ours) for a in made)
+    tints = [tint for a in made if (tint := a.tint) and name not in REFERENCES]
     if not facts:
         return Answer(word=UNMEASURED)
     if name not in REFERENCES and forgotten(report, name).word == "no":
         return Answer(word="nothing was forgotten", facts=facts)
     if not tints:
-        undecided = any(single(a.ours) for a in attacks)
+        undecided = any(single(a.ours) for a in made)
         return Answer(word=UNDECIDED if undecided else "no twin to compare with", facts=facts)
     words = {"good": "yes: nothing measured brings it back", "so-so": "in part", "bad": "no: it comes back"}
     tint = next(t for t in ("bad", "so-so", "good") if t in tints)
     if tint != "bad" and all(fact.name.startswith("leak probes") for fact in facts):
         return Answer(word="leak probes alone were tried", facts=facts)
     return Answer(word=words[tint], tint=tint, facts=facts)
-
-
-def _tint(a: "Attack") -> str:
-    """Judge one attack by how far back from the twin to the baseline it brings a model; "" where that is not known."""
-    if a.ideal is None or single(a.ours):
-        return ""
-    low, high = _value(a.ideal), _value(a.before) if a.before is not None else 1.0
-    back = (_value(a.ours) - low) / (high - low) if high > low else 0.0
-    return "good" if back <= 1 - ALMOST or _meet(a.ours, a.ideal) else "so-so" if back <= IN_PART else "bad"
 
 
 def cost(report: dict, name: str) -> Answer:
@@ -154,68 +145,6 @@ def cost(report: dict, name: str) -> Answer:
         facts.append(Fact(name="of pretraining’s passes", text=f"{100 * found['share']:.0f}%"))
     seconds = value_of(found.get("seconds"))
     return Answer(word=UNMEASURED if seconds is None else duration(seconds), facts=tuple(facts))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Attack:
-    """What one attack found: figures of the model, the twin and the baseline; what guessing gives, where it does."""
-
-    title: str
-    ours: Any
-    ideal: Any
-    before: Any
-    chance: float | None = None
-
-
-def _attacks(report: dict, name: str) -> list[Attack]:
-    """Return every attack that this model went through, of several roundings, prompts or layers the strongest."""
-    ends = {n: _last(rows) for n, rows in (report.get("relearn") or {}).items()}
-    if single(_of(report, name, "familiarity", "probability")):  # the curve follows the same one prompt
-        ends = {n: {"value": end, "low": None, "high": None, "n": 1} for n, end in ends.items() if end is not None}
-    found = []
-    if ends.get(name) is not None:
-        before = ends.get("baseline", _of(report, "baseline", "familiarity", "probability"))
-        title = "familiarity after relearning"
-        found.append(Attack(title=title, ours=ends[name], ideal=ends.get("twin"), before=before))
-    made = report.get("attacks") or {}
-    chance = value_of((report.get("rtt") or {}).get("chance"))
-    for title, kind in (("familiarity after rounding", "quantise"), ("familiarity, other prompts", "context")):
-        found += _strongest(title, {n: _conditions(of) for n, of in (made.get(kind) or {}).items()}, name)
-    latent = made.get("latent") or {}
-    layers = {n: dict(enumerate(of.get("layers") or (), 1)) for n, of in latent.items()}
-    found += _strongest("latent probe, layer", layers, name, value_of((latent.get(name) or {}).get("chance")))
-    paths = {
-        "RTT accuracy": ("rtt", "accuracy"), "leak probes, named outright": ("leaks", "explicit"),
-        "leak probes, probability": ("leaks", "probability"),
-    }  # fmt: skip
-    for title, path in paths.items():
-        ours, before, ideal = (_of(report, n, *path) for n in (name, *REFERENCES))
-        if ours is not None:
-            of = chance if title.startswith("RTT") else None
-            found.append(Attack(title=title, ours=ours, ideal=ideal, before=before, chance=of))
-    return found
-
-
-def _conditions(of: dict) -> dict[str, Any]:
-    """Return {condition: familiarity} of a model's roundings or prompts; the prompts as they stand are no attack."""
-    return {n: e.get("familiarity", e) for n, e in of.items() if isinstance(e, dict) and n != "alone"}
-
-
-def _strongest(title: str, found: dict[str, dict], name: str, chance: float | None = None) -> list[Attack]:
-    """Return the attack under whose condition a model gave most away, beside the others under the same condition."""
-    known = {c: e for c, e in found.get(name, {}).items() if value_of(e) is not None}
-    if not known:
-        return []
-    worst = max(known, key=lambda c: _value(known[c]))
-    ideal, before = (found.get(n, {}).get(worst) for n in ("twin", "baseline"))
-    return [Attack(title=f"{title} ({worst})", ours=known[worst], ideal=ideal, before=before, chance=chance)]
-
-
-def _last(rows: Any) -> Any:
-    known = [
-        r for r in rows or () if isinstance(r, dict) and value_of(r.get("familiarity")) is not None and "step" in r
-    ]
-    return max(known, key=lambda row: row["step"])["familiarity"] if known else None
 
 
 # ---- whether the attacks are good for anything
@@ -233,24 +162,18 @@ def checks(report: dict) -> dict[str, Answer]:
     """
     found = {}
     for name in report.get("models") or {}:
-        attacks = _attacks(report, name)
-        if name.endswith(HIDDEN) and attacks:
-            by = tuple(_fact(a.title, a.ours) for a in attacks if _tint(a) == "bad")
+        made = attacks(report, name)
+        if name.endswith(HIDDEN) and made:
+            by = tuple(_fact(a.title, a.ours) for a in made if a.tint == "bad")
             said = forgotten(report, name)
-            facts = tuple(Fact(name=f"by familiarity: {said.word};", text=f.text) for f in said.facts[:1]) + by
+            facts = tuple(Fact(name=f"by familiarity “{said.word}”,", text=f.text) for f in said.facts[:1]) + by
             found[name] = Answer(word=EXPOSED if by else MISSED, tint="good" if by else "bad", facts=facts)
-        if name == "twin" and attacks:
-            failed = tuple(_fact(a.title, a.ours) for a in attacks if not _passed(a))
+        if name == "twin" and made:
+            failed = tuple(_fact(a.title, a.ours) for a in made if not a.passed)
             word = "does not pass: what these attacks find need not be knowledge" if failed else "passes every attack"
-            facts = failed or tuple(_fact(a.title, a.ours) for a in attacks)
+            facts = failed or tuple(_fact(a.title, a.ours) for a in made)
             found[name] = Answer(word=word, tint="bad" if failed else "good", facts=facts)
     return found
-
-
-def _passed(a: Attack) -> bool:
-    low, high = a.chance or 0.0, _value(a.before) if a.before is not None else 1.0
-    least = _bounds(a.ours)[0]
-    return (_value(a.ours) if least is None else least) <= low + (1 - ALMOST) * max(0.0, high - low)
 
 
 # ---- what was not measured
@@ -278,7 +201,8 @@ def not_measured(report: dict) -> list[str]:
 
 
 def _has_control(report: dict) -> bool:
-    return len(set(report.get("models") or {}) - {"baseline", "unlearned", "twin", "reinforced"}) > 0
+    plain = ("baseline", "unlearned", "twin", "reinforced")
+    return any(name not in plain and not name.endswith(HIDDEN) for name in report.get("models") or {})
 
 
 def _any(report: dict, group: str) -> bool:
@@ -288,43 +212,16 @@ def _any(report: dict, group: str) -> bool:
 # ---- reading figures
 
 
-def _of(report: dict, name: str, *path: str) -> Any:
-    return _estimate((report.get("models") or {}).get(name), *path)
-
-
-def _estimate(found: Any, *path: str) -> Any:
-    for key in path:
-        found = found.get(key) if isinstance(found, dict) else None
-    return None if value_of(found) is None else found
-
-
 def _facts(report: dict, name: str, paths: dict[str, tuple[str, ...]]) -> tuple[Fact, ...]:
-    known = {title: _of(report, name, *path) for title, path in paths.items()}
-    return tuple(_fact(title, found) for title, found in known.items() if found is not None)
+    found = {title: figure_of(report, name, path) for title, path in paths.items()}
+    return tuple(_fact(title, estimate) for title, estimate in found.items() if estimate is not None)
 
 
 def _fact(title: str, found: Any) -> Fact:
-    low, high = _bounds(found)
+    low, high = bounds(found)
     interval = "" if low is None or high is None else f"{number(low)} to {number(high)}"
     interval = "–" if single(found) else interval
-    return Fact(name=title, text=number(_value(found)), interval=interval)
-
-
-def _value(found: Any) -> float:
-    """Return the value of a figure that is known to have one."""
-    return found["value"] if isinstance(found, dict) else found
-
-
-def _bounds(found: Any) -> tuple[float | None, float | None]:
-    ends = (found.get(end) if isinstance(found, dict) else None for end in ("low", "high"))
-    low, high = (value_of(end) for end in ends)
-    return low, high
-
-
-def _meet(one: Any, other: Any) -> bool:
-    """Tell whether two intervals overlap; figures without one meet nowhere."""
-    (a, b), (c, d) = _bounds(one), _bounds(other)
-    return a is not None and b is not None and c is not None and d is not None and a <= d and c <= b
+    return Fact(name=title, text=number(known(found)), interval=interval)
 
 
 def duration(seconds: float) -> str:

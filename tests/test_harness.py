@@ -2,14 +2,17 @@
 
 import json
 import warnings
+from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 from conftest import MESHES, mesh_of
 
 from jaxunlearn import convert
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals.benchmarks import measure_benchmark, read_benchmarks
+from jaxunlearn.evals.continuations import encode_pair, score_continuations
 from jaxunlearn.tokenizer import load_tokenizer
 
 pytest.importorskip("lm_eval", reason="needs lm-evaluation-harness: pip install jaxunlearn[eval]")
@@ -142,6 +145,73 @@ def test_a_task_of_the_harness_and_our_benchmark_agree(saved, task, mesh, tmp_pa
     again = run_tasks(broken, tokenizer, [config], cache=tmp_path / "answers.db")  # asks the model nothing
     assert again["places"] == found
     assert run_tasks(model, tokenizer, [config], items=4)["places"]["acc"]["n"] == 4
+
+
+def original(name, row):
+    """Return a row of a local benchmark file as the data set that the harness reads has it."""
+    if name.startswith("arc"):
+        letters = "ABCDE"[: len(row["choices"])]
+        choices = {"text": row["choices"], "label": list(letters)}
+        return {"question": row["query"], "choices": choices, "answerKey": letters[row["gold"]]}
+    if name == "boolq":
+        passage, _, question = row["query"].removeprefix("Passage: ").rpartition("\nQuestion: ")
+        return {"passage": passage, "question": question.removesuffix("?"), "label": row["gold"]}
+    if name == "openbookqa":
+        choices = {"text": row["choices"], "label": list("ABCD")}
+        return {"question_stem": row["query"], "choices": choices, "answerKey": "ABCD"[row["gold"]]}
+    if name == "piqa":
+        goal = row["query"].removeprefix("Question: ").removesuffix("\n")
+        return {"goal": goal, "sol1": row["choices"][0], "sol2": row["choices"][1], "label": row["gold"]}
+    if name == "winogrande":
+        one, other = row["context_options"]
+        at = next(n for n in range(len(one)) if one[: n + 1] != other[: n + 1])
+        sentence = f"{one[:at]}_ {row['continuation']}"
+        return {"sentence": sentence, "option1": one[at:], "option2": other[at:], "answer": str(row["gold"] + 1)}
+    return row | {"label": str(row["label"])}
+
+
+SEVEN = {
+    "arc_easy": "arc/arc_easy", "arc_challenge": "arc/arc_challenge", "boolq": "super_glue/boolq/default",
+    "hellaswag_val_1000": "hellaswag/hellaswag", "openbook_qa": "openbookqa/openbookqa", "piqa": "piqa/piqa",
+    "winogrande": "winogrande/default",
+}  # fmt: skip
+
+
+def the_harness_s_own(name, benchmark_file, folder, items):
+    """Return the harness's task for a benchmark, its own prompts and scores, over some rows of a local file."""
+    import lm_eval.tasks
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    task = load_yaml(Path(lm_eval.tasks.__file__).parent / f"{SEVEN[name]}.yaml")
+    lines = benchmark_file.read_text().splitlines()
+    picked = np.linspace(0, len(lines) - 1, items).round().astype(int)
+    path = folder / f"{name}.jsonl"
+    path.write_text("\n".join(json.dumps(original(task["task"], json.loads(lines[i]))) for i in picked))
+    away = ("tag", "dataset_name", "training_split", "validation_split", "fewshot_split")
+    return {k: v for k, v in task.items() if k not in away} | {
+        "dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(path)}}, "test_split": "test",
+    }  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_seven_benchmarks_score_as_the_hugging_face_backend_does(shared, mesh, tmp_path, monkeypatch):
+    from lm_eval import simple_evaluate
+
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    folder, data, items = shared / "models" / "tinystories-656k", shared / "data" / "benchmarks", 5
+    tasks = {name: the_harness_s_own(name, data / f"{name}.jsonl", tmp_path, items) for name in SEVEN}
+    backend = theirs(folder, batch=8, special=("<|start_story|>", "<|end_story|>"))
+    found = simple_evaluate(backend, tasks=list(tasks.values()), bootstrap_iters=0, log_samples=True)
+    model, tokenizer = convert.load(folder), load_tokenizer(folder)
+    for benchmark in read_benchmarks([str(data)], items):
+        name = tasks[benchmark.name]["task"]
+        pairs = [encode_pair(tokenizer, *pair) for item in benchmark.items for pair in item.pairs]
+        scores = [score.logp for score in score_continuations(model, pairs, 8)]
+        samples = sorted(found["samples"][name], key=lambda sample: sample["doc_id"])
+        assert scores == pytest.approx([r[0] for s in samples for r in s["filtered_resps"]], abs=1e-3), benchmark.name
+        ours_said, said = measure_benchmark(model, tokenizer, benchmark), found["results"][name]
+        assert ours_said["acc"]["value"] == said["acc,none"] and ours_said["acc"]["n"] == items
+        assert ours_said["acc_norm"]["value"] == said.get("acc_norm,none", ours_said["acc_norm"]["value"])
 
 
 def test_tasks_and_options_that_cannot_be_are_named(saved, mesh):

@@ -182,7 +182,7 @@ def test_what_hides_must_be_exposed_and_the_twin_must_pass():
     found = checks(attacked())
     assert found[HIDDEN].word == "exposed" and found["twin"].word == "passes every attack"
     assert [f.name for f in found[HIDDEN].facts] == [
-        "by familiarity: yes: like the twin;", "familiarity after relearning", "latent probe, layer (2)"
+        "by familiarity “yes: like the twin”,", "familiarity after relearning", "latent probe, layer (2)"
     ]  # fmt: skip
     blind = attacked(hidden=0.2) | {"attacks": {}}
     assert checks(blind)[HIDDEN].word.startswith("not exposed")
