@@ -227,6 +227,7 @@ def _view(report: dict) -> dict[str, Any]:
         "seconds": _seconds(report.get("seconds") or {}),
         "facts": [(title, _flat(report.get(key))) for key, title in FACTS if report.get(key)],
         "notes": report.get("notes") or [],
+        "rivals": report.get("rivals") or [],
         "config": _pretty(report.get("config")),
         "first": SHOWN_FIRST,
     }

@@ -29,21 +29,18 @@ def run_of(method, familiarity, **more):
 def test_a_rival_stands_beside_with_all_that_was_found_of_it():
     ours, other = run_of("whp", 0.2), run_of("npo", 0.4)
     found = beside(ours, [other])
-    assert (
-        found["models"]["npo"] == other["models"]["unlearned"]
-        and found["models"]["unlearned"] != found["models"]["npo"]
-    )
+    assert found["models"]["npo"] == other["models"]["unlearned"] and found["rivals"] == ["npo"]
+    assert found["models"]["unlearned"] == ours["models"]["unlearned"]
     assert found["relearn"]["npo"][0]["familiarity"] == pytest.approx(0.7)
     assert found["attacks"]["quantise"]["npo"] == other["attacks"]["quantise"]["unlearned"]
-    assert found["attacks"]["leaks"]["models"]["npo"] == {"probes": 3} and found["rtt"]["models"]["npo"] == {
-        "rate": 0.1
-    }
-    assert found["costs"]["npo"] == {"seconds": 3.0} and found["curves"]["npo"][0]["familiarity"] == 0.4
+    assert found["attacks"]["leaks"]["models"]["npo"] == {"probes": 3}
+    assert found["rtt"]["models"]["npo"] == {"rate": 0.1} and found["costs"]["npo"] == {"seconds": 3.0}
+    assert found["curves"]["npo"][0]["familiarity"] == 0.4
     assert "npo" not in ours["models"] and "npo" not in ours["relearn"]  # the report given is left as it was
 
 
 def test_what_does_not_belong_together_is_refused():
-    with pytest.raises(InputError, match="another text.prompts"):
+    with pytest.raises(InputError, match=r"another text\.prompts"):
         beside(run_of("whp", 0.2), [run_of("npo", 0.4, manifest={"hashes": {"text.prompts": "q"}})])
     other = run_of("npo", 0.4)
     other["models"]["baseline"]["familiarity"]["probability"] = e(0.8)
@@ -61,5 +58,7 @@ def test_the_page_shows_both_verdicts(tmp_path, capsys):
     words = json.loads((tmp_path / "whp" / "report.json").read_text())["verdict"]
     assert words["unlearned"]["Forgotten?"].startswith("yes") and words["npo"]["Forgotten?"].startswith("in part")
     assert '<th scope="row">npo</th>' in (tmp_path / "whp" / "report.html").read_text()
-    assert cli.main(["report", str(tmp_path / "whp"), "--rivals", str(tmp_path / "npo")]) == 2  # it stands already
-    assert "called 'npo'" in capsys.readouterr().err
+    assert cli.main(["report", str(tmp_path / "whp"), "--rivals", str(tmp_path / "npo")]) == 0  # again, the same
+    (tmp_path / "npo" / "report.json").write_text(json.dumps(run_of("npo", 0.5, models={"unlearned": {}})))
+    assert cli.main(["report", str(tmp_path / "whp"), "--rivals", str(tmp_path / "npo")]) == 2
+    assert "another baseline" in capsys.readouterr().err
