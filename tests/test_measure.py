@@ -9,7 +9,17 @@ from tokenizers import Tokenizer, decoders, models
 from jaxunlearn import model
 from jaxunlearn.config import Eval
 from jaxunlearn.errors import InputError
-from jaxunlearn.evals.measure import Suite, Text, Words, block_sums, fit_temperature, score_text, specific_mass, tracked
+from jaxunlearn.evals.measure import (
+    Suite,
+    Text,
+    Words,
+    before_word,
+    block_sums,
+    fit_temperature,
+    score_text,
+    specific_mass,
+    tracked,
+)
 from jaxunlearn.evals.prompts import load_prompts
 from jaxunlearn.sharding import put
 from jaxunlearn.tokenizer import load_tokenizer
@@ -72,6 +82,7 @@ def test_a_vocabulary_that_merges_over_word_ends_counts_every_way_to_end_the_wor
     m, t = sharp(), merging_tokenizer(tmp_path)
     words = Words(t, 8)
     assert words.context("a") == [1, 6, 5]  # the space belongs to the prompt: what follows is the word
+    assert before_word(t, "row", "ow") == [9] and list(t.encode("row")[0]) == [8]  # "row " where a word follows
     (found,) = words.probabilities(m, [("a", "row")])
     p = probabilities(m, [1, 6, 5])[-1]
     np.testing.assert_allclose(found, p[8] + p[9], rtol=1e-4)  # "row" and "row ", not "ro"

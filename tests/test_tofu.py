@@ -240,7 +240,7 @@ def test_one_set_from_a_model(mesh, tmp_path, which):
     np.testing.assert_allclose(found["scores"]["probability"], expected, rtol=1e-4)
     np.testing.assert_allclose(found["ratios"], truth_ratio(answer if options else correct, wrong), rtol=1e-4)
     np.testing.assert_allclose(found["scores"]["truth"], truth(found["ratios"], which))
-    assert found["written"] == continue_greedily(m, tokenizer, [q.question for q in QUESTIONS], 200, spaced=True)
+    assert found["written"] == continue_greedily(m, tokenizer, [q.question for q in QUESTIONS], 200)
     assert found["rouge"]["value"] == pytest.approx(np.mean(found["scores"]["rouge"])) and found["truth"]["n"] == 2
 
 

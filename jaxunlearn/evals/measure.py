@@ -157,9 +157,9 @@ def completion_familiarity(model, suite: Suite, familiarity: dict) -> dict:
 # ---- words
 
 
-def before_word(tokenizer: Tokenizer, prompt: str) -> list[int]:
+def before_word(tokenizer: Tokenizer, prompt: str, word: str = "a") -> list[int]:
     """Return a prompt's tokens as they stand in running text, where a space and a word follow."""
-    ids, ends = tokenizer.encode(prompt + " a")
+    ids, ends = tokenizer.encode(f"{prompt} {word}")
     kept = int(np.sum(ends <= len(prompt) + 1))
     if kept == 0 or ends[kept - 1] < len(prompt):  # a token crosses the prompt's end: tokenise it by itself
         ids, kept = tokenizer.encode(prompt)[0], None

@@ -7,7 +7,6 @@ Sources: exact memorisation, arXiv 2205.10770; extraction strength as in open-un
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -177,14 +176,22 @@ def _vocabulary_scores(logits_BTV, labels_BT):
 
 
 def continue_greedily(
-    model, tokenizer: Tokenizer, prompts: Sequence[str], new_tokens: int, batch: int = 8, spaced: bool = False
+    model,
+    tokenizer: Tokenizer,
+    prompts: Sequence[str],
+    new_tokens: int,
+    batch: int = 8,
+    answers: Sequence[str] | None = None,
 ) -> list[str]:
     """Return the model's most likely continuation of each prompt as text, BOS in front, cut before an EOS.
 
-    spaced: a space and a word are to follow, and a vocabulary that merges over word ends has that in the last token.
+    answers: what follows each prompt and a space. They only say how the prompt's end is cut into tokens, where a
+    vocabulary merges over word ends; without them the prompt is cut by itself.
     """
     bos_id, decode = tokenizer.needed_bos_id(), tokenizer.decode
-    tokens = partial(before_word, tokenizer) if spaced else lambda p: map(int, tokenizer.encode(p)[0])
-    contexts = [[bos_id, *tokens(p)] for p in prompts]
+    if answers is None:
+        contexts = [[bos_id, *map(int, tokenizer.encode(p)[0])] for p in prompts]
+    else:
+        contexts = [[bos_id, *before_word(tokenizer, p, a)] for p, a in zip(prompts, answers, strict=True)]
     new = generate(model, contexts, new_tokens, eos_ids=tokenizer.eos_ids, batch=batch)
     return [decode(c + n)[len(decode(c)) :] for c, n in zip(contexts, new, strict=True)]

@@ -208,7 +208,7 @@ def measure_tofu(
     answer_N, correct_N = np.transpose(right)
     options = which in SETS[2:]
     ratio_N = truth_ratio(answer_N if options else correct_N, wrong)
-    written = continue_greedily(model, tokenizer, prompts, NEW_TOKENS, batch, spaced=True)
+    written = continue_greedily(model, tokenizer, prompts, NEW_TOKENS, batch, [q.answer for q in questions])
     scores = {
         "probability": option_probability(answer_N, wrong) if options else probability(answer_N),
         "rouge": [rouge_l(q.answer, w, stemmed).recall for q, w in zip(questions, written, strict=True)],
