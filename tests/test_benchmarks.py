@@ -101,7 +101,7 @@ LINES = {
     "winogrande": {"context_options": ["so Sarah", "so Maria"], "continuation": "won.", "gold": 1},
     "hellaswag": {
         "activity_label": "Pole vault", "ctx_a": "Run. [title] Go", "ctx_b": "a few women",
-        "endings": ["go [x] down", "b"], "label": 1,
+        "endings": ["go [x] down", "[step] b"], "label": 1,
     },
 }  # fmt: skip
 ASKED = {
@@ -110,7 +110,8 @@ ASKED = {
     "boolq": [("P\nQuestion: is it?\nAnswer:", " no"), ("P\nQuestion: is it?\nAnswer:", " yes")],
     "openbook_qa": [("Fog is around", " a"), ("Fog is around", " b")],
     "winogrande": [("so Sarah", " won."), ("so Maria", " won.")],
-    "hellaswag": [("Pole vault: Run.. Go A few women", " go down"), ("Pole vault: Run.. Go A few women", " b")],
+    # the second ending's mark leaves its space, as in the harness
+    "hellaswag": [("Pole vault: Run.. Go A few women", " go down"), ("Pole vault: Run.. Go A few women", "  b")],
 }  # fmt: skip
 TFDS = {
     "arc_easy": {
@@ -124,7 +125,7 @@ TFDS = {
     },
     "winogrande": {"sentence": b"so _ won.", "option1": b"Sarah", "option2": b"Maria", "label": 1},
     "hellaswag": {
-        "activity_label": b"Pole vault", "context": b"Run. [title] Go A few women", "endings": [b"go [x] down", b"b"],
+        "activity_label": b"Pole vault", "context": b"Run. [title] Go A few women", "endings": [b"go [x] down", b"[step] b"],
         "label": 1,
     },
 }  # fmt: skip

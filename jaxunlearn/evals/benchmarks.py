@@ -142,7 +142,7 @@ def _contexts(name: str, row: dict) -> tuple[Pairs, int]:
 def _hellaswag(name: str, row: dict) -> tuple[Pairs, int]:
     context = row["context"] if "context" in row else f"{row['ctx_a']} {row['ctx_b'].capitalize()}"
     query = _without_brackets(f"{row['activity_label']}: {context}")
-    return _after(query, [_without_brackets(e) for e in row["endings"]]), int(row["label"])
+    return [(query, f" {_without_brackets(e)}") for e in row["endings"]], int(row["label"])  # a mark leaves its space
 
 
 def _without_brackets(text: str) -> str:
