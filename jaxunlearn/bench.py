@@ -268,7 +268,10 @@ def stage_tokens(config: Config) -> dict[str, float]:
     tokenizer = load_tokenizer(Path(config.tokenizer or config.model))
     blocks = make_blocks(read_texts(config)[0], tokenizer, config.text.context, config.whp.block_bos)
     stages = {"pretrain": config.pretrain, "reinforce": config.reinforce, "unlearn": config.unlearn}
-    seen = {n: c.steps * c.batch * c.accumulate * config.text.context for n, c in stages.items() if c.steps}
+    seen: dict[str, float] = {}
+    for name, c in stages.items():
+        if c.steps:
+            seen[name] = c.steps * c.batch * c.accumulate * config.text.context
     return seen | {"label": blocks.tokens_NT.size}
 
 

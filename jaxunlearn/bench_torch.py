@@ -33,7 +33,7 @@ def compare(config: Config, repeats: int) -> dict:
         raise InputError("--torch needs PyTorch: pip install 'jaxunlearn[test]'") from None
     found, tokens = {}, config.unlearn.batch * config.text.context
     cpu = not torch.cuda.is_available()
-    before = None if cpu else _in_turns([(_ours, config, {})], repeats)[0]
+    before = [] if cpu else _in_turns([(_ours, config, {})], repeats)[0]
     for name, options in _ways(torch).items():
         theirs = (_theirs, config, options)
         ours, other = (
@@ -157,7 +157,8 @@ def _theirs(config: Config, compiled: bool = False, liger: bool = False):
         head_dim=c.H, intermediate_size=c.F, max_position_embeddings=c.context, tie_word_embeddings=c.tied,
     )  # fmt: skip
     with torch.device(device):
-        net: Any = LlamaForCausalLM(shape).to(dtype=dtype)
+        net: Any = LlamaForCausalLM(shape)
+    net = net.to(dtype=dtype)
     net.train()
     net.config.use_cache = False
     if device == "cuda":

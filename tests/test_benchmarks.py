@@ -125,8 +125,8 @@ TFDS = {
     },
     "winogrande": {"sentence": b"so _ won.", "option1": b"Sarah", "option2": b"Maria", "label": 1},
     "hellaswag": {
-        "activity_label": b"Pole vault", "context": b"Run. [title] Go A few women", "endings": [b"go [x] down", b"[step] b"],
-        "label": 1,
+        "activity_label": b"Pole vault", "context": b"Run. [title] Go A few women",
+        "endings": [b"go [x] down", b"[step] b"], "label": 1,
     },
 }  # fmt: skip
 
