@@ -49,14 +49,15 @@ def main(kills: int = 20, seed: int = 0, folder: str = "") -> int:
     drawn = sorted(draw.sample(range(len(lines)), kills))
     print(f"{len(lines)} lines of progress; killed {kills} times", flush=True)
     for n in drawn:
-        process = started(world, top / "killed")
+        process, line = started(world, top / "killed"), ""
         for line in process.stderr:
             if any(step in lines[n:] for step in steps_of([line])):  # or a later one: a kill may come after the next
                 time.sleep(draw.random() / 20)
                 break
         process.send_signal(signal.SIGKILL)
         process.stderr.close()
-        print(f"  after {lines[n]!r}: {'killed' if process.wait() == -signal.SIGKILL else 'was over'}", flush=True)
+        code = process.wait()
+        print(f"  after {lines[n]!r}: {'killed' if code == -signal.SIGKILL else f'was over, {code}: {line}'}", flush=True)
     last = started(world, top / "killed")
     said = last.stderr.read()
     assert last.wait() == 0, said
