@@ -57,7 +57,8 @@ def main(kills: int = 20, seed: int = 0, folder: str = "") -> int:
         process.send_signal(signal.SIGKILL)
         process.stderr.close()
         code = process.wait()
-        print(f"  after {lines[n]!r}: {'killed' if code == -signal.SIGKILL else f'was over, {code}: {line}'}", flush=True)
+        how = "killed" if code == -signal.SIGKILL else f"was over with {code}, {line!r}"
+        print(f"  after {lines[n]!r}: {how}", flush=True)
     last = started(world, top / "killed")
     said = last.stderr.read()
     assert last.wait() == 0, said
