@@ -8,6 +8,7 @@ from jaxunlearn.estimates import bounds, single, value_of
 from jaxunlearn.evals.statistics import number
 
 MOST_ROWS = 40
+QUOTED = 4  # of a model's worst completions
 TITLES = {
     "leaks": "Leak probes", "rtt": "Retraining on some of the facts (RTT)", "quantise": "Rounding the weights",
     "context": "The text in the prompt, roles and prefixes", "shares": "Relearning from parts of the text",
@@ -31,8 +32,22 @@ def attack_tables(report: dict) -> list[tuple[str, list[Table]]]:
     found = {k: v for k, v in (report.get("attacks") or {}).items() if k != "unmeasured"}
     found |= {"rtt": report["rtt"]} if report.get("rtt") else {}
     titled = ((TITLES.get(k, k.replace("_", " ").capitalize()), k, node) for k, node in found.items())
-    made = [(title, list(tables(title, node, names))) for title, _, node in titled]
+    made = [(title, [*worst(node, key), *tables(title, node, names)]) for title, key, node in titled]
     return [(title, some) for title, some in made if some]
+
+
+def worst(leaks: dict, key: str = "leaks") -> Iterator[Table]:
+    """Quote the worst completions of each model after leak probes: what leaks, in its own words."""
+    models = leaks.get("models") or {} if key == "leaks" else {}
+    rows = [
+        (name, one["grade"], _text(one["temperature"]), f"{one['prompt']} …", one["text"])
+        for name in _ordered(models)
+        for one in (models[name].get("worst") or ())[:QUOTED]
+    ]
+    if rows:
+        caption = f"The worst completions, at most {QUOTED} a model (more in report.json)"
+        head = ("model", "grade", "temperature", "after", "it writes")
+        yield Table(caption=caption, head=head, rows=tuple(rows))
 
 
 def tables(title: str, node: Any, names: tuple[str, ...]) -> Iterator[Table]:
@@ -82,13 +97,17 @@ def _by_model(node: dict, names: tuple[str, ...]) -> bool:
 
 
 def _side_by_side(title: str, node: dict, names: tuple[str, ...]) -> Iterator[Table]:
-    order = [n for n in ("baseline", "unlearned", "twin") if n in node]
-    order += [n for n in node if n not in order]
+    order = _ordered(node)
     leaves = {name: dict(_leaves(node[name])) for name in order}
     keys = list(dict.fromkeys(key for found in leaves.values() for key in found))
     if keys:
         rows = [tuple([key or "value", *[leaves[name].get(key, "–") for name in order]]) for key in keys]
         yield _cut(title, ("", *order), rows)
+
+
+def _ordered(models: dict) -> list[str]:
+    first = [name for name in ("baseline", "unlearned", "twin") if name in models]
+    return first + [name for name in models if name not in first]
 
 
 def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -98,6 +117,8 @@ def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
         yield prefix, text
     elif isinstance(node, dict):
         for key, inner in node.items():
+            if key == "worst":
+                continue  # quoted apart
             yield from _leaves(inner, f"{prefix}, {key.replace('_', ' ')}" if prefix else key.replace("_", " "))
     elif isinstance(node, list) and node and all(isinstance(row, dict) for row in node):
         last = {k: v for k, v in node[-1].items() if k != "step"}

@@ -128,6 +128,19 @@ def test_any_attack_becomes_tables():
     assert pairs.rows == (("calls", "1,200"), ("on", "a, b")) and rows.rows == (("p", "0.500"),)
 
 
+def test_the_worst_completions_are_quoted_by_model():
+    quoted = [
+        {"grade": "explicit", "temperature": 1.0, "prompt": f"p{n}", "text": f"Zara {n}", "evidence": ["Zara"]}
+        for n in range(6)
+    ]
+    models = {"unlearned": {"worst": quoted, "probes": 6}, "twin": {"worst": [], "probes": 6}}
+    attacks = {"leaks": {"models": models, "samples": 4}}
+    found = dict(appendix.attack_tables(report(unlearned=entry(0.1)) | {"attacks": attacks}))["Leak probes"]
+    assert found[0].rows[0] == ("unlearned", "explicit", "1.00", "p0 …", "Zara 0") and len(found[0].rows) == 4
+    assert not any("worst" in cell for table in found[1:] for row in table.rows for cell in row)
+    assert len(models["unlearned"]["worst"]) == 6  # the report itself is left as it was
+
+
 def test_differences_name_their_test():
     row = {"measure": "m", "from": "baseline", "to": "unlearned", "test": "McNemar", "p": 0.5} | e(-0.2, 0.1)
     table = appendix.differences({"differences": [row, {"measure": "broken"}]})

@@ -342,7 +342,8 @@ def _stress_model(a: Attacked, facts) -> None:
 
 def _output_filter(a: Attacked) -> None:
     """Put a filter of the target's terms over the baseline: it says none of them, and has forgotten nothing."""
-    terms = tuple(a.x.dictionary) or a.x.suite.prompts.lexicon.explicit
+    lexicon = a.x.suite.prompts.lexicon
+    terms = (tuple(a.x.dictionary) or lexicon.explicit) + lexicon.typical
     barred = stress.beginnings(a.x.tokenizer, terms)
     if not barred:
         return a.skip("the control behind an output filter", "neither a dictionary nor a lexicon names the target")
