@@ -32,13 +32,14 @@ def compare(config: Config, repeats: int) -> dict:
     except ImportError:
         raise InputError("--torch needs PyTorch: pip install 'jaxunlearn[test]'") from None
     found, tokens = {}, config.unlearn.batch * config.text.context
-    cpu = not torch.cuda.is_available()
-    before = [] if cpu else _in_turns([(_ours, config, {})], repeats)[0]
+    both_fit = not torch.cuda.is_available()
+    before = [] if both_fit else _in_turns([(_ours, config, {})], repeats)[0]
     for name, options in _ways(torch).items():
         theirs = (_theirs, config, options)
-        ours, other = (
-            _in_turns([(_ours, config, {}), theirs], repeats) if cpu else (before, *_in_turns([theirs], repeats))
-        )
+        if both_fit:
+            ours, other = _in_turns([(_ours, config, {}), theirs], repeats)
+        else:
+            ours, other = before, *_in_turns([theirs], repeats)
         ratio = median(b / a for a, b in zip(ours, other, strict=True))
         rates = [tokens / median(s) for s in (ours, other)]
         say(f"train: {rates[0]:,.0f} tokens/s, Hugging Face ({name}) {rates[1]:,.0f}: {ratio:.2f} x")

@@ -266,7 +266,7 @@ class Attack:
     epochs: int = 6
     rates: tuple[float, ...] = ()  # learning rates of RTT; empty: 0.5, 1, 2 and 4 times unlearn.learning_rate
     batch: int = 4
-    stress: bool = True  # also attack a model whose first half of layers was frozen while it forgot
+    stress: bool = True  # with rtt also attack two models that only hide: half frozen, and behind an output filter
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ def keep_freed() -> None:
 
     XLA's CPU client allocates a program's temporaries anew for every call. By default glibc maps blocks of that size
     and unmaps them again, and every page is then faulted in and zeroed in every step: a tenth of a small model's step.
-    The process stays as large as it has been at its largest.
+    The process stays as large as it has been at its largest; memory of accelerators is not concerned.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:

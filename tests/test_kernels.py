@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import MESHES, mesh_of
 
-from jaxunlearn.kernels.attention import attention, implementation, plain, splash
+from jaxunlearn.kernels.attention import attention, implementation, masked, plain, splash
 from jaxunlearn.kernels.generic_argmax import NEVER, generic_argmax, seen_table
 from jaxunlearn.kernels.linear_cross_entropy import linear_cross_entropy
 from jaxunlearn.sharding import put
@@ -215,6 +215,20 @@ def test_splash_attention_equals_plain(N, K):
     wanted, pull_plain = jax.vjp(plain, q, k, v)
     for a, b in zip((found, *pull(g)), (wanted, *pull_plain(g)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("dtype", "off"), [("float32", 1e-5), ("bfloat16", 0.02)])
+def test_plain_attention_and_its_backward_pass_equal_automatic_derivatives(dtype, off):
+    """Of the masked products, in fp32, at a length that no stretch divides and with two queries a key."""
+    draw = np.random.default_rng(3)
+    arrays = [jnp.asarray(draw.normal(size=(2, 150, n, 16)), dtype) for n in (4, 2, 2, 4)]
+    exact = [a.astype(jnp.float32) for a in arrays]
+    mask = jnp.tril(jnp.ones((150, 150), bool))[None]
+    found, pull = jax.vjp(plain, *arrays[:3])
+    wanted, pull_wanted = jax.vjp(lambda q, k, v: masked(q, k, v, mask), *exact[:3])
+    for a, b in zip((found, *pull(arrays[3])), (wanted, *pull_wanted(exact[3])), strict=True):
+        assert a.dtype == dtype
+        np.testing.assert_allclose(np.asarray(a, np.float32), b, rtol=0, atol=off * np.abs(b).max())
 
 
 def test_each_device_gets_the_implementation_that_suits_it():

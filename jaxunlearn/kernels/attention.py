@@ -82,7 +82,7 @@ def _causal_forward(q_XGTH, k_XSH, v_XSH):
 def _causal_backward(saved, da_XGTH):
     q_XGTH, k_XSH, v_XSH, a_XGTH, norm_XGT1 = saved
     G, dtype = q_XGTH.shape[1], k_XSH.dtype
-    inner_XGT1 = jnp.sum((a_XGTH * da_XGTH).astype(jnp.float32), axis=-1, keepdims=True)
+    inner_XGT1 = jnp.sum(a_XGTH.astype(jnp.float32) * da_XGTH, axis=-1, keepdims=True)
     dq, dk_XSH, dv_XSH = [], *(jnp.zeros(k_XSH.shape) for _ in range(2))
     for start, end in _stretches(q_XGTH.shape[2]):
         q_XRH, da_XRH, norm_XR1, inner_XR1 = (_rows(a, start, end) for a in (q_XGTH, da_XGTH, norm_XGT1, inner_XGT1))
