@@ -301,7 +301,9 @@ class Sweep:
     rates: tuple[float, ...] = ()  # of unlearn.learning_rate; empty: the configuration's own
     alphas: tuple[float, ...] = ()  # of whp.alpha, for methods that have one
     seeds: tuple[int, ...] = (0,)
+    tuning_seeds: int = 0  # on how many of the seeds every rate and alpha runs, the others running the chosen; 0: all
     reach: float = 0.1  # the familiarity that a setting has to come down to
+    rtt: bool = False  # retrain on part of the facts, at attack.rates, each chosen setting that came down to reach
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -459,6 +461,10 @@ def check(config: Config) -> None:
         wrong.append("attack: samples, new_tokens, epochs and batch must be >= 1, splits >= 2, pairings 1 to splits")
     if any(not 0 < share <= 1 for share in a.shares) or any(t < 0 for t in a.temperatures) or not a.temperatures:
         wrong.append("attack: shares lie above 0 and up to 1; temperatures are >= 0, and there is one at least")
+    if not 0 <= c.sweep.tuning_seeds <= len(c.sweep.seeds):
+        wrong.append(f"sweep.tuning_seeds lies between 0 and the {len(c.sweep.seeds)} of sweep.seeds")
+    if c.sweep.rtt and not a.rates:
+        wrong.append("sweep.rtt needs attack.rates: every method is retrained at the same rates")
     if unknown := sorted(set(c.controls) - set(CONTROLS)):
         wrong.append(f"unknown controls {unknown}: expected some of {list(CONTROLS)}")
     if wrong:

@@ -2,7 +2,8 @@
 
 DIR/seed_S/base holds a seed's baseline, twin and reinforced model; DIR/seed_S/CELL one setting of one method, a run
 directory of its own. What is done is skipped. Settings and steps are chosen on the tuning prompts: the least retain
-perplexity among those that reach the stated familiarity. Figures are from the other prompts, and published once.
+perplexity among those that reach the stated familiarity. Figures are from the other prompts, and published once. With
+sweep.tuning_seeds=N every setting runs on the first N seeds, and on the others only the one that was chosen there.
 """
 
 import copy
@@ -21,7 +22,7 @@ import jax
 from jaxunlearn import cost, methods
 from jaxunlearn.config import Config, Run, Universe, check, override
 from jaxunlearn.errors import InputError, RunError
-from jaxunlearn.evals.attacks import relearning
+from jaxunlearn.evals.attacks import relearning, retraining
 from jaxunlearn.inputs import Inputs, read_inputs, with_universe
 from jaxunlearn.labelling import label
 from jaxunlearn.objectives import METHODS
@@ -29,7 +30,7 @@ from jaxunlearn.results import evaluate
 from jaxunlearn.run import pretrain, reinforce
 from jaxunlearn.rundir import RunDirectory, as_dict, say
 from jaxunlearn.sharding import mesh_from
-from jaxunlearn.sweep_report import write_sweep
+from jaxunlearn.sweep_report import chosen_settings, shown, write_sweep
 from jaxunlearn.unlearning import damage, unlearn
 
 CELL_STAGES = ("label", "unlearn", "heal", "new_only")  # whose seconds a method costs, beside what it needs of the base
@@ -78,20 +79,45 @@ def sweep(config: Config) -> dict[str, Any]:
         for cell in cells(config, seed):
             check(cell.config)
             _check(cell, config)
-    rows, bases = [], {}
+    tuning = w.seeds[: w.tuning_seeds or None]
+    found = {"name": config.name, "reach": w.reach, "tuning_seeds": list(tuning), "bases": {}, "cells": []}
     with jax.set_mesh(mesh_from(config.mesh)):
         for seed in w.seeds:
             base, x = _base(config, seed, root / f"seed_{seed}" / "base")
-            bases[seed] = _base_figures(base, x)
+            found["bases"][seed] = _base_figures(base, x)
+            chosen = {} if seed in tuning else chosen_settings(found)
             for cell in cells(config, seed):
-                say(f"seed {seed}: {cell.name}")
-                try:
-                    rows.append({"seed": seed, "entry": cell.entry, "cell": cell.name} | _run(cell, base, x))
-                except RunError as error:  # a loss that is not finite is a result too
-                    say(f"  {error}")
-                    rows.append({"seed": seed, "entry": cell.entry, "cell": cell.name, "failed": str(error)})
-    found = {"name": config.name, "reach": w.reach, "bases": bases, "cells": rows}
-    return write_sweep(root, found)
+                if not chosen or chosen[cell.entry]["cell"] == cell.name:
+                    found["cells"].append(_row(cell, seed, base, x))
+            write_sweep(root, found)
+        if w.rtt:
+            _retrain_chosen(config, found)
+            write_sweep(root, found)
+    shown(root, found)
+    return found
+
+
+def _row(cell: Cell, seed: int, base: RunDirectory, x: Inputs) -> dict[str, Any]:
+    say(f"seed {seed}: {cell.name}")
+    row = {"seed": seed, "entry": cell.entry, "cell": cell.name}
+    try:
+        return row | _run(cell, base, x)
+    except RunError as error:  # a loss that is not finite is a result too
+        say(f"  {error}")
+        return row | {"failed": str(error)}
+
+
+def _retrain_chosen(config: Config, found: dict[str, Any]) -> None:
+    """Add RTT to the bases, and to the cells of each chosen setting that came down to the familiarity."""
+    wanted = {c["cell"] for c in chosen_settings(found).values() if c["reached"]}
+    for seed in config.sweep.seeds:
+        base, x = _base(config, seed, config.directory / f"seed_{seed}" / "base")
+        found["bases"][seed]["rtt"] = retraining(x.config, base, x, ("baseline", "twin"))
+        for cell in cells(config, seed):
+            for row in found["cells"]:
+                if (row["seed"], row["cell"]) == (seed, cell.name) and cell.name in wanted and "failed" not in row:
+                    run, seen = _cell_inputs(cell, base, x)
+                    row["rtt"] = retraining(seen.config, run, seen, ("unlearned",)).get("unlearned", {})
 
 
 def _check(cell: Cell, config: Config) -> None:
@@ -124,19 +150,25 @@ def _base_figures(base: RunDirectory, x: Inputs) -> dict:
     return {"models": _short(found), "relearn": relearned, "seconds": base.seconds(), "cost": blocks}
 
 
-def _run(cell: Cell, base: RunDirectory, x: Inputs) -> dict:
-    """Run one cell beside its base and return its figures."""
+def _cell_inputs(cell: Cell, base: RunDirectory, x: Inputs) -> tuple[RunDirectory, Inputs]:
+    """Return a cell's run directory, and what it works on under its own configuration."""
     config = dataclasses.replace(cell.config, run=Run(dir=str(base.path.parent / cell.name)), controls=())
     if config.universe.people:
         config = dataclasses.replace(with_universe(config, base / "data", fresh=False), universe=Universe())
-    run = RunDirectory(config)
-    seen = _seen(x, config)
+    return RunDirectory(config), _seen(x, config)
+
+
+def _run(cell: Cell, base: RunDirectory, x: Inputs) -> dict:
+    """Run one cell beside its base and return its figures."""
+    run, seen = _cell_inputs(cell, base, x)
+    config = seen.config
     run.manifest(seen.hashes)
     reinforce(config, base, seen)
     for name in ("baseline", "reinforced", "diluted"):
         if (base / name).exists() and not (run / name).exists():
             (run / name).symlink_to((base / name).resolve(), target_is_directory=True)
     _share_labels(config, base, run)
+    _share_unlearned(config, run)
     label(config, run, seen)
     unlearn(config, run, seen)
     found = evaluate(config, run, seen, only=("unlearned",))
@@ -174,6 +206,14 @@ def _share_labels(config: Config, base: RunDirectory, run: RunDirectory) -> None
     shared = base / f"labels_{hashlib.sha256(key.encode()).hexdigest()[:12]}"
     shared.mkdir(exist_ok=True)
     (run / "labels").symlink_to(shared.resolve(), target_is_directory=True)
+
+
+def _share_unlearned(config: Config, run: RunDirectory) -> None:
+    """Let a cell that resets start from what the same cell without a reset unlearned, where that one is finished."""
+    plain = run.path.parent / re.sub(r"_reset\.[\w.]+=[^_]+", "", run.path.name)
+    wanted = run / "unlearned_before_reset"
+    if config.reset.share and plain != run.path and (plain / "evals/unlearned.json").exists() and not wanted.exists():
+        wanted.symlink_to((plain / "unlearned").resolve(), target_is_directory=True)
 
 
 def _chosen(run: RunDirectory, reach: float) -> dict:

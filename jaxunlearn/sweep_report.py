@@ -20,17 +20,29 @@ COLUMNS = {
 }
 
 
-def write_sweep(folder: Path, found: dict[str, Any]) -> dict[str, Any]:
-    """Write sweep.json, sweep.md and pareto.png; return found with "chosen" and "table"."""
-    found["chosen"] = {entry: choose(rows, found["reach"]) for entry, rows in _by(found["cells"], "entry").items()}
+def write_sweep(folder: Path, found: dict[str, Any]) -> None:
+    """Add "chosen" and "table" to what was found; write sweep.json, sweep.md and pareto.png."""
+    found["chosen"] = chosen_settings(found)
     found["table"] = [_base_row(found, name) for name in ("baseline", "twin")]
     found["table"] = [r for r in found["table"] if r] + [_row(found, e) for e in found["chosen"]]
-    text = markdown(found)
     write_whole(folder / "sweep.json", json.dumps(found, indent=1))
-    write_whole(folder / "sweep.md", text)
+    write_whole(folder / "sweep.md", markdown(found))
     pareto(found, folder / "pareto.png")
-    say(f"\n{text}\nsweep: {folder / 'sweep.json'}  {folder / 'sweep.md'}  {folder / 'pareto.png'}")
-    return found
+
+
+def shown(folder: Path, found: dict[str, Any]) -> None:
+    """Print the table, and where the files are."""
+    say(f"\n{markdown(found)}\nsweep: {folder / 'sweep.json'}  {folder / 'sweep.md'}  {folder / 'pareto.png'}")
+
+
+def chosen_settings(found: dict[str, Any]) -> dict[str, dict]:
+    """Return {entry: choose(...)}: chosen on the tuning seeds; "failed" where any seed failed at the setting."""
+    chosen = {}
+    for entry, rows in _by(found["cells"], "entry").items():
+        made = choose([r for r in rows if r["seed"] in found["tuning_seeds"]], found["reach"])
+        failed = any("failed" in r for r in rows if r["cell"] == made["cell"])
+        chosen[entry] = made | {"failed": failed}
+    return chosen
 
 
 def _by(rows: list[dict], key: str) -> dict[str, list[dict]]:
@@ -85,31 +97,35 @@ def _figures(models: list[dict]) -> dict[str, Any]:
     return found
 
 
-def _last(points: list[dict]) -> dict | None:
-    if not points:
-        return None
-    value = points[-1]["familiarity"]
-    return {"value": value, "low": value, "high": value}
+def _relearned(runs: list[list[dict]]) -> dict[str, Any]:
+    """Return the table's entries of relearning at its last step."""
+    last = [points[-1] for points in runs if points]
+    return {
+        "relearned": over_seeds([_point(p["familiarity"]) for p in last]),
+        "relearned, explicit": over_seeds([p["explicit"] for p in last if "explicit" in p]),
+    }
+
+
+def _rtt(owners: list[dict]) -> dict[str, float] | None:
+    return over_seeds([o["accuracy"] for o in owners if "accuracy" in o])
 
 
 def _base_row(found: dict, name: str) -> dict[str, Any] | None:
     bases = [b for b in found["bases"].values() if name in b["models"]]
     if not bases:
         return None
-    relearned = [r for b in bases if (r := _last(b["relearn"].get(name, [])))]
-    made = over_seeds([_point(b["cost"][name]) for b in bases])
-    return {"name": name, "relearned": over_seeds(relearned), "cost": made} | _figures(
-        [b["models"][name] for b in bases]
-    )
+    row = {"name": name, "cost": over_seeds([_point(b["cost"][name]) for b in bases])}
+    row |= _relearned([b["relearn"].get(name, []) for b in bases])
+    row["RTT"] = _rtt([b.get("rtt", {}).get(name, {}) for b in bases])
+    return row | _figures([b["models"][name] for b in bases])
 
 
 def _row(found: dict, entry: str) -> dict[str, Any]:
     chosen = found["chosen"][entry]
     rows = [r for r in found["cells"] if r["cell"] == chosen["cell"] and "failed" not in r]
-    cost = [_point(r["cost"]) for r in rows]
-    relearned = [p for r in rows if (p := _last(r["relearn"]))]
     row = {"name": entry, "cell": chosen["cell"], "reached": chosen["reached"], "failed": chosen["failed"]}
-    row |= {"relearned": over_seeds(relearned), "cost": over_seeds(cost)}
+    row |= {"cost": over_seeds([_point(r["cost"]) for r in rows]), "RTT": _rtt([r.get("rtt", {}) for r in rows])}
+    row |= _relearned([r["relearn"] for r in rows])
     return row | _figures([r["models"]["unlearned"] for r in rows])
 
 
@@ -119,21 +135,24 @@ def _point(value: float) -> dict[str, float]:
 
 def markdown(found: dict) -> str:
     """Return the table: one line a method at its chosen setting."""
-    names = [*COLUMNS, "relearned", "cost"]
+    table = found["table"]
+    names = [n for n in (*COLUMNS, "relearned", "relearned, explicit", "RTT", "cost") if any(r.get(n) for r in table)]
     lines = ["| method | setting | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
-    for row in found["table"]:
+    for row in table:
         note = "" if row.get("reached") in (True, None) else " (familiarity not reached)"
         note = " (failed)" if row.get("failed") else note
         parts = [_shown(row.get(n)) for n in names]
         lines.append(f"| {row['name']}{note} | {settings_of(row.get('cell', ''))} | " + " | ".join(parts) + " |")
-    seeds = len(found["bases"])
+    seeds, tuned = len(found["bases"]), len(found["tuning_seeds"])
+    chosen_on = "the first seed" if tuned == 1 else f"the first {tuned} seeds"
     lines += [
         "",
-        f"{seeds} seed{'s' * (seeds != 1)}; settings and steps chosen on the tuning prompts, the least retain "
-        f"perplexity with familiarity at most {found['reach']:g}; figures from the other prompts. In brackets the 95% "
-        "interval: over seeds (Student), of a single seed over prompts or blocks. relearned: familiarity at the last "
-        "relearning step. cost: passes over blocks as a share of the baseline's pretraining (cost.py), models a method "
-        "needs included.",
+        f"{seeds} seed{'s' * (seeds != 1)}; settings chosen on the tuning prompts of {chosen_on}, steps on those of "
+        f"each, the least retain perplexity with familiarity at most {found['reach']:g}; figures from the other "
+        "prompts. In brackets the 95% interval: over seeds (Student), of a single seed over prompts or blocks. "
+        "relearned: familiarity, and the share of completions that name the target, at the last relearning step. RTT: "
+        "accuracy on facts held out while the others were retrained, at the attacker's best rate and epoch. cost: "
+        "passes over blocks as a share of the baseline's pretraining (cost.py), models a method needs included.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -13,8 +13,22 @@ from conftest import mesh_of
 from test_run import env
 
 from jaxunlearn import cost, guided, lora, methods, model, reset, train, whp
+from jaxunlearn import sweep as sweeps
 from jaxunlearn.cli import main
-from jaxunlearn.config import Config, Lora, Pretrain, Reset, Text, Train, Unlearn, Whp, load_config, override
+from jaxunlearn.config import (
+    Config,
+    Lora,
+    Pretrain,
+    Reset,
+    Run,
+    Sweep,
+    Text,
+    Train,
+    Unlearn,
+    Whp,
+    load_config,
+    override,
+)
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals.measure import Suite
 from jaxunlearn.generate import generate
@@ -25,7 +39,7 @@ from jaxunlearn.labelling import label_settings
 from jaxunlearn.objectives import METHODS, distillation, losses, steps
 from jaxunlearn.rundir import RunDirectory
 from jaxunlearn.sharding import put
-from jaxunlearn.sweep_report import choose, markdown, over_seeds
+from jaxunlearn.sweep_report import choose, chosen_settings, markdown, over_seeds
 
 SHAPE = model.Shape(V=64, D=16, L=2, N=2, K=2, H=8, F=24, context=32)
 DRAW = np.random.default_rng(0)
@@ -429,6 +443,36 @@ def test_the_stop_rule_takes_the_least_damage_among_those_that_reach_the_familia
     assert choose(broken, 0.1)["cell"] == "harsh" and choose(broken[1:], 0.1)["failed"]
 
 
+def test_a_setting_is_chosen_on_the_tuning_seeds_alone():
+    rows = [row("a", 0, 0.05, 2.5), row("b", 0, 0.05, 2.4), row("b", 1, 0.9, 9.0)]
+    found = {"cells": rows, "reach": 0.1, "tuning_seeds": [0]}
+    assert chosen_settings(found) == {"npo": {"cell": "b", "reached": True, "failed": False}}
+    found["tuning_seeds"] = [0, 1]
+    assert chosen_settings(found)["npo"]["cell"] == "a"
+    found = {"cells": [*rows[:2], row("b", 1, 0, 0, failed="nan")], "reach": 0.1, "tuning_seeds": [0]}
+    assert chosen_settings(found)["npo"] == {"cell": "b", "reached": True, "failed": True}
+
+
+def test_other_seeds_run_the_chosen_setting_alone(tmp_path, monkeypatch):
+    ran = []
+
+    def run(cell, base, x):
+        ran.append((base, cell.name))
+        perplexity = 2.0 if cell.config.unlearn.learning_rate == 1e-3 else 3.0
+        return {"tuning": {"familiarity": 0.01, "perplexity_retain": perplexity}}
+
+    monkeypatch.setattr(sweeps, "_base", lambda config, seed, folder: (seed, None))
+    monkeypatch.setattr(sweeps, "_base_figures", lambda base, x: {})
+    monkeypatch.setattr(sweeps, "_run", run)
+    monkeypatch.setattr(sweeps, "write_sweep", lambda folder, found: None)
+    monkeypatch.setattr(sweeps, "shown", lambda folder, found: None)
+    made = load_config("universe")
+    c = Sweep(methods=("whp", "whp_inference"), rates=(1e-4, 1e-3), seeds=(3, 4), tuning_seeds=1)
+    sweeps.sweep(dataclasses.replace(made, sweep=c, run=Run(dir=str(tmp_path))))
+    first = [(3, "whp_rate=0.0001"), (3, "whp_rate=0.001"), (3, "whp_inference")]
+    assert ran == [*first, (4, "whp_rate=0.001"), (4, "whp_inference")]
+
+
 def test_seeds_are_joined_by_students_interval():
     one = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9}
     assert over_seeds([one]) == {"value": 0.5, "low": 0.4, "high": 0.6, "seeds": 1}
@@ -447,6 +491,7 @@ def test_a_sweep_runs_every_cell_once_and_goes_on_where_it_was(world, capsys):
     command = [
         sys.executable, "-m", "jaxunlearn", "sweep", str(world / "world.py"), f"run.dir={world / 'sweep'}",
         f"sweep.methods={SWEEP}", "unlearn.steps=4", "pretrain.twin=False", "sweep.reach=0.5",
+        "sweep.rtt=True", "attack.rates=1e-2", "attack.epochs=1", "attack.pairings=1",
     ]  # fmt: skip
     first = subprocess.run(command, capture_output=True, text=True, env=env())
     assert first.returncode == 0, first.stderr
@@ -458,6 +503,8 @@ def test_a_sweep_runs_every_cell_once_and_goes_on_where_it_was(world, capsys):
     by = {r["name"]: r for r in found["table"]}
     assert by["npo"]["familiarity"]["value"] < by["baseline"]["familiarity"]["value"] / 2
     assert by["whp_inference"]["familiarity"]["value"] < by["baseline"]["familiarity"]["value"] / 2
+    assert by["npo"]["relearned, explicit"] and by["baseline"]["RTT"] and by["npo"]["RTT"]
+    assert by["whp_inference"]["RTT"] is None  # has no weights to retrain
     text = (world / "sweep" / "sweep.md").read_text()
     assert text == markdown(found) and text.count("\n|") == 6
     assert (world / "sweep" / "pareto.png").stat().st_size > 5000

@@ -18,7 +18,7 @@ from jaxunlearn.errors import InputError
 from jaxunlearn.evals import context, latent, probes, rtt, stress
 from jaxunlearn.evals.blind import Probe, blind_probes, paragraphs
 from jaxunlearn.evals.judge import Judge
-from jaxunlearn.evals.measure import block_sums, measure, option_scores, specific_mass
+from jaxunlearn.evals.measure import block_sums, completion_familiarity, measure, option_scores, specific_mass
 from jaxunlearn.evals.near import Resemblance, calibrated
 from jaxunlearn.evals.prompts import Lexicon
 from jaxunlearn.evals.quantise import GROUP, quantised
@@ -36,9 +36,7 @@ BEHIND = {FILTER: "baseline"}  # whose weights lie behind an output: who has the
 
 def attack(config: Config, run: RunDirectory, x: Inputs) -> dict[str, Any]:
     """Run the configured attacks; return {kind: findings, "models": {name: figures}, "unmeasured": [what and why]}."""
-    ways = jax.sharding.get_mesh().shape
-    c = dataclasses.replace(config.attack, batch=-(-config.attack.batch // (n := ways["data"] * ways["fsdp"])) * n)
-    a = Attacked(dataclasses.replace(config, attack=c), run, x)
+    a, c = Attacked(config, run, x), config.attack
     if "rtt" in c.kinds and c.stress:
         _output_filter(a)
         if x.facts:
@@ -52,7 +50,10 @@ class Attacked:
     """The models of a run under attack, and what was found so far."""
 
     def __init__(self, config: Config, run: RunDirectory, x: Inputs):
-        self.config, self.run, self.x, self.c = config, run, x, config.attack
+        ways = jax.sharding.get_mesh().shape
+        n = ways["data"] * ways["fsdp"]
+        self.c = dataclasses.replace(config.attack, batch=-(-config.attack.batch // n) * n)
+        self.config, self.run, self.x = dataclasses.replace(config, attack=self.c), run, x
         self.folders = models_of(config, run)
         self.found: dict[str, Any] = {}
         self.models: dict[str, dict] = {}
@@ -185,10 +186,19 @@ def attack_relearn(a: Attacked) -> None:
 
 
 def relearning(config: Config, run: RunDirectory, x: Inputs, only: tuple[str, ...]) -> dict[str, list]:
-    """Relearn a few blocks of the text from the named models alone; return {name: familiarity by step}."""
+    """Relearn a few blocks of the text from the named models alone; return {name: familiarity by step}.
+
+    The last step also has the share of completions that name the target, where the prompts ask for some.
+    """
     a = Attacked(config, run, x)
-    _relearned(a, "", x.forget, x.forget_split[0][: config.eval.relearn_blocks], *only)
+    _relearned(a, "", x.forget, x.forget_split[0][: config.eval.relearn_blocks], *only, completions=True)
     return a.found.get("relearn", {})
+
+
+def retraining(config: Config, run: RunDirectory, x: Inputs, only: tuple[str, ...]) -> dict[str, dict]:
+    """Retrain the named models alone on part of the facts; return {name: rtt.figures}, {} where there are no facts."""
+    a = Attacked(config, run, x)
+    return {name: rtt.figures(found, None) for name, found in _retrained(a, *only).items()} if x.facts else {}
 
 
 def attack_shares(a: Attacked) -> None:
@@ -200,19 +210,19 @@ def attack_shares(a: Attacked) -> None:
         _relearned(a, what, a.x.forget, chosen, "unlearned", "twin")
 
 
-def _relearned(a: Attacked, what: str, blocks, rows: np.ndarray, *names: str) -> None:
+def _relearned(a: Attacked, what: str, blocks, rows: np.ndarray, *names: str, completions: bool = False) -> None:
     e = a.config.eval
     if not e.relearn_steps or not a.x.suite.prompts.probability:
         return a.skip("relearning", "eval.relearn_steps is empty, or the prompts hold no next-word prompts")
     arrays = blocks.tokens_NT[rows], next_token_labels(blocks)[rows]
     aside = f", {what}" * bool(what)
     for name, of in a.weights(*names):
-        depends = [len(rows), as_dict(a.config.unlearn), a.c.seed]
-        found = a.kept("relearn", of + aside, depends, lambda of=of: _relearn(a, a.load(of), arrays))
+        depends = [len(rows), as_dict(a.config.unlearn), a.c.seed, *["completions"] * completions]
+        found = a.kept("relearn", of + aside, depends, lambda of=of: _relearn(a, a.load(of), arrays, completions))
         a.found.setdefault("relearn", {})[name + aside] = found
 
 
-def _relearn(a: Attacked, start, arrays) -> list[dict]:
+def _relearn(a: Attacked, start, arrays, completions: bool) -> list[dict]:
     e, points, suite = a.config.eval, [], a.x.suite
     c = dataclasses.replace(
         a.config.unlearn, steps=max(e.relearn_steps), learning_rate=e.relearn_rate, schedule="constant", warmup=0,
@@ -222,6 +232,8 @@ def _relearn(a: Attacked, start, arrays) -> list[dict]:
 
     def look(n, state):
         points.append({"step": n, "familiarity": float(np.mean(specific_mass(state.model, suite, prompts)))})
+        if completions and n == max(e.relearn_steps) and suite.prompts.completion:
+            points[-1]["explicit"] = completion_familiarity(state.model, suite, {})["leaks"]["explicit"]
 
     def batch(n):
         return train.microbatches(c, arrays, ("BT", "BT"), len(arrays[0]), a.config.seed, n)
@@ -284,21 +296,12 @@ def attack_context(a: Attacked) -> None:
 
 def attack_rtt(a: Attacked) -> None:
     """Retrain on some facts and ask for the others: baseline, unlearned, twin, and a model that only hides."""
-    facts, c, found = a.x.facts, a.c, {}
+    facts, c = a.x.facts, a.c
     if not facts:
         return a.skip("RTT", "no facts: give attack.facts=FILE, or `facts` in text.prompts")
-    pairs = rtt.pairings(facts, c)
-    rates = c.rates or tuple(a.config.unlearn.learning_rate * k for k in (0.5, 1.0, 2.0, 4.0))
-    depends = [as_dict(c)[k] for k in ("seed", "scoring", "splits", "pairings", "epochs", "batch", "facts")]
-    depends += [list(rates), sha256_text(repr(facts))]
-    for name, of in a.weights(*MAIN, STRESS, FILTER):
-
-        def make(of=of):
-            return rtt.retrain(lambda: a.load(of), a.x.suite, facts, pairs, c, rates)
-
-        found[name] = a.kept("rtt", of, depends, make)
+    pairs, found = rtt.pairings(facts, c), _retrained(a, *MAIN, STRESS, FILTER)
     if "unlearned" in found:
-        found |= _rtt_controls(a, facts, pairs, found["unlearned"]["rate"], depends)
+        found |= _rtt_controls(a, facts, pairs, found["unlearned"]["rate"])
     a.found["rtt"] = {
         "models": {n: f | rtt.figures(f, found.get("baseline")) for n, f in found.items()},
         "facts": len(facts), "asked": sum(len(p.ask) for p in pairs), "pairings": len(pairs), "scoring": c.scoring,
@@ -308,9 +311,26 @@ def attack_rtt(a: Attacked) -> None:
         a.add(name, "rtt", rtt.figures(found[name], found.get("baseline")))
 
 
-def _rtt_controls(a: Attacked, facts, pairs, rate: float, depends) -> dict[str, dict]:
+def _retrained(a: Attacked, *names: str) -> dict[str, dict]:
+    """Retrain the named models; return {name: rtt.retrain's result}."""
+    facts, c, (rates, depends) = a.x.facts, a.c, _rtt_settings(a)
+
+    def make(of: str) -> dict:
+        return rtt.retrain(lambda: a.load(of), a.x.suite, facts, rtt.pairings(facts, c), c, rates)
+
+    return {name: a.kept("rtt", of, depends, lambda of=of: make(of)) for name, of in a.weights(*names)}
+
+
+def _rtt_settings(a: Attacked) -> tuple[tuple[float, ...], list]:
+    """Return the rates to retrain at, and all that the result depends on."""
+    rates = a.c.rates or tuple(a.config.unlearn.learning_rate * k for k in (0.5, 1.0, 2.0, 4.0))
+    depends = [as_dict(a.c)[k] for k in ("seed", "scoring", "splits", "pairings", "epochs", "batch", "facts")]
+    return rates, [*depends, list(rates), sha256_text(repr(a.x.facts))]
+
+
+def _rtt_controls(a: Attacked, facts, pairs, rate: float) -> dict[str, dict]:
     """Retrain the unlearned model on unrelated facts, and on parts of T, at the rate that served the attacker best."""
-    c, suite, found = a.c, a.x.suite, {}
+    c, suite, found, (_, depends) = a.c, a.x.suite, {}, _rtt_settings(a)
 
     def run_one(title: str, **more) -> None:
         def make():

@@ -13,6 +13,7 @@ from jaxunlearn.kernels.linear_cross_entropy import IGNORE
 from jaxunlearn.sharding import act, platform
 
 NEVER = 2**30  # a position that no block reaches
+EVEN = 16  # columns of a block are a multiple of it, for whole vectors
 NOWHERE = 2**30  # an index that no vocabulary reaches
 
 
@@ -135,54 +136,60 @@ def _stretch(
 
     offset: nothing, or the hidden states of the model that the lift is over, and with offset_DV the shift.
     """
-    B, T, D = base_BTD.shape
+    B, T = base_BTD.shape[:2]
     V = base_DV.shape[1]
-    chunk = min(chunk, V)
-    base_MD, reinf_MD = base_BTD.reshape(B * T, D), reinf_BTD.reshape(B * T, D)
-    mean_M = base_MD.astype(jnp.float32) @ mean_D
+    chunk = even_chunk(V, chunk)
+    mean_BT = jnp.einsum("BTD,D->BT", base_BTD.astype(jnp.float32), mean_D)
 
     def step(best, n):
         start = jnp.minimum(n * chunk, V - chunk)  # the last chunk overlaps: a column seen twice changes nothing
         w_DC, w_reinf_DC, seen_BC = (
             jax.lax.dynamic_slice_in_dim(a, start, chunk, axis=1) for a in (base_DV, reinf_DV, seen_BV)
         )
-        seen_MC = (place_BT[:, :, None] >= seen_BC[:, None, :]).reshape(B * T, chunk)
-        v_base = _dot(base_MD, w_DC)
+        seen_BTC = place_BT[:, :, None] >= seen_BC[:, None, :]
+        v_base = _dot(base_BTD, w_DC)
         if offset_DV is None:
-            v_context = _dot(offset[0].reshape(B * T, D), w_DC) if offset else v_base
-            v_base, v_context = (_ruled(v, seen_MC, mean_M, rule, penalty) for v in (v_base, v_context))
+            v_context = _dot(offset[0], w_DC) if offset else v_base
+            v_base, v_context = (_ruled(v, seen_BTC, mean_BT, rule, penalty) for v in (v_base, v_context))
         else:
             w_offset_DC = jax.lax.dynamic_slice_in_dim(offset_DV, start, chunk, axis=1)
-            v_context = _dot(offset[0].reshape(B * T, D), w_offset_DC) - offset[1].reshape(B * T, 1)
-            v_base = _ruled(v_base, seen_MC, mean_M, rule, penalty)
-        lift_MC = jax.nn.relu(_dot(reinf_MD, w_reinf_DC) - v_context)
-        v_AMC = v_base[None] - alphas[:, None, None] * lift_MC[None]
+            v_context = _dot(offset[0], w_offset_DC) - offset[1]
+            v_base = _ruled(v_base, seen_BTC, mean_BT, rule, penalty)
+        lift_BTC = jax.nn.relu(_dot(reinf_BTD, w_reinf_DC) - v_context)
+        v_ABTC = v_base[None] - alphas[:, None, None, None] * lift_BTC[None]
         if rule == "-inf":
-            v_AMC = jnp.where(seen_MC[None], -jnp.inf, v_AMC)
-        top_AM = jnp.max(v_AMC, axis=-1)
+            v_ABTC = jnp.where(seen_BTC[None], -jnp.inf, v_ABTC)
+        top_ABT = jnp.max(v_ABTC, axis=-1)
         # The first column that equals the maximum: two plain reductions, which XLA vectorises where it does not argmax.
-        column_AMC = jnp.where(v_AMC == top_AM[..., None], jnp.arange(chunk)[None, None], NOWHERE)
-        where_AM = start + jnp.min(column_AMC, axis=-1)
-        better = top_AM > best[0]
-        return (jnp.where(better, top_AM, best[0]), jnp.where(better, where_AM, best[1])), None
+        column_ABTC = jnp.where(v_ABTC == top_ABT[..., None], jnp.arange(chunk)[None, None, None], NOWHERE)
+        where_ABT = start + jnp.min(column_ABTC, axis=-1)
+        better = top_ABT > best[0]
+        return (jnp.where(better, top_ABT, best[0]), jnp.where(better, where_ABT, best[1])), None
 
-    empty = jnp.full((len(alphas), B * T), -jnp.inf), jnp.zeros((len(alphas), B * T), jnp.int32)
-    best, _ = jax.lax.scan(step, empty, jnp.arange(-(-V // chunk)))
-    return tuple(a.reshape(-1, B, T) for a in best)
+    empty = jnp.full((len(alphas), B, T), -jnp.inf), jnp.zeros((len(alphas), B, T), jnp.int32)
+    return jax.lax.scan(step, empty, jnp.arange(-(-V // chunk)))[0]
+
+
+def even_chunk(V: int, chunk: int) -> int:
+    """Return the columns of a block, at most chunk rounded up to EVEN: as many blocks, with the least overlap."""
+    blocks = -(-V // chunk)
+    return min(V, -(-V // (blocks * EVEN)) * EVEN)
 
 
 def _take(h_BTD, order_BT):
     return jnp.take_along_axis(h_BTD, order_BT[..., None], axis=1)
 
 
-def _dot(h_MD, w_DC):
-    return jnp.dot(h_MD, w_DC, preferred_element_type=jnp.float32)
+def _dot(h_BTD, w_DC):
+    """Return logits_BTC: one product of all rows, seen as blocks and positions again, which costs nothing."""
+    B, T, D = h_BTD.shape
+    return jnp.dot(h_BTD.reshape(B * T, D), w_DC, preferred_element_type=jnp.float32).reshape(B, T, -1)
 
 
-def _ruled(v_MC, seen_MC, mean_M, rule: str, penalty: float):
+def _ruled(v_BTC, seen_BTC, mean_BT, rule: str, penalty: float):
     if rule == "mean":
-        return jnp.where(seen_MC, mean_M[:, None], v_MC)
-    return jnp.where(seen_MC, v_MC - penalty, v_MC) if rule == "penalty" else v_MC
+        return jnp.where(seen_BTC, mean_BT[..., None], v_BTC)
+    return jnp.where(seen_BTC, v_BTC - penalty, v_BTC) if rule == "penalty" else v_BTC
 
 
 def seen_table(seen_id_BR, seen_from_BR, V: int):
