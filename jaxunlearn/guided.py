@@ -25,6 +25,11 @@ METHODS = ("whp_inference", "prompting")
 BARRED = 30.0  # nats of logit taken from a barred token: finite, so that the text's perplexity stays a number
 
 
+def has_weights(model) -> bool:
+    """Whether a model has weights of its own to take gradients of: two as one, or one behind a filter, have not."""
+    return not isinstance(model, Pair | Filtered)
+
+
 class Pair(nnx.Module):
     """Two models of one shape seen as one; their hidden states stand side by side, their caches one after the other."""
 

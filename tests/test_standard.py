@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import sentences, write_world
 
-from jaxunlearn import model
+from jaxunlearn import guided, model
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals import standard
 from jaxunlearn.evals.benchmarks import read_benchmarks
@@ -51,6 +51,8 @@ def test_memory_and_membership_of_a_run(mesh, tokenizer):
     models = {"unlearned": found, "twin": dict(found)}
     standard.privleak(models)
     assert models["unlearned"]["muse"]["privleak"]["value"] == 0.0
+    two = standard.memory(guided.Pair(m, sharp(), 5.0), tokenizer, seen, rows, new, texts=6, batch=8)
+    assert set(two["membership"]) == {"loss", "zlib", "min_k", "min_k++"}  # no weights of its own, no gradients
 
 
 def test_privleak_needs_the_twin():

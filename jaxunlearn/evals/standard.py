@@ -22,6 +22,7 @@ from jaxunlearn.evals.memorisation import (
 from jaxunlearn.evals.muse import MIN_K, NEW_TOKENS, muse_auc, privleak_figure, split_passages, verbmem
 from jaxunlearn.evals.statistics import rate_estimate
 from jaxunlearn.evals.tofu import SETS, UTILITY_SETS, forget_quality, measure_tofu, model_utility
+from jaxunlearn.guided import has_weights
 from jaxunlearn.questions import read_questions
 from jaxunlearn.text import Blocks
 from jaxunlearn.tokenizer import Tokenizer
@@ -48,7 +49,8 @@ def memory(
     """Return verbatim memory of blocks that were trained on, and membership attacks between them and new texts.
 
     {"memorisation": {exact, extraction}, "muse": {verbmem}, "membership": {attack: AUC}}; "min_k" holds the scores that
-    PrivLeak takes. reference: a model that never saw the text; without one its attack is left out.
+    PrivLeak takes. reference: a model that never saw the text; without one its attack is left out, and that by
+    gradients where the model has no weights of its own (guided.py).
     """
     known = block_texts(seen, rows, tokenizer, texts)
     context = seen.tokens_NT.shape[1]
@@ -63,7 +65,7 @@ def memory(
         found["memorisation"] = {"exact": exact_memorisation(right), "extraction": extraction_strength(right)}
         found["muse"] = {"verbmem": verbmem(references, written)}
     sets = [
-        score_samples(model, tokenizer, some, reference=reference, with_gradients=True, batch=batch)
+        score_samples(model, tokenizer, some, reference=reference, with_gradients=has_weights(model), batch=batch)
         for some in (known, new[:texts])
     ]
     found["membership"] = membership(sets[0], sets[1])
