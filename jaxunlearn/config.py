@@ -90,6 +90,7 @@ class Train:
     clip: float = 0.0  # global norm; 0: none
     optimiser: Literal["adamw", "adafactor"] = "adamw"
     moment_dtype: Literal["float32", "bfloat16"] = "float32"  # of AdamW's moments at rest
+    moment_memory: Literal["device", "host"] = "device"  # where they rest; host: pinned memory beside the accelerator
     lora: Lora = field(default_factory=Lora)
     checkpoint_every: int = 50
     log_every: int = 10

@@ -52,6 +52,7 @@ def step_bytes(c: model.Shape, o: Choice, t: Train, T: int) -> dict[str, int]:
     """Return bytes a chip of a training step by kind; weights and gradients fp32, everything in use c.compute."""
     layer, rest = weights_of(c)
     all_weights, chips, width = c.L * layer + rest, o.fsdp * o.tensor, np.dtype(jax.numpy.dtype(c.compute)).itemsize
+    host = t.moment_memory == "host"
     moment = 2 if t.moment_dtype == "bfloat16" else 4
     rows = o.batch * T / (o.data * o.fsdp)
     kept = c.D + (0 if o.remat == "full" else (2 * c.N + 2 * c.K) * c.H / o.tensor)
@@ -60,7 +61,7 @@ def step_bytes(c: model.Shape, o: Choice, t: Train, T: int) -> dict[str, int]:
         kept += inner
     found = {
         "weights": 4 * all_weights / chips,
-        "optimiser": 0 if t.optimiser == "adafactor" else 2 * moment * all_weights / chips,
+        "optimiser": 0 if t.optimiser == "adafactor" or host else 2 * moment * all_weights / chips,
         "activations": rows * kept * c.L * width,
         "gradients": 4 * all_weights / chips * (3 if o.accumulate > 1 else 2),
         "working set": work_bytes(c, o.tensor, rows, 4) + rows * inner * width,

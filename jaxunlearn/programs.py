@@ -20,6 +20,7 @@ from jaxunlearn.labelling import label_settings
 from jaxunlearn.sharding import act, batch_size_fits
 
 FUNCTIONS = ("unlearn_step", "reinforce_step", "label", "fused_step", "generate")
+HOST = "pinned_host"  # memory beside the accelerator
 PROMPT, SEEN = 32, 40  # tokens of a prompt; translations that a block has seen
 LLAMA2 = model.Shape(V=32000, D=4096, L=32, N=32, K=32, H=128, F=11008, context=4096)
 LLAMA3 = model.Shape(V=128256, D=4096, L=32, N=32, K=8, H=128, F=14336, context=8192, theta=5e5)
@@ -99,17 +100,31 @@ def program(name: str, config: Config, c: model.Shape) -> Program:
 
 def _step(t: Train, weights, T: int) -> Program:
     batch_size_fits(t.batch)
-    state = jax.eval_shape(partial(train.init_state, c=t), weights)
+    state = _state(t, weights)
     batch = tuple(array("ABT", t.accumulate, t.batch, T) for _ in range(2))
     kinds = {"weights": state.model, "optimiser": state.opt, "inputs": batch}
     return Program(train.compiled_step(t), (state, np.float32(1e-6), *batch), kinds, t.steps > 0)
+
+
+def _state(t: Train, weights) -> train.State:
+    """Return train.init_state's result as shapes; eval_shape forgets which memory an array is in."""
+    state = jax.eval_shape(partial(train.init_state, c=t), weights)
+    if t.moment_memory == "device":
+        return state
+    mesh = jax.sharding.get_mesh()
+
+    def on_host(x):
+        there = NamedSharding(mesh, x.sharding.spec, memory_kind=HOST)
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=there) if x.ndim else x
+
+    return state._replace(opt=jax.tree.map(on_host, state.opt))
 
 
 def _decoding(config: Config, c: model.Shape, weights) -> Program:
     """Return decoding as the measurements during training do it: fp32 weights, the optimiser's state beside them."""
     ways = act_ways()
     B = -(-config.eval.batch // ways) * ways
-    state = jax.eval_shape(partial(train.init_state, c=config.unlearn), weights)
+    state = _state(config.unlearn, weights)
     key = jax.eval_shape(lambda: jax.random.key(0))
     arguments = (weights, array("BT", B, PROMPT), array("B", B), key, jax.ShapeDtypeStruct((1,), jnp.int32))
     sampling = generate.Sampling(config.eval.temperature, config.eval.top_k)
@@ -169,12 +184,14 @@ def kept_bytes(weights, batch_BT: tuple[int, int]) -> int:
 
 
 def local_bytes(tree) -> int:
-    """Return the bytes that one chip holds of abstract arrays."""
+    """Return the bytes that one chip holds of abstract arrays; those in host memory it does not hold."""
     total = 0
     for a in jax.tree.leaves(tree):
         if jax.dtypes.issubdtype(a.dtype, jax.dtypes.extended):
             continue
         sharding = getattr(a, "sharding", None)
+        if getattr(sharding, "memory_kind", None) == HOST:
+            continue
         shape = sharding.shard_shape(a.shape) if isinstance(sharding, NamedSharding) else a.shape
         total += int(np.prod(shape)) * a.dtype.itemsize
     return total

@@ -21,7 +21,7 @@ from jaxunlearn.text import batch_indices
 
 
 class State(NamedTuple):
-    """What a checkpoint holds; weights are fp32, AdamW's moments Train.moment_dtype."""
+    """What a checkpoint holds; weights are fp32, AdamW's moments as Train.moment_dtype and .moment_memory say."""
 
     step: jax.Array
     model: Any
@@ -49,7 +49,9 @@ def optimiser(c: Train, learning_rate) -> optax.GradientTransformation:
             learning_rate, multiply_by_parameter_scale=False, weight_decay_rate=c.weight_decay or None
         )
     else:
-        rule = at_rest(optax.adamw(learning_rate, c.b1, c.b2, weight_decay=c.weight_decay), c.moment_dtype)
+        rule = optax.adamw(learning_rate, c.b1, c.b2, weight_decay=c.weight_decay)
+        rule = at_rest(rule, c.moment_dtype)
+        rule = on_host(rule) if c.moment_memory == "host" else rule
     return optax.chain(clip, rule)
 
 
@@ -58,14 +60,71 @@ def at_rest(rule: optax.GradientTransformation, dtype: str) -> optax.GradientTra
     if dtype == "float32":
         return rule
 
-    def cast(state, to):
-        return jax.tree.map(lambda x: x.astype(to) if jnp.issubdtype(x.dtype, jnp.floating) else x, state)
+    def update(updates, state, params=None):
+        updates, state = rule.update(updates, _cast(state, jnp.float32), params)
+        return updates, _cast(state, dtype)
+
+    return optax.GradientTransformation(lambda params: _cast(rule.init(params), dtype), update)
+
+
+def _cast(state, dtype):
+    return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, state)
+
+
+def on_host(rule: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Return the rule, one that treats every number by itself, with its state in host memory between updates.
+
+    The state of stacked weights comes and goes one layer at a time, so that a layer's is all that the device holds.
+    """
+
+    def init(params):
+        return tuple(_moved(rule.init(part), jax.memory.Space.Host) for part in _parted(params))
 
     def update(updates, state, params=None):
-        updates, state = rule.update(updates, cast(state, jnp.float32), params)
-        return updates, cast(state, dtype)
+        (stacked, rest), (stacked_params, rest_params) = _parted(updates), _parted(params)
+        rest, rest_state = one(rest, state[1], rest_params)
+        leaves, tree = jax.tree.flatten(state[0])
+        moments = [x for x in leaves if x.ndim]
 
-    return optax.GradientTransformation(lambda params: cast(rule.init(params), dtype), update)
+        def layer(stacked, at):
+            n, params, moments = at
+            part, moments = [x[n] for x in stacked], iter(moments)
+            here = tree.unflatten([next(moments) if x.ndim else x for x in leaves])
+            part, new = one(part, here, params)
+            return [x.at[n].set(u) for x, u in zip(stacked, part, strict=True)], jax.tree.leaves(new)
+
+        layers = jnp.arange(len(stacked[0]))
+        stacked, new = jax.lax.scan(layer, stacked, (layers, stacked_params, moments))
+        new = tree.unflatten([x if old.ndim else x[-1] for x, old in zip(new, leaves, strict=True)])
+        return _joined(updates, stacked, rest), (new, rest_state)
+
+    def one(updates, state, params):
+        updates, state = rule.update(updates, _moved(state, jax.memory.Space.Device), params)
+        return updates, _moved(state, jax.memory.Space.Host)
+
+    return optax.GradientTransformation(init, update)
+
+
+def _moved(state, space):
+    """Return the state with its moments in a memory space; counters stay where they are."""
+    return jax.tree.map(lambda x: jax.device_put(x, space) if jnp.issubdtype(x.dtype, jnp.floating) else x, state)
+
+
+def _is_stacked(model) -> list[bool]:
+    """Return for each leaf whether it is stacked over layers."""
+    return ["blocks" in jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(model)]
+
+
+def _parted(model) -> tuple[list, list]:
+    """Return (leaves stacked over layers, the others)."""
+    pairs = list(zip(jax.tree.leaves(model), _is_stacked(model), strict=True))
+    return [x for x, stacked in pairs if stacked], [x for x, stacked in pairs if not stacked]
+
+
+def _joined(like, stacked, rest):
+    """Undo _parted."""
+    stacked, rest = iter(stacked), iter(rest)
+    return jax.tree.unflatten(jax.tree.structure(like), [next(stacked if s else rest) for s in _is_stacked(like)])
 
 
 def init_state(model, c: Train) -> State:

@@ -45,9 +45,13 @@ def state_of(trained, c):
     moments = jax.eval_shape(train.optimiser(c, 0.0).init, trained)
     by_shape = {w.shape: w.sharding for w in jax.tree.leaves(trained)}
     alone = NamedSharding(jax.sharding.get_mesh(), jax.P())
-    moments = jax.tree.map(
-        lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=by_shape.get(m.shape, alone)), moments
-    )
+
+    def placed(m):
+        where = by_shape.get(m.shape, alone)
+        where = where.with_memory_kind("pinned_host") if m.ndim and c.moment_memory == "host" else where
+        return jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=where)
+
+    moments = jax.tree.map(placed, moments)
     return train.State(jax.ShapeDtypeStruct((), jnp.int32, sharding=alone), trained, moments)
 
 
@@ -60,6 +64,11 @@ def programs():
     ways = {
         "all weights, AdamW, fp32 moments": (weights, plain, None),
         "all weights, AdamW, bf16 moments": (weights, dataclasses.replace(plain, moment_dtype="bfloat16"), None),
+        "all weights, AdamW, fp32 moments in host memory": (
+            weights,
+            dataclasses.replace(plain, moment_memory="host"),
+            None,
+        ),
         "all weights, Adafactor": (weights, dataclasses.replace(plain, optimiser="adafactor"), None),
         f"LoRA, rank {RANK}, bf16 base": (part, plain, frozen),
     }

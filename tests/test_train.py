@@ -79,6 +79,7 @@ def test_one_program_serves_every_schedule_and_length(mesh):
 
 LAYOUTS = {
     "bf16 moments": {"moment_dtype": "bfloat16"},
+    "moments on the host": {"moment_memory": "host"},
     "adafactor": {"optimiser": "adafactor"},
 }
 
@@ -101,8 +102,9 @@ def likeness(a, b):
 
 def test_every_optimiser_layout_makes_the_fp32_update(mesh):
     reference = edit(C, 100)
-    cosine, ratio = likeness(edit(dataclasses.replace(C, moment_dtype="bfloat16"), 100), reference)
-    assert cosine >= 0.99 and 0.98 <= ratio <= 1.02
+    for layout in ({"moment_dtype": "bfloat16"}, {"moment_memory": "host"}):
+        cosine, ratio = likeness(edit(dataclasses.replace(C, **layout), 100), reference)
+        assert cosine >= 0.99 and 0.98 <= ratio <= 1.02, layout
     # what the layouts are there to avoid: weights that are themselves bf16
     assert likeness(edit(C, 100, jnp.bfloat16), reference)[0] < 0.5
 
@@ -115,6 +117,7 @@ def test_moments_rest_in_the_dtype_asked_for_and_adafactor_keeps_almost_none(mes
         sizes[name] = sum(x.nbytes for x in jax.tree.leaves(state.opt))
     assert sizes["adamw"] == pytest.approx(2 * sum(w.nbytes for w in weights(m)), rel=1e-3)
     assert sizes["bf16 moments"] == pytest.approx(sizes["adamw"] / 2, rel=1e-3)
+    assert sizes["moments on the host"] == sizes["adamw"]
     wide = model.init(dataclasses.replace(SHAPE, D=128, F=256, V=256), 0)
     kept = train.init_state(wide, dataclasses.replace(C, optimiser="adafactor"))
     assert sum(x.nbytes for x in jax.tree.leaves(kept.opt)) < 0.6 * sum(w.nbytes for w in weights(wide))
@@ -132,6 +135,33 @@ def test_every_layout_learns_and_resumes_bit_for_bit(mesh, tmp_path, name):
     first, last = (float(train.gradients(m, *batches(c)(0))[0]) for m in (model.init(SHAPE, 0), whole))
     assert last < first
     saved.close()
+
+
+def kinds(state):
+    """Return the memory kinds of the weights and of AdamW's moments."""
+    arrays = jax.tree.leaves(state.model), [x for x in jax.tree.leaves(state.opt) if x.ndim]
+    return tuple({x.sharding.memory_kind for x in some} for some in arrays)
+
+
+def placed(moments):
+    """Return shapes and shards of AdamW's moments, in whatever order they are kept."""
+    return sorted((x.shape, str(x.sharding.spec), str(x.dtype)) for x in jax.tree.leaves(moments) if x.ndim)
+
+
+def test_moments_rest_in_host_memory_sharded_updated_and_restored(tmp_path):
+    c = dataclasses.replace(C, steps=2, checkpoint_every=2, moment_memory="host", moment_dtype="bfloat16")
+    beside = dataclasses.replace(c, moment_memory="device")
+    with jax.set_mesh(mesh_of((2, 2, 2))):
+        saved = Checkpoints(tmp_path)
+        there, here = (train.init_state(model.init(SHAPE, 0), settings) for settings in (c, beside))
+        there = train.fit(there, train.compiled_step(c), batches(c), c, checkpoints=saved)
+        here = train.fit(here, train.compiled_step(beside), batches(c), beside)
+        again = saved.restore(train.init_state(model.init(SHAPE, 0), c))
+        assert kinds(there) == kinds(again) == ({"device"}, {"pinned_host"}) and kinds(here)[1] == {"device"}
+        for a, b in zip(weights(there.model), weights(here.model), strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert placed(there.opt) == placed(again.opt) == placed(here.opt)
+        saved.close()
 
 
 def test_memory_analysis_proves_the_donation(mesh):
