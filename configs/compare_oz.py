@@ -12,6 +12,7 @@ import dataclasses
 from jaxunlearn.config import Config, Sweep, load_config
 
 KEPT = "unlearn.retain_weight=1 unlearn.retain_loss=kl"
+LONGER = "reset.heal.steps=400 reset.heal.learning_rate=1e-3"
 METHODS = (
     "retain_only",
     "whp",
@@ -20,6 +21,8 @@ METHODS = (
     f"whp_soft whp.offset=contrast {KEPT}",
     f"whp_soft whp.offset=contrast {KEPT} reset.share=0.2",
     f"whp_soft whp.offset=contrast {KEPT} reset.share=0.2 reset.by=random",
+    f"whp_soft whp.offset=contrast reset.share=0.05 {LONGER}",
+    f"whp_soft whp.offset=contrast reset.share=0.05 reset.teacher=unlearned {LONGER}",
     "reset_heal reset.share=0.2",
     "gradient_difference",
     "npo unlearn.retain_weight=1",

@@ -21,6 +21,7 @@ METHODS = (
     f"whp_soft whp.offset=contrast {KEPT}",
     f"whp_soft whp.offset=contrast {KEPT} reset.share=0.2",
     f"whp_soft whp.offset=contrast {KEPT} reset.share=0.2 reset.by=random",
+    f"whp_soft whp.offset=contrast {KEPT} reset.share=0.2 reset.teacher=unlearned",
     "reset_heal reset.share=0.2",
     "whp_averaged",
     "whp_inference",

@@ -137,6 +137,7 @@ class Reset:
     share: float = 0.0  # of all weights; 0: no reset; 1: a fresh model, distilled on text to keep alone
     by: Literal["importance", "fisher", "random"] = "importance"
     where: Literal["all", "interior"] = "all"  # interior: embedding and output projection are left alone
+    teacher: Literal["baseline", "unlearned"] = "baseline"  # distilled in healing; unlearned: before its reset
     batches: int = 48  # of 8 blocks, to sum squared gradients over
     heal: Train = field(
         default_factory=lambda: Train(steps=200, learning_rate=3e-3, batch=8, warmup=20, schedule="cosine", b2=0.98)

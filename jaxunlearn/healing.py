@@ -1,9 +1,13 @@
-"""Reset and healing as a stage: a share of the weights drawn anew, then the baseline distilled on text to keep."""
+"""Reset and healing as a stage: a share of the weights drawn anew, then a teacher distilled on text to keep.
+
+The teacher is the baseline, or the model as the method before left it: the baseline's distribution on text to keep
+still holds what it knows of the target, and on Oz brings it back (docs/methods.md).
+"""
 
 from jaxunlearn import model, reset, train
 from jaxunlearn.config import Config
 from jaxunlearn.evals.measure import curve_point, measure
-from jaxunlearn.fitting import brief, fit_stage, models_of_run, save_model, whole
+from jaxunlearn.fitting import brief, fit_stage, save_model, whole
 from jaxunlearn.inputs import Inputs, Variant
 from jaxunlearn.objectives import steps
 from jaxunlearn.results import load_model
@@ -11,11 +15,12 @@ from jaxunlearn.rundir import RunDirectory, progress
 
 
 def reset_and_heal(config: Config, run: RunDirectory, x: Inputs, v: Variant, folder: str) -> None:
-    """Re-draw a share of the weights of run/FOLDER and distil the baseline into it on text to keep."""
+    """Re-draw a share of the weights of run/FOLDER and distil the teacher into it on text to keep."""
     r, stage = config.reset, "heal" if v.folder == "unlearned" else f"heal_{v.folder.rpartition('/')[2]}"
     with run.stage(stage, f"re-draw {r.share:.0%} of the weights by {v.reset}, {r.heal.steps} steps of healing"):
         start, replaced = _redrawn(config, run, x, load_model(config, run / folder), v.reset)
-        frozen = models_of_run(config, run, ("baseline",))
+        teacher = folder if r.teacher == "unlearned" else "baseline"
+        frozen = {"baseline": load_model(config, run / teacher, frozen=True)}
         arrays = x.training("retain")
 
         def batch(n):

@@ -1,9 +1,11 @@
 """Methods in a run: their losses over microbatches, the contrast, reset, inference time, what is refused, a sweep."""
 
+import contextlib
 import dataclasses
 import json
 import subprocess
 import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +14,7 @@ import pytest
 from conftest import mesh_of
 from test_run import env
 
-from jaxunlearn import cost, guided, lora, methods, model, reset, train, whp
+from jaxunlearn import cost, guided, healing, lora, methods, model, reset, train, whp
 from jaxunlearn import sweep as sweeps
 from jaxunlearn.cli import main
 from jaxunlearn.config import (
@@ -395,6 +397,28 @@ def test_the_preset_stands_for_its_settings_and_takes_what_is_given():
     other = override(BASE, ["unlearn.method=whp_plus", "reset.share=0.1", "unlearn.retain_weight=3"])
     assert (other.reset.share, other.unlearn.retain_weight) == (0.1, 3.0)
     assert override(BASE, ["unlearn.method=npo"]).whp == BASE.whp
+
+
+@pytest.mark.parametrize(("teacher", "folder"), [("baseline", "baseline"), ("unlearned", "before")])
+def test_healing_distils_the_teacher_asked_for(mesh, tmp_path, monkeypatch, teacher, folder):
+    made = {name: model.init(SHAPE, seed) for seed, name in enumerate(("baseline", "before"))}
+    monkeypatch.setattr(healing, "load_model", lambda config, path, frozen=False: made[path.name])
+    monkeypatch.setattr(healing, "_redrawn", lambda config, run, x, start, by: (start, 0.1))
+    monkeypatch.setattr(healing, "save_model", lambda *a: None)
+    asked = []
+    monkeypatch.setattr(healing, "fit_stage", lambda *a: asked.append(a[8](0)))  # the function that gives a batch
+    tokens = np.zeros((8, 16), np.int32)
+    x = types.SimpleNamespace(training=lambda name: (tokens, tokens))
+
+    class Folder(type(tmp_path)):
+        def stage(self, *a):
+            return contextlib.nullcontext()
+
+    config = dataclasses.replace(BASE, reset=Reset(share=0.1, teacher=teacher))
+    healing.reset_and_heal(
+        config, Folder(tmp_path), x, types.SimpleNamespace(folder="unlearned", reset="importance"), "before"
+    )
+    assert asked[0][0]["baseline"] is made[folder]
 
 
 # ---- cost
