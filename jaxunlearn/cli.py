@@ -413,11 +413,13 @@ def score(a) -> None:
 
 def export(a) -> None:
     """Write a Hugging Face directory or GGUF; below fp32, say what the rounding loses of the edit."""
-    from jaxunlearn import convert
+    from jaxunlearn import convert, guided
     from jaxunlearn import export as exports
 
     out = Path(a.out)
     exports.check(a.format, a.dtype, a.push, out)
+    if guided.is_guided(Path(a.model)):
+        raise InputError(f"{a.model} forgets at inference time alone and has no weights of its own to export")
     source = convert.find_model(a.model)
     with _mesh():
         model = convert.load(source)

@@ -23,6 +23,7 @@ from jaxunlearn.config import Train
 from jaxunlearn.errors import InputError
 
 GIVEN = {"JAXUNLEARN_COORDINATOR": "10.0.0.1:8476", "JAXUNLEARN_PROCESSES": "4", "JAXUNLEARN_PROCESS": "3"}
+pytestmark = pytest.mark.xdist_group("distributed")  # one worker: the runs that its tests share are made once
 
 
 def free_port():

@@ -541,6 +541,8 @@ def test_a_sweep_runs_every_cell_once_and_goes_on_where_it_was(world, capsys):
         assert main(["generate", "--model", model_dir, "--prompt", prompt, "--max-new-tokens", "2", "--json"]) == 0
         made = json.loads(capsys.readouterr().out)["completions"][0]
         assert len(made["tokens"]) == 2 and made["prompt"] == prompt
+        assert main(["export", "--model", model_dir, "--format", "hf", "--out", str(world / "exported")]) == 2
+        assert "no weights of its own" in capsys.readouterr().err and not (world / "exported").exists()
     again = subprocess.run(command, capture_output=True, text=True, env=env())
     assert again.returncode == 0 and "[unlearn]" not in again.stderr and "[baseline]" not in again.stderr
     assert json.loads((world / "sweep" / "sweep.json").read_text())["cells"] == found["cells"]

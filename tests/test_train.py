@@ -117,7 +117,7 @@ def test_moments_rest_in_the_dtype_asked_for_and_adafactor_keeps_almost_none(mes
         sizes[name] = sum(x.nbytes for x in jax.tree.leaves(state.opt))
     assert sizes["adamw"] == pytest.approx(2 * sum(w.nbytes for w in weights(m)), rel=1e-3)
     assert sizes["bf16 moments"] == pytest.approx(sizes["adamw"] / 2, rel=1e-3)
-    assert sizes["moments on the host"] == sizes["adamw"]
+    assert sizes["moments on the host"] == pytest.approx(sizes["adamw"], rel=1e-3)  # a counter more
     wide = model.init(dataclasses.replace(SHAPE, D=128, F=256, V=256), 0)
     kept = train.init_state(wide, dataclasses.replace(C, optimiser="adafactor"))
     assert sum(x.nbytes for x in jax.tree.leaves(kept.opt)) < 0.6 * sum(w.nbytes for w in weights(wide))
