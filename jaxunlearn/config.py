@@ -417,7 +417,7 @@ def preset(config: Config) -> Config:
         config,
         unlearn=dataclasses.replace(u, method="whp", retain_weight=weight, retain_loss="kl"),
         whp=dataclasses.replace(config.whp, labels="soft", offset="contrast"),
-        reset=dataclasses.replace(r, share=r.share or 0.2),
+        reset=dataclasses.replace(r, share=r.share or 0.2, teacher="unlearned"),
     )
 
 

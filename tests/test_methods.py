@@ -394,6 +394,7 @@ def test_the_preset_stands_for_its_settings_and_takes_what_is_given():
     made = override(BASE, ["unlearn.method=whp_plus"])
     assert (made.unlearn.method, made.whp.labels, made.whp.offset, made.reset.share) == ("whp", "soft", "contrast", 0.2)
     assert (made.unlearn.retain_weight, made.unlearn.retain_loss) == (1.0, "kl") and override(made, []) == made
+    assert made.reset.teacher == "unlearned"
     other = override(BASE, ["unlearn.method=whp_plus", "reset.share=0.1", "unlearn.retain_weight=3"])
     assert (other.reset.share, other.unlearn.retain_weight) == (0.1, 3.0)
     assert override(BASE, ["unlearn.method=npo"]).whp == BASE.whp

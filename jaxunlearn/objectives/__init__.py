@@ -80,7 +80,7 @@ METHODS: dict[str, Method] = _methods(
     Method(
         name="whp_plus",
         paper="ours, beyond arXiv 2310.02238",
-        one_line="preset: soft labels, contrast offset, KL on text to keep, then reset and healing",
+        one_line="preset: soft labels, contrast offset, KL on text to keep, then reset and healing by itself",
         needs=_needs("reference", "reinforced", "dictionary", "retain"),
         hyper={"retain_weight": 1.0},
     ),
