@@ -19,6 +19,8 @@ COLUMNS = {
     "entropy": ("entropy", "retain"),
 }
 
+SHARES = ("familiarity", "in names", "explicit", "accuracy", "relearned", "relearned, explicit", "RTT")  # at most 1
+
 
 def write_sweep(folder: Path, found: dict[str, Any]) -> None:
     """Add "chosen" and "table" to what was found; write sweep.json, sweep.md and pareto.png."""
@@ -141,7 +143,7 @@ def markdown(found: dict) -> str:
     for row in table:
         note = "" if row.get("reached") in (True, None) else " (familiarity not reached)"
         note = " (failed)" if row.get("failed") else note
-        parts = [_shown(row.get(n)) for n in names]
+        parts = [_shown(row.get(n), 1.0 if n in SHARES else math.inf) for n in names]
         lines.append(f"| {row['name']}{note} | {settings_of(row.get('cell', ''))} | " + " | ".join(parts) + " |")
     seeds, tuned = len(found["bases"]), len(found["tuning_seeds"])
     chosen_on = "the first seed" if tuned == 1 else f"the first {tuned} seeds"
@@ -162,12 +164,12 @@ def settings_of(cell: str) -> str:
     return ", ".join(p.replace("=", " ") for p in cell.split("_") if p.startswith(("rate=", "alpha=")))
 
 
-def _shown(e: dict | None) -> str:
+def _shown(e: dict | None, most: float) -> str:
     if e is None or not math.isfinite(e["value"]):
         return ""
     if e["low"] == e["high"]:
         return f"{e['value']:.3g}"
-    return f"{e['value']:.3g} [{max(e['low'], 0):.3g}, {e['high']:.3g}]"
+    return f"{e['value']:.3g} [{max(e['low'], 0):.3g}, {min(e['high'], most):.3g}]"
 
 
 def pareto(found: dict, path: Path) -> None:

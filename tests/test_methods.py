@@ -506,6 +506,13 @@ def test_seeds_are_joined_by_students_interval():
     assert over_seeds([]) is None
 
 
+def test_intervals_stay_where_the_figure_can_be():
+    wide = {"value": 0.99, "low": -0.2, "high": 1.17}
+    table = [{"name": "baseline", "accuracy": wide, "ppl retain": {"value": 2.0, "low": 1.5, "high": 2.5}}]
+    text = markdown({"table": table, "bases": {0: {}, 1: {}}, "tuning_seeds": [0], "reach": 0.1})
+    assert "| 0.99 [0, 1] | 2 [1.5, 2.5] |" in text
+
+
 SWEEP = (
     "npo,whp_soft whp.top=4 whp.offset=contrast reset.share=0.1 reset.heal.steps=4,whp_inference,"
     "prompting unlearn.subject=Zara"
