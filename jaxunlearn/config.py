@@ -452,6 +452,9 @@ def check(config: Config) -> None:
             wrong.append(f"{name}.learning_rate must lie between 0 and 1 (got {train.learning_rate})")
     if c.pretrain.lora.rank:
         wrong.append("pretrain.lora: pretraining trains every weight; adapters are for reinforce and unlearn")
+    for name, train in stages.items():
+        if train.moment_memory == "host" and train.optimiser == "adafactor":
+            wrong.append(f"{name}.moment_memory=host is for AdamW's moments; adafactor keeps none")
     if c.reset.heal.lora.rank:
         wrong.append("reset.heal.lora: healing trains every weight, most of all those drawn anew")
     if c.eval.temperature < 0 or c.eval.every < 1 or c.eval.batch < 1 or c.eval.blocks < 1 or c.whp.label_batch < 1:

@@ -111,11 +111,13 @@ def _state(t: Train, weights) -> train.State:
     state = jax.eval_shape(partial(train.init_state, c=t), weights)
     if t.moment_memory == "device":
         return state
-    mesh = jax.sharding.get_mesh()
+    stacked, rest = train.parted(weights)
+    like = iter([*stacked, *stacked, *rest, *rest])  # the first moments of each part, then the second
 
     def on_host(x):
-        there = NamedSharding(mesh, x.sharding.spec, memory_kind=HOST)
-        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=there) if x.ndim else x
+        if not x.ndim:
+            return x
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=next(like).sharding.with_memory_kind(HOST))
 
     return state._replace(opt=jax.tree.map(on_host, state.opt))
 

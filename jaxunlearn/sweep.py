@@ -30,7 +30,7 @@ from jaxunlearn.results import evaluate
 from jaxunlearn.run import pretrain, reinforce
 from jaxunlearn.rundir import RunDirectory, as_dict, say
 from jaxunlearn.sharding import mesh_from
-from jaxunlearn.sweep_report import chosen_settings, shown, write_sweep
+from jaxunlearn.sweep_report import announce, chosen_settings, write_sweep
 from jaxunlearn.unlearning import damage, unlearn
 
 CELL_STAGES = ("label", "unlearn", "heal", "new_only")  # whose seconds a method costs, beside what it needs of the base
@@ -93,7 +93,7 @@ def sweep(config: Config) -> dict[str, Any]:
         if w.rtt:
             _retrain_chosen(config, found)
             write_sweep(root, found)
-    shown(root, found)
+    announce(root, found)
     return found
 
 
@@ -209,11 +209,17 @@ def _share_labels(config: Config, base: RunDirectory, run: RunDirectory) -> None
 
 
 def _share_unlearned(config: Config, run: RunDirectory) -> None:
-    """Let a cell that resets start from what the same cell without a reset unlearned, where that one is finished."""
+    """Let a cell that resets start from what the same cell without a reset unlearned, where that one is finished.
+
+    The seconds that took are the cell's too.
+    """
     plain = run.path.parent / re.sub(r"_reset\.[\w.]+=[^_]+", "", run.path.name)
     wanted = run / "unlearned_before_reset"
     if config.reset.share and plain != run.path and (plain / "evals/unlearned.json").exists() and not wanted.exists():
         wanted.symlink_to((plain / "unlearned").resolve(), target_is_directory=True)
+        rows = map(json.loads, (plain / "metrics.jsonl").read_text().splitlines())
+        took = [r["seconds"] for r in rows if (r["stage"], r.get("event")) == ("unlearn", "seconds")]
+        run.record("unlearn", event="seconds", seconds=sum(took))
 
 
 def _chosen(run: RunDirectory, reach: float) -> dict:

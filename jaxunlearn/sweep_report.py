@@ -32,7 +32,7 @@ def write_sweep(folder: Path, found: dict[str, Any]) -> None:
     pareto(found, folder / "pareto.png")
 
 
-def shown(folder: Path, found: dict[str, Any]) -> None:
+def announce(folder: Path, found: dict[str, Any]) -> None:
     """Print the table, and where the files are."""
     say(f"\n{markdown(found)}\nsweep: {folder / 'sweep.json'}  {folder / 'sweep.md'}  {folder / 'pareto.png'}")
 

@@ -78,10 +78,10 @@ def on_host(rule: optax.GradientTransformation) -> optax.GradientTransformation:
     """
 
     def init(params):
-        return tuple(_moved(rule.init(part), jax.memory.Space.Host) for part in _parted(params))
+        return tuple(_moved(rule.init(part), jax.memory.Space.Host) for part in parted(params))
 
     def update(updates, state, params=None):
-        (stacked, rest), (stacked_params, rest_params) = _parted(updates), _parted(params)
+        (stacked, rest), (stacked_params, rest_params) = parted(updates), parted(params)
         rest, rest_state = one(rest, state[1], rest_params)
         leaves, tree = jax.tree.flatten(state[0])
         moments = [x for x in leaves if x.ndim]
@@ -115,14 +115,14 @@ def _is_stacked(model) -> list[bool]:
     return ["blocks" in jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(model)]
 
 
-def _parted(model) -> tuple[list, list]:
+def parted(model) -> tuple[list, list]:
     """Return (leaves stacked over layers, the others)."""
     pairs = list(zip(jax.tree.leaves(model), _is_stacked(model), strict=True))
     return [x for x, stacked in pairs if stacked], [x for x, stacked in pairs if not stacked]
 
 
 def _joined(like, stacked, rest):
-    """Undo _parted."""
+    """Undo parted."""
     stacked, rest = iter(stacked), iter(rest)
     return jax.tree.unflatten(jax.tree.structure(like), [next(stacked if s else rest) for s in _is_stacked(like)])
 

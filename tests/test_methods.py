@@ -382,6 +382,9 @@ def test_bad_methods_are_refused_before_anything_is_loaded():
         (["unlearn.method=dpo", "text.answers="], "it needs 'answers'"),
         (["unlearn.method=npo", "pretrain.steps=0"], "no baseline: give model=DIR"),
         (["reset.share=0.1", "reset.heal.lora.rank=2"], "reset.heal.lora: healing trains every weight"),
+        (["sweep.tuning_seeds=2"], "sweep.tuning_seeds lies between 0 and the 1 of sweep.seeds"),
+        (["sweep.rtt=True"], "sweep.rtt needs attack.rates"),
+        (["unlearn.moment_memory=host", "unlearn.optimiser=adafactor"], "moment_memory=host is for AdamW's"),
         (["reset.share=0.1", "reset.heal.batch=0"], "reset.heal: steps must be >= 0; batch"),
     ],
 )
@@ -490,12 +493,30 @@ def test_other_seeds_run_the_chosen_setting_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(sweeps, "_base_figures", lambda base, x: {})
     monkeypatch.setattr(sweeps, "_run", run)
     monkeypatch.setattr(sweeps, "write_sweep", lambda folder, found: None)
-    monkeypatch.setattr(sweeps, "shown", lambda folder, found: None)
+    monkeypatch.setattr(sweeps, "announce", lambda folder, found: None)
     made = load_config("universe")
     c = Sweep(methods=("whp", "whp_inference"), rates=(1e-4, 1e-3), seeds=(3, 4), tuning_seeds=1)
     sweeps.sweep(dataclasses.replace(made, sweep=c, run=Run(dir=str(tmp_path))))
     first = [(3, "whp_rate=0.0001"), (3, "whp_rate=0.001"), (3, "whp_inference")]
     assert ran == [*first, (4, "whp_rate=0.001"), (4, "whp_inference")]
+
+
+def test_a_cell_with_a_reset_starts_from_its_plain_neighbour(tmp_path):
+    plain, name = tmp_path / "npo_rate=0.001", "npo_reset.share=0.1_reset.heal.learning_rate=1e-3_rate=0.001"
+    config = dataclasses.replace(BASE, reset=Reset(share=0.1), run=Run(dir=str(tmp_path / name)))
+    cell = RunDirectory(config)
+    sweeps._share_unlearned(config, cell)
+    assert not (cell / "unlearned_before_reset").exists()  # there is none yet
+    for folder in ("unlearned", "evals"):
+        (plain / folder).mkdir(parents=True)
+    rows = [{"stage": "unlearn", "event": "seconds", "seconds": s} for s in (2.0, 3.0)]
+    (plain / "metrics.jsonl").write_text("\n".join(map(json.dumps, [{"stage": "unlearn", "step": 1}, *rows])))
+    sweeps._share_unlearned(config, cell)
+    assert not (cell / "unlearned_before_reset").exists()  # not finished
+    (plain / "evals" / "unlearned.json").write_text("{}")
+    for _ in range(2):
+        sweeps._share_unlearned(config, cell)
+    assert (cell / "unlearned_before_reset").resolve() == plain / "unlearned" and cell.seconds() == {"unlearn": 5.0}
 
 
 def test_seeds_are_joined_by_students_interval():

@@ -114,6 +114,8 @@ def test_an_estimate_says_so_and_its_arguments_are_exact():
     assert found["functions"]["label"]["bytes"]["frozen weights"] == 2 * weights * 2 / 8
     assert step["peak_bytes"] == sum(step["bytes"].values())
     assert "an estimate" in "\n".join(plan.lines(found))
+    host = plan.plan(small("unlearn.moment_memory=host"), "h100:8")["functions"]["unlearn_step"]["bytes"]
+    assert host["optimiser"] == 8 and host["weights"] == step["bytes"]["weights"]  # of moments two counters alone
 
 
 def test_a_model_on_disk_need_not_be_there_if_its_shape_is_published():
