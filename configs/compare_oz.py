@@ -37,6 +37,6 @@ def config() -> Config:
         title="Methods on Oz",
         controls=(),
         unlearn=dataclasses.replace(base.unlearn, steps=120, checkpoint_every=60, log_every=40),
-        eval=dataclasses.replace(base.eval, every=120, at=(40, 80), blocks=60, relearn_steps=(0, 4, 12)),
+        eval=dataclasses.replace(base.eval, every=120, at=(40, 80), blocks=60, relearn_rates=(3e-4, 1e-3, 3e-3)),
         sweep=Sweep(methods=METHODS, rates=(3e-4, 1e-3), seeds=(0, 1, 2), tuning_seeds=1, reach=0.004),
     )

@@ -51,6 +51,8 @@ def config() -> Config:
         pretrain=dataclasses.replace(base.pretrain, steps=1200),
         unlearn=dataclasses.replace(base.unlearn, accumulate=2),
         attack=dataclasses.replace(base.attack, rates=(3e-4, 6e-4, 1.2e-3)),
-        eval=dataclasses.replace(base.eval, completions=132, relearn_steps=(0, 2, 5, 10)),
+        eval=dataclasses.replace(
+            base.eval, completions=132, relearn_steps=(0, 2, 5, 10), relearn_rates=(3e-4, 1e-3, 3e-3)
+        ),
         sweep=Sweep(methods=METHODS, rates=(6e-4, 2e-3), seeds=(0, 1, 2), tuning_seeds=1, reach=0.1, rtt=True),
     )

@@ -43,6 +43,7 @@ def config() -> Config:
         reinforce=Train(steps=400, learning_rate=3e-4, batch=8, checkpoint_every=200, log_every=50),
         unlearn=Unlearn(steps=160, learning_rate=4e-4, batch=8, checkpoint_every=40, log_every=20),
         whp=Whp(alpha=5.0, label_batch=16),
-        eval=Eval(every=80, at=(20,), completions=300, new_tokens=24, batch=60, blocks=60, relearn_steps=(0, 4, 12)),
+        eval=Eval(every=80, at=(20,), completions=300, new_tokens=24, batch=60, blocks=60, relearn_steps=(0, 4, 12),
+                  relearn_rates=(1e-3,)),
         controls=("own_argmax", "reinforcement_alone"),
     )  # fmt: skip

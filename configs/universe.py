@@ -37,6 +37,7 @@ def config() -> Config:
             batch=32,
             blocks=32,
             relearn_steps=(0, 2, 5, 10),
+            relearn_rates=(1e-3,),
             members=32,
         ),
     )

@@ -235,7 +235,7 @@ class Eval:
     top_k: int = 5
     relearn_steps: tuple[int, ...] = ()  # e.g. (0, 2, 5, 10): familiarity while relearning a little of the text
     relearn_blocks: int = 12
-    relearn_rate: float = 1e-3
+    relearn_rates: tuple[float, ...] = ()  # the attacker's best of them; empty: 0.5, 1, 2, 4 x unlearn.learning_rate
     members: int = 0  # blocks that were trained on, and as many new ones: memorisation and membership attacks
     benchmarks: tuple[str, ...] = ()  # multiple choice: .jsonl files, folders of them, tfds:NAME/SPLIT
     tasks: tuple[str, ...] = ()  # of lm-evaluation-harness; "paper": the paper's seven
@@ -266,7 +266,7 @@ class Attack:
     splits: int = 5
     pairings: int = 2  # of the splits, each held out once
     epochs: int = 6
-    rates: tuple[float, ...] = ()  # learning rates of RTT; empty: 0.5, 1, 2 and 4 times unlearn.learning_rate
+    rates: tuple[float, ...] = ()  # learning rates of RTT; empty: 0.5, 1, 2, 4 x unlearn.learning_rate
     batch: int = 4
     stress: bool = True  # with rtt also attack two models that only hide: half frozen, and behind an output filter
 
@@ -470,6 +470,8 @@ def check(config: Config) -> None:
         wrong.append(f"sweep.tuning_seeds lies between 0 and the {len(c.sweep.seeds)} of sweep.seeds")
     if c.sweep.rtt and not a.rates:
         wrong.append("sweep.rtt needs attack.rates: every method is retrained at the same rates")
+    if any(not 0 < rate < 1 for rate in (*a.rates, *c.eval.relearn_rates)):
+        wrong.append("attack.rates and eval.relearn_rates must lie between 0 and 1")
     if unknown := sorted(set(c.controls) - set(CONTROLS)):
         wrong.append(f"unknown controls {unknown}: expected some of {list(CONTROLS)}")
     if wrong:

@@ -91,6 +91,7 @@ class Relearned(Form):
 
     step: int
     familiarity: FiniteFloat
+    rate: FiniteFloat | None = None  # of those tried the one that brought back most
 
 
 class Latent(Form):

@@ -75,6 +75,8 @@ def sweep(config: Config) -> dict[str, Any]:
     w, root = config.sweep, config.directory
     if not w.methods or not w.seeds:
         raise InputError("sweep.methods and sweep.seeds name nothing to run; for example sweep.methods=whp,npo")
+    if config.eval.relearn_steps and not config.eval.relearn_rates:
+        raise InputError("a sweep that relearns needs eval.relearn_rates: every method is relearned at the same rates")
     for seed in w.seeds:
         for cell in cells(config, seed):
             check(cell.config)
@@ -143,7 +145,7 @@ def _base(config: Config, seed: int, folder: Path) -> tuple[RunDirectory, Inputs
 
 def _base_figures(base: RunDirectory, x: Inputs) -> dict:
     found = evaluate(x.config, base, x, only=("baseline", "twin"))
-    relearned = relearning(x.config, base, x, only=("twin",))
+    relearned = relearning(x.config, base, x, only=("baseline", "twin"))
     p = x.config.pretrain
     twin_steps = max((r["step"] for r in base.records("twin") if "step" in r), default=0)
     blocks = {"baseline": 1.0, "twin": twin_steps / p.steps if p.steps else float("nan")}

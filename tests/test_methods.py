@@ -32,6 +32,7 @@ from jaxunlearn.config import (
     override,
 )
 from jaxunlearn.errors import InputError
+from jaxunlearn.evals import attacks
 from jaxunlearn.evals.measure import Suite
 from jaxunlearn.generate import generate
 from jaxunlearn.inputs import read_inputs, variants
@@ -384,6 +385,7 @@ def test_bad_methods_are_refused_before_anything_is_loaded():
         (["reset.share=0.1", "reset.heal.lora.rank=2"], "reset.heal.lora: healing trains every weight"),
         (["sweep.tuning_seeds=2"], "sweep.tuning_seeds lies between 0 and the 1 of sweep.seeds"),
         (["sweep.rtt=True"], "sweep.rtt needs attack.rates"),
+        (["eval.relearn_rates=1e-3,1"], "attack.rates and eval.relearn_rates must lie between 0 and 1"),
         (["unlearn.moment_memory=host", "unlearn.optimiser=adafactor"], "moment_memory=host is for AdamW's"),
         (["reset.share=0.1", "reset.heal.batch=0"], "reset.heal: steps must be >= 0; batch"),
     ],
@@ -532,6 +534,30 @@ def test_intervals_stay_where_the_figure_can_be():
     table = [{"name": "baseline", "accuracy": wide, "ppl retain": {"value": 2.0, "low": 1.5, "high": 2.5}}]
     text = markdown({"table": table, "bases": {0: {}, 1: {}}, "tuning_seeds": [0], "reach": 0.1})
     assert "| 0.99 [0, 1] | 2 [1.5, 2.5] |" in text
+
+
+def test_relearning_gives_the_rate_at_which_most_came_back_at_each_step(monkeypatch):
+    runs = {1e-3: (0.1, 0.2, 0.5), 1e-2: (0.1, 0.4, 0.3)}
+
+    def relearned(a, start, arrays, rate, completions):
+        return [{"step": n, "familiarity": f, "rate": rate} for n, f in enumerate(runs[rate])]
+
+    monkeypatch.setattr(attacks, "_relearn", relearned)
+    config = dataclasses.replace(BASE, eval=dataclasses.replace(BASE.eval, relearn_rates=tuple(runs)))
+    loaded = []
+    best = attacks._best_relearned(types.SimpleNamespace(config=config, load=loaded.append), "unlearned", (), False)
+    assert [(p["familiarity"], p["rate"]) for p in best] == [(0.1, 1e-3), (0.4, 1e-2), (0.5, 1e-3)]
+    assert loaded == ["unlearned"] * 2  # each rate starts from the model as it was
+    assert attacks._usual_rates(types.SimpleNamespace(config=override(BASE, ["unlearn.learning_rate=1e-6"]))) == (
+        5e-7, 1e-6, 2e-6, 4e-6,
+    )  # fmt: skip
+
+
+def test_a_sweep_relearns_every_method_at_the_same_rates(world, capsys):
+    command = ["sweep", str(world / "world.py"), f"run.dir={world / 'unequal'}", "eval.relearn_rates="]
+    assert main(command) == 2
+    assert "a sweep that relearns needs eval.relearn_rates" in capsys.readouterr().err
+    assert not (world / "unequal").exists()
 
 
 SWEEP = (

@@ -83,6 +83,7 @@ def test_a_run_leaves_what_the_design_names(finished):
         }  # fmt: skip
     assert [p["step"] for p in report["curve"]] == [0, 4, 8]
     assert [p["step"] for p in report["relearn"]["unlearned"]] == [0, 2]
+    assert report["relearn"]["unlearned"][1]["rate"] == 1e-2  # the attacker's better one of two
     assert set(report["seconds"]) >= {"baseline", "twin", "reinforce", "label", "unlearn", "evaluate", "attack"}
     assert report["manifest"]["versions"]["jax"] and len(report["manifest"]["hashes"]["text.forget"]) == 64
     Report.model_validate(report)

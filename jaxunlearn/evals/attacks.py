@@ -186,7 +186,7 @@ def attack_relearn(a: Attacked) -> None:
 
 
 def relearning(config: Config, run: RunDirectory, x: Inputs, only: tuple[str, ...]) -> dict[str, list]:
-    """Relearn a few blocks of the text from the named models alone; return {name: familiarity by step}.
+    """Relearn a few blocks of the text from the named models alone; return {name: familiarity by step, best of rates}.
 
     The last step also has the share of completions that name the target, where the prompts ask for some.
     """
@@ -218,20 +218,31 @@ def _relearned(a: Attacked, what: str, blocks, rows: np.ndarray, *names: str, co
     aside = f", {what}" * bool(what)
     for name, of in a.weights(*names):
         depends = [len(rows), as_dict(a.config.unlearn), a.c.seed, *["completions"] * completions]
-        found = a.kept("relearn", of + aside, depends, lambda of=of: _relearn(a, a.load(of), arrays, completions))
+        found = a.kept("relearn", of + aside, depends, lambda of=of: _best_relearned(a, of, arrays, completions))
         a.found.setdefault("relearn", {})[name + aside] = found
 
 
-def _relearn(a: Attacked, start, arrays, completions: bool) -> list[dict]:
+def _best_relearned(a: Attacked, name: str, arrays, completions: bool) -> list[dict]:
+    """Relearn at every rate; return the rate of each step at which the most familiarity had come back."""
+    rates = a.config.eval.relearn_rates or _usual_rates(a)
+    runs = [_relearn(a, a.load(name), arrays, rate, completions) for rate in rates]
+    return [max(points, key=lambda p: p["familiarity"]) for points in zip(*runs, strict=True)]
+
+
+def _usual_rates(a: Attacked) -> tuple[float, ...]:
+    return tuple(a.config.unlearn.learning_rate * k for k in (0.5, 1.0, 2.0, 4.0))
+
+
+def _relearn(a: Attacked, start, arrays, rate: float, completions: bool) -> list[dict]:
     e, points, suite = a.config.eval, [], a.x.suite
     c = dataclasses.replace(
-        a.config.unlearn, steps=max(e.relearn_steps), learning_rate=e.relearn_rate, schedule="constant", warmup=0,
-        accumulate=1,
-    )  # fmt: skip
+        a.config.unlearn, steps=max(e.relearn_steps), learning_rate=rate, schedule="constant", warmup=0, accumulate=1
+    )
     prompts = [p for p in suite.prompts.probability if p.position == "out"]
 
     def look(n, state):
-        points.append({"step": n, "familiarity": float(np.mean(specific_mass(state.model, suite, prompts)))})
+        familiarity = float(np.mean(specific_mass(state.model, suite, prompts)))
+        points.append({"step": n, "familiarity": familiarity, "rate": rate})
         if completions and n == max(e.relearn_steps) and suite.prompts.completion:
             points[-1]["explicit"] = completion_familiarity(state.model, suite, {})["leaks"]["explicit"]
 
@@ -323,7 +334,7 @@ def _retrained(a: Attacked, *names: str) -> dict[str, dict]:
 
 def _rtt_settings(a: Attacked) -> tuple[tuple[float, ...], list]:
     """Return the rates to retrain at, and all that the result depends on."""
-    rates = a.c.rates or tuple(a.config.unlearn.learning_rate * k for k in (0.5, 1.0, 2.0, 4.0))
+    rates = a.c.rates or _usual_rates(a)
     depends = [as_dict(a.c)[k] for k in ("seed", "scoring", "splits", "pairings", "epochs", "batch", "facts")]
     return rates, [*depends, list(rates), sha256_text(repr(a.x.facts))]
 
