@@ -23,6 +23,8 @@ METHODS = (
     f"whp_soft whp.offset=contrast {KEPT} reset.share=0.2 reset.by=random",
     f"whp_soft whp.offset=contrast reset.share=0.05 {LONGER}",
     f"whp_soft whp.offset=contrast reset.share=0.05 reset.teacher=unlearned {LONGER}",
+    f"whp_soft whp.offset=contrast reset.share=0.05 reset.by=random reset.teacher=unlearned {LONGER}",
+    f"whp_soft whp.offset=contrast reset.share=0.05 reset.where=interior reset.teacher=unlearned {LONGER}",
     "reset_heal reset.share=0.2",
     "gradient_difference",
     "npo unlearn.retain_weight=1",

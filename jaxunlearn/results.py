@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jaxunlearn import convert, cost, distributed, guided, repair
-from jaxunlearn.config import Config
+from jaxunlearn.config import Config, Eval
 from jaxunlearn.evals import standard
 from jaxunlearn.evals.differences import differences
 from jaxunlearn.evals.llm_judge import judged
@@ -32,7 +32,7 @@ def evaluate(config: Config, run: RunDirectory, x: Inputs, only: tuple[str, ...]
         if only and name not in only:
             continue
         path = run / "evals" / f"{name.split(' (')[0].replace(' ', '_')}.json"
-        key = {"eval": as_dict(config.eval), "model": hash_of(folder), "prompts": x.hashes.get("text.prompts")}
+        key = {"eval": measured_by(config.eval), "model": hash_of(folder), "prompts": x.hashes.get("text.prompts")}
         if config.eval.members and run.has("twin"):
             key["reference"] = hash_of(run / "twin")
         if x.benchmarks:
@@ -51,6 +51,14 @@ def evaluate(config: Config, run: RunDirectory, x: Inputs, only: tuple[str, ...]
     standard.privleak(found)
     standard.quality(found)
     return found
+
+
+ELSEWHERE = ("every", "at", "relearn_steps", "relearn_blocks", "relearn_rates")  # of Eval; bear on no measurement
+
+
+def measured_by(e: Eval) -> dict:
+    """Return the settings that a measurement depends on."""
+    return {k: v for k, v in as_dict(e).items() if k not in ELSEWHERE}
 
 
 def holds(path: Path, key: dict) -> bool:

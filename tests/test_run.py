@@ -269,8 +269,10 @@ def test_every_attack_runs_on_a_finished_run_is_reported_and_never_done_twice(fi
     assert {n: weights(finished / n) for n in before} == before  # attacks leave the models alone
     again = cli("attack", world / "world.py", "--quick", "attack.epochs=2", "attack.splits=2", "attack.batch=8")
     assert again[0] == 0 and "[attack]" not in again[2], again[2]
-    changed = cli("attack", world / "world.py", "attack.kinds=probes", "attack.samples=2")
+    more = ("attack.kinds=probes", "attack.samples=2", "eval.relearn_steps=0,1", "eval.every=3")
+    changed = cli("attack", world / "world.py", *more)
     assert changed[0] == 0 and "[attack] probes, twin" in changed[2] and "rtt" not in changed[2]
+    assert "[evaluate]" not in changed[2]  # neither setting bears on what was measured
 
 
 # ---- bad input

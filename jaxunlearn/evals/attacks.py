@@ -24,7 +24,7 @@ from jaxunlearn.evals.prompts import Lexicon
 from jaxunlearn.evals.quantise import GROUP, quantised
 from jaxunlearn.evals.statistics import mean_estimate, rate_estimate, ratio_estimate
 from jaxunlearn.inputs import Inputs, variants
-from jaxunlearn.results import UNLISTED, hash_of, holds, keep, load_model, models_of, read_labels
+from jaxunlearn.results import UNLISTED, hash_of, holds, keep, load_model, measured_by, models_of, read_labels
 from jaxunlearn.rundir import RunDirectory, as_dict, say, sha256_text
 from jaxunlearn.text import next_token_labels
 
@@ -84,7 +84,7 @@ class Attacked:
         path = self.run / "evals" / f"attack_{kind}_{slug}.json"
         key = {
             "depends": json.loads(json.dumps(depends)),
-            "eval": as_dict(self.config.eval),
+            "eval": measured_by(self.config.eval),
             "model": self.hash(name.split(",")[0]),
             "inputs": self.x.hashes,
         }
@@ -218,6 +218,7 @@ def _relearned(a: Attacked, what: str, blocks, rows: np.ndarray, *names: str, co
     aside = f", {what}" * bool(what)
     for name, of in a.weights(*names):
         depends = [len(rows), as_dict(a.config.unlearn), a.c.seed, *["completions"] * completions]
+        depends += [list(e.relearn_steps), list(e.relearn_rates)]
         found = a.kept("relearn", of + aside, depends, lambda of=of: _best_relearned(a, of, arrays, completions))
         a.found.setdefault("relearn", {})[name + aside] = found
 
