@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def write_sweep(folder: Path, found: dict[str, Any]) -> None:
     found["table"] = [r for r in found["table"] if r] + [_row(found, e) for e in found["chosen"]]
     write_whole(folder / "sweep.json", json.dumps(found, indent=1))
     write_whole(folder / "sweep.md", markdown(found))
-    pareto(found, folder / "pareto.png")
+    pareto(found).savefig(folder / "pareto.png", dpi=120)
 
 
 def announce(folder: Path, found: dict[str, Any]) -> None:
@@ -172,26 +173,20 @@ def _shown(e: dict | None, most: float) -> str:
     return f"{e['value']:.3g} [{max(e['low'], 0):.3g}, {min(e['high'], most):.3g}]"
 
 
-def pareto(found: dict, path: Path) -> None:
-    """Draw familiarity against retain perplexity, one point a cell and seed; the chosen settings are filled."""
+def pareto(found: dict) -> Any:
+    """Draw familiarity against retain perplexity, one point a cell and seed, the chosen settings filled; return it.
+
+    The number beside the first seed of a chosen setting leads to the list below the picture.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from jaxunlearn.figures import LINES, MARKERS
-
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    entries = _by(found["cells"], "entry")
+    figure = Figure(figsize=(11, 5.5 + 0.19 * math.ceil(len(entries) / 2)), layout="constrained")
     FigureCanvasAgg(figure)
     ax = figure.add_subplot()
-    for n, (entry, rows) in enumerate(_by(found["cells"], "entry").items()):
-        for chosen in (False, True):
-            some = [r for r in rows if "failed" not in r and (r["cell"] == found["chosen"][entry]["cell"]) == chosen]
-            points = [_place(r["models"]["unlearned"]) for r in some]
-            if points:
-                color, style = LINES[n % len(LINES)], MARKERS[n % len(MARKERS)]
-                ax.plot(
-                    *zip(*points, strict=True), style, color=color, markersize=8 if chosen else 5,
-                    markerfacecolor=color if chosen else "none", label=entry if chosen else None,
-                )  # fmt: skip
+    for n, (entry, rows) in enumerate(entries.items()):
+        _draw_entry(ax, n, entry, rows, found["chosen"][entry]["cell"])
     for name in ("baseline", "twin"):
         points = [_place(b["models"][name]) for b in found["bases"].values() if name in b["models"]]
         if points:
@@ -199,11 +194,32 @@ def pareto(found: dict, path: Path) -> None:
             ax.annotate(name, points[0], textcoords="offset points", xytext=(6, 6))
     ax.set_xscale("log")
     ax.set_yscale("log")
+    ax.margins(0.08)
+    for kind in ("major", "minor"):  # one decade or less: plain numbers, not powers of ten
+        getattr(ax.yaxis, f"set_{kind}_formatter")("{x:g}")
     ax.set_xlabel("familiarity (probability of the target's next words)")
     ax.set_ylabel("perplexity on text to keep")
     ax.axvline(found["reach"], color="#697180", linestyle=":", linewidth=1)
-    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-    figure.savefig(path, dpi=120)
+    figure.legend(fontsize=7, loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def _draw_entry(ax: Any, n: int, entry: str, rows: list[dict], cell: str) -> None:
+    from jaxunlearn.figures import LINES, MARKERS
+
+    color, style = LINES[n % len(LINES)], MARKERS[n % len(MARKERS)]
+    said = re.sub(r"\b(unlearn|whp)\.", "", entry)
+    for chosen in (False, True):
+        some = [r for r in rows if "failed" not in r and (r["cell"] == cell) == chosen]
+        points = [_place(r["models"]["unlearned"]) for r in some]
+        if not points:
+            continue
+        ax.plot(
+            *zip(*points, strict=True), style, color=color, markersize=7 if chosen else 4,
+            markerfacecolor=color if chosen else "none", label=f"{n + 1}  {said}" if chosen else None,
+        )  # fmt: skip
+        if chosen:
+            ax.annotate(str(n + 1), points[0], textcoords="offset points", xytext=(5, 4), fontsize=8, color=color)
 
 
 def _place(m: dict) -> tuple[float, float]:

@@ -42,7 +42,7 @@ from jaxunlearn.labelling import label_settings
 from jaxunlearn.objectives import METHODS, distillation, losses, steps
 from jaxunlearn.rundir import RunDirectory
 from jaxunlearn.sharding import put
-from jaxunlearn.sweep_report import choose, chosen_settings, markdown, over_seeds
+from jaxunlearn.sweep_report import choose, chosen_settings, markdown, over_seeds, pareto
 
 SHAPE = model.Shape(V=64, D=16, L=2, N=2, K=2, H=8, F=24, context=32)
 DRAW = np.random.default_rng(0)
@@ -558,6 +558,24 @@ def test_a_sweep_relearns_every_method_at_the_same_rates(world, capsys):
     assert main(command) == 2
     assert "a sweep that relearns needs eval.relearn_rates" in capsys.readouterr().err
     assert not (world / "unequal").exists()
+
+
+def test_the_picture_keeps_its_room_however_many_and_long_the_entries():
+    def models(n):
+        return {"familiarity": {"probability": {"value": 0.01 * n}}, "perplexity": {"retain": {"value": 2.0 + n}}}
+
+    entries = [f"whp_soft whp.offset=contrast unlearn.retain_weight=1 reset.share=0.2 whp.alpha={n}" for n in range(30)]
+    made = [{"entry": e, "cell": e, "seed": s, "models": {"unlearned": models(n + s)}}
+            for n, e in enumerate(entries) for s in (0, 1)]  # fmt: skip
+    bases = {0: {"models": {"baseline": models(90), "twin": models(0)}}}
+    chosen = {e: {"cell": e} for e in entries}
+    figure = pareto({"cells": made, "bases": bases, "chosen": chosen, "reach": 0.1})
+    figure.draw_without_rendering()
+    (ax,), (width, height) = figure.axes, figure.get_size_inches()
+    assert ax.get_position().width * width > 9 and ax.get_position().height * height > 4  # inches
+    texts = [t.get_text() for t in figure.legends[0].get_texts()]
+    assert texts[3] == "4  whp_soft offset=contrast retain_weight=1 reset.share=0.2 alpha=3" and len(texts) == 30
+    assert {t.get_text() for t in ax.texts} == {"baseline", "twin", *(str(n + 1) for n in range(30))}
 
 
 SWEEP = (
