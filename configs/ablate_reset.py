@@ -18,6 +18,8 @@ METHODS = (
     f"{CONTRAST} {HEALED} reset.share=0.2 reset.by=random",
     f"{CONTRAST} {HEALED} reset.share=0.2 reset.by=fisher",
     f"{CONTRAST} {HEALED} reset.share=0.2 reset.where=interior",
+    f"{CONTRAST} {HEALED} reset.share=0.2 reset.where=ends",
+    f"{CONTRAST} {HEALED} reset.share=0.6 reset.where=ends",
     f"{CONTRAST} {HEALED} reset.share=0.2 reset.batches=6",
     f"{CONTRAST} {HEALED} reset.share=0.05",
     f"{CONTRAST} {HEALED} reset.share=0.1",

@@ -136,7 +136,7 @@ class Reset:
 
     share: float = 0.0  # of all weights; 0: no reset; 1: a fresh model, distilled on text to keep alone
     by: Literal["importance", "fisher", "random"] = "importance"
-    where: Literal["all", "interior"] = "all"  # interior: embedding and output projection are left alone
+    where: Literal["all", "interior", "ends"] = "all"  # in the layers alone; ends: embedding, output projection alone
     teacher: Literal["baseline", "unlearned"] = "baseline"  # distilled in healing; unlearned: before its reset
     batches: int = 48  # of 8 blocks, to sum squared gradients over
     heal: Train = field(

@@ -18,7 +18,7 @@ def reset_and_heal(config: Config, run: RunDirectory, x: Inputs, v: Variant, fol
     """Re-draw a share of the weights of run/FOLDER and distil the teacher into it on text to keep."""
     r, stage = config.reset, "heal" if v.folder == "unlearned" else f"heal_{v.folder.rpartition('/')[2]}"
     with run.stage(stage, f"re-draw {r.share:.0%} of the weights by {v.reset}, {r.heal.steps} steps of healing"):
-        start, replaced = _redrawn(config, run, x, load_model(config, run / folder), v.reset)
+        start, replaced, ends = _redrawn(config, run, x, load_model(config, run / folder), v.reset)
         teacher = folder if r.teacher == "unlearned" else "baseline"
         frozen = {"baseline": load_model(config, run / teacher, frozen=True)}
         arrays = x.training("retain")
@@ -29,7 +29,7 @@ def reset_and_heal(config: Config, run: RunDirectory, x: Inputs, v: Variant, fol
 
         def look(n, state):
             found = measure(state.model, x.tuning if config.unlearn.reach else x.suite)
-            run.record(stage, event="eval", replaced=replaced, **curve_point(n, found))
+            run.record(stage, event="eval", replaced=replaced, replaced_ends=ends, **curve_point(n, found))
             progress(f"  {stage} {n}/{r.heal.steps}  {brief(found)}", last=True)
 
         step = train.compiled_step(r.heal, steps.step, recipe=steps.Recipe("retain_only", (), "kl"))
@@ -38,7 +38,7 @@ def reset_and_heal(config: Config, run: RunDirectory, x: Inputs, v: Variant, fol
 
 
 def _redrawn(config: Config, run: RunDirectory, x: Inputs, made, by: str):
-    """Return (the model with its highest-scoring weights drawn anew, the share of them)."""
+    """Return what reset.redraw does of the model with its highest-scoring weights drawn anew."""
     r, baseline = config.reset, load_model(config, run / "baseline")
     if by == "random" or r.share == 1:  # every weight is drawn anew, whatever its score
         scores = reset.random_scores(baseline, config.seed)
@@ -51,7 +51,7 @@ def _redrawn(config: Config, run: RunDirectory, x: Inputs, made, by: str):
             scores = reset.fisher(target, general)
         else:
             scores = reset.importance(baseline, whole(config, run, "reinforced"), target, general)
-    scores = reset.interior_only(scores) if r.where == "interior" else scores
+    scores = reset.confined(scores, r.where)
     fresh = model.init(made.c, config.seed + 3)
-    made, share = reset.redraw(made, scores, reset.threshold(scores, r.share), fresh)
-    return made, float(share)
+    made, share, ends = reset.redraw(made, scores, reset.threshold(scores, r.share), fresh)
+    return made, float(share), float(ends)

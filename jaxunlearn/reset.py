@@ -74,13 +74,18 @@ def _uniform(seed: int):
     return draw
 
 
-def interior_only(scores):
-    """Return the scores with -1, never drawn, outside the layers: embedding, output projection, last norm."""
+def confined(scores, where: str):
+    """Return the scores, -1 (never drawn) elsewhere than in the layers ("interior") or outside them ("ends")."""
 
     def one(path, score):
-        return score if any(getattr(k, "name", "") == "blocks" for k in path) else jnp.full_like(score, -1)
+        return score if _inside(path) == (where == "interior") else jnp.full_like(score, -1)
 
-    return jax.tree_util.tree_map_with_path(one, scores)
+    return scores if where == "all" else jax.tree_util.tree_map_with_path(one, scores)
+
+
+def _inside(path) -> bool:
+    """Whether a weight lies in a layer, not in embedding, output projection or last norm."""
+    return any(getattr(k, "name", "") == "blocks" for k in path)
 
 
 @jax.jit
@@ -104,8 +109,13 @@ def threshold(scores, share):
 
 @partial(jax.jit, donate_argnums=0)
 def redraw(model, scores, least, fresh):
-    """Return (the model with the weights of at least that score taken from `fresh`, the share of weights replaced)."""
+    """Take the weights of at least that score from `fresh`.
+
+    Returns (the model, the share of all weights that were replaced, the share of these outside the layers).
+    """
     chosen = jax.tree.map(lambda s: s >= least, scores)
-    replaced = sum(jnp.sum(c, dtype=jnp.float32) for c in jax.tree.leaves(chosen))
+    counts = [(_inside(path), jnp.sum(c, dtype=jnp.float32)) for path, c in jax.tree.leaves_with_path(chosen)]
+    replaced, ends = sum(n for _, n in counts), sum(n for inside, n in counts if not inside)
     size = sum(c.size for c in jax.tree.leaves(chosen))
-    return jax.tree.map(lambda w, c, f: jnp.where(c, f.astype(w.dtype), w), model, chosen, fresh), replaced / size
+    made = jax.tree.map(lambda w, c, f: jnp.where(c, f.astype(w.dtype), w), model, chosen, fresh)
+    return made, replaced / size, ends / jnp.maximum(replaced, 1)

@@ -235,17 +235,24 @@ def test_the_share_asked_for_is_drawn_anew_and_nothing_else(mesh):
     before = [np.asarray(w) for w in jax.tree.leaves(m)]
     chosen = [np.asarray(s) for s in jax.tree.leaves(scores)]
     least = reset.threshold(scores, 0.2)
-    made, share = reset.redraw(m, scores, least, model.init(SHAPE, 9))
+    made, share, ends = reset.redraw(m, scores, least, model.init(SHAPE, 9))
+    drawn = sum((s >= float(least)).sum() for s in chosen)
+    outside = sum((s >= float(least)).sum() for s in chosen if s.shape in ((64, 16), (16, 64), (16,)))
     assert float(share) == pytest.approx(0.2, abs=0.002)
+    assert float(ends) == pytest.approx(outside / drawn) and 0.2 < float(ends) < 0.4
     for b, a, s in zip(before, jax.tree.leaves(made), chosen, strict=True):
         assert (np.asarray(a) == b)[s < float(least)].all()
-    inner = reset.interior_only(scores)
-    made, share = reset.redraw(model.init(SHAPE, 0), scores, reset.threshold(scores, 1.0), model.init(SHAPE, 9))
+    made, share, _ = reset.redraw(model.init(SHAPE, 0), scores, reset.threshold(scores, 1.0), model.init(SHAPE, 9))
     assert float(share) == 1.0  # a fresh model
     for a, f in zip(jax.tree.leaves(made), jax.tree.leaves(model.init(SHAPE, 9)), strict=True):
         assert (np.asarray(a) == np.asarray(f)).all()
-    made, share = reset.redraw(model.init(SHAPE, 0), inner, reset.threshold(inner, 0.2), model.init(SHAPE, 9))
-    assert (np.asarray(made.embed_VD[...]) == before[[w.shape for w in before].index((64, 16))]).all()
+    assert reset.confined(scores, "all") is scores
+    for where, share_outside in (("interior", 0.0), ("ends", 1.0)):
+        some = reset.confined(scores, where)
+        made, share, ends = reset.redraw(model.init(SHAPE, 0), some, reset.threshold(some, 0.2), model.init(SHAPE, 9))
+        assert float(ends) == share_outside and 0 < float(share) < 0.2
+        same = (np.asarray(made.embed_VD[...]) == before[[w.shape for w in before].index((64, 16))]).all()
+        assert same == (where == "interior")
 
 
 def test_scores_by_hand(mesh):
@@ -409,7 +416,7 @@ def test_the_preset_stands_for_its_settings_and_takes_what_is_given():
 def test_healing_distils_the_teacher_asked_for(mesh, tmp_path, monkeypatch, teacher, folder):
     made = {name: model.init(SHAPE, seed) for seed, name in enumerate(("baseline", "before"))}
     monkeypatch.setattr(healing, "load_model", lambda config, path, frozen=False: made[path.name])
-    monkeypatch.setattr(healing, "_redrawn", lambda config, run, x, start, by: (start, 0.1))
+    monkeypatch.setattr(healing, "_redrawn", lambda config, run, x, start, by: (start, 0.1, 0.0))
     monkeypatch.setattr(healing, "save_model", lambda *a: None)
     asked = []
     monkeypatch.setattr(healing, "fit_stage", lambda *a: asked.append(a[8](0)))  # the function that gives a batch
