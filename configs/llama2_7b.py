@@ -13,7 +13,7 @@ Expected, by the paper's table (step 0 -> 120): completion familiarity .290 -> .
 .244 -> .006, ARC-challenge .440 -> .414, HellaSwag .577 -> .557, WinoGrande .663 -> .657. Not reproduced here yet.
 """
 
-from jaxunlearn.config import Config, Eval, Mesh, Text, Train, Unlearn, Whp
+from jaxunlearn.config import Config, Eval, Mesh, Reset, Text, Train, Unlearn, Whp
 
 
 def config() -> Config:
@@ -31,7 +31,14 @@ def config() -> Config:
         unlearn=Unlearn(
             steps=120, learning_rate=1e-6, batch=16, accumulate=8, moment_dtype="bfloat16", checkpoint_every=20
         ),
+        # for whp_plus and reset.share: at this size the settings are a guess, not tried
+        reset=Reset(
+            heal=Train(
+                steps=400, learning_rate=1e-5, batch=16, accumulate=8, warmup=20, schedule="cosine", b2=0.98,
+                moment_dtype="bfloat16", checkpoint_every=20,
+            )
+        ),
         whp=Whp(alpha=5.0, alphas=(2.5, 10.0), label_batch=16),
         eval=Eval(every=20, completions=300, new_tokens=20, temperature=1.0, top_k=5, batch=32),
         controls=("own_argmax",),
-    )
+    )  # fmt: skip

@@ -455,6 +455,11 @@ def check(config: Config) -> None:
     for name, train in stages.items():
         if train.moment_memory == "host" and train.optimiser == "adafactor":
             wrong.append(f"{name}.moment_memory=host is for AdamW's moments; adafactor keeps none")
+    if c.reset.share and c.reset.heal.learning_rate > 100 * c.reinforce.learning_rate:
+        wrong.append(
+            f"reset.heal.learning_rate ({c.reset.heal.learning_rate}) is over 100 times reinforce.learning_rate: "
+            "its default is for models of under a million weights; set it"
+        )
     if c.reset.heal.lora.rank:
         wrong.append("reset.heal.lora: healing trains every weight, most of all those drawn anew")
     if c.eval.temperature < 0 or c.eval.every < 1 or c.eval.batch < 1 or c.eval.blocks < 1 or c.whp.label_batch < 1:

@@ -395,6 +395,10 @@ def test_bad_methods_are_refused_before_anything_is_loaded():
         (["eval.relearn_rates=1e-3,1"], "attack.rates and eval.relearn_rates must lie between 0 and 1"),
         (["unlearn.moment_memory=host", "unlearn.optimiser=adafactor"], "moment_memory=host is for AdamW's"),
         (["reset.share=0.1", "reset.heal.batch=0"], "reset.heal: steps must be >= 0; batch"),
+        (
+            ["unlearn.method=whp_plus", "reinforce.learning_rate=3e-6"],
+            "reset.heal.learning_rate (0.003) is over 100 times",
+        ),
     ],
 )
 def test_the_command_refuses_bad_methods_before_anything_is_loaded(world, tmp_path, capsys, changes, said):
