@@ -1,9 +1,10 @@
-"""What reset and healing owe to each of their parts: the ablation of `whp_plus` on the built-in universe.
+"""What `whp_plus` owes to each of its parts, on the built-in universe.
 
-    jaxunlearn sweep ablate_reset            (one seed: sweep.seeds=0)
+    jaxunlearn sweep ablate_whp_plus            (one seed: sweep.seeds=0)
 
-As compare_universe, at one rate. Which weights are drawn anew, how many, how long they are healed, and by whom; a fresh
-model (share 1) taught by the unlearned one; other methods before the reset. Hardware: 2 CPU cores. Resumable.
+As compare_universe, at one rate. A forbidden list of every term; which weights are drawn anew, how many, how long they
+are healed; a fresh model (share 1) taught by the unlearned one; other methods before the reset. Labels, offset, the
+term on text to keep and the teacher are rows of compare_universe. Hardware: 2 CPU cores. Resumable.
 """
 
 import dataclasses
@@ -14,6 +15,7 @@ CONTRAST = "whp_soft whp.offset=contrast unlearn.retain_weight=1 unlearn.retain_
 HEALED = "reset.teacher=unlearned"
 METHODS = (
     CONTRAST,
+    f"{CONTRAST} whp.forbid=keys",
     f"{CONTRAST} {HEALED} reset.share=0.2",
     f"{CONTRAST} {HEALED} reset.share=0.2 reset.by=random",
     f"{CONTRAST} {HEALED} reset.share=0.2 reset.by=fisher",
@@ -37,7 +39,7 @@ def config() -> Config:
     base = load_config("compare_universe")
     return dataclasses.replace(
         base,
-        name="ablate_reset",
-        title="What reset and healing owe to each part",
+        name="ablate_whp_plus",
+        title="What whp_plus owes to each of its parts",
         sweep=Sweep(methods=METHODS, rates=(6e-4,), seeds=(0, 1, 2), reach=0.1, rtt=True),
     )
