@@ -28,6 +28,7 @@ METHODS = (
     f"{CONTRAST} {HEALED} reset.share=0.4",
     f"{CONTRAST} {HEALED} reset.share=0.2 reset.heal.steps=50",
     f"{CONTRAST} {HEALED} reset.share=0.2 reset.heal.steps=100",
+    f"{CONTRAST} {HEALED} reset.share=0.2 reset.heal.steps=400",
     f"{CONTRAST} {HEALED} reset.share=0.05 reset.heal.steps=400 reset.heal.learning_rate=1e-3",
     f"{CONTRAST} {HEALED} reset.share=1 reset.heal.steps=400",
     f"whp {HEALED} reset.share=0.2",
