@@ -135,9 +135,10 @@ class Reset:
     """Re-draw the weights that matter to the target and not to the rest, and heal the hole (reset.py)."""
 
     share: float = 0.0  # of all weights; 0: no reset; 1: a fresh model, distilled on text to keep alone
-    by: Literal["importance", "fisher", "random"] = "importance"
+    by: Literal["importance", "fisher", "random", "noise"] = "importance"  # noise: share of it in every weight (UNDO)
     where: Literal["all", "interior", "ends"] = "all"  # in the layers alone; ends: embedding, output projection alone
     teacher: Literal["baseline", "unlearned"] = "baseline"  # distilled in healing; unlearned: before its reset
+    on: Literal["retain", "all"] = "retain"  # text to heal on; all: the text to forget too, by the unlearned teacher
     batches: int = 48  # of 8 blocks, to sum squared gradients over
     heal: Train = field(
         default_factory=lambda: Train(steps=200, learning_rate=3e-3, batch=8, warmup=20, schedule="cosine", b2=0.98)

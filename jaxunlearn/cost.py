@@ -44,7 +44,7 @@ def method_passes(config: Config, blocks: int) -> float:
     if METHODS[name].trains:
         total += fine_tuning(config.unlearn, step_passes(config, name, w.alpha))
     if r.share:
-        squares = 0 if r.by == "random" or r.share == 1 else 2 * r.batches * BLOCKS * TRAINED
+        squares = 0 if r.by in ("random", "noise") or r.share == 1 else 2 * r.batches * BLOCKS * TRAINED
         total += squares + fine_tuning(r.heal, TRAINED + FROZEN)
     return total
 

@@ -4,6 +4,9 @@ The teacher is the baseline, or the model as the method before left it: the base
 still holds what it knows of the target, and on Oz brings it back (docs/methods.md).
 """
 
+import jax
+import numpy as np
+
 from jaxunlearn import model, reset, train
 from jaxunlearn.config import Config
 from jaxunlearn.evals.measure import curve_point, measure
@@ -17,11 +20,13 @@ from jaxunlearn.rundir import RunDirectory, progress
 def reset_and_heal(config: Config, run: RunDirectory, x: Inputs, v: Variant, folder: str) -> None:
     """Re-draw a share of the weights of run/FOLDER and distil the teacher into it on text to keep."""
     r, stage = config.reset, "heal" if v.folder == "unlearned" else f"heal_{v.folder.rpartition('/')[2]}"
-    with run.stage(stage, f"re-draw {r.share:.0%} of the weights by {v.reset}, {r.heal.steps} steps of healing"):
+    with run.stage(stage, _announced(config, v.reset)):
         start, replaced, ends = _redrawn(config, run, x, load_model(config, run / folder), v.reset)
         teacher = folder if r.teacher == "unlearned" else "baseline"
         frozen = {"baseline": load_model(config, run / teacher, frozen=True)}
         arrays = x.training("retain")
+        if r.on == "all":
+            arrays = tuple(np.concatenate(both) for both in zip(arrays, x.training("forget"), strict=True))
 
         def batch(n):
             found = train.microbatches(r.heal, arrays, ("BT", "BT"), len(arrays[0]), config.seed + 2, n)
@@ -37,9 +42,20 @@ def reset_and_heal(config: Config, run: RunDirectory, x: Inputs, v: Variant, fol
         save_model(run, v.folder, made, x)
 
 
+def _announced(config: Config, by: str) -> str:
+    r = config.reset
+    what = (
+        f"{r.share:.0%} of noise in every weight" if by == "noise" else f"re-draw {r.share:.0%} of the weights by {by}"
+    )
+    return f"{what}, {r.heal.steps} steps of healing"
+
+
 def _redrawn(config: Config, run: RunDirectory, x: Inputs, made, by: str):
-    """Return what reset.redraw does of the model with its highest-scoring weights drawn anew."""
-    r, baseline = config.reset, load_model(config, run / "baseline")
+    """Return (the model with weights drawn anew or blurred, the share of them, the share of these outside layers)."""
+    r = config.reset
+    if by == "noise":
+        return reset.noised(made, r.share, jax.random.key(config.seed + 3), r.where), r.share, None
+    baseline = load_model(config, run / "baseline")
     if by == "random" or r.share == 1:  # every weight is drawn anew, whatever its score
         scores = reset.random_scores(baseline, config.seed)
     else:

@@ -74,6 +74,8 @@ def check_config(config: Config, layers: int | None = None) -> None:
         wrong.append(f"reset.share is a share of the weights, from 0 to 1 (got {config.reset.share})")
     if resets_by_importance(config) and "reinforced" not in have:
         wrong.append("reset.by=importance needs the reinforced model: set reinforce.steps, or reset.by=fisher")
+    if config.reset.on == "all" and config.reset.teacher == "baseline":
+        wrong.append("reset.on=all would have the baseline teach the target again: set reset.teacher=unlearned")
     if name == "reset_heal" and not config.reset.share:
         wrong.append("reset_heal re-draws reset.share of the weights: set it, 0.1 to 0.2 as a rule")
     if w.mode == "fused" and name == "whp" and config.unlearn.retain_weight:

@@ -1,11 +1,14 @@
-"""Selective reset: re-draw the weights that matter to the target and not to the rest; healing is what a run does next.
+"""Reset: re-draw the weights that matter to the target and not to the rest, or blur all; a run heals them next.
 
 r = |reinforced - baseline| * sqrt(Ft) / (sqrt(Fg) + 1e-4), with Ft and Fg the summed squared gradients of the
 baseline's loss on batches of the text to forget and to keep. The `share` of all weights highest by r is initialised
 anew (normal, 0.02; norms 1). Healing distils a teacher on text to keep alone (healing.py). Ours; related: Foster et
-al., arXiv 2308.07707 (dampens by Fisher information), Liu et al., arXiv 2310.05331 (masks by it, then fine-tunes).
+al., arXiv 2308.07707 (dampens by Fisher information), Liu et al., arXiv 2310.05331 (masks by it, then fine-tunes), and
+Lee et al., arXiv 2506.06278 (UNDO: blurs every weight of an unlearned model, then distils that model into the blur):
+`noised`, with `reset.by=noise`.
 """
 
+import math
 from functools import partial
 
 import jax
@@ -18,6 +21,7 @@ from jaxunlearn.train import loss_sum
 
 BLOCKS = 8  # a batch of squared gradients
 SOFT = 1e-4  # keeps a weight without any gradient on text to keep from an infinite score
+BETA = 0.1  # of UNDO's noise, its authors' value
 HALVINGS = 48  # of the interval that holds the threshold
 
 
@@ -86,6 +90,30 @@ def confined(scores, where: str):
 def _inside(path) -> bool:
     """Whether a weight lies in a layer, not in embedding, output projection or last norm."""
     return any(getattr(k, "name", "") == "blocks" for k in path)
+
+
+@partial(jax.jit, donate_argnums=0, static_argnums=3)
+def noised(model, share, key, where: str = "all"):
+    """Return UNDO's shrink and perturb, (1 - share) w + share * 0.1 * noise, of every weight in `where`.
+
+    The noise is uniform within sqrt(6 / (fan in + fan out)) (Glorot & Bengio), 0 for norms.
+    """
+
+    def one(path, n, w):
+        if where != "all" and _inside(path) != (where == "interior"):
+            return w
+        return ((1 - share) * w + share * BETA * noise(path, n, w)).astype(w.dtype)
+
+    def noise(path, n, w):
+        letters = next(k.name for k in path if "_" in getattr(k, "name", "")).rpartition("_")[2]
+        if len(letters) == 1:
+            return jnp.zeros_like(w)
+        size = math.prod(w.shape[-len(letters) :])  # of one matrix: one side is D, the other what is left
+        bound = math.sqrt(6 / (model.c.D + size / model.c.D))
+        spec = jax.typeof(w).sharding.spec
+        return jax.random.uniform(jax.random.fold_in(key, n), w.shape, minval=-bound, maxval=bound, out_sharding=spec)
+
+    return jax.tree_util.tree_map_with_path(one, _numbered(model), model)
 
 
 @jax.jit

@@ -255,6 +255,23 @@ def test_the_share_asked_for_is_drawn_anew_and_nothing_else(mesh):
         assert same == (where == "interior")
 
 
+def test_noise_shrinks_every_weight_and_blurs_the_matrices(mesh):
+    def named(m):
+        return {path[-2].name: np.asarray(w) for path, w in jax.tree.leaves_with_path(m)}
+
+    before = named(model.init(SHAPE, 0))
+    after = named(reset.noised(model.init(SHAPE, 0), 0.4, jax.random.key(1)))
+    for name in ("norm_D", "mlp_norm_D", "attention_norm_D"):
+        np.testing.assert_allclose(after[name], 0.6, rtol=1e-6)
+    for name, fans in (("q_DNH", 16 + 16), ("down_FD", 24 + 16), ("embed_VD", 64 + 16)):
+        noise = (after[name] - 0.6 * before[name]) / (0.4 * 0.1)
+        bound = (6 / fans) ** 0.5
+        assert 0.9 * bound < np.abs(noise).max() <= bound * 1.0001 and abs(noise.mean()) < bound / 4, name
+    assert (after["q_DNH"][0] != after["q_DNH"][1]).all()  # layers get noise of their own
+    inner = named(reset.noised(model.init(SHAPE, 0), 0.4, jax.random.key(1), "interior"))
+    assert (inner["embed_VD"] == before["embed_VD"]).all() and (inner["q_DNH"] == after["q_DNH"]).all()
+
+
 def test_scores_by_hand(mesh):
     one = {"w": jnp.array([1.0, 1.0, 1.0])}
     reinforced, target, general = ({"w": jnp.array(v)} for v in ([1.5, 1.5, 1.0], [4.0, 4.0, 4.0], [1.0, 0.0, 1.0]))
@@ -369,6 +386,7 @@ def test_bad_methods_are_refused_before_anything_is_loaded():
     bare_reset = {"reset": Reset(share=0.1), "unlearn": Unlearn(method="npo")}
     refused("reset.by=importance needs the reinforced", reinforce=Train(steps=0), **bare_reset)
     refused("kga needs text that no step trains on", unlearn=Unlearn(method="kga"), text=nothing_held)
+    refused("would have the baseline teach the target again", reset=Reset(share=0.1, on="all"))
     refused("unlearn.reach is a familiarity: set text.prompts", unlearn=Unlearn(reach=0.1))
     refused("whp.forbid=keys is for generic labels", whp=Whp(forbid="keys"), unlearn=Unlearn(method="npo"))
     refused("set it, 0.1 to 0.2", unlearn=Unlearn(method="reset_heal"))
@@ -423,7 +441,7 @@ def test_healing_distils_the_teacher_asked_for(mesh, tmp_path, monkeypatch, teac
     monkeypatch.setattr(healing, "_redrawn", lambda config, run, x, start, by: (start, 0.1, 0.0))
     monkeypatch.setattr(healing, "save_model", lambda *a: None)
     asked = []
-    monkeypatch.setattr(healing, "fit_stage", lambda *a: asked.append(a[8](0)))  # the function that gives a batch
+    monkeypatch.setattr(healing, "fit_stage", lambda *a: asked.append(a))
     tokens = np.zeros((8, 16), np.int32)
     x = types.SimpleNamespace(training=lambda name: (tokens, tokens))
 
@@ -432,10 +450,15 @@ def test_healing_distils_the_teacher_asked_for(mesh, tmp_path, monkeypatch, teac
             return contextlib.nullcontext()
 
     config = dataclasses.replace(BASE, reset=Reset(share=0.1, teacher=teacher))
-    healing.reset_and_heal(
-        config, Folder(tmp_path), x, types.SimpleNamespace(folder="unlearned", reset="importance"), "before"
-    )
-    assert asked[0][0]["baseline"] is made[folder]
+    seen = types.SimpleNamespace(folder="unlearned", reset="importance")
+    healing.reset_and_heal(config, Folder(tmp_path), x, seen, "before")
+    assert asked[0][8](0)[0]["baseline"] is made[folder]  # the function that gives a batch
+    if teacher == "unlearned":
+        x.training = lambda name: (tokens + (name == "forget"), tokens)
+        config = dataclasses.replace(config, reset=dataclasses.replace(config.reset, on="all"))
+        healing.reset_and_heal(config, Folder(tmp_path), x, seen, "before")
+        used = np.concatenate([np.asarray(asked[1][8](n)[1]["retain"][0]).ravel() for n in range(4)])
+        assert 0.2 < used.mean() < 0.8  # half of the blocks are of the text to forget
 
 
 # ---- cost
