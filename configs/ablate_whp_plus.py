@@ -3,8 +3,9 @@
     jaxunlearn sweep ablate_whp_plus            (one seed: sweep.seeds=0)
 
 As compare_universe, at one rate. A forbidden list of every term; which weights are drawn anew, how many, how long they
-are healed; a fresh model (share 1) taught by the unlearned one; other methods before the reset. Labels, offset, the
-term on text to keep and the teacher are rows of compare_universe. Hardware: 2 CPU cores. Resumable.
+are healed and on which text; UNDO's noise in all of them; a fresh model (share 1) taught by the unlearned one; other
+methods before the reset. Labels, offset, the term on text to keep and the teacher are rows of compare_universe.
+Hardware: 2 CPU cores. Resumable.
 """
 
 import dataclasses
@@ -23,6 +24,9 @@ METHODS = (
     f"{CONTRAST} {HEALED} reset.share=0.2 reset.where=ends",
     f"{CONTRAST} {HEALED} reset.share=0.6 reset.where=ends",
     f"{CONTRAST} {HEALED} reset.share=0.2 reset.batches=6",
+    f"{CONTRAST} {HEALED} reset.share=0.2 reset.on=all",
+    f"{CONTRAST} {HEALED} reset.share=0.4 reset.by=noise reset.on=all",
+    f"{CONTRAST} {HEALED} reset.share=0.6 reset.by=noise reset.on=all",
     f"{CONTRAST} {HEALED} reset.share=0.05",
     f"{CONTRAST} {HEALED} reset.share=0.1",
     f"{CONTRAST} {HEALED} reset.share=0.4",
