@@ -1,4 +1,4 @@
-"""What `whp_plus` owes to each of its parts, on the built-in universe.
+"""What `whp_plus` with a reset owes to each of its parts, on the built-in universe.
 
     jaxunlearn sweep ablate_whp_plus            (one seed: sweep.seeds=0)
 
@@ -45,6 +45,6 @@ def config() -> Config:
     return dataclasses.replace(
         base,
         name="ablate_whp_plus",
-        title="What whp_plus owes to each of its parts",
+        title="What whp_plus with a reset owes to each of its parts",
         sweep=Sweep(methods=METHODS, rates=(6e-4,), seeds=(0, 1, 2), reach=0.1, rtt=True),
     )

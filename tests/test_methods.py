@@ -414,7 +414,7 @@ def test_bad_methods_are_refused_before_anything_is_loaded():
         (["unlearn.moment_memory=host", "unlearn.optimiser=adafactor"], "moment_memory=host is for AdamW's"),
         (["reset.share=0.1", "reset.heal.batch=0"], "reset.heal: steps must be >= 0; batch"),
         (
-            ["unlearn.method=whp_plus", "reinforce.learning_rate=3e-6"],
+            ["unlearn.method=whp_plus", "reset.share=0.2", "reinforce.learning_rate=3e-6"],
             "reset.heal.learning_rate (0.003) is over 100 times",
         ),
     ],
@@ -426,11 +426,13 @@ def test_the_command_refuses_bad_methods_before_anything_is_loaded(world, tmp_pa
 
 def test_the_preset_stands_for_its_settings_and_takes_what_is_given():
     made = override(BASE, ["unlearn.method=whp_plus"])
-    assert (made.unlearn.method, made.whp.labels, made.whp.offset, made.reset.share) == ("whp", "soft", "contrast", 0.2)
-    assert (made.unlearn.retain_weight, made.unlearn.retain_loss) == (1.0, "kl") and override(made, []) == made
-    assert made.reset.teacher == "unlearned"
+    assert (made.unlearn.method, made.whp.labels, made.whp.offset, made.reset.share) == ("whp", "soft", "contrast", 0)
+    assert made.unlearn.retain_weight is None and override(made, []) == made
     other = override(BASE, ["unlearn.method=whp_plus", "reset.share=0.1", "unlearn.retain_weight=3"])
-    assert (other.reset.share, other.unlearn.retain_weight) == (0.1, 3.0)
+    assert (other.reset.share, other.reset.teacher, other.unlearn.retain_weight) == (0.1, "unlearned", 3.0)
+    assert other.unlearn.retain_loss == "kl"
+    given = override(BASE, ["unlearn.method=whp_plus", "unlearn.retain_weight=3", "unlearn.retain_loss=nll"])
+    assert given.unlearn.retain_loss == "nll"
     assert override(BASE, ["unlearn.method=npo"]).whp == BASE.whp
 
 

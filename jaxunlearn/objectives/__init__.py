@@ -80,9 +80,9 @@ METHODS: dict[str, Method] = _methods(
     Method(
         name="whp_plus",
         paper="ours, beyond arXiv 2310.02238",
-        one_line="preset: soft labels, contrast offset, KL on text to keep, then reset and healing by itself",
+        one_line="preset: soft labels and the contrast offset; with reset.share, healed by the unlearned model",
         needs=_needs("reference", "reinforced", "dictionary", "retain"),
-        hyper={"retain_weight": 1.0},
+        hyper={"retain_weight": 0.0},
     ),
     Method(
         name="whp_averaged",
