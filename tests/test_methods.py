@@ -182,7 +182,7 @@ def test_gradient_ascent_collapses_where_descent_on_text_to_keep_holds(mesh):
         return [float(loss(now.model, batch[text])) for text in ("forget", "retain")]
 
     (gone, broken), (forgotten, held) = after("gradient_ascent"), after("gradient_difference")
-    assert min(gone, broken) > 2 * np.log(64) and forgotten > np.log(64) and held < 1
+    assert min(gone, broken) > 1.5 * np.log(64) and forgotten > np.log(64) and held < 1
 
 
 # ---- the contrast
