@@ -5,7 +5,7 @@
 As compare_universe, at one rate. A forbidden list of every term; which weights are drawn anew, how many, how long they
 are healed and on which text; UNDO's noise in all of them; a fresh model (share 1) taught by the unlearned one; other
 methods before the reset. Labels, offset, the term on text to keep and the teacher are rows of compare_universe.
-Hardware: 2 CPU cores. Resumable.
+Hardware: 2 CPU cores, about 2 hours of one. Resumable.
 """
 
 import dataclasses

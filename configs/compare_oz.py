@@ -4,7 +4,7 @@
 
 Needs the same as oz_tiny. The baselines of three seeds; every method at two learning rates on the first seed, at the
 better one on the others. Settings and steps are chosen on the tuning prompts, figures come from the others.
-Hardware: 2 CPU cores. Resumable: what is done is skipped.
+Hardware: 2 CPU cores, about 5.5 hours of one. Resumable: what is done is skipped.
 """
 
 import dataclasses
