@@ -134,7 +134,7 @@ class Unlearn(Train):
 class Reset:
     """Re-draw the weights that matter to the target and not to the rest, and heal the hole (reset.py)."""
 
-    share: float = 0.0  # of all weights; 0: no reset; 1: a fresh model, distilled on text to keep alone
+    share: float = 0.0  # of the weights in `where`; 0: no reset; 1: a fresh model
     by: Literal["importance", "fisher", "random", "noise"] = "importance"  # noise: share of it in every weight (UNDO)
     where: Literal["all", "interior", "ends"] = "all"  # in the layers alone; ends: embedding, output projection alone
     teacher: Literal["baseline", "unlearned"] = "baseline"  # distilled in healing; unlearned: before its reset
@@ -236,7 +236,7 @@ class Eval:
     top_k: int = 5
     relearn_steps: tuple[int, ...] = ()  # e.g. (0, 2, 5, 10): familiarity while relearning a little of the text
     relearn_blocks: int = 12
-    relearn_rates: tuple[float, ...] = ()  # the attacker's best of them; empty: 0.5, 1, 2, 4 x unlearn.learning_rate
+    relearn_rates: tuple[float, ...] = ()  # the attacker's best of them; empty: 1, 4, 16 x that of unlearn or reinforce
     members: int = 0  # blocks that were trained on, and as many new ones: memorisation and membership attacks
     benchmarks: tuple[str, ...] = ()  # multiple choice: .jsonl files, folders of them, tfds:NAME/SPLIT
     tasks: tuple[str, ...] = ()  # of lm-evaluation-harness; "paper": the paper's seven
@@ -416,12 +416,12 @@ def preset(config: Config) -> Config:
     if config.unlearn.method != "whp_plus":
         return config
     u, r = config.unlearn, config.reset
-    loss = "kl" if u.retain_weight and u.retain_loss == "own" else u.retain_loss
+    loss = "kl" if u.retain_loss == "own" else u.retain_loss
     return dataclasses.replace(
         config,
         unlearn=dataclasses.replace(u, method="whp", retain_loss=loss),
         whp=dataclasses.replace(config.whp, labels="soft", offset="contrast"),
-        reset=dataclasses.replace(r, teacher="unlearned" if r.share else r.teacher),
+        reset=dataclasses.replace(r, teacher="unlearned"),
     )
 
 
@@ -459,10 +459,11 @@ def check(config: Config) -> None:
     for name, train in stages.items():
         if train.moment_memory == "host" and train.optimiser == "adafactor":
             wrong.append(f"{name}.moment_memory=host is for AdamW's moments; adafactor keeps none")
-    if c.reset.share and c.reset.heal.learning_rate > 100 * c.reinforce.learning_rate:
+    whole = [t.learning_rate for t in (c.reinforce, c.unlearn) if t.steps and not t.lora.rank]
+    if c.reset.share and whole and c.reset.heal.learning_rate > 100 * max(whole):
         wrong.append(
-            f"reset.heal.learning_rate ({c.reset.heal.learning_rate}) is over 100 times reinforce.learning_rate: "
-            "its default is for models of under a million weights; set it"
+            f"reset.heal.learning_rate ({c.reset.heal.learning_rate}) is over 100 times the rate at which the model is "
+            f"trained otherwise ({max(whole)}); its default, 0.003, is for models of under a million weights"
         )
     if c.reset.heal.lora.rank:
         wrong.append("reset.heal.lora: healing trains every weight, most of all those drawn anew")

@@ -274,8 +274,8 @@ def relearning(report: dict) -> Picture | None:
     return Picture(
         key="relearn",
         title="How fast it comes back",
-        caption="Familiarity while each model is fine-tuned on a little of the target text. What returns faster than "
-        "in the twin was hidden, not removed.",
+        caption="Familiarity while each model is fine-tuned on a little of the target text, at each step the most that "
+        "any of the rates tried brought back. What returns faster than in the twin was hidden, not removed.",
         panels=(panel,),
         numbers=(_step_table("By relearning step", lines),),
     )

@@ -1,4 +1,4 @@
-"""Reset and healing as a stage: a share of the weights drawn anew, then a teacher distilled on text to keep.
+"""Reset and healing as a stage: a share of the weights drawn anew, or all blurred; then a teacher is distilled.
 
 The teacher is the baseline, or the model as the method before left it: the baseline's distribution on text to keep
 still holds what it knows of the target, and on Oz brings it back (docs/methods.md).
@@ -18,7 +18,7 @@ from jaxunlearn.rundir import RunDirectory, progress
 
 
 def reset_and_heal(config: Config, run: RunDirectory, x: Inputs, v: Variant, folder: str) -> None:
-    """Re-draw a share of the weights of run/FOLDER and distil the teacher into it on text to keep."""
+    """Reset run/FOLDER as config.reset says and distil the teacher into it."""
     r, stage = config.reset, "heal" if v.folder == "unlearned" else f"heal_{v.folder.rpartition('/')[2]}"
     with run.stage(stage, _announced(config, v.reset)):
         start, replaced, ends = _redrawn(config, run, x, load_model(config, run / folder), v.reset)
@@ -43,18 +43,19 @@ def reset_and_heal(config: Config, run: RunDirectory, x: Inputs, v: Variant, fol
 
 
 def _announced(config: Config, by: str) -> str:
-    r = config.reset
-    what = (
-        f"{r.share:.0%} of noise in every weight" if by == "noise" else f"re-draw {r.share:.0%} of the weights by {by}"
+    r, place = (
+        config.reset,
+        {"all": "", "interior": " in the layers", "ends": " outside the layers"}[config.reset.where],
     )
-    return f"{what}, {r.heal.steps} steps of healing"
+    what = f"{r.share:.0%} of noise in the weights" if by == "noise" else f"re-draw {r.share:.0%} of the weights"
+    return f"{what}{place}{f' by {by}' * (by != 'noise')}, {r.heal.steps} steps of healing"
 
 
 def _redrawn(config: Config, run: RunDirectory, x: Inputs, made, by: str):
-    """Return (the model with weights drawn anew or blurred, the share of them, the share of these outside layers)."""
+    """Return (the model, the share of all weights drawn anew, of these outside the layers); None where blurred."""
     r = config.reset
     if by == "noise":
-        return reset.noised(made, r.share, jax.random.key(config.seed + 3), r.where), r.share, None
+        return reset.noised(made, r.share, jax.random.key(config.seed + 3), r.where), None, None
     baseline = load_model(config, run / "baseline")
     if by == "random" or r.share == 1:  # every weight is drawn anew, whatever its score
         scores = reset.random_scores(baseline, config.seed)

@@ -74,12 +74,19 @@ def check_config(config: Config, layers: int | None = None) -> None:
         wrong.append(f"reset.share is a share of the weights, from 0 to 1 (got {config.reset.share})")
     if resets_by_importance(config) and "reinforced" not in have:
         wrong.append("reset.by=importance needs the reinforced model: set reinforce.steps, or reset.by=fisher")
-    if config.reset.on == "all" and config.reset.teacher == "baseline":
-        wrong.append("reset.on=all would have the baseline teach the target again: set reset.teacher=unlearned")
+    r = config.reset
+    if r.share and r.on == "all" and (r.teacher == "baseline" or name == "reset_heal"):
+        wrong.append(
+            "reset.on=all would have the baseline teach the target again: unlearn, and reset.teacher=unlearned"
+        )
+    if r.share == 1 and r.by == "noise":
+        wrong.append("reset.by=noise at share 1 leaves no norm: give less, or reset.by=random for a fresh model")
     if name == "reset_heal" and not config.reset.share:
         wrong.append("reset_heal re-draws reset.share of the weights: set it, 0.1 to 0.2 as a rule")
     if w.mode == "fused" and name == "whp" and config.unlearn.retain_weight:
         wrong.append("whp.mode=fused has no retain term: leave unlearn.retain_weight out, or use whp.mode=offline")
+    if "random_reset" in config.controls and r.share and r.by in ("random", "noise"):
+        wrong.append(f"controls=random_reset is a control for weights that were chosen, not for reset.by={r.by}")
     if "random_reset" in config.controls and not config.reset.share and name != "reset_heal":
         wrong.append("controls=random_reset has nothing to compare with: set reset.share")
     if wrong:

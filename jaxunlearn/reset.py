@@ -2,7 +2,7 @@
 
 r = |reinforced - baseline| * sqrt(Ft) / (sqrt(Fg) + 1e-4), with Ft and Fg the summed squared gradients of the
 baseline's loss on batches of the text to forget and to keep. The `share` of all weights highest by r is initialised
-anew (normal, 0.02; norms 1). Healing distils a teacher on text to keep alone (healing.py). Ours; related: Foster et
+anew (normal, 0.02; norms 1). Healing distils a teacher (healing.py). Ours; related: Foster et
 al., arXiv 2308.07707 (dampens by Fisher information), Liu et al., arXiv 2310.05331 (masks by it, then fine-tunes), and
 Lee et al., arXiv 2506.06278 (UNDO: blurs every weight of an unlearned model, then distils that model into the blur):
 `noised`, with `reset.by=noise`.

@@ -20,6 +20,7 @@ COLUMNS = {
     "entropy": ("entropy", "retain"),
 }
 
+WIDE = 95  # characters of an entry that leave no room for a second column beside it
 SHARES = ("familiarity", "in names", "explicit", "accuracy", "relearned", "relearned, explicit", "RTT")  # at most 1
 
 
@@ -153,7 +154,8 @@ def markdown(found: dict) -> str:
         f"{seeds} seed{'s' * (seeds != 1)}; settings chosen on the tuning prompts of {chosen_on}, steps on those of "
         f"each, the least retain perplexity with familiarity at most {found['reach']:g}; figures from the other "
         "prompts. In brackets the 95% interval: over seeds (Student), of a single seed over prompts or blocks. "
-        "relearned: familiarity, and the share of completions that name the target, at the last relearning step. RTT: "
+        "relearned: familiarity, and the share of completions that name the target, at the last relearning step, the "
+        "attacker's best of the rates. RTT: "
         "accuracy on facts held out while the others were retrained, at the attacker's best rate and epoch. cost: "
         "passes over blocks as a share of the baseline's pretraining (cost.py), models a method needs included.",
     ]
@@ -182,7 +184,8 @@ def pareto(found: dict) -> Any:
     from matplotlib.figure import Figure
 
     entries = _by(found["cells"], "entry")
-    figure = Figure(figsize=(11, 5.5 + 0.19 * math.ceil(len(entries) / 2)), layout="constrained")
+    columns = 2 if max(map(len, entries)) < WIDE else 1
+    figure = Figure(figsize=(11, 5.5 + 0.19 * math.ceil(len(entries) / columns)), layout="constrained")
     FigureCanvasAgg(figure)
     ax = figure.add_subplot()
     for n, (entry, rows) in enumerate(entries.items()):
@@ -195,12 +198,13 @@ def pareto(found: dict) -> Any:
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.margins(0.08)
-    for kind in ("major", "minor"):  # one decade or less: plain numbers, not powers of ten
-        getattr(ax.yaxis, f"set_{kind}_formatter")("{x:g}")
+    if ax.get_ylim()[1] < 10 * ax.get_ylim()[0]:  # plain numbers, also between powers of ten
+        for kind in ("major", "minor"):
+            getattr(ax.yaxis, f"set_{kind}_formatter")("{x:g}")
     ax.set_xlabel("familiarity (probability of the target's next words)")
     ax.set_ylabel("perplexity on text to keep")
     ax.axvline(found["reach"], color="#697180", linestyle=":", linewidth=1)
-    figure.legend(fontsize=7, loc="outside lower center", ncols=2, frameon=False)
+    figure.legend(fontsize=7, loc="outside lower center", ncols=columns, frameon=False)
     return figure
 
 

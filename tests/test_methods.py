@@ -31,7 +31,7 @@ from jaxunlearn.config import (
     load_config,
     override,
 )
-from jaxunlearn.errors import InputError
+from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.evals import attacks
 from jaxunlearn.evals.measure import Suite
 from jaxunlearn.generate import generate
@@ -267,7 +267,8 @@ def test_noise_shrinks_every_weight_and_blurs_the_matrices(mesh):
         noise = (after[name] - 0.6 * before[name]) / (0.4 * 0.1)
         bound = (6 / fans) ** 0.5
         assert 0.9 * bound < np.abs(noise).max() <= bound * 1.0001 and abs(noise.mean()) < bound / 4, name
-    assert (after["q_DNH"][0] != after["q_DNH"][1]).all()  # layers get noise of their own
+    of_layers = after["q_DNH"] - 0.6 * before["q_DNH"]
+    assert np.abs(of_layers[0] - of_layers[1]).min() > 1e-8  # layers get noise of their own
     inner = named(reset.noised(model.init(SHAPE, 0), 0.4, jax.random.key(1), "interior"))
     assert (inner["embed_VD"] == before["embed_VD"]).all() and (inner["q_DNH"] == after["q_DNH"]).all()
 
@@ -387,6 +388,11 @@ def test_bad_methods_are_refused_before_anything_is_loaded():
     refused("reset.by=importance needs the reinforced", reinforce=Train(steps=0), **bare_reset)
     refused("kga needs text that no step trains on", unlearn=Unlearn(method="kga"), text=nothing_held)
     refused("would have the baseline teach the target again", reset=Reset(share=0.1, on="all"))
+    heal = Reset(share=0.5, on="all", teacher="unlearned")
+    refused("would have the baseline teach the target again", reset=heal, unlearn=Unlearn(method="reset_heal"))
+    methods.check_config(dataclasses.replace(BASE, reset=heal))
+    refused("noise at share 1 leaves no norm", reset=Reset(share=1.0, by="noise"))
+    refused("not for reset.by=noise", reset=Reset(share=0.5, by="noise"), controls=("random_reset",))
     refused("unlearn.reach is a familiarity: set text.prompts", unlearn=Unlearn(reach=0.1))
     refused("whp.forbid=keys is for generic labels", whp=Whp(forbid="keys"), unlearn=Unlearn(method="npo"))
     refused("set it, 0.1 to 0.2", unlearn=Unlearn(method="reset_heal"))
@@ -414,7 +420,7 @@ def test_bad_methods_are_refused_before_anything_is_loaded():
         (["unlearn.moment_memory=host", "unlearn.optimiser=adafactor"], "moment_memory=host is for AdamW's"),
         (["reset.share=0.1", "reset.heal.batch=0"], "reset.heal: steps must be >= 0; batch"),
         (
-            ["unlearn.method=whp_plus", "reset.share=0.2", "reinforce.learning_rate=3e-6"],
+            ["reset.share=0.2", "unlearn.learning_rate=1e-6", "reinforce.learning_rate=3e-6"],
             "reset.heal.learning_rate (0.003) is over 100 times",
         ),
     ],
@@ -428,6 +434,8 @@ def test_the_preset_stands_for_its_settings_and_takes_what_is_given():
     made = override(BASE, ["unlearn.method=whp_plus"])
     assert (made.unlearn.method, made.whp.labels, made.whp.offset, made.reset.share) == ("whp", "soft", "contrast", 0)
     assert made.unlearn.retain_weight is None and override(made, []) == made
+    later = override(made, ["reset.share=0.1", "unlearn.retain_weight=3"])  # a configuration built on another
+    assert later.reset.teacher == "unlearned" and later.unlearn.retain_loss == "kl"
     other = override(BASE, ["unlearn.method=whp_plus", "reset.share=0.1", "unlearn.retain_weight=3"])
     assert (other.reset.share, other.reset.teacher, other.unlearn.retain_weight) == (0.1, "unlearned", 3.0)
     assert other.unlearn.retain_loss == "kl"
@@ -576,17 +584,35 @@ def test_relearning_gives_the_rate_at_which_most_came_back_at_each_step(monkeypa
     runs = {1e-3: (0.1, 0.2, 0.5), 1e-2: (0.1, 0.4, 0.3)}
 
     def relearned(a, start, arrays, rate, completions):
-        return [{"step": n, "familiarity": f, "rate": rate} for n, f in enumerate(runs[rate])]
+        if rate == 0.5:
+            raise RunError("the loss is not finite")
+        points = [{"step": n, "familiarity": f, "rate": rate} for n, f in enumerate(runs[rate])]
+        points[-1]["explicit"] = {"value": {1e-3: 0.2, 1e-2: 0.9}[rate]}
+        return points
 
     monkeypatch.setattr(attacks, "_relearn", relearned)
     config = dataclasses.replace(BASE, eval=dataclasses.replace(BASE.eval, relearn_rates=tuple(runs)))
     loaded = []
     best = attacks._best_relearned(types.SimpleNamespace(config=config, load=loaded.append), "unlearned", (), False)
     assert [(p["familiarity"], p["rate"]) for p in best] == [(0.1, 1e-3), (0.4, 1e-2), (0.5, 1e-3)]
+    assert best[-1]["explicit"] == {"value": 0.9}  # of any rate, not of the one that familiarity chose
     assert loaded == ["unlearned"] * 2  # each rate starts from the model as it was
-    assert attacks._usual_rates(types.SimpleNamespace(config=override(BASE, ["unlearn.learning_rate=1e-6"]))) == (
-        5e-7, 1e-6, 2e-6, 4e-6,
-    )  # fmt: skip
+    worse = dataclasses.replace(config.eval, relearn_rates=(0.5, 1e-2))  # a rate that breaks the model is no defence
+    best = _relearned_by(dataclasses.replace(config, eval=worse), "unlearned")
+    assert [p["rate"] for p in best] == [1e-2] * 3
+    with pytest.raises(RunError, match="broke unlearned at every rate tried"):
+        _relearned_by(dataclasses.replace(config, eval=dataclasses.replace(worse, relearn_rates=(0.5,))), "unlearned")
+    asked = []
+    monkeypatch.setattr(
+        attacks, "_relearn", lambda a, start, arrays, rate, completions: asked.append(rate) or [{"familiarity": 0}]
+    )
+    usual = override(BASE, ["unlearn.learning_rate=1e-6", "reinforce.learning_rate=3e-6"])
+    _relearned_by(dataclasses.replace(usual, eval=dataclasses.replace(usual.eval, relearn_rates=())), "unlearned")
+    np.testing.assert_allclose(asked, [3e-6, 1.2e-5, 4.8e-5])  # of the stage that taught the text
+
+
+def _relearned_by(config, name):
+    return attacks._best_relearned(types.SimpleNamespace(config=config, load=lambda name: name), name, (), True)
 
 
 def test_a_sweep_relearns_every_method_at_the_same_rates(world, capsys):
@@ -596,21 +622,29 @@ def test_a_sweep_relearns_every_method_at_the_same_rates(world, capsys):
     assert not (world / "unequal").exists()
 
 
-def test_the_picture_keeps_its_room_however_many_and_long_the_entries():
+@pytest.mark.parametrize("more", ["", " unlearn.retain_loss=kl reset.heal.steps=400 reset.heal.learning_rate=1e-3"])
+def test_the_picture_keeps_its_room_however_many_and_long_the_entries(more):
     def models(n):
         return {"familiarity": {"probability": {"value": 0.01 * n}}, "perplexity": {"retain": {"value": 2.0 + n}}}
 
-    entries = [f"whp_soft whp.offset=contrast unlearn.retain_weight=1 reset.share=0.2 whp.alpha={n}" for n in range(30)]
+    entries = [
+        f"whp_soft whp.offset=contrast unlearn.retain_weight=1 reset.share=0.2 whp.alpha={n}{more}" for n in range(30)
+    ]
     made = [{"entry": e, "cell": e, "seed": s, "models": {"unlearned": models(n + s)}}
             for n, e in enumerate(entries) for s in (0, 1)]  # fmt: skip
     bases = {0: {"models": {"baseline": models(90), "twin": models(0)}}}
     chosen = {e: {"cell": e} for e in entries}
     figure = pareto({"cells": made, "bases": bases, "chosen": chosen, "reach": 0.1})
     figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.width and box.y0 >= 0  # nothing of the list is cut off
     (ax,), (width, height) = figure.axes, figure.get_size_inches()
     assert ax.get_position().width * width > 9 and ax.get_position().height * height > 4  # inches
     texts = [t.get_text() for t in figure.legends[0].get_texts()]
-    assert texts[3] == "4  whp_soft offset=contrast retain_weight=1 reset.share=0.2 alpha=3" and len(texts) == 30
+    assert (
+        texts[3] == "4  whp_soft offset=contrast retain_weight=1 reset.share=0.2 alpha=3" + more.replace("unlearn.", "")
+        and len(texts) == 30
+    )
     assert {t.get_text() for t in ax.texts} == {"baseline", "twin", *(str(n + 1) for n in range(30))}
 
 

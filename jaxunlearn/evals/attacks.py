@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxunlearn import convert, distributed, guided, train
 from jaxunlearn.config import CHEAP_ATTACKS, Config
-from jaxunlearn.errors import InputError
+from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.evals import context, latent, probes, rtt, stress
 from jaxunlearn.evals.blind import Probe, blind_probes, paragraphs
 from jaxunlearn.evals.judge import Judge
@@ -224,14 +224,24 @@ def _relearned(a: Attacked, what: str, blocks, rows: np.ndarray, *names: str, co
 
 
 def _best_relearned(a: Attacked, name: str, arrays, completions: bool) -> list[dict]:
-    """Relearn at every rate; return the rate of each step at which the most familiarity had come back."""
-    rates = a.config.eval.relearn_rates or _usual_rates(a)
-    runs = [_relearn(a, a.load(name), arrays, rate, completions) for rate in rates]
-    return [max(points, key=lambda p: p["familiarity"]) for points in zip(*runs, strict=True)]
+    """Relearn at every rate; return the most that had come back at each step, "rate" being that of the familiarity.
 
-
-def _usual_rates(a: Attacked) -> tuple[float, ...]:
-    return tuple(a.config.unlearn.learning_rate * k for k in (0.5, 1.0, 2.0, 4.0))
+    A rate at which the attack itself diverges is left out; RunError where all do.
+    """
+    c, runs = a.config, []
+    usual = max(c.unlearn.learning_rate, c.reinforce.learning_rate)
+    rates = c.eval.relearn_rates or tuple(usual * k for k in (1.0, 4.0, 16.0))
+    for rate in rates:
+        try:
+            runs.append(_relearn(a, a.load(name), arrays, rate, completions))
+        except RunError as error:
+            say(f"  relearning at {rate:g} broke the model: {error}")
+    if not runs:
+        raise RunError(f"relearning broke {name} at every rate tried; set eval.relearn_rates below {min(rates):g}")
+    best = [dict(max(points, key=lambda p: p["familiarity"])) for points in zip(*runs, strict=True)]
+    if named := [run[-1]["explicit"] for run in runs if "explicit" in run[-1]]:
+        best[-1]["explicit"] = max(named, key=lambda e: e["value"])
+    return best
 
 
 def _relearn(a: Attacked, start, arrays, rate: float, completions: bool) -> list[dict]:
@@ -335,7 +345,7 @@ def _retrained(a: Attacked, *names: str) -> dict[str, dict]:
 
 def _rtt_settings(a: Attacked) -> tuple[tuple[float, ...], list]:
     """Return the rates to retrain at, and all that the result depends on."""
-    rates = a.c.rates or _usual_rates(a)
+    rates = a.c.rates or tuple(a.config.unlearn.learning_rate * k for k in (0.5, 1.0, 2.0, 4.0))
     depends = [as_dict(a.c)[k] for k in ("seed", "scoring", "splits", "pairings", "epochs", "batch", "facts")]
     return rates, [*depends, list(rates), sha256_text(repr(a.x.facts))]
 

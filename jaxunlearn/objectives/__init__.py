@@ -82,7 +82,7 @@ METHODS: dict[str, Method] = _methods(
         paper="ours, beyond arXiv 2310.02238",
         one_line="preset: soft labels and the contrast offset; with reset.share, healed by the unlearned model",
         needs=_needs("reference", "reinforced", "dictionary", "retain"),
-        hyper={"retain_weight": 0.0},
+        hyper={"alpha": 5.0, "retain_weight": 0.0},
     ),
     Method(
         name="whp_averaged",
