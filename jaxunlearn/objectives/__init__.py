@@ -198,8 +198,8 @@ METHODS: dict[str, Method] = _methods(
     ),
     Method(
         name="reset_heal",
-        paper="ours; see arXiv 2308.07707 and 2310.05331 for weights chosen by Fisher information",
-        one_line="re-draw weights that only the target needs, heal on text to keep; reset.share adds it to any method",
+        paper="ours; arXiv 2308.07707, 2310.05331: weights by Fisher information; 2506.06278: reset.by=noise (UNDO)",
+        one_line="re-draw weights that only the target needs, or blur all, and heal; reset.share adds it to any method",
         needs=_needs("retain", "reference"),
         trains=False,
     ),
