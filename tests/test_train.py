@@ -158,8 +158,9 @@ def test_moments_rest_in_host_memory_sharded_updated_and_restored(tmp_path):
         here = train.fit(here, train.compiled_step(beside), batches(c), beside)
         again = saved.restore(train.init_state(model.init(SHAPE, 0), c))
         assert kinds(there) == kinds(again) == ({"device"}, {"pinned_host"}) and kinds(here)[1] == {"device"}
-        for a, b in zip(weights(there.model), weights(here.model), strict=True):
-            np.testing.assert_array_equal(a, b)
+        for a, b, c in zip(*(weights(s.model) for s in (there, here, again)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-8)  # two programs: the last digits may differ
+            np.testing.assert_array_equal(a, c)
         assert placed(there.opt) == placed(again.opt) == placed(here.opt)
         saved.close()
 
