@@ -31,7 +31,7 @@ def config() -> Config:
         unlearn=Unlearn(
             steps=120, learning_rate=1e-6, batch=16, accumulate=8, moment_dtype="bfloat16", checkpoint_every=20
         ),
-        # for whp_plus and reset.share: at this size the settings are a guess, not tried
+        # where reset.share asks for it: at this size the settings are a guess, not tried
         reset=Reset(
             heal=Train(
                 steps=400, learning_rate=1e-5, batch=16, accumulate=8, warmup=20, schedule="cosine", b2=0.98,

@@ -43,12 +43,13 @@ def reset_and_heal(config: Config, run: RunDirectory, x: Inputs, v: Variant, fol
 
 
 def _announced(config: Config, by: str) -> str:
-    r, place = (
-        config.reset,
-        {"all": "", "interior": " in the layers", "ends": " outside the layers"}[config.reset.where],
+    r = config.reset
+    place = {"all": "", "interior": " in the layers", "ends": " outside the layers"}[r.where]
+    noise, redraw = (
+        f"{r.share:.0%} of noise in the weights{place}",
+        f"re-draw {r.share:.0%} of the weights{place} by {by}",
     )
-    what = f"{r.share:.0%} of noise in the weights" if by == "noise" else f"re-draw {r.share:.0%} of the weights"
-    return f"{what}{place}{f' by {by}' * (by != 'noise')}, {r.heal.steps} steps of healing"
+    return f"{noise if by == 'noise' else redraw}, {r.heal.steps} steps of healing"
 
 
 def _redrawn(config: Config, run: RunDirectory, x: Inputs, made, by: str):
