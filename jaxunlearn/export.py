@@ -8,6 +8,7 @@ from jaxunlearn import convert, llamacpp
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.estimates import single, value_of
 from jaxunlearn.model import Model
+from jaxunlearn.objectives import METHODS
 from jaxunlearn.report import COLUMNS, MAIN
 from jaxunlearn.results import CLAIM
 from jaxunlearn.rundir import write_whole
@@ -124,11 +125,20 @@ def _made(config: dict, part: str, base: str | None) -> str:
     if base:
         said += f" Baseline: {base}."
     if part.startswith(("unlearned", "repaired")):
-        said += (
-            f" Method: generic labels after “Who's Harry Potter?” (arXiv 2310.02238), alpha {w['alpha']:g}, "
-            f"{u['steps']} steps of {u['batch'] * u['accumulate']} blocks at {u['learning_rate']:g}."
-        )
+        said += f" {_method(u, w)}"
     return said
+
+
+def _method(u: dict, w: dict) -> str:
+    """Return the sentence on how the model was made to forget: the method, its paper, its settings."""
+    name = u.get("method", "whp")
+    m = METHODS["whp_soft" if (name, w.get("labels")) == ("whp", "soft") else name]
+    settings = {k: w.get(k) if u.get(k) is None else u[k] for k in m.hyper}
+    given = [f"{k} {v:g}" if isinstance(v, int | float) else f"{k} {v!r}" for k, v in settings.items() if v is not None]
+    said = ", ".join([f"Method: {m.name}, {m.one_line} ({m.paper})", *given])
+    if m.trains:
+        said += f", {u['steps']} steps of {u['batch'] * u['accumulate']} blocks at {u['learning_rate']:g}"
+    return said + "."
 
 
 def _measured(report: dict, part: str) -> str:

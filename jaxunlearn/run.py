@@ -84,6 +84,7 @@ def run_stages(config: Config, stages=STAGES) -> dict:
     with jax.set_mesh(mesh_from(config.mesh)):
         say(f"{config.title or config.name}: {run.path} on {device()}")
         x = read_inputs(config, run)
+        config = x.config  # resolved: the universe's files, a hub name's folder, the dictionary that was built
         manifest = run.manifest(x.hashes)
         offline = config.whp.mode == "offline"
         for name in stages:

@@ -295,6 +295,21 @@ def test_the_hugging_face_directory_has_a_card_and_a_generation_config(made_run,
     assert (other / "letter.txt").is_file() and (made_run / "unlearned" / "model.safetensors").is_file()
 
 
+@pytest.mark.parametrize(
+    ("method", "paper"), [("npo", "arXiv 2404.05868"), ("rmu", "arXiv 2403.03218"), ("task_vector", "arXiv 2212.04089")]
+)
+def test_a_card_names_the_method_that_made_the_model(made_run, tmp_path, method, paper):
+    config = json.loads((made_run / "config.json").read_text())
+    config["unlearn"] |= {"method": method, "beta": 0.25 if method == "npo" else None}
+    (made_run / "config.json").write_text(json.dumps(config))
+    out = tmp_path / "out"
+    assert main(["export", "--model", str(made_run / "unlearned"), "--format", "hf", "--out", str(out)]) == 0
+    card = (out / "README.md").read_text()
+    assert f"Method: {method}, " in card and paper in card
+    assert "2310.02238" not in card and "generic labels" not in card and "alpha" not in card
+    assert ("beta 0.25" in card) == (method == "npo") and ("8 steps" in card) == (method != "task_vector")
+
+
 def test_gguf_comes_with_a_modelfile_and_says_what_rounding_loses(made_run, tmp_path, capsys):
     command = ["export", "--model", str(made_run / "unlearned"), "--format", "gguf", "--out"]
     assert main([*command, str(tmp_path / "g"), "--dtype", "q8_0"]) == 0

@@ -358,6 +358,27 @@ def test_a_given_model_is_used_without_a_copy_and_without_a_twin(finished, world
     assert not (tmp_path / "run-quick" / "twin").exists()
 
 
+@pytest.mark.parametrize("method", ["ria", "dpo"])
+def test_a_method_that_teaches_answers_finds_the_questions_of_the_universe(tmp_path, method):
+    """The stages work by the configuration that the inputs resolved, not by the one given."""
+    few = ["pretrain.steps=2", "reinforce.steps=2", "unlearn.steps=2", "eval.completions=8", "eval.blocks=8"]
+    small = ["universe.people=2000", "init.D=32", "init.L=2", "init.H=8", "init.F=64", "text.context=128", *few]
+    assert main(["unlearn", "universe", f"unlearn.method={method}", f"run.dir={tmp_path}/run", *small]) == 0
+    assert (tmp_path / "run" / "unlearned" / "model.safetensors").is_file()
+
+
+def test_a_hub_name_becomes_a_baseline_that_can_be_read(finished, world, tmp_path, monkeypatch):
+    """The download is stubbed: the hub gives the folder of a finished baseline."""
+    asked = []
+    monkeypatch.setattr(
+        "huggingface_hub.snapshot_download", lambda name, **_: asked.append(name) or str(finished / "baseline")
+    )
+    changes = [f"run.dir={tmp_path}/run", "model=owner/name", "pretrain.steps=0", "reinforce.steps=1"]
+    assert main(["reinforce", str(world / "world.py"), *changes]) == 0
+    assert set(asked) == {"owner/name"} and (tmp_path / "run" / "baseline").resolve() == finished / "baseline"
+    assert (tmp_path / "run" / "reinforced" / "model.safetensors").is_file()
+
+
 def test_a_full_disk_stops_with_1_and_the_run_goes_on_after(world, tmp_path):
     """A file size limit stands in for a full disk: the same OSError at the same places."""
     limit = f"ulimit -f 16; exec {sys.executable} -m jaxunlearn pretrain {world}/world.py run.dir={tmp_path}/run"
