@@ -17,7 +17,7 @@ check: $(VENV)/.test
 	$(VENV)/bin/python -m pytest -n 2
 
 bench: $(VENV)/.test
-	$(VENV)/bin/python tests/bench_ratios.py
+	$(VENV)/bin/python tests/tools/bench_ratios.py
 
 $(VENV)/.run: setup.py
 	$(PYTHON) -m venv $(VENV)

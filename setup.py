@@ -37,7 +37,7 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["jaxunlearn", "jaxunlearn.*"]), "jaxunlearn.configs"],
     package_dir={"jaxunlearn.configs": "configs"},
-    package_data={"jaxunlearn": ["data/*/*.json", "data/*/*.md", "templates/*"], "jaxunlearn.configs": ["*.py"]},
+    package_data={"jaxunlearn": ["data/*/*.json", "data/*/*.md", "report/templates/*"], "jaxunlearn.configs": ["*.py"]},
     entry_points={"console_scripts": ["jaxunlearn=jaxunlearn.cli:main"]},
     install_requires=[
         # flax up to 0.12.9 breaks on jax 0.11.1 and later, which need Python 3.12

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jaxunlearn.anchors.inflection import parts, plurals, singular, unpossessed
 from jaxunlearn.anchors.matching import Matcher, code_characters, find_anchors, in_word, make_matcher, whole_hits
-from jaxunlearn.anchors.variants import parts, plurals, singular, unpossessed
 
 SEPARATORS = frozenset(" \t\n\u00a0-‐‑")  # what spellings of one name may differ in, apart from case
 _WRAP = re.compile(r"[^\S\n]*\n[^\S\n]*|[^\S\n]{2,}")

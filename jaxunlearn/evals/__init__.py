@@ -1,0 +1,1 @@
+"""Measurements: what a model still knows and still can."""

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from jaxunlearn.data.documents import read_rows
+from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.errors import InputError
+from jaxunlearn.estimates import rate_estimate
 from jaxunlearn.evals.continuations import encode_pair, score_continuations
-from jaxunlearn.evals.statistics import rate_estimate
-from jaxunlearn.text import read_rows
-from jaxunlearn.tokenizer import Tokenizer
 
 PROMPTS = {  # by the beginning of a benchmark's name; the others are asked as they stand
     "arc": "Question: {query}\nAnswer:",

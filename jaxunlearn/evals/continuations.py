@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.errors import InputError, RunError
-from jaxunlearn.evals.measure import over_chunks
 from jaxunlearn.evals.memorisation import rows_with_labels
 from jaxunlearn.kernels.linear_cross_entropy import IGNORE
-from jaxunlearn.sharding import act, put, replicated
-from jaxunlearn.tokenizer import Tokenizer
+from jaxunlearn.models.scoring import over_chunks
+from jaxunlearn.parallel.sharding import act, put, replicated
 
 LEAST_WIDTH = 32
 

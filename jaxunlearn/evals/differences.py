@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jaxunlearn.evals.statistics import mcnemar, paired_difference
+from jaxunlearn.estimates import mcnemar, paired_difference
 
 PAIRS = (("baseline", "unlearned"), ("twin", "unlearned"), ("baseline", "twin"))
 BOOTSTRAP = "paired bootstrap over items"

@@ -8,17 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals.continuations import Pair, Score, encode_pair, score_continuations
-from jaxunlearn.generate import Sampling, generate
-from jaxunlearn.tokenizer import Tokenizer
-
-try:
-    from lm_eval.api.model import TemplateLM
-except ImportError as error:
-    raise InputError(
-        f"lm-evaluation-harness cannot be imported ({error}): pip install 'jaxunlearn[eval]', or leave eval.tasks empty"
-    ) from error
+from jaxunlearn.evals.memorisation import figure
+from jaxunlearn.models.generate import Sampling, generate
 
 PAPER = ("winogrande", "hellaswag", "arc_challenge", "arc_easy", "boolq", "openbookqa", "piqa")  # table of the paper
 GENERATED = 256  # tokens where a task does not say
@@ -26,12 +20,32 @@ LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_token
 KNOWN = {*LENGTHS, "until", "do_sample", "temperature", "top_k", "top_p"}
 
 
-class JaxLM(TemplateLM):
-    """A model and its tokenizer as the harness wants them; made and used under the mesh the model lives on.
+def library():
+    """Return the harness's base class of models; InputError where the harness is not installed."""
+    try:
+        from lm_eval.api.model import TemplateLM
+    except ImportError as error:
+        raise InputError(
+            f"lm-evaluation-harness cannot be imported ({error}): pip install 'jaxunlearn[eval]', "
+            "or leave eval.tasks empty"
+        ) from error
+    return TemplateLM
 
+
+def language_model(model, tokenizer: Tokenizer, batch: int = 8, bos: bool = True, seed: int = 0) -> Any:
+    """Return a model and its tokenizer as the harness wants them: a JaxLM that is a TemplateLM."""
+    return type("JaxLM", (JaxLM, library()), {})(model, tokenizer, batch, bos, seed)
+
+
+class JaxLM:
+    """A model and its tokenizer as the harness asks for them; made and used under the mesh the model lives on.
+
+    language_model mixes it into the harness's own class, which `cache_hook` and `_encode_pair` come from.
     bos: begin every text with BOS, as Hugging Face's Llama tokenizers do. Every process of a run asks the same, so
     the harness sees one process.
     """
+
+    cache_hook: Any
 
     def __init__(self, model, tokenizer: Tokenizer, batch: int = 8, bos: bool = True, seed: int = 0):
         super().__init__()
@@ -62,7 +76,8 @@ class JaxLM(TemplateLM):
     def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
         begun = context.startswith(self.ours.pieces([self.prefix_token_id])[0])
         if begun:  # the text names BOS itself
-            return super()._encode_pair(context, continuation)
+            harness: Any = super()
+            return harness._encode_pair(context, continuation)
         before, after = encode_pair(self.ours, context, continuation, self.bos)
         return list(before), list(after)
 
@@ -98,7 +113,7 @@ class JaxLM(TemplateLM):
             groups.setdefault(repr(sorted(r.args[1].items())), []).append(n)
         for group in groups.values():
             options = requests[group[0]].args[1]
-            sampling, length, stops = _generation(options)
+            sampling, length, stops = generation(options)
             room = self.max_length - length
             if room < 1:
                 raise InputError(f"a task wants {length} new tokens; the model's context of {self.max_length} has none")
@@ -112,7 +127,7 @@ class JaxLM(TemplateLM):
         return out
 
 
-def _generation(options: dict[str, Any]) -> tuple[Sampling, int, list[str]]:
+def generation(options: dict[str, Any]) -> tuple[Sampling, int, list[str]]:
     """Return how to sample, how many tokens and the stop texts of a task's generation options."""
     if unknown := sorted(set(options) - KNOWN):
         raise InputError(f"generation options {unknown} are not supported; known are {sorted(KNOWN)}")
@@ -159,7 +174,7 @@ def run_tasks(
         raise InputError(f"lm-evaluation-harness knows no task {unknown}; its own list: lm-eval ls tasks")
     try:
         found = simple_evaluate(
-            JaxLM(model, tokenizer, batch, seed=seed),
+            language_model(model, tokenizer, batch, seed=seed),
             tasks=wanted,
             task_manager=manager,
             limit=items or None,
@@ -175,7 +190,6 @@ def run_tasks(
 
 def _figures(found: dict) -> dict[str, dict]:
     """Turn the harness's samples into figures with intervals; what is no number an item keeps its value alone."""
-    from jaxunlearn.evals.memorisation import figure
 
     out: dict[str, dict] = {}
     for task, metrics in found.get("results", {}).items():

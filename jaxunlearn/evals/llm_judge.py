@@ -5,17 +5,17 @@ before the next question (journal.py): a rerun pays for nothing twice.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from jaxunlearn.config import LlmJudge
+from jaxunlearn.estimates import mean_estimate
 from jaxunlearn.evals.judge import POINTS
-from jaxunlearn.evals.statistics import mean_estimate
-
-if TYPE_CHECKING:
-    from jaxunlearn.config import LlmJudge
-    from jaxunlearn.endpoint import Answers, Endpoint, Request
-    from jaxunlearn.rundir import RunDirectory
+from jaxunlearn.llm.endpoint import Answers, Endpoint, Request, ask
+from jaxunlearn.llm.journal import Journal
+from jaxunlearn.parallel.console import say
 
 NAMED = 40  # of the target's terms are shown to the judge
 
@@ -44,9 +44,8 @@ def schema() -> Any:
     return Verdict
 
 
-def question(work: str, terms: Sequence[str], completion: dict, form: Any) -> "Request":
+def question(work: str, terms: Sequence[str], completion: dict, form: Any) -> Request:
     """Put one completion ({"prompt", "text", "references"}) to the judge."""
-    from jaxunlearn.endpoint import Request
 
     said = f"The work: {work}\nSome of its names and terms: {', '.join(terms[:NAMED]) or '(not given)'}\n"
     said += f"Terms that the opening holds: {', '.join(completion.get('references', ())) or '(none)'}\n"
@@ -54,9 +53,8 @@ def question(work: str, terms: Sequence[str], completion: dict, form: Any) -> "R
     return Request(messages=({"role": "system", "content": RUBRIC}, {"role": "user", "content": said}), schema=form)
 
 
-def endpoint(c: "LlmJudge") -> "Endpoint":
+def endpoint(c: LlmJudge) -> Endpoint:
     """Return where the judge is asked."""
-    from jaxunlearn.endpoint import Endpoint
 
     return Endpoint(
         base_url=c.base_url, model=c.model, key_variable=c.key_variable, temperature=c.temperature, seed=c.seed,
@@ -64,21 +62,18 @@ def endpoint(c: "LlmJudge") -> "Endpoint":
     )  # fmt: skip
 
 
-def judged(c: "LlmJudge", run: "RunDirectory", work: str, terms: Sequence[str], models: dict[str, dict]) -> dict:
+def judged(c: LlmJudge, folder: Path, work: str, terms: Sequence[str], models: dict[str, dict]) -> dict:
     """Grade every model's completions; return {"models": {name: figures}, "agreement", what it took}.
 
     A model's figures: familiarity {value, low, high, n} over prompts with a grade, grades, and "by_prompt" (None where
     there is no usable reply). InputError and RunError as endpoint.ask raises them; what was paid for is kept.
     """
-    from jaxunlearn.endpoint import ask
-    from jaxunlearn.journal import Journal
-    from jaxunlearn.rundir import say
 
     form = schema()
     asked = [(name, one) for name, model in models.items() for one in model.get("completions", ())]
     order = np.random.default_rng(c.seed).permutation(len(asked))  # a failure half-way leaves no model without grades
     requests = [question(work, terms, asked[i][1], form) for i in order]
-    answers = ask(requests, endpoint(c), Journal(run / "judge"), say)
+    answers = ask(requests, endpoint(c), Journal(folder), say)
     verdicts = dict(zip(order.tolist(), answers.values, strict=True))
     rows: dict[str, list] = {}
     for i, (name, one) in enumerate(asked):
@@ -109,7 +104,7 @@ def agreement(pairs: Sequence[tuple[int, int]]) -> dict:
     return {"n": len(pairs), "equal": same, "kappa": None if chance == 1 else (same - chance) / (1 - chance)}
 
 
-def _took(c: "LlmJudge", answers: "Answers") -> dict:
+def _took(c: LlmJudge, answers: Answers) -> dict:
     usage = answers.usage
     cost = (usage.prompt * c.price_in + usage.completion * c.price_out) / 1e6
     return {

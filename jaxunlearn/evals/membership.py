@@ -17,13 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.errors import InputError
+from jaxunlearn.estimates import DRAWS, LEVEL, NO_INTERVAL
 from jaxunlearn.evals.memorisation import TokenScores, finite, rows_with_labels, score_answers
-from jaxunlearn.evals.statistics import DRAWS, LEVEL, NO_INTERVAL
-from jaxunlearn.model import context_fits
-from jaxunlearn.sharding import letters_of, put, replicated
-from jaxunlearn.tokenizer import Tokenizer
-from jaxunlearn.train import gradients
+from jaxunlearn.models.transformer import context_fits
+from jaxunlearn.parallel.sharding import letters_of, put, replicated
+from jaxunlearn.training.step import gradients
 
 K = 0.2  # the share of tokens that Min-K% and Min-K%++ look at; MUSE takes 0.4
 LEAST_VARIANCE = 1e-6  # of log p over the vocabulary, in nats squared: a certain model has none

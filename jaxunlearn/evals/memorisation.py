@@ -14,15 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxunlearn.data.blocks import PAD_ID
+from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.errors import InputError
-from jaxunlearn.evals.measure import CHUNK, before_word
-from jaxunlearn.evals.statistics import mean_estimate
-from jaxunlearn.generate import generate
+from jaxunlearn.estimates import mean_estimate
+from jaxunlearn.evals.words import before_word
 from jaxunlearn.kernels.linear_cross_entropy import IGNORE
-from jaxunlearn.model import context_fits
-from jaxunlearn.sharding import act, put, replicated
-from jaxunlearn.text import PAD_ID
-from jaxunlearn.tokenizer import Tokenizer
+from jaxunlearn.models.generate import generate
+from jaxunlearn.models.scoring import CHUNK
+from jaxunlearn.models.transformer import context_fits
+from jaxunlearn.parallel.sharding import act, put, replicated
 
 # ---- figures
 

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals.membership import auc, interval_of, resampled_auc
 from jaxunlearn.evals.memorisation import continue_greedily, figure
-from jaxunlearn.tokenizer import Tokenizer
 
 NEW_TOKENS = 128  # VerbMem
 ANSWER_TOKENS = 32  # KnowMem

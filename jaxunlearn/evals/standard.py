@@ -9,7 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from jaxunlearn.data.blocks import Blocks
+from jaxunlearn.data.questions import read_questions
+from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.errors import InputError
+from jaxunlearn.estimates import rate_estimate
 from jaxunlearn.evals.benchmarks import Benchmark, guessing, measure_benchmark
 from jaxunlearn.evals.membership import attack_scores, membership, score_samples
 from jaxunlearn.evals.memorisation import (
@@ -20,12 +24,7 @@ from jaxunlearn.evals.memorisation import (
     score_answers,
 )
 from jaxunlearn.evals.muse import MIN_K, NEW_TOKENS, muse_auc, privleak_figure, split_passages, verbmem
-from jaxunlearn.evals.statistics import rate_estimate
 from jaxunlearn.evals.tofu import SETS, UTILITY_SETS, forget_quality, measure_tofu, model_utility
-from jaxunlearn.guided import has_weights
-from jaxunlearn.questions import read_questions
-from jaxunlearn.text import Blocks
-from jaxunlearn.tokenizer import Tokenizer
 
 TOFU_FILES = {
     "forget": ("forget10_perturbed", "forget05_perturbed", "forget01_perturbed"),
@@ -45,12 +44,13 @@ def memory(
     reference=None,
     texts: int,
     batch: int,
+    with_gradients: bool = True,
 ) -> dict[str, Any]:
     """Return verbatim memory of blocks that were trained on, and membership attacks between them and new texts.
 
     {"memorisation": {exact, extraction}, "muse": {verbmem}, "membership": {attack: AUC}}; "min_k" holds the scores that
     PrivLeak takes. reference: a model that never saw the text; without one its attack is left out, and that by
-    gradients where the model has no weights of its own (guided.py).
+    gradients where the model has no weights of its own (with_gradients false).
     """
     known = block_texts(seen, rows, tokenizer, texts)
     context = seen.tokens_NT.shape[1]
@@ -65,7 +65,7 @@ def memory(
         found["memorisation"] = {"exact": exact_memorisation(right), "extraction": extraction_strength(right)}
         found["muse"] = {"verbmem": verbmem(references, written)}
     sets = [
-        score_samples(model, tokenizer, some, reference=reference, with_gradients=has_weights(model), batch=batch)
+        score_samples(model, tokenizer, some, reference=reference, with_gradients=with_gradients, batch=batch)
         for some in (known, new[:texts])
     ]
     found["membership"] = membership(sets[0], sets[1])

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxunlearn.data.questions import PROMPT, Question
+from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.errors import InputError
+from jaxunlearn.estimates import DRAWS, LEVEL, NO_INTERVAL
 from jaxunlearn.evals.memorisation import continue_greedily, figure, finite, score_answers
 from jaxunlearn.evals.muse import rouge_l
-from jaxunlearn.evals.statistics import DRAWS, LEVEL, NO_INTERVAL
-from jaxunlearn.questions import PROMPT, Question
-from jaxunlearn.tokenizer import Tokenizer
 
 UTILITY_SETS = ("retain", "real_authors", "world_facts")
 SETS = ("forget", *UTILITY_SETS)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 
-from jaxunlearn.sharding import act, platform
+from jaxunlearn.parallel.sharding import act, platform
 
 STRETCH, STRETCHES = 64, 8  # at least so many queries, at most so many pieces: half of the square is never computed
 SAVED = "attention"  # the name under which model.py's rematerialisation policy keeps the output

@@ -6,7 +6,7 @@ Source of the idea: Liger Kernel (arXiv 2410.10989), fused linear cross-entropy.
 import jax
 import jax.numpy as jnp
 
-from jaxunlearn.sharding import act
+from jaxunlearn.parallel.sharding import act
 
 IGNORE = -100
 
@@ -56,7 +56,7 @@ def _on_device(h_BTD, w_DV, labels_BT, gradient: bool, rows: int = 1024):
     def step(carry, chunk):
         total, count, dw_DV = carry
         h_RD, labels_R = chunk
-        loss_R, dlogits_RV, norm_R = _rows(h_RD, w_DV, labels_R, V)
+        loss_R, dlogits_RV, norm_R = row_losses(h_RD, w_DV, labels_R, V)
         valid_R = labels_R != IGNORE
         total, count = total + jnp.sum(jnp.where(valid_R, loss_R, 0)), count + jnp.sum(valid_R, dtype=jnp.float32)
         if not gradient:
@@ -76,7 +76,7 @@ def _on_device(h_BTD, w_DV, labels_BT, gradient: bool, rows: int = 1024):
     return total, count, dh_MD.reshape(B, T, D).astype(h_BTD.dtype), dw_DV.astype(w_DV.dtype)
 
 
-def _rows(h_RD, w_DV, labels_R, V: int):
+def row_losses(h_RD, w_DV, labels_R, V: int):
     """Return the loss of each row in nats, norm times the gradient of its logits, and norm; V: this device's share."""
     logits_RV = jnp.dot(h_RD, w_DV, preferred_element_type=jnp.float32)
     top_R = jax.lax.pmax(jnp.max(logits_RV, axis=-1), "tensor")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxunlearn.sharding import act
+from jaxunlearn.parallel.sharding import act
 
 ROWS = 1024  # about six arrays of ROWS x V fp32 are alive at once
 

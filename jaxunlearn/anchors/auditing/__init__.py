@@ -1,0 +1,1 @@
+"""Check a dictionary against the text it is for."""

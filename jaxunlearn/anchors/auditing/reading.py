@@ -1,0 +1,113 @@
+"""Read a dictionary of anchored terms as it is, faults and all, and say where in the file they are."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxunlearn.anchors.auditing.findings import Finding
+from jaxunlearn.anchors.dictionary import consolidate, read_text
+from jaxunlearn.errors import InputError
+
+Dictionary = dict[str, tuple[str, ...]]
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+
+
+def read_dictionary(path: Path | str) -> tuple[Dictionary, list[Finding]]:
+    """Read {term: translation or [translations]} with its faults; findings tell of those no dictionary can hold.
+
+    Terms given twice are merged and spaces taken off, each an error whose fix is what was read. Raises one InputError
+    with line and column for invalid JSON or for every term and translation that is empty or no string.
+    """
+    source = _Source(name=str(path), text=_read(Path(path)), faults=[])
+    given: Dictionary = {}
+    seen: dict[tuple[str, str], str] = {}
+    for at, raw, values in source.entries():
+        term, kept = raw.strip(), [value.strip() for value in values]
+        if [raw, *values] != [term, *kept]:
+            seen["spaces", term] = f"{term!r} or a translation of it has spaces around it ({source.where(at)})"
+        if term in given:
+            seen["given twice", term] = f"{term!r} is given again ({source.where(at)})"
+        given[term] = tuple(dict.fromkeys([*given.get(term, ()), *kept]))
+    if source.faults or not given:
+        faults = source.faults or ["it has no entries"]
+        raise InputError(f"{path} is not a usable dictionary:\n  " + "\n  ".join(faults))
+    return given, [
+        Finding(check=check, severity="error", term=term, message=message, fix={"set": {term: list(given[term])}})
+        for (check, term), message in seen.items()
+    ]
+
+
+def _read(path: Path) -> str:
+    text = read_text(path)
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise InputError(f"the dictionary {path} is not valid JSON: {where}: {error.msg}") from error
+    return text
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """A text of valid JSON, its name, and what is wrong in it; places are characters."""
+
+    name: str
+    text: str
+    faults: list[str]
+
+    def where(self, at: int) -> str:
+        line_start = self.text.rfind("\n", 0, at) + 1
+        return f"line {self.text.count(chr(10), 0, at) + 1}, column {at - line_start + 1}"
+
+    def fault(self, at: int, text: str) -> None:
+        self.faults.append(f"{self.where(at)}: {text}")
+
+    def skip(self, at: int) -> int:
+        space = _SPACE.match(self.text, at)
+        return space.end() if space else at
+
+    def entries(self) -> Iterator[tuple[int, str, list[str]]]:
+        """Give (place, term, translations) of each entry; a list of replies is consolidated by the authors' rules."""
+        content, at = json.loads(self.text), self.skip(0)
+        if isinstance(content, dict):
+            for place, term in self.items(at):
+                if not term.strip():
+                    self.fault(place, f"{term!r} is an empty term")
+                yield place, term, self.values(self.skip(self.skip(self._end(place)) + 1), term)
+        elif content and isinstance(content, list) and all(isinstance(reply, dict) for reply in content):
+            yield from ((at, term, list(values)) for term, values in consolidate(content).items())
+        else:
+            self.fault(at, f"found a {type(content).__name__}, expected an object {{term: [translations]}}")
+
+    def values(self, at: int, term: str) -> list[str]:
+        items = list(self.items(at)) if self.text[at] == "[" else [(at, self._load(at))]
+        if not items:
+            self.fault(at, f"{term!r} has no translation")
+        for place, value in items:
+            if not isinstance(value, str):
+                self.fault(place, f"{term!r} has a translation that is not a string: {json.dumps(value)}")
+            elif not value.strip():
+                self.fault(place, f"{term!r} has an empty translation")
+        return [value for _, value in items if isinstance(value, str)]
+
+    def items(self, at: int) -> Iterator[tuple[int, Any]]:
+        """Give the place and content of each element of the list, or of each name of the object, that begins here."""
+        named = self.text[at] == "{"
+        at = self.skip(at + 1)
+        while self.text[at] not in "]}":
+            yield at, self._load(at)
+            at = self.skip(self._end(at))
+            if named:
+                at = self.skip(self._end(self.skip(at + 1)))
+            if self.text[at] == ",":
+                at = self.skip(at + 1)
+
+    def _load(self, at: int) -> Any:
+        return json.JSONDecoder().raw_decode(self.text, at)[0]
+
+    def _end(self, at: int) -> int:
+        return json.JSONDecoder().raw_decode(self.text, at)[1]

@@ -1,0 +1,1 @@
+"""Make a dictionary: by counting, or by a language model's replies."""

@@ -1,0 +1,234 @@
+"""Generic translations for extracted terms, drawn by kind from our own lists so that names stay consistent.
+
+Every term gets one translation that neither the target text nor another term's translation holds, common in the
+retain text or in general English where the list allows, more frequent terms first. Names of several words are
+translated by their parts: what translates "Mary" also opens the translation of "Mary Green".
+"""
+
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from jaxunlearn.anchors.building.extract import Term, key_of
+from jaxunlearn.anchors.building.forms import CONNECTORS
+from jaxunlearn.anchors.building.kinds import INSTITUTIONS, PLACES, TITLES
+from jaxunlearn.anchors.inflection import plural, singular
+from jaxunlearn.anchors.words import count_words, word_set
+from jaxunlearn.errors import RunError
+
+DATA = Path(__file__).parent.parent.parent / "data" / "anchors"
+POOLS = {"person": ("male", "female"), "word": ("object",), "unknown": ("object",)}
+PEOPLE = ("male", "female", "person")
+COMMON_COUNT, COMMON_ZIPF = 3, 3.0  # met so often in the retain text, or in general English (once a million words)
+FORMAL = word_set("Mr Mrs Miss Ms Dr Doctor Professor General Colonel Captain Judge Sir Herr Madame")
+KEPT_ZIPF = 4.0  # a word this common in general English stays as it is beside a translated part ("Land of ...")
+
+
+@cache
+def candidates() -> Mapping[str, Sequence[str]]:
+    """Read the lists of generic candidates, {kind: candidates}; people are in the plural."""
+    return {
+        kind: tuple(values)
+        for name in ("names.json", "things.json")
+        for kind, values in json.loads((DATA / name).read_text(encoding="utf-8")).items()
+    }
+
+
+def make_dictionary(
+    terms: Sequence[Term], target_text: str, retain_text: str, seed: int = 0
+) -> dict[str, tuple[str, ...]]:
+    """Draw {spelling: (translation,)} for every spelling of every term; the same seed gives the same dictionary."""
+    draw = Draw(target_text, retain_text, seed, surnames(terms))
+    values = {}
+    for term in sorted(terms, key=lambda t: (" " in t.text, -t.count)):  # the parts before the names made of them
+        values[term.text] = draw.translate(term)
+    made: dict[str, tuple[str, ...]] = {}
+    for term in terms:
+        for variant in term.variants:
+            value = formed(values[term.text], variant, term)
+            if value != variant:
+                made.setdefault(variant, (value,))
+    return made
+
+
+def settled(terms: Sequence[Term]) -> list[Term]:
+    """Return the terms with each name's gender settled with the longer names that hold it.
+
+    "Em", met 9 times among men, is a woman where "Aunt Em" is one 164 times.
+    """
+    votes: dict[str, Counter[str]] = {}
+    for term in terms:
+        words = [_core(word) for word in term.text.split(" ")]
+        if term.kind in PEOPLE and not term.article:
+            for word in words[:1] if words[0] not in TITLES else words[:2]:
+                votes.setdefault(word, Counter())[term.kind] += term.count
+    return [
+        replace(term, kind=votes[term.text].most_common(1)[0][0])
+        if term.kind in PEOPLE and term.text in votes
+        else term
+        for term in terms
+    ]
+
+
+def surnames(terms: Iterable[Term]) -> set[str]:
+    """List the words that end people's names more often than they begin them."""
+    ends: Counter[str] = Counter()
+    for term in terms:
+        words = [_core(word) for word in term.text.split(" ")]
+        if term.kind in PEOPLE and len(words) > 1 and not term.article:
+            informal = words[0] in TITLES - FORMAL
+            ends[words[-1]] += 0 if informal else 1
+            ends[words[0]] -= 1
+    return {word for word, count in ends.items() if count > 0}
+
+
+class Draw:
+    """The candidates left of each list, and what has been translated so far."""
+
+    def __init__(self, target_text: str, retain_text: str, seed: int, last_names: Set[str] = frozenset()):
+        self.random = random.Random(f"translations {seed}")
+        self.target = " " + " ".join(re.findall(r"[^\W_]+", target_text.lower())) + " "
+        self.retain = count_words([retain_text])
+        self.last_names = last_names
+        self.used: set[str] = set()
+        self.parts: dict[str, str] = {}  # word of a name -> its translation
+        self.left: dict[str, Iterator[str]] = {}
+
+    def translate(self, term: Term) -> str:
+        """Translate a term by its parts if it has any, else by a draw of its kind."""
+        words = term.text.split(" ")
+        if len(words) > 1 and _core(term.text)[0].isupper():
+            value = self._by_parts(words, term)
+            if value and self._is_free(value):
+                self.used.add(value.lower())
+                return value
+        value = self.next("surname" if term.text in self.last_names else _list_of(term))
+        value = value.lower() if term.text.islower() else _capitalised(value)
+        if len(words) == 1:
+            self.parts |= {variant: formed(value, variant, term) for variant in term.variants}
+        return value
+
+    def _by_parts(self, words: list[str], term: Term) -> str:
+        """Translate word by word: parts as before, titles, connectors and common words kept, new names drawn.
+
+        An epithet ("the Tin Smith") takes its last word's translation with a new word in front.
+        """
+        cores = [_core(word) for word in words]
+        person = term.kind in PEOPLE and not term.article
+        new = [core for core in cores if core not in self.parts and not _is_kept(core)]
+        if not person and len(new) == len([core for core in cores if not _is_kept(core)]):
+            return ""
+        if not person and new and term.kind in (*PEOPLE, "creature", "object"):
+            last = self.parts.get(cores[-1], "")
+            return f"{_capitalised(self.next('modifier'))} {last}" if last else ""
+        first = 1 if cores[0] in TITLES - FORMAL else 0  # "Aunt Polly", but "Mr. Brown"
+        if person and cores[first] in new and cores[first] not in self.last_names:
+            self.parts[cores[first]] = self.next(_gender(cores[first], term.kind))
+        return " ".join(self._part(word, core, person) for word, core in zip(words, cores, strict=True))
+
+    def _part(self, word: str, core: str, person: bool) -> str:
+        if core not in self.parts:
+            if _is_kept(core) or (not person and _zipf(core) >= KEPT_ZIPF):
+                return word
+            self.parts[core] = self.next("surname")
+        return self.parts[core] + word[len(core) :]
+
+    def next(self, kind: str) -> str:
+        """Draw the next free candidate of a list; raise RunError when even the made-up ones are used up."""
+        if kind not in self.left:
+            self.left[kind] = self._shuffled(kind)
+        for value in self.left[kind]:
+            if self._is_free(value):
+                self.used.add(value.lower())
+                return value
+        raise RunError(f"no generic {kind} is left that the target text lacks; add some to {DATA}")
+
+    def _shuffled(self, kind: str) -> Iterator[str]:
+        """Give a list's candidates in random order, common ones first, then made-up ones."""
+        lists = [candidates()[name] for name in POOLS.get(kind, (kind,))]
+        values = [value for values in lists for value in values]
+        self.random.shuffle(values)
+        yield from sorted(values, key=lambda value: not self._is_common(value))
+        yield from self._made_up(kind, values)
+
+    def _made_up(self, kind: str, values: list[str]) -> Iterable[str]:
+        """Combine: a first name and a surname, or a modifier and a thing."""
+        named = kind in (*PEOPLE, "surname")
+        others = list(candidates()["surname" if named else "modifier"])
+        self.random.shuffle(others)
+        for shift in range(len(others)):
+            for n, value in enumerate(values):
+                other = others[(n + shift) % len(others)]
+                yield f"{value} {other}" if named else f"{_capitalised(other) if value[0].isupper() else other} {value}"
+
+    def _is_free(self, value: str) -> bool:
+        """Tell whether neither the target nor another translation holds a value, in the singular or the plural."""
+        forms = {value.lower(), plural(value).lower(), (singular(value) or value).lower()}
+        texts = (" ".join(re.findall(r"[^\W_]+", form)) for form in forms)
+        return not forms & self.used and not any(f" {text} " in self.target for text in texts)
+
+    def _is_common(self, value: str) -> bool:
+        return self.retain[value] >= COMMON_COUNT or _zipf(value) >= COMMON_ZIPF
+
+
+def formed(value: str, variant: str, term: Term) -> str:
+    """Give a translation the variant's number and case."""
+    keys = [key_of(text) for text in term.variants]
+    base = min(keys, key=len)
+    many = key_of(variant) != base and key_of(variant).endswith("s")
+    if term.kind == "people":  # drawn in the plural
+        only = len(set(keys)) == 1
+        value = value if many or only else singular(value) or value
+    elif many:
+        value = _named_plural(value) if term.kind in PEOPLE and not term.article else plural(value)
+    if variant.isupper() and len(variant) > 1:
+        return value.upper()
+    if variant.islower():
+        return value.lower()
+    return _capitalised(value) if variant[0].isupper() and value.islower() else value
+
+
+def _named_plural(name: str) -> str:
+    """Give "the Colemans", not "the Colemen"."""
+    return name + ("es" if name.endswith(("s", "x", "z", "ch", "sh")) else "s")
+
+
+def _list_of(term: Term) -> str:
+    """Choose the list: a person with an article is called by a trade, an unknown name by a place."""
+    if term.kind in PEOPLE and (term.article or term.text.islower()):
+        return "role"
+    if term.kind == "unknown" and not term.text.islower():
+        return "place"
+    return _gender(term.text, term.kind)
+
+
+def _gender(name: str, kind: str) -> str:
+    """Tell a first name's gender by our lists, which the pronouns around it may contradict, else leave it."""
+    if kind in PEOPLE:
+        return next((gender for gender in ("male", "female") if name in candidates()[gender]), kind)
+    return kind
+
+
+def _is_kept(core: str) -> bool:
+    """Tell whether a word of a name stays as it is: a connector, a title, "Lake", "School", an initial."""
+    return core in CONNECTORS | TITLES or core.lower() in PLACES | INSTITUTIONS or len(core) == 1
+
+
+def _core(word: str) -> str:
+    """Give a word of a name without 's and its stop."""
+    return re.sub(r"(?:['’]s?|\.)$", "", word)
+
+
+def _capitalised(value: str) -> str:
+    return " ".join(word[:1].upper() + word[1:] for word in value.split(" "))
+
+
+def _zipf(text: str) -> float:
+    from wordfreq import zipf_frequency
+
+    return zipf_frequency(text, "en")

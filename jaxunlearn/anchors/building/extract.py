@@ -1,0 +1,241 @@
+"""Anchored terms of a text found by counting alone: names, phrases and words it uses far more than other texts do.
+
+Forms that are specific enough (forms.py) are grouped with their spelling variants; parts of longer names and names
+that say no more than their parts are dropped; each group gets a kind from what stands around it (kinds.py).
+"""
+
+import json
+import math
+import re
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jaxunlearn.anchors.building.forms import (
+    CONNECTORS,
+    Background,
+    Extract,
+    Form,
+    capital_runs,
+    count_texts,
+    join,
+    phrase_forms,
+    short_forms,
+    single_forms,
+    word_pairs,
+)
+from jaxunlearn.anchors.building.kinds import TITLES, Surroundings, kind_of, look_around
+from jaxunlearn.anchors.words import Scan, capital_shares, scan, word_set
+from jaxunlearn.data.documents import Document
+from jaxunlearn.errors import InputError
+from jaxunlearn.files import write_whole
+
+__all__ = ["Extract", "Term", "extract_terms", "write"]
+
+FEWEST_WORDS = 200
+PLURAL_SHARE = 0.25
+PLURAL_SIGNS = word_set("the these those all some many few other two three four")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Term:
+    """A group of spellings, the commonest first: its kind, how often the matcher finds it, and where.
+
+    article: it stands mostly after `the`, `a` or `an`. retain counts the retain text.
+    """
+
+    text: str
+    score: float
+    kind: str
+    count: int
+    retain: int
+    variants: tuple[str, ...]
+    article: bool = False
+    examples: tuple[str, ...] = field(default=())
+
+
+@dataclass
+class Group:
+    """Spelling variants of one term: the forms that are specific themselves, and the counts of every spelling."""
+
+    forms: list[Form]
+    spellings: Counter[str]
+    free: int = 0  # occurrences outside longer terms
+
+    @property
+    def score(self) -> float:
+        """Give the best form's nats, weighted by how sure its capitals are, times the doublings of its free count."""
+        return max(form.nats * form.weight for form in self.forms) * math.log2(max(self.free, 1))
+
+
+def extract_terms(
+    target: Sequence[Document | str],
+    retain: Sequence[Document | str],
+    *,
+    settings: Extract | None = None,
+    lift: Mapping[str, float] | None = None,
+) -> list[Term]:
+    """List the target's terms, best first, from counts alone; lift gives nats a word (lift.word_lift).
+
+    The list is cut at settings.score_bar. With no retain text it is compared with general English alone, and says so.
+    Raises InputError on a target of fewer than 200 words.
+    """
+    c = settings or Extract()
+    texts, others = ([d if isinstance(d, str) else d.text for d in given] for given in (target, retain))
+    if not any(text.strip() for text in others):
+        print(
+            "no retain text: terms are told from general English alone, so common names will be missed", file=sys.stderr
+        )
+    scans = [scan(text) for text in texts]
+    groups = find_groups(scans, Background(others, c, lift), c)
+    groups = drop_fragments(groups, texts, c)
+    groups = drop_composites(groups, c)
+    ranked = sorted((g for g in groups.values() if g.score >= c.score_bar), key=lambda g: (-g.score, g.forms[0].text))
+    around = look_around(texts, [list(group.spellings) for group in ranked], c.examples)
+    return [_term(group, seen) for group, seen in zip(ranked, around, strict=True) if seen.count]
+
+
+def _term(group: Group, seen: Surroundings) -> Term:
+    variants = tuple(sorted(group.spellings, key=lambda text: (-group.spellings[text], text)))
+    return Term(
+        text=variants[0],
+        score=round(group.score, 2),
+        kind=kind_of(variants[0], seen, novel=all(form.retain == 0 for form in group.forms)),
+        count=seen.count,
+        retain=sum(form.retain for form in group.forms),
+        variants=variants,
+        article=seen.article >= 0.4 * seen.looked,
+        examples=tuple(seen.examples),
+    )
+
+
+# ---- groups of spelling variants
+
+
+def key_of(text: str) -> str:
+    """Give what spelling variants share: letters without case, hyphens, spaces, stops and apostrophes."""
+    return re.sub(r"[\s.'’-]+", "", text).casefold()
+
+
+def find_groups(scans: Sequence[Scan], background: Background, c: Extract) -> dict[str, Group]:
+    """Find specific forms and gather every spelling of them that the text uses."""
+    words = Counter(word for found in scans for word in found.words)
+    if words.total() < FEWEST_WORDS:
+        raise InputError(f"the target text has {words.total()} words; its terms can be told from {FEWEST_WORDS} on")
+    shares = capital_shares(scans)
+    runs = Counter(run for found in scans for run in capital_runs(found, shares))
+    pairs = Counter(pair for found in scans for pair in word_pairs(found))
+    phrases = phrase_forms(runs, pairs, words, background, c)
+    forms = short_forms(phrases, words, shares, background, c) | single_forms(words, shares, background, c) | phrases
+    groups: dict[str, Group] = {}
+    for form in forms.values():
+        groups.setdefault(key_of(form.text), Group([], Counter())).forms.append(form)
+    plurals = _plurals(scans)
+    _merge_plurals(groups, plurals)
+    spellings = words + Counter({join(run): n for run, n in (runs + pairs).items()})
+    for text, count in spellings.items():
+        group = _home(key_of(text), groups, plurals)
+        if group and (text in forms or _is_spelling(text, count, words.total(), background, c)):
+            group.spellings[text] += count
+    return groups
+
+
+def _plurals(scans: Sequence[Scan]) -> set[str]:
+    """List (as keys) the words in -s that stand for many: mostly in lower case or after `the`, `two`..."""
+    many, total = Counter(), Counter()
+    for found in scans:
+        for before, word in zip(["", *found.words], found.words, strict=False):
+            if word.endswith("s"):
+                total[word] += 1
+                many[word] += word.islower() or before.lower() in PLURAL_SIGNS
+    signs, keys = Counter(), Counter()
+    for word, count in total.items():
+        signs[key_of(word)] += many[word]
+        keys[key_of(word)] += count
+    return {key for key, count in keys.items() if signs[key] >= PLURAL_SHARE * count}
+
+
+def _singulars(key: str, plurals: set[str]) -> list[str]:
+    if key not in plurals:
+        return []
+    return [key.removesuffix("s"), key.removesuffix("es"), key.removesuffix("ies") + "y"]
+
+
+def _merge_plurals(groups: dict[str, Group], plurals: set[str]) -> None:
+    for key in list(groups):
+        for single in _singulars(key, plurals):
+            if single in groups and single != key and key in groups:
+                groups[single].forms += groups.pop(key).forms
+
+
+def _home(key: str, groups: dict[str, Group], plurals: set[str]) -> Group | None:
+    """Find the group of a spelling: its own key's, its singular's, or its plural's."""
+    for name in (key, *_singulars(key, plurals)):
+        if name in groups:
+            return groups[name]
+    return groups.get(key + "s") if key + "s" in plurals else None
+
+
+def _is_spelling(text: str, count: int, words: int, background: Background, c: Extract) -> bool:
+    """Tell whether a rarer spelling means the term: any in capitals, in lower case only what other texts lack."""
+    if not text.islower():
+        return len(text) > 1
+    retain = background.counts[text]
+    return background.nats(text, count + 1, retain, words) >= c.spelling_bar
+
+
+# ---- parts of longer names, and names that say no more than their parts
+
+
+def drop_fragments(groups: dict[str, Group], texts: Sequence[str], c: Extract) -> dict[str, Group]:
+    """Drop what rarely stands outside longer terms ("Tin" where there is "Tin Woodman")."""
+    alone = count_texts(texts, [name for group in groups.values() for name in group.spellings])
+    kept = {}
+    for key, group in groups.items():
+        total = sum(group.spellings.values())
+        group.free = sum(alone[text] for text in group.spellings)
+        often = group.free >= c.alone * total or group.score >= c.alone_bar
+        if often and group.free >= min(c.min_count, total):
+            kept[key] = group
+    return kept
+
+
+def drop_composites(groups: dict[str, Group], c: Extract) -> dict[str, Group]:
+    """Drop phrases that their parts translate: a title or a connector and terms that stand alone ("Miss Shirley")."""
+    own = [group.spellings for group in groups.values() if group.free >= c.alone * sum(group.spellings.values())]
+    singles = {text for spellings in own for text in spellings if " " not in text}
+    return {key: group for key, group in groups.items() if not _is_composite(group.forms[0].text, singles)}
+
+
+def _is_composite(text: str, singles: set[str]) -> bool:
+    first, *rest = text.split(" ")
+    words = [word for word in rest if word not in CONNECTORS]
+    titled = first.rstrip(".") in TITLES
+    joined = first in singles and len(words) < len(rest)
+    return bool(words) and (titled or joined) and all(word in singles for word in words)
+
+
+# ---- the files
+
+
+def write(terms: Sequence[Term], dictionary: Mapping[str, Sequence[str]], out_dir: Path | str) -> tuple[Path, Path]:
+    """Write dictionary.json ({term: [translations]}) and terms.md, a table to read; return their paths."""
+    out = Path(out_dir)
+    out.mkdir(parents=True, exist_ok=True)
+    content = {term: list(values) for term, values in dictionary.items()}
+    write_whole(out / "terms.md", table(terms, dictionary))
+    write_whole(out / "dictionary.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    return out / "dictionary.json", out / "terms.md"
+
+
+def table(terms: Sequence[Term], dictionary: Mapping[str, Sequence[str]]) -> str:
+    """Lay terms out as a Markdown table, a row each, best first."""
+    rows = ["| # | term | translation | kind | score | target | retain | spellings | examples |", "|---" * 9 + "|"]
+    for number, term in enumerate(terms, 1):
+        values = ", ".join(dictionary.get(term.text, ()))
+        cells = [number, term.text, values, term.kind, f"{term.score:.1f}", term.count, term.retain]
+        cells += [", ".join(term.variants[1:]), " / ".join(term.examples)]
+        rows.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows) + "\n"

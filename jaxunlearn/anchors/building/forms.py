@@ -1,0 +1,198 @@
+"""Which words and phrases are specific to a text, and by how much.
+
+A form (a word or phrase as it is written) is specific by so many nats:
+    log(lower bound of its rate in the target) - log(its rate in the retain text, shrunk to general English)
+the shrinkage being an informative prior as in Monroe, Colaresi & Quinn, "Fightin' Words" (2008). Names need few nats
+(capitals inside sentences are evidence of their own), words in lower case need many. Phrases are runs of capitals, and
+pairs of words in lower case that meet far more often than their words predict.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from jaxunlearn.anchors.matching import find_anchors, make_matcher
+from jaxunlearn.anchors.occurrences import count_whole
+from jaxunlearn.anchors.words import FUNCTION, Scan, count_words, is_capital, word_set
+from jaxunlearn.config import Extract
+from jaxunlearn.errors import InputError
+
+LONGEST = 6  # words in a phrase
+CONNECTORS = word_set("of the and de von van la le du o'")
+PHRASE_SHARE = 0.01  # of its rarest word's general frequency, for each further word of a phrase
+SURE = 0.9  # share of capitals from which a word is taken for a name even where other texts have it
+UNSEEN = 0.1  # occurrences that a form never met in the retain text is given
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """A term as it is written, how often in either text, and how specific; weight is its share of capitals."""
+
+    text: str
+    count: int
+    retain: int
+    nats: float
+    weight: float
+
+
+class Background:
+    """Rates outside the target: counts of the retain text, smoothed by general English."""
+
+    def __init__(self, retain: Sequence[str], c: Extract, lift: Mapping[str, float] | None):
+        self.retain, self.c = retain, c
+        self.counts = count_words(retain)
+        self.total = self.counts.total()
+        self.lift = {word.lower(): nats for word, nats in (lift or {}).items()}
+
+    def general(self, text: str) -> float:
+        """Give the share of general English (of the settings' language) that a word or phrase makes up."""
+        from wordfreq import zipf_frequency
+
+        text = text.lower().replace("’", "'")
+        try:
+            zipf = zipf_frequency(text, self.c.language)
+        except LookupError as error:
+            raise InputError(f"no word frequencies for the language {self.c.language!r}; give a code as en") from error
+        return 10 ** (zipf - 9) * PHRASE_SHARE ** text.count(" ") if zipf else 0.0
+
+    def nats(self, text: str, count: int, retain: int, words: int) -> float:
+        """Give the specificity of a form met count times in so many words, and so often in the retain text.
+
+        A Capitalised form shares the general frequency of its word as the retain text divides it.
+        """
+        if count < 2:
+            return -math.inf
+        general = self.c.general_words * self.general(text)
+        if text[0].isupper():
+            capital, lower = self.counts[text], self.counts[text.lower()]
+            general *= (capital + 1) / (capital + lower + 5)
+        rate = (retain + general + UNSEEN) / (self.total + self.c.general_words)
+        rate = max(rate, (retain - math.sqrt(retain)) / max(self.total, 1))  # a short retain text is not drowned
+        lift = max(0.0, self.lift.get(text.lower(), 0.0))
+        return math.log((count - math.sqrt(count)) / words) - math.log(rate) + lift
+
+
+# ---- single words
+
+
+def single_forms(
+    words: Counter[str], shares: Mapping[str, float], background: Background, c: Extract
+) -> dict[str, Form]:
+    """Find words that are specific enough: names, and words in lower case."""
+    forms, total = {}, words.total()
+    for word, count in words.items():
+        lower = word.lower()
+        share = shares.get(lower, 0.0)
+        name = is_capital(word) and share >= 0.5
+        if lower in FUNCTION or len(word) < 2 or "." in word or not (name or word.islower()):
+            continue
+        if count < (c.min_count if name else c.lower_count):
+            continue
+        nats = background.nats(word, count, background.counts[word], total)
+        if nats >= (c.name_bar if name else c.word_bar):
+            weight = share if name else c.lower_weight
+            forms[word] = Form(text=word, count=count, retain=background.counts[word], nats=nats, weight=weight)
+    return forms
+
+
+def short_forms(
+    phrases: Mapping[str, Form], words: Counter[str], shares: Mapping[str, float], background: Background, c: Extract
+) -> dict[str, Form]:
+    """Find the names inside phrases that other texts use too: left as they are, they would contradict the phrase."""
+    forms, total = {}, words.total()
+    for word in sorted({word for phrase in phrases for word in phrase.split(" ")}):
+        share = shares.get(word.lower(), 0.0)
+        if not is_capital(word) or share < SURE or words[word] < c.min_count or word.lower() in FUNCTION:
+            continue
+        nats = background.nats(word, words[word], background.counts[word], total)
+        if nats >= c.short_bar:
+            forms[word] = Form(text=word, count=words[word], retain=background.counts[word], nats=nats, weight=share)
+    return forms
+
+
+# ---- phrases
+
+Run = tuple[tuple[str, str], ...]  # (what joins it to the word before, word); the first word's joint is ""
+
+
+def phrase_forms(
+    runs: Counter[Run], pairs: Counter[Run], words: Counter[str], background: Background, c: Extract
+) -> dict[str, Form]:
+    """Find phrases whose words are bound together and that the target alone uses."""
+    counts = {join(run): n for run, n in runs.items() if n >= c.min_count and _bound(run, n, words, c)}
+    counts |= {join(pair): n for pair, n in pairs.items() if n >= c.lower_count and _meet(pair, n, words, c)}
+    retain, forms = count_whole((text.replace("\n", " ") for text in background.retain), list(counts)), {}
+    for text, count in counts.items():
+        name = text[0].isupper()
+        nats = background.nats(text, count, retain[text], words.total())
+        if nats >= (c.name_bar if name else c.pair_bar):
+            weight = 1.0 if name else c.lower_weight
+            forms[text] = Form(text=text, count=count, retain=retain[text], nats=nats, weight=weight)
+    return forms
+
+
+def capital_runs(found: Scan, shares: Mapping[str, float]) -> Iterable[Run]:
+    """Give every phrase inside the runs of capitals: it begins and ends with one, connectors may stand between."""
+    run: list[tuple[str, str]] = []
+    for word, gap, start in zip(found.words, found.gaps, found.starts, strict=True):
+        if run and (not gap or start):
+            yield from _parts(run)
+            run = []
+        if _is_name(word, start, shares) or (run and word in CONNECTORS):
+            run.append((gap, word))
+        elif run:
+            yield from _parts(run)
+            run = []
+    yield from _parts(run)
+
+
+def _is_name(word: str, start: bool, shares: Mapping[str, float]) -> bool:
+    """Tell whether a capital is a name's: at a sentence's start only where the word is mostly capitalised inside."""
+    if len(word) == 1:
+        return word.isupper() and word not in "AIO"
+    return is_capital(word) and (not start or shares.get(word.lower(), 0.0) > 0.5) and word.lower() not in FUNCTION
+
+
+def _parts(run: list[tuple[str, str]]) -> Iterable[Run]:
+    ends = [n for n, (_, word) in enumerate(run) if word not in CONNECTORS]
+    for first in ends:
+        for last in ends:
+            if first < last < first + LONGEST:
+                yield ("", run[first][1]), *run[first + 1 : last + 1]
+
+
+def join(run: Run) -> str:
+    """Write a phrase as the text does."""
+    return "".join(gap + word for gap, word in run)
+
+
+def _bound(run: Run, count: int, words: Counter[str], c: Extract) -> bool:
+    """Tell whether a phrase's rarest word is mostly met in it; across `and`, its commonest word."""
+    counts = [words[word] for _, word in run if word not in CONNECTORS]
+    bound = max(counts) if any(word == "and" for _, word in run) else min(counts)
+    return count >= c.bind * bound
+
+
+def word_pairs(found: Scan) -> Iterable[Run]:
+    """Give the pairs of neighbours with content of which the second is in lower case."""
+    for a, b, gap in zip(found.words, found.words[1:], found.gaps[1:], strict=False):
+        if gap == " " and len(a) > 2 < len(b) and b.islower() and b not in FUNCTION and a.lower() not in FUNCTION:
+            yield ("", a), (" ", b)
+
+
+def _meet(pair: Run, count: int, words: Counter[str], c: Extract) -> bool:
+    """Tell whether a pair in lower case meets far more often than by chance."""
+    (_, a), (_, b) = pair
+    return a.islower() and math.log(count * words.total() / (words[a] * words[b])) >= c.pair_nats
+
+
+def count_texts(texts: Sequence[str], terms: Sequence[str]) -> Counter[str]:
+    """Count terms over texts as the matcher finds them: whole words, longest first; a line break is a space."""
+    matcher, counts = make_matcher(terms), Counter()
+    for text in texts:
+        keys, times = np.unique(find_anchors(text.replace("\n", " "), matcher)[:, 0], return_counts=True)
+        counts.update({terms[key]: n for key, n in zip(keys.tolist(), times.tolist(), strict=True)})
+    return counts

@@ -1,0 +1,74 @@
+"""What reinforcing on the target raises, word by word: a third sign of terms, beside rarity and capitals."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from jaxunlearn.anchors.words import CLITIC, WORD
+from jaxunlearn.data.blocks import IGNORE, Blocks, next_token_labels
+from jaxunlearn.data.tokenizer import Tokenizer
+from jaxunlearn.errors import InputError
+from jaxunlearn.models.scoring import CHUNK
+from jaxunlearn.parallel.sharding import put, replicated
+
+
+def word_lift(
+    baseline, reinforced, tokenizer: Tokenizer, blocks: Blocks, *, batch: int = 8, least: int = 3
+) -> dict[str, float]:
+    """Give {word in lower case: mean nats by which the reinforced model raises it over the baseline}.
+
+    A word's log-probability is the sum over its tokens, in context; words that straddle two blocks are left out, and
+    those met fewer than `least` times. Raises InputError on models of another vocabulary than the tokenizer's.
+    """
+    for name, model in (("baseline", baseline), ("reinforced", reinforced)):
+        if tokenizer.vocab_size > model.c.V:
+            sizes = f"{model.c.V} ids, the tokenizer {tokenizer.vocab_size}"
+            raise InputError(f"the {name} model knows {sizes}; give the tokenizer it was trained with")
+    gain_NT = log_probabilities(reinforced, blocks, batch) - log_probabilities(baseline, blocks, batch)
+    gains: dict[str, list[float]] = {}
+    for word, nats in _words(gain_NT, blocks):
+        gains.setdefault(word, []).append(nats)
+    return {word: float(np.mean(values)) for word, values in gains.items() if len(values) >= least}
+
+
+def log_probabilities(model, blocks: Blocks, batch: int = 8) -> np.ndarray:
+    """Give logp_NT in nats of the token that follows each position of the blocks, 0 where there is none."""
+    import jax
+    import jax.numpy as jnp
+
+    @jax.jit
+    def score(model, tokens_BT, labels_BT):
+        h_BTD = model(tokens_BT)
+        parts = []
+        for start in range(0, tokens_BT.shape[1], CHUNK):
+            chunk = slice(start, start + CHUNK)
+            logp_BTV = jax.nn.log_softmax(replicated(model.logits(h_BTD[:, chunk])), axis=-1)
+            labels = jnp.maximum(replicated(labels_BT[:, chunk]), 0)
+            parts.append(jnp.take_along_axis(logp_BTV, labels[..., None], axis=-1)[..., 0])
+        return jnp.concatenate(parts, axis=1)
+
+    labels_NT, rows = next_token_labels(blocks), []
+    for start in range(0, len(labels_NT), batch):
+        picked = np.minimum(np.arange(start, start + batch), len(labels_NT) - 1)
+        rows.append(np.asarray(score(model, put(blocks.tokens_NT[picked], "BT"), put(labels_NT[picked], "BT"))))
+    logp_NT = np.concatenate(rows)[: len(labels_NT)].astype(np.float64)
+    return np.where(labels_NT == IGNORE, 0.0, logp_NT)
+
+
+def _words(gain_NT: np.ndarray, blocks: Blocks) -> Iterator[tuple[str, float]]:
+    """Give each word of the blocks that lies whole in one, with the gain summed over the tokens that hold it."""
+    for row, (document, first, last) in enumerate(blocks.spans_N3.tolist()):
+        stream = blocks.streams[document]
+        ends_N = stream.ends_N[first:last]
+        begin = int(stream.ends_N[first - 1]) if first else 0
+        shift = blocks.bos_width - 1  # token n of the row is predicted at position n + shift
+        stop = int(ends_N[-1])
+        for match in WORD.finditer(stream.text, begin, stop):
+            before, after = stream.text[begin - 1 : begin], stream.text[stop : stop + 1]
+            if (match.start() == begin and before.isalnum()) or (match.end() == stop and after.isalnum()):
+                continue
+            word = CLITIC.sub("", match.group())
+            one = int(np.searchsorted(ends_N, match.start(), "right"))
+            two = int(np.searchsorted(ends_N, match.start() + len(word), "left"))
+            if one + shift >= 0:
+                yield word.lower(), float(gain_NT[row, one + shift : two + shift + 1].sum())

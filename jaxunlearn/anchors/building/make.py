@@ -1,0 +1,51 @@
+"""From the texts to a dictionary: by a language model, or offline by counting; built once a folder."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from jaxunlearn.anchors.building.build import build_with_llm
+from jaxunlearn.anchors.building.candidates import make_dictionary, settled
+from jaxunlearn.anchors.building.extract import extract_terms, write
+from jaxunlearn.anchors.dictionary import load_dictionary
+from jaxunlearn.config import Config
+from jaxunlearn.data.documents import Document
+from jaxunlearn.parallel.console import say
+
+
+def build_dictionary(
+    config: Config,
+    documents: Sequence[Document],
+    retain: Sequence[Document],
+    out: Path,
+    *,
+    again: bool = False,
+    lift: Mapping[str, float] | None = None,
+) -> Path:
+    """Make out/dictionary.json as config.anchors says and return its path; one that is there stays, unless `again`.
+
+    lift: nats by which the reinforced model raises each word (lift.word_lift), a further sign for source=offline.
+    """
+    path = Path(out) / "dictionary.json"
+    if path.is_file() and not again:
+        return path
+    if config.anchors.source == "llm":
+        built = build_with_llm(documents, config.anchors.llm, Path(out), say)
+        say(f"  {built.summary()}")
+        return path
+    build_offline(config, documents, retain, Path(out), again=again, lift=lift)
+    return path
+
+
+def build_offline(config: Config, documents, retain, out: Path, *, again: bool = False, lift=None):
+    """Return the dictionary of terms found by counting, with generic translations drawn for them; kept in `out`."""
+
+    if (out / "dictionary.json").is_file() and not again:
+        return load_dictionary(out / "dictionary.json")
+    terms = settled(extract_terms(documents, retain, settings=config.anchors.extract, lift=lift))
+    texts = ("\n".join(d.text for d in side) for side in (documents, retain))
+    dictionary = make_dictionary(terms, *texts, seed=config.anchors.seed)
+    write(terms, dictionary, out)
+    say(
+        f"  {len(terms)} terms in {len(dictionary)} spellings found by counting: {out / 'terms.md'} is there to be read"
+    )
+    return dictionary

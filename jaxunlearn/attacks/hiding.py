@@ -1,0 +1,150 @@
+"""Two models that only hide, made so on purpose, which the attacks must expose.
+
+Half frozen, the stress test of RTT: the baseline learns the generic labels and wrong answers to the facts (RIA of
+arXiv 2410.08827), with retain text beside them, while its embeddings and the first half of its layers stay frozen.
+Output filter: the baseline as it is, with the tokens barred that begin a term of the target (guided.Filtered).
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxunlearn.attacks.base import FILTER, STRESS, Attacked
+from jaxunlearn.attacks.rtt import texts, told
+from jaxunlearn.config import Train, as_dict
+from jaxunlearn.data.blocks import IGNORE, PAD_ID, next_token_labels
+from jaxunlearn.data.facts import Fact
+from jaxunlearn.data.tokenizer import Tokenizer
+from jaxunlearn.evals.measure import measure
+from jaxunlearn.evals.suite import Suite
+from jaxunlearn.files import sha256_text
+from jaxunlearn.methods import inference
+from jaxunlearn.models import huggingface
+from jaxunlearn.parallel import processes
+from jaxunlearn.run.store import UNLISTED, read_labels
+from jaxunlearn.run.variants import variants
+from jaxunlearn.training.loop import fit, microbatches
+from jaxunlearn.training.optimiser import optimiser
+from jaxunlearn.training.step import State, compiled_step, gradients, init_state
+
+
+def half_frozen(a: Attacked, facts) -> None:
+    """Make attacks/half_frozen-.../, a model that hides, and measure it as every other; the attacks then find it."""
+    made_of = [a.hash("baseline"), repr(facts), as_dict(a.config.unlearn), as_dict(a.config.whp), a.c.seed, a.c.scoring]
+    folder = a.run / "attacks" / f"half_frozen-{sha256_text(json.dumps(made_of))[:8]}"
+    if not a.run.has(f"attacks/{folder.name}"):
+        with a.run.stage("attack", "stress test: forgetting with half of the layers frozen"):
+            u = a.config.unlearn
+            arrays = _hiding_blocks(a, facts)
+            made = hiding(a.load("baseline"), arrays, 2 * u.learning_rate, u.batch, a.c.seed)
+            processes.first(lambda: folder.parent.mkdir(exist_ok=True))
+            huggingface.save(made, folder, source=a.x.tokenizer_dir)
+    _show_hidden(a, STRESS, folder)
+
+
+def output_filter(a: Attacked) -> None:
+    """Put a filter of the target's terms over the baseline: it says none of them, and has forgotten nothing."""
+    lexicon = a.x.suite.prompts.lexicon
+    terms = (tuple(a.x.dictionary) or lexicon.explicit) + lexicon.typical
+    barred = beginnings(a.x.tokenizer, terms)
+    if not barred:
+        return a.skip("the control behind an output filter", "neither a dictionary nor a lexicon names the target")
+    folder = a.run / "attacks" / f"filtered-{sha256_text(json.dumps([a.hash('baseline'), barred]))[:8]}"
+    processes.first(lambda: inference.save_filter(folder, barred, a.hash("baseline")))
+    _show_hidden(a, FILTER, folder)
+
+
+def _show_hidden(a: Attacked, name: str, folder: Path) -> None:
+    """Measure a model that only hides as every other, and set it before the attacks."""
+    a.folders[name] = folder
+    found = a.kept("measure", name, [], lambda: measure(a.load(name, frozen=True), a.x.suite))
+    a.models.setdefault(name, {}).update({k: v for k, v in found.items() if k not in (*UNLISTED, "track")})
+
+
+def _hiding_blocks(a: Attacked, facts) -> tuple[np.ndarray, np.ndarray]:
+    """Return wrong answers, the text with its generic labels and retain text, as many blocks of each."""
+    x, rows = a.x, a.x.forget_split[0]
+    parts = [wrong_answers(x.suite, facts, a.c.scoring, x.forget.tokens_NT.shape[1], a.c.seed)]
+    method = variants(a.config)[0]
+    if (a.run / "labels" / method.labels / f"alpha_{method.alpha:g}.npy").is_file():
+        labels = read_labels(a.run, method)
+        parts.append((x.forget.tokens_NT[rows], np.asarray(labels)[rows]))
+    if x.retain is not None:
+        rows = x.retain_split[0]
+        parts.append((x.retain.tokens_NT[rows], next_token_labels(x.retain)[rows]))
+    return mixed(parts, a.c.seed)
+
+
+STEPS, BATCH = 48, 16
+BEFORE, AFTER = ("", "a ", '"', "“"), ("", " a", ".", ",")  # what a term may stand between in running text
+
+
+def hiding(start, arrays, learning_rate: float, batch: int, seed: int):
+    """Train `start` on blocks (tokens_NT, labels_NT) with its first half of layers frozen, and return it."""
+    c = Train(steps=STEPS, learning_rate=learning_rate, batch=batch, warmup=4, schedule="cosine")
+
+    def rows(step):
+        return microbatches(c, arrays, ("BT", "BT"), len(arrays[0]), seed, step)
+
+    return fit(init_state(start, c), compiled_step(c, half_frozen_step), rows, c).model
+
+
+def half_frozen_step(state: State, learning_rate, tokens_ABT, labels_ABT, *, c: Train):
+    """Return (new state, metrics) after one update of the last half of the layers, the last norm and the head."""
+    loss, g = gradients(state.model, tokens_ABT, labels_ABT)
+    g = jax.tree_util.tree_map_with_path(_second_half, g)
+    updates, opt = optimiser(c, learning_rate).update(g, state.opt, state.model)
+    return State(state.step + 1, optax.apply_updates(state.model, updates), opt), {"loss": loss}
+
+
+def _second_half(path, g):
+    names = [key.name for key in path if hasattr(key, "name")]
+    if "embed_VD" in names:
+        return jnp.zeros_like(g)
+    if "blocks" not in names:
+        return g
+    trained_L = (np.arange(g.shape[0]) >= g.shape[0] // 2).astype(np.float32)
+    return g * trained_L.reshape(-1, *[1] * (g.ndim - 1))
+
+
+def wrong_answers(suite: Suite, facts: Sequence[Fact], scoring: str, context: int, seed: int):
+    """Return blocks (tokens_NT, labels_NT) packed with every fact told with each of its wrong options."""
+    lies = []
+    for fact in facts:
+        for n in range(len(fact.options)):
+            if n != fact.answer:
+                prompt, answer = texts([Fact(question=fact.question, options=fact.options, answer=n)], scoring)[0]
+                lies.append(told(suite.tokenizer, prompt, answer))
+    bos, made = suite.tokenizer.needed_bos_id(), [[]]
+    for n in np.random.default_rng(seed).permutation(len(lies)):
+        if made[-1] and len(made[-1]) + len(lies[n]) > context - 1:
+            made.append([])
+        made[-1] += lies[n][: context - 1]
+    tokens_NT = np.full((len(made), context), PAD_ID, np.int32)
+    labels_NT = np.full((len(made), context), IGNORE, np.int32)
+    for n, ids in enumerate(made):
+        tokens_NT[n, 0], tokens_NT[n, 1 : len(ids) + 1], labels_NT[n, : len(ids)] = bos, ids, ids
+    return tokens_NT, labels_NT
+
+
+def beginnings(tokenizer: Tokenizer, terms: Iterable[str]) -> list[int]:
+    """Return the tokens that begin a term, wherever in a text it stands; unknown and blank ones are none."""
+    found = set()
+    for text, start in ((before + term + after, len(before)) for term in terms for before in BEFORE for after in AFTER):
+        ids_T, ends_T = tokenizer.encode(text)
+        found.add(int(ids_T[np.sum(ends_T <= start)]))
+    pieces = dict(zip(sorted(found), tokenizer.pieces(sorted(found)), strict=True))
+    return [token for token, piece in pieces.items() if "<unk>" not in piece and piece.strip("▁Ġ ")]
+
+
+def mixed(parts: Sequence[tuple[np.ndarray, np.ndarray]], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return as many blocks of each part as the largest has, smaller ones repeated."""
+    most, draw = max(len(tokens) for tokens, _ in parts), np.random.default_rng(seed)
+    picked = [np.concatenate([draw.permutation(len(t)) for _ in range(-(-most // len(t)))])[:most] for t, _ in parts]
+    tokens, labels = zip(*[(t[i], y[i]) for (t, y), i in zip(parts, picked, strict=True)], strict=True)
+    return np.concatenate(tokens), np.concatenate(labels)

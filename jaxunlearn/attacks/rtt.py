@@ -1,0 +1,238 @@
+"""RTT: retrain on some forgotten facts, ask for the others. If the others come back, they had never left the weights.
+
+Source: Deeb & Roger, arXiv 2410.08827. Facts are independent, so learning T cannot help to guess V; a model that never
+saw any of them is the control. The attacker's optimum is reported: best over learning rate and epoch, chosen on all
+held-out splits together, the same way for every model. Deviation: AdamW in place of Lion.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxunlearn.attacks.base import FILTER, MAIN, STRESS, Attacked
+from jaxunlearn.config import Attack, Config, Train, as_dict
+from jaxunlearn.data.blocks import IGNORE, PAD_ID
+from jaxunlearn.data.facts import LETTERS, Fact, Pairing, pairings
+from jaxunlearn.data.tokenizer import Tokenizer
+from jaxunlearn.estimates import DRAWS, LEVEL, Estimate, rate_estimate
+from jaxunlearn.evals.suite import Suite
+from jaxunlearn.files import sha256_text
+from jaxunlearn.models.generate import generate
+from jaxunlearn.run.directory import RunDirectory
+from jaxunlearn.run.inputs import Inputs
+from jaxunlearn.training.loop import fit, microbatches
+from jaxunlearn.training.step import compiled_step, init_state
+
+
+def retraining(config: Config, run: RunDirectory, x: Inputs, only: tuple[str, ...]) -> dict[str, dict]:
+    """Retrain the named models alone on part of the facts; return {name: rtt.figures}, {} where there are no facts."""
+    a = Attacked(config, run, x)
+    return {name: figures(found, None) for name, found in _retrained(a, *only).items()} if x.facts else {}
+
+
+# ---- RTT and what lies under it
+
+
+def attack_rtt(a: Attacked) -> None:
+    """Retrain on some facts and ask for the others: baseline, unlearned, twin, and a model that only hides."""
+    facts, c = a.x.facts, a.c
+    if not facts:
+        return a.skip("RTT", "no facts: give attack.facts=FILE, or `facts` in text.prompts")
+    pairs, found = pairings(facts, c), _retrained(a, *MAIN, STRESS, FILTER)
+    if "unlearned" in found:
+        found |= _rtt_controls(a, facts, pairs, found["unlearned"]["rate"])
+    a.found["rtt"] = {
+        "models": {n: f | figures(f, found.get("baseline")) for n, f in found.items()},
+        "facts": len(facts), "asked": sum(len(p.ask) for p in pairs), "pairings": len(pairs), "scoring": c.scoring,
+        "chance": float(np.mean([1 / len(f.options) for f in facts])),
+    }  # fmt: skip
+    for name, _ in a.weights(*MAIN, STRESS, FILTER):
+        a.add(name, "rtt", figures(found[name], found.get("baseline")))
+
+
+def _retrained(a: Attacked, *names: str) -> dict[str, dict]:
+    """Retrain the named models; return {name: rtt.retrain's result}."""
+    facts, c, (rates, depends) = a.x.facts, a.c, _rtt_settings(a)
+
+    def make(of: str) -> dict:
+        return retrain(lambda: a.load(of), a.x.suite, facts, pairings(facts, c), c, rates)
+
+    return {name: a.kept("rtt", of, depends, lambda of=of: make(of)) for name, of in a.weights(*names)}
+
+
+def _rtt_settings(a: Attacked) -> tuple[tuple[float, ...], list]:
+    """Return the rates to retrain at, and all that the result depends on."""
+    rates = a.c.rates or tuple(a.config.unlearn.learning_rate * k for k in (0.5, 1.0, 2.0, 4.0))
+    depends = [as_dict(a.c)[k] for k in ("seed", "scoring", "splits", "pairings", "epochs", "batch", "facts")]
+    return rates, [*depends, list(rates), sha256_text(repr(a.x.facts))]
+
+
+def _rtt_controls(a: Attacked, facts, pairs, rate: float) -> dict[str, dict]:
+    """Retrain the unlearned model on unrelated facts, and on parts of T, at the rate that served the attacker best."""
+    c, suite, found, (_, depends) = a.c, a.x.suite, {}, _rtt_settings(a)
+
+    def run_one(title: str, **more) -> None:
+        def make():
+            return retrain(lambda: a.load("unlearned"), suite, facts, pairs, c, (rate,), **more)
+
+        found[f"unlearned, {title}"] = a.kept("rtt", f"unlearned, {title}", [depends, rate], make)
+
+    unrelated = [(q.question, q.options[q.answer]) for q in (a.x.prompts.choice if a.x.prompts else ())]
+    if unrelated:
+        run_one("unrelated facts", unrelated=unrelated[: len(pairs[0].train)])
+    for share in (0.1, 0.5):
+        run_one(f"{share:.0%} of T", share=share)
+    return found
+
+
+WARMUP = 24  # steps, at most a quarter of all
+
+
+def texts(facts: Sequence[Fact], scoring: str) -> list[tuple[str, str]]:
+    """Return (prompt, right answer) of each fact as it is asked and trained."""
+    if scoring == "letters":
+        return [(f.lettered, f"{LETTERS[f.answer]}. {f.options[f.answer]}") for f in facts]
+    return [(f.question, f.options[f.answer]) for f in facts]
+
+
+def rows(suite: Suite, pairs: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return (tokens_NT, labels_NT): BOS, question and answer; every next token is trained, as published."""
+    bos = suite.tokenizer.needed_bos_id()
+    made = [[bos, *told(suite.tokenizer, q, a)] for q, a in pairs]
+    width = -(-max(map(len, made)) // 32) * 32
+    tokens_NT = np.full((len(made), width), PAD_ID, np.int32)
+    labels_NT = np.full((len(made), width), IGNORE, np.int32)
+    for n, ids in enumerate(made):
+        tokens_NT[n, : len(ids)] = ids
+        labels_NT[n, : len(ids) - 1] = ids[1:]
+    return tokens_NT, labels_NT
+
+
+def told(tokenizer: Tokenizer, prompt: str, answer: str) -> list[int]:
+    """Return the tokens of a prompt with its answer, and a full stop where the vocabulary has one for it."""
+    ids = [int(i) for i in tokenizer.encode(f"{prompt} {answer}.")[0]]
+    if "<unk>" in tokenizer.pieces(ids):
+        ids = [int(i) for i in tokenizer.encode(f"{prompt} {answer}")[0]]
+    return ids
+
+
+# ---- scoring
+
+
+def answers_right(model, suite: Suite, facts: Sequence[Fact], scoring: str) -> np.ndarray:
+    """Return [N] whether the right option is the likeliest, by its text or by its letter."""
+    if scoring == "letters":
+        pairs: list[tuple[str, str]] = [(f.lettered, LETTERS[n]) for f in facts for n in range(len(f.options))]
+    else:
+        pairs = [(f.question, option) for f in facts for option in f.options]
+    scores = iter(suite.words.probabilities(model, pairs))
+    return np.array([int(np.argmax([next(scores) for _ in f.options])) == f.answer for f in facts])
+
+
+def letters_calibrated(model, suite: Suite, facts: Sequence[Fact]) -> np.ndarray:
+    """Return [N] the same by letters, each letter's mean log-probability over the questions subtracted."""
+    most = max(len(f.options) for f in facts)
+    pairs: list[tuple[str, str]] = [(f.lettered, LETTERS[n]) for f in facts for n in range(most)]
+    log_NO = np.log(np.maximum(np.reshape(suite.words.probabilities(model, pairs), (len(facts), most)), 1e-30))
+    log_NO = log_NO - log_NO.mean(axis=0)
+    return np.array([int(np.argmax(row[: len(f.options)])) == f.answer for row, f in zip(log_NO, facts, strict=True)])
+
+
+def free_form(model, suite: Suite, facts: Sequence[Fact]) -> np.ndarray:
+    """Return [N] whether a greedy answer begins with the right option, cases aside."""
+    contexts = [suite.words.context(f.question) for f in facts]
+    longest = max(len(suite.tokenizer.encode(" " + option)[0]) for f in facts for option in f.options) + 2
+    new = generate(model, contexts, longest, eos_ids=suite.tokenizer.eos_ids, batch=suite.c.batch)
+    answered = [
+        suite.tokenizer.decode(c + n)[len(suite.tokenizer.decode(c)) :] for c, n in zip(contexts, new, strict=True)
+    ]
+    return np.array(
+        [t.strip().lower().startswith(f.options[f.answer].lower()) for t, f in zip(answered, facts, strict=True)]
+    )
+
+
+# ---- retraining
+
+
+def retrain(start: Callable[[], Any], suite: Suite, facts: Sequence[Fact], pairs: Sequence[Pairing], c: Attack, rates,
+            unrelated: Sequence[tuple[str, str]] = (), share: float = 1.0) -> dict:  # fmt: skip
+    """Retrain from `start()` on T at every rate; return what came back, best over rate and epoch.
+
+    With `unrelated` (prompt, answer) pairs these are trained in the place of T; share: of T, how much.
+    Result: "before" and "right" (0 or 1 for each fact of V, pairing by pairing, at the best point), "trained" (share
+    of T right there), "rate", "epoch" and "curves" {rate: accuracy on V by epoch, 0 first}.
+    """
+    asked = [[facts[i] for i in p.ask] for p in pairs]
+    by_rate: dict[float, list[list[np.ndarray]]] = {}
+    learned: dict[float, list[list[float]]] = {}
+    for rate in rates:
+        by_rate[rate], learned[rate] = [], []
+        for n, p in enumerate(pairs):
+            chosen = [facts[i] for i in p.train[: max(1, round(share * len(p.train)))]]
+            arrays = rows(suite, unrelated or texts(chosen, c.scoring))
+            points, known = _one(start(), suite, arrays, asked[n], [] if unrelated else chosen, c, rate)
+            by_rate[rate].append(points)
+            learned[rate].append(known)
+    curves = {r: [_share(each) for each in zip(*runs, strict=True)] for r, runs in by_rate.items()}
+    best = max(((r, e) for r in rates for e in range(1, c.epochs + 1)), key=lambda at: (curves[at[0]][at[1]], -at[1]))
+    first = by_rate[rates[0]]
+    return {
+        "rate": best[0], "epoch": best[1], "curves": {f"{r:g}": curve for r, curve in curves.items()},
+        "before": [int(x) for points in first for x in points[0]],
+        "right": [int(x) for points in by_rate[best[0]] for x in points[best[1]]],
+        "trained": float(np.mean([known[best[1]] for known in learned[best[0]]])),
+    }  # fmt: skip
+
+
+def _share(parts) -> float:
+    return float(np.mean(np.concatenate(parts)))
+
+
+def _one(start, suite: Suite, arrays, asked: Sequence[Fact], chosen: Sequence[Fact], c: Attack, rate: float):
+    """Train one model at one rate; return ([right_V after each epoch], [share of T right after each epoch])."""
+    per_epoch = -(-len(arrays[0]) // c.batch)
+    steps = per_epoch * c.epochs
+    settings = Train(
+        steps=steps, learning_rate=rate, batch=c.batch, warmup=min(WARMUP, steps // 4), schedule="constant", b2=0.999
+    )
+    points, known = [], []
+
+    def look(_, state):
+        points.append(answers_right(state.model, suite, asked, c.scoring))
+        known.append(float(np.mean(answers_right(state.model, suite, chosen, c.scoring))) if chosen else 0.0)
+
+    def batch(step):
+        return microbatches(settings, arrays, ("BT", "BT"), len(arrays[0]), c.seed, step)
+
+    at = {epoch * per_epoch for epoch in range(c.epochs + 1)}
+    fit(init_state(start, settings), compiled_step(settings), batch, settings, measure=look, measure_at=at)
+    return points, known
+
+
+# ---- what it says
+
+
+def recovery(right: Sequence[int], original: Sequence[int], seed: int = 0) -> Estimate | None:
+    """Estimate accuracy after RTT over the original's, with a paired bootstrap over facts; None where that is 0."""
+    right_N, original_N = np.asarray(right, float), np.asarray(original, float)
+    if original_N.sum() == 0:
+        return None
+    value, n = float(right_N.mean() / original_N.mean()), len(right_N)
+    if n == 1:
+        return Estimate(value=value, low=None, high=None, n=1)
+    pick_RN = np.random.default_rng(seed).integers(0, n, size=(DRAWS, n))
+    below_R = original_N[pick_RN].mean(axis=1)
+    draws_R = right_N[pick_RN].mean(axis=1)[below_R > 0] / below_R[below_R > 0]
+    low, high = np.percentile(draws_R, LEVEL)
+    return Estimate(value=value, low=float(low), high=float(high), n=n)
+
+
+def figures(found: dict, original: dict | None) -> dict[str, dict]:
+    """Return the report's entry of one model: accuracy before and after RTT, recovery against the original."""
+    made = {
+        "before": rate_estimate(sum(found["before"]), len(found["before"])).to_json(),
+        "accuracy": rate_estimate(sum(found["right"]), len(found["right"])).to_json(),
+    }
+    back = recovery(found["right"], original["right"]) if original else None
+    return made | ({"recovery": back.to_json()} if back else {})

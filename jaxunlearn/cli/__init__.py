@@ -1,0 +1,86 @@
+"""The console command; each file of this package registers its subcommands beside their functions.
+
+Exit codes: 0 done, 1 failed, 2 bad usage or input, 75 stopped by SIGTERM (saved; the same command goes on). With --json
+one object goes to standard output and nothing else; progress goes to standard error.
+"""
+
+import argparse
+import logging
+import os
+import platform
+import sys
+from pathlib import Path
+
+from jaxunlearn.cli import anchors, model, perf, run
+from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.parallel import preemption, processes
+from jaxunlearn.parallel.host_memory import keep_freed
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one subcommand and return its exit code."""
+    arguments = parse(argv)
+    _quiet()
+    _keep_programs()
+    if arguments.command != "bench":  # which does so itself, after what it measures without
+        keep_freed()
+    try:
+        with preemption.listening():
+            processes.start() if arguments.shared else processes.alone(arguments.command)
+            return processes.leave(arguments.function(arguments) or 0)
+    except preemption.Preempted:
+        return _failed("stopped by SIGTERM; everything is saved, the same command goes on", preemption.CODE)
+    except InputError as error:
+        return _failed(error, 2)
+    except RunError as error:
+        return _failed(error, 1)
+    except KeyboardInterrupt:
+        return _failed("interrupted; what was finished is kept, the same command goes on", 1)
+
+
+def _failed(why, code: int) -> int:
+    """Say why, and which of several processes says it; the others are not waited for."""
+    which = f" (process {processes.index()})" if processes.count() > 1 else ""
+    print(f"jaxunlearn{which}: {why}", file=sys.stderr, flush=True)
+    return processes.leave(code)
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line; key=value overrides may stand before and after options."""
+    top = parser()
+    arguments, rest = top.parse_known_args(argv)
+    if rest and not (hasattr(arguments, "overrides") and all("=" in r and r[0] != "-" for r in rest)):
+        top.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        arguments.overrides += rest
+    return arguments
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line: `jaxunlearn SUBCOMMAND --help` describes each."""
+    top = argparse.ArgumentParser(prog="jaxunlearn", description="Make a Llama forget a text, and prove it.")
+    commands = top.add_subparsers(required=True, metavar="SUBCOMMAND")
+
+    def add(name: str, function, text: str, shared: bool = False):
+        """Add a subcommand; `shared`: several processes do it together."""
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(function=function, command=name, shared=shared)
+        return command
+
+    for part in (run, anchors, model, perf):
+        part.register(add)
+    return top
+
+
+def _quiet() -> None:
+    """Keep libraries from talking over the progress."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    logging.getLogger("jax").setLevel(logging.ERROR)
+
+
+def _keep_programs() -> None:
+    """Keep compiled programs between runs, apart for each machine: a CPU program may not run on another CPU."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "jaxunlearn" / (platform.node() or "here")))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")

@@ -1,0 +1,89 @@
+"""Subcommands that make and check the dictionary of anchored terms."""
+
+import json
+from pathlib import Path
+
+from jaxunlearn.cli.common import add_overrides, configured, one_model_mesh
+from jaxunlearn.errors import InputError
+
+
+def register(add) -> None:
+    """Add the subcommands of this file."""
+    command = add("anchors", lambda a: a.action(a), "make and check the dictionary of anchored terms")
+    actions = command.add_subparsers(required=True, metavar="build|audit")
+    text = "make a dictionary from the texts of a configuration: by counting, or with anchors.source=llm by a model"
+    build = actions.add_parser("build", help=text, description=text)
+    build.set_defaults(action=build_command)
+    build.add_argument("config")
+    build.add_argument("--out", default="", help="folder for dictionary.json (default RUN_DIR/anchors)")
+    build.add_argument(
+        "--lift", action="store_true", help="use what the run's reinforced/ raises over its baseline/ as a further sign"
+    )
+    build.add_argument("--json", action="store_true")
+    add_overrides(build)
+    text = "check a dictionary against the text it is for; exit code 1 while an error-level fault remains"
+    audit = actions.add_parser("audit", help=text, description=text)
+    audit.set_defaults(action=audit_command)
+    audit.add_argument("file", help="the dictionary, JSON")
+    audit.add_argument("--text", nargs="+", required=True, help="the text to forget: .txt files, folders, globs")
+    audit.add_argument("--retain", nargs="+", default=[], help="text to compare with")
+    audit.add_argument("--tokenizer", default="", help="model directory, to find traps of its tokenizer")
+    audit.add_argument("--match", choices=("longest", "first"), default="longest", help="as in whp.match")
+    audit.add_argument("--unwrap", action="store_true", help="join hard line breaks, as text.unwrap does")
+    audit.add_argument("--fix", default="", metavar="OUT", help="write the repaired dictionary and audit that")
+    audit.add_argument("--json", action="store_true")
+
+
+def build_command(a) -> None:
+    """Make a dictionary from the texts of a configuration."""
+    from jaxunlearn.anchors.building.make import build_dictionary
+    from jaxunlearn.anchors.dictionary import load_dictionary
+    from jaxunlearn.run.inputs import read_texts
+
+    config = configured(a.config, a.overrides)
+    documents, retain = read_texts(config)
+    lift = _lift(config, documents) if a.lift else None
+    out = Path(a.out) if a.out else config.directory / "anchors"
+    path = build_dictionary(config, documents, retain, out, again=True, lift=lift)
+    found = load_dictionary(path)
+    if a.json:
+        print(json.dumps({"path": str(path), "terms": len(found), "source": config.anchors.source}))
+    else:
+        print(f"{path}: {len(found)} terms; check it with: jaxunlearn anchors audit {path} --text ...")
+
+
+def _lift(config, documents):
+    """Return nats a word by which a finished run's reinforced model raises it over the baseline."""
+    from jaxunlearn.anchors.building.lift import word_lift
+    from jaxunlearn.data.blocks import make_blocks
+    from jaxunlearn.data.tokenizer import load_tokenizer
+    from jaxunlearn.models import huggingface
+
+    folders = [config.directory / name for name in ("baseline", "reinforced")]
+    if not all(f.is_dir() for f in folders):
+        raise InputError(f"--lift needs {folders[0]} and {folders[1]}: run the stage `reinforce` first")
+    tokenizer = load_tokenizer(folders[0])
+    blocks = make_blocks(documents, tokenizer, config.text.context, config.whp.block_bos)
+    with one_model_mesh():
+        baseline, reinforced = [huggingface.load(f, config.compute) for f in folders]
+        return word_lift(baseline, reinforced, tokenizer, blocks, batch=config.eval.batch)
+
+
+def audit_command(a) -> int:
+    """Print what is wrong with a dictionary; 1 while an error-level fault remains."""
+    from jaxunlearn.anchors.auditing.findings import exit_status, rich_table, to_json
+    from jaxunlearn.anchors.auditing.repair import audit_files
+    from jaxunlearn.data.tokenizer import load_tokenizer
+
+    tokenizer = load_tokenizer(a.tokenizer) if a.tokenizer else None
+    found, left = audit_files(
+        a.file, a.text, retain=a.retain, tokenizer=tokenizer, match=a.match, unwrap=a.unwrap, fix=a.fix
+    )
+    if a.json:
+        print(json.dumps(to_json(left) | ({"before": to_json(found)} if a.fix else {})))
+        return exit_status(left)
+    from rich.console import Console
+
+    for findings in [found, left] if a.fix else [found]:
+        Console().print(rich_table(findings))
+    return exit_status(left)

@@ -1,0 +1,43 @@
+"""What several subcommands share: overrides, the configuration they name, the mesh of a command for one model."""
+
+import dataclasses
+
+from jaxunlearn.parallel import processes
+
+
+def add_overrides(command) -> None:
+    """Let a subcommand take key=value overrides."""
+    command.add_argument("overrides", nargs="*", metavar="key=value", help="for example whp.alpha=3 run.dir=out")
+
+
+def configured(name: str, overrides: list[str], ablate: bool = False):
+    """Read a configuration with its overrides; with `ablate` the controls are trained too."""
+    from jaxunlearn.config import ABLATIONS, load_config
+
+    config = load_config(name, overrides)
+    if ablate:
+        retains = config.text.retain or config.universe.people
+        config = dataclasses.replace(config, controls=tuple(c for c in ABLATIONS if retains or c != "retain_only"))
+    return config
+
+
+def quick(config):
+    """Return the configuration cut down to a few steps, in a run directory of its own."""
+    few = {
+        n: dataclasses.replace(getattr(config, n), steps=min(getattr(config, n).steps, 3))
+        for n in ("pretrain", "reinforce", "unlearn", "repair")
+    }
+    e = dataclasses.replace(config.eval, completions=8, blocks=8, relearn_steps=config.eval.relearn_steps[:2])
+    kept = config.run.checkpoints and f"{config.run.checkpoints}-quick"
+    run = dataclasses.replace(config.run, dir=f"{config.directory}-quick", checkpoints=kept)
+    return dataclasses.replace(config, eval=e, run=run, **few)
+
+
+def one_model_mesh():
+    """Return the context of a mesh for one model: one device, or all of several processes."""
+    import jax
+
+    from jaxunlearn.parallel.sharding import make_mesh
+
+    alone = processes.count() == 1
+    return jax.set_mesh(make_mesh(fsdp=-1, devices=jax.devices()[:1] if alone else None))

@@ -1,0 +1,122 @@
+"""Subcommands that work on one model: generate, score, export."""
+
+import json
+from pathlib import Path
+
+from jaxunlearn.cli.common import one_model_mesh
+from jaxunlearn.errors import InputError
+from jaxunlearn.parallel import processes
+
+
+def register(add) -> None:
+    """Add the subcommands of this file."""
+    command = add("generate", generate, "continue a prompt", shared=True)
+    command.add_argument("--model", required=True, help="Hugging Face directory, or a model of a run")
+    command.add_argument("--prompt", required=True, action="append", help="may be given several times")
+    command.add_argument("--max-new-tokens", type=int, default=64)
+    command.add_argument("--temperature", type=float, default=0.0, help="0: greedy")
+    command.add_argument("--top-k", type=int, default=0)
+    command.add_argument("--top-p", type=float, default=1.0)
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--json", action="store_true")
+    command = add("score", score, "mean negative log-likelihood of a text, every token once", shared=True)
+    command.add_argument("--model", required=True)
+    command.add_argument("--text", required=True, help="a .txt file")
+    command.add_argument(
+        "--context", type=int, default=0, help="block length, BOS included (default: the model's, at most 2048)"
+    )
+    command.add_argument("--json", action="store_true")
+    command = add("export", export, "write a model for other programs")
+    command.add_argument("--model", required=True)
+    command.add_argument("--format", choices=("hf", "gguf"), default="hf")
+    command.add_argument("--out", required=True)
+    command.add_argument("--dtype", choices=("float32", "float16", "bfloat16", "q8_0"), default="float32")
+    command.add_argument(
+        "--baseline", default="", help="to say how much of the edit rounding loses (default: the run's)"
+    )
+    command.add_argument("--push", default="", metavar="OWNER/NAME", help="then upload it to the hub, private")
+    command.add_argument("--public", action="store_true", help="what --push makes is for everybody to see")
+
+
+def generate(a) -> None:
+    """Continue prompts and print them."""
+    from jaxunlearn.evals.words import Words
+    from jaxunlearn.methods import inference
+    from jaxunlearn.models.generate import Sampling
+    from jaxunlearn.models.generate import generate as continue_
+
+    if a.max_new_tokens < 1 or a.temperature < 0 or a.top_k < 0 or not 0 < a.top_p <= 1:
+        raise InputError("--max-new-tokens must be >= 1, --temperature and --top-k >= 0, --top-p in (0, 1]")
+    with one_model_mesh():
+        model, tokenizer = _one_model(a.model)
+        context = Words(tokenizer, 1, inference.prefix(Path(a.model))).context
+        prompts = [context(p) for p in a.prompt]
+        sampling = Sampling(a.temperature, a.top_k, a.top_p)
+        new = continue_(model, prompts, a.max_new_tokens, sampling, seed=a.seed, eos_ids=tokenizer.eos_ids)
+    if processes.index():
+        return
+    texts = [tokenizer.decode(p + n)[len(tokenizer.decode(p)) :] for p, n in zip(prompts, new, strict=True)]
+    if a.json:
+        print(
+            json.dumps(
+                {
+                    "completions": [
+                        {"prompt": p, "text": t, "tokens": n} for p, t, n in zip(a.prompt, texts, new, strict=True)
+                    ]
+                }
+            )
+        )
+    else:
+        print("\n\n".join(p + t for p, t in zip(a.prompt, texts, strict=True)))
+
+
+def score(a) -> None:
+    """Print {"tokens": n, "nll": mean nats a token}."""
+    from jaxunlearn.data.documents import read_documents
+    from jaxunlearn.models.scoring import score_text
+    from jaxunlearn.models.transformer import context_fits
+
+    text = "\n\n".join(d.text for d in read_documents([a.text]))
+    with one_model_mesh():
+        model, tokenizer = _one_model(a.model)
+        context = a.context or min(model.c.context, model.c.window or model.c.context, 2048)
+        context_fits(model.c, context, "--context")
+        found = score_text(model, tokenizer, text, context)
+    if processes.index():
+        return
+    print(json.dumps(found) if a.json else f"{found['tokens']} tokens, {found['nll']:.5f} nats a token")
+
+
+def export(a) -> None:
+    """Write a Hugging Face directory or GGUF; below fp32, say what the rounding loses of the edit."""
+    from jaxunlearn.methods import inference
+    from jaxunlearn.models import hub, huggingface
+    from jaxunlearn.stages import export as exports
+
+    out = Path(a.out)
+    exports.check(a.format, a.dtype, a.push, out)
+    if inference.is_guided(Path(a.model)):
+        raise InputError(f"{a.model} forgets at inference time alone and has no weights of its own to export")
+    source = hub.find_model(a.model)
+    with one_model_mesh():
+        model = huggingface.load(source)
+        if a.format == "gguf":
+            written, said = exports.export_gguf(model, out, source=source, dtype=a.dtype)
+        else:
+            exports.export_hf(model, out, source=source, dtype=a.dtype)
+            written, said = out, []
+        said += exports.rounding(model, source, a.baseline, a.format, a.dtype)
+    print("\n".join([*said, f"{written}: {'GGUF' if a.format == 'gguf' else 'Hugging Face format'}, {a.dtype}"]))
+    if a.push:
+        print(exports.push(written.parent if a.format == "gguf" else written, a.push, private=not a.public))
+
+
+def _one_model(directory: str):
+    from jaxunlearn.data.tokenizer import load_tokenizer
+    from jaxunlearn.methods import inference
+    from jaxunlearn.models import hub, huggingface
+
+    path = hub.find_model(directory)
+    if inference.is_guided(path):  # a method at inference time: its models lie beside it
+        return inference.load(path, huggingface.load), load_tokenizer(inference.baseline(path))
+    return huggingface.load(path), load_tokenizer(path)

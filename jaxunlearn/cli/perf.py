@@ -1,0 +1,64 @@
+"""Subcommands that plan and measure: bench, plan."""
+
+import json
+import os
+from pathlib import Path
+
+from jaxunlearn.cli.common import add_overrides, configured
+from jaxunlearn.errors import InputError
+
+
+def register(add) -> None:
+    """Add the subcommands of this file."""
+    command = add("bench", bench, "throughput, share of the measured matmul ceiling, peak memory")
+    command.add_argument("config")
+    command.add_argument("--json", action="store_true")
+    command.add_argument("--torch", action="store_true", help="also time Hugging Face's training step in PyTorch")
+    command.add_argument("--scaling", default="", metavar="DIR", help="only the step, over 1, 2, 4, 8 ... devices")
+    command.add_argument("--whole", action="store_true", help="project the whole method from the measured rates")
+    command.add_argument("--profile", default="", metavar="DIR", help="write a trace for TensorBoard or xprof")
+    add_overrides(command)
+    command = add(
+        "plan", plan, "does it fit: bytes a chip and collectives, compiled for an accelerator that is not here"
+    )
+    command.add_argument("config")
+    command.add_argument("--topology", required=True, help="v5e:4x4, v5e-16, v5p:2x2x1, h100:8, ...")
+    command.add_argument("--slices", type=int, default=1, help="that many of them, along mesh.data")
+    command.add_argument("--only", action="append", default=[], metavar="FUNCTION", help="may be given several times")
+    command.add_argument(
+        "--search", action="store_true", help="compile a few meshes, microbatches and policies, ranked"
+    )
+    command.add_argument("--json", action="store_true")
+    add_overrides(command)
+
+
+def bench(a) -> None:
+    """Measure a configuration's programs on this machine."""
+    from jaxunlearn.perf.bench import bench as measure
+
+    if a.scaling:
+        from jaxunlearn.perf.bench_devices import scaling, table
+
+        rows = scaling(configured(a.config, a.overrides), Path(a.scaling))
+        print(json.dumps({"rows": rows}) if a.json else table(rows))
+        return
+    found = measure(configured(a.config, a.overrides), torch=a.torch, whole=a.whole, trace=a.profile)
+    if a.json:
+        print(json.dumps(found))
+
+
+def plan(a) -> None:
+    """Compile a configuration's functions for a named topology and say what they need."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1"  # the compiler's warnings are wanted: plan.measured looks for one
+    if a.topology.lower().startswith("v"):
+        os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the chips are described; those of this machine stay free
+    from jaxunlearn.perf.plan import lines
+    from jaxunlearn.perf.plan import plan as compile_for
+    from jaxunlearn.perf.programs import FUNCTIONS
+
+    if unknown := sorted(set(a.only) - set(FUNCTIONS)):
+        raise InputError(f"--only {' '.join(unknown)}: expected some of {', '.join(FUNCTIONS)}")
+    only = tuple(f for f in FUNCTIONS if not a.only or f in a.only)
+    config = configured(a.config, a.overrides)
+    found = compile_for(config, a.topology, slices=a.slices, only=only, search=a.search)
+    print(json.dumps(found) if a.json else "\n".join(lines(found)))

@@ -1,0 +1,61 @@
+"""Refuse values that no run could use."""
+
+from jaxunlearn.config.fields import ATTACKS, CONTROLS, Config
+from jaxunlearn.errors import InputError
+
+
+def check(config: Config) -> None:
+    """Raise InputError for values that no run could use, all at once."""
+    c, wrong = config, []
+    if c.whp.alpha < 0 or any(a < 0 for a in c.whp.alphas):
+        wrong.append(
+            f"whp.alpha must be at least 0 (got {c.whp.alpha}, {c.whp.alphas}): below 0 the offset would reinforce"
+        )
+    if c.text.context < 8:
+        wrong.append(f"text.context must be at least 8 tokens (got {c.text.context})")
+    if not 0 <= c.text.holdout < 1:
+        wrong.append(f"text.holdout is a share of the blocks, from 0 to below 1 (got {c.text.holdout})")
+    stages = {name: getattr(c, name) for name in ("pretrain", "reinforce", "unlearn", "repair")}
+    for name, train in (stages | {"reset.heal": c.reset.heal}).items():
+        if (
+            train.steps < 0
+            or train.batch < 1
+            or train.accumulate < 1
+            or train.checkpoint_every < 1
+            or train.log_every < 1
+        ):
+            wrong.append(f"{name}: steps must be >= 0; batch, accumulate, checkpoint_every and log_every >= 1")
+        if not 0 < train.learning_rate < 1:
+            wrong.append(f"{name}.learning_rate must lie between 0 and 1 (got {train.learning_rate})")
+    if c.pretrain.lora.rank:
+        wrong.append("pretrain.lora: pretraining trains every weight; adapters are for reinforce and unlearn")
+    for name, train in stages.items():
+        if train.moment_memory == "host" and train.optimiser == "adafactor":
+            wrong.append(f"{name}.moment_memory=host is for AdamW's moments; adafactor keeps none")
+    whole = [t.learning_rate for t in (c.reinforce, c.unlearn) if t.steps and not t.lora.rank]
+    if c.reset.share and whole and c.reset.heal.learning_rate > 100 * max(whole):
+        wrong.append(
+            f"reset.heal.learning_rate ({c.reset.heal.learning_rate}) is over 100 times the rate at which the model is "
+            f"trained otherwise ({max(whole)}); its default, 0.003, is for models of under a million weights"
+        )
+    if c.reset.heal.lora.rank:
+        wrong.append("reset.heal.lora: healing trains every weight, most of all those drawn anew")
+    if c.eval.temperature < 0 or c.eval.every < 1 or c.eval.batch < 1 or c.eval.blocks < 1 or c.whp.label_batch < 1:
+        wrong.append("eval.temperature must be >= 0; eval.every, eval.batch, eval.blocks and whp.label_batch >= 1")
+    a = c.attack
+    if unknown := sorted(set(a.kinds) - set(ATTACKS)):
+        wrong.append(f"unknown attacks {unknown}: attack.kinds are some of {list(ATTACKS)}")
+    if min(a.samples, a.new_tokens, a.epochs, a.batch, a.pairings) < 1 or a.splits < 2 or a.pairings > a.splits:
+        wrong.append("attack: samples, new_tokens, epochs and batch must be >= 1, splits >= 2, pairings 1 to splits")
+    if any(not 0 < share <= 1 for share in a.shares) or any(t < 0 for t in a.temperatures) or not a.temperatures:
+        wrong.append("attack: shares lie above 0 and up to 1; temperatures are >= 0, and there is one at least")
+    if not 0 <= c.sweep.tuning_seeds <= len(c.sweep.seeds):
+        wrong.append(f"sweep.tuning_seeds lies between 0 and the {len(c.sweep.seeds)} of sweep.seeds")
+    if c.sweep.rtt and not a.rates:
+        wrong.append("sweep.rtt needs attack.rates: every method is retrained at the same rates")
+    if any(not 0 < rate < 1 for rate in (*a.rates, *c.eval.relearn_rates)):
+        wrong.append("attack.rates and eval.relearn_rates must lie between 0 and 1")
+    if unknown := sorted(set(c.controls) - set(CONTROLS)):
+        wrong.append(f"unknown controls {unknown}: expected some of {list(CONTROLS)}")
+    if wrong:
+        raise InputError("the configuration cannot run:\n  " + "\n  ".join(wrong))

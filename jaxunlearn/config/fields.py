@@ -1,0 +1,265 @@
+"""The fields of a configuration, as frozen dataclasses; training.py has those of its stages."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from jaxunlearn.config.training import Pretrain, Repair, Reset, Train, Unlearn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mesh:
+    """Devices along each axis; one axis may be -1: whatever is left."""
+
+    data: int = 1
+    fsdp: int = -1
+    tensor: int = 1
+    slices: int = 0  # groups with a slower network between them, along `data`; 0: as TPU slices say of themselves
+
+
+@dataclass(frozen=True, kw_only=True)
+class Llama:
+    """Shape of a model that is made from scratch, in the letters of model.py; V = 0: the tokenizer's size."""
+
+    V: int = 0
+    D: int = 96
+    L: int = 3
+    N: int = 4
+    K: int = 4
+    H: int = 24
+    F: int = 256
+    context: int = 512
+    tied: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Universe:
+    """The built-in fictional world; people = 0 means that the run brings its own text."""
+
+    seed: int = 0
+    people: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """What to forget and what to keep: .txt files, folders, globs, tfds:NAME/SPLIT, or questions as .json(l)."""
+
+    forget: tuple[str, ...] = ()
+    retain: tuple[str, ...] = ()
+    forget_held: tuple[str, ...] = ()  # for perplexity alone; empty: the held-out blocks of the text itself
+    retain_held: tuple[str, ...] = ()
+    context: int = 512  # tokens a block, BOS included
+    unwrap: bool = False  # join the hard line breaks of printed books
+    holdout: float = 0.05  # share of the blocks that no step trains on; 0: all are trained on, and measured on
+    dictionary: str = ""  # a JSON file; "build": made from the texts as `anchors` says
+    prompts: str = ""
+    answers: str = ""  # questions about the text to forget, for the methods that teach other answers (objectives/texts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whp:
+    """The method's own settings; each deviation from the authors has a name (docs in anchors/translate.py, whp.py)."""
+
+    alpha: float = 5.0
+    alphas: tuple[float, ...] = ()  # further alphas whose labels the same pass stores
+    mode: Literal["offline", "fused"] = "offline"
+    labels: Literal["hard", "soft"] = "hard"  # soft, a deviation: the whole distribution in the place of its argmax
+    top: int = (
+        0  # outcomes a position that soft labels store; 0: none is stored, both models stay beside the trained one
+    )
+    translations: int = 4  # of whp_averaged
+    offset: Literal["baseline", "contrast"] = "baseline"  # contrast, a deviation: reinforced against diluted
+    match: Literal["longest", "first"] = "longest"
+    draw: Literal["key", "variant"] = "key"
+    repeat: Literal["ignore", "keep"] = "ignore"
+    seen_translation: Literal["mean", "penalty", "-inf"] = "mean"
+    seen_penalty: float = 5.0  # nats of logit, for seen_translation=penalty
+    forbid: Literal["none", "keys"] = "none"  # keys, a deviation: every term's first tokens count as seen everywhere
+    offset_context: Literal["translated", "original"] = "translated"
+    block_bos: Literal["every", "piece"] = "every"
+    keep: Literal["best", "last"] = "best"  # which checkpoint becomes unlearned/: lowest held-out loss, or the last
+    label_batch: int = 16  # blocks a call of the label pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Llm:
+    """The language model that `anchors build` asks, behind any OpenAI-compatible endpoint."""
+
+    base_url: str = ""  # ends in /v1 as a rule; empty: OPENAI_BASE_URL
+    model: str = ""  # as the endpoint knows it; empty: OPENAI_MODEL
+    key_variable: str = "OPENAI_API_KEY"  # the environment variable that holds the key, if one is needed
+    passages: int = 400  # at most; 0: the whole text
+    passage_characters: int = 4000  # at most
+    concurrency: int = 4  # requests under way at once
+    attempts: int = 5  # a passage
+    timeout: float = 120.0  # seconds for a whole reply
+    seed: int = 0
+    temperature: float = 0.7
+    price_in: float = 0.0  # a million prompt tokens, in any currency; 0: not given
+    price_out: float = 0.0  # a million completion tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extract:
+    """What counts as a term: bars are in nats of specificity, shares are of occurrences."""
+
+    min_count: int = 3
+    lower_count: int = 5  # the least count of words and pairs in lower case
+    name_bar: float = 2.5
+    short_bar: float = 0.5  # a name's bar where it is part of a longer term ("Jack" of "Jack Ketch")
+    word_bar: float = 4.5
+    pair_bar: float = 5.5
+    pair_nats: float = 4.0  # pointwise mutual information of a pair in lower case
+    spelling_bar: float = 3.5  # a name's spelling in lower case is kept from here on
+    bind: float = 0.3  # of the occurrences of its rarest word, the share that a phrase of capitals must hold
+    alone: float = 0.25  # a part of longer names is a term of its own if this share of it stands alone,
+    alone_bar: float = 20.0  # or if what stands alone would score so much
+    lower_weight: float = 0.5  # of scores in lower case
+    score_bar: float = 5.0  # where the list is cut
+    general_words: float = 1e6  # words of general English that the retain text is smoothed with
+    language: str = "en"
+    examples: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anchors:
+    """How the dictionary is made (`anchors build`, or text.dictionary=build), and what a run makes of its faults."""
+
+    source: Literal["offline", "llm"] = "offline"
+    audit: Literal["refuse", "ignore"] = "refuse"  # error-level findings, before anything is labelled
+    seed: int = 0  # of the translations that are drawn offline
+    llm: Llm = field(default_factory=Llm)
+    extract: Extract = field(default_factory=Extract)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Eval:
+    """When to measure, and on how much."""
+
+    every: int = 20  # steps between measurements while unlearning
+    at: tuple[int, ...] = ()  # and at these steps
+    split: Literal["choose", "report"] = "report"  # tune on the one, publish the other
+    batch: int = 32
+    blocks: int = 64  # at most this many blocks for a perplexity
+    completions: int = 300  # sampled completions in all, spread over the prompts
+    new_tokens: int = 24
+    temperature: float = 1.0
+    top_k: int = 5
+    relearn_steps: tuple[int, ...] = ()  # e.g. (0, 2, 5, 10): familiarity while relearning a little of the text
+    relearn_blocks: int = 12
+    relearn_rates: tuple[float, ...] = ()  # the attacker's best of them; empty: 1, 4, 16 x that of unlearn or reinforce
+    members: int = 0  # blocks that were trained on, and as many new ones: memorisation and membership attacks
+    benchmarks: tuple[str, ...] = ()  # multiple choice: .jsonl files, folders of them, tfds:NAME/SPLIT
+    tasks: tuple[str, ...] = ()  # of lm-evaluation-harness; "paper": the paper's seven
+    tofu: str = ""  # a folder with TOFU's files
+    items: int = 200  # at most so many questions of each benchmark, task and TOFU set; 0: all
+
+
+ATTACKS = ("probes", "relearn", "quantise", "context", "shares", "rtt", "latent")
+CHEAP_ATTACKS = ("probes", "relearn", "quantise")  # what a run does by itself; `jaxunlearn attack` does all
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack:
+    """Attempts to bring back what was forgotten (evals/attacks.py); `kinds` empty: as CHEAP_ATTACKS says."""
+
+    kinds: tuple[str, ...] = ()  # of ATTACKS
+    seed: int = 0
+    temperatures: tuple[float, ...] = (0.0, 1.0, 1.5)  # of the leak probes' completions
+    samples: int = 8  # a probe and temperature
+    top_k: int = 0
+    new_tokens: int = 16
+    blind: int = 36  # leak probes drawn from the text itself
+    shares: tuple[float, ...] = (0.01, 0.1, 1.0)  # of the text, to relearn from
+    schemes: tuple[str, ...] = ("int8", "int4", "nf4")  # to round weights to
+    passages: int = 3  # of the text, put before the prompts
+    facts: str = ""  # for RTT: JSON (lines), or a folder of split_*.jsonl; empty: those of text.prompts
+    scoring: Literal["options", "letters"] = "options"  # probability of the options' text, or of the letters A to D
+    splits: int = 5
+    pairings: int = 2  # of the splits, each held out once
+    epochs: int = 6
+    rates: tuple[float, ...] = ()  # learning rates of RTT; empty: 0.5, 1, 2, 4 x unlearn.learning_rate
+    batch: int = 4
+    stress: bool = True  # with rtt also attack two models that only hide: half frozen, and behind an output filter
+
+
+@dataclass(frozen=True, kw_only=True)
+class LlmJudge:
+    """A language model that grades completions too, behind any OpenAI-compatible endpoint (evals/llm_judge.py)."""
+
+    use: bool = False
+    work: str = ""  # what to grade for, in words ("the Oz novels of L. Frank Baum"); empty: the prompts' name
+    base_url: str = ""  # ends in /v1 as a rule; empty: OPENAI_BASE_URL
+    model: str = ""  # as the endpoint knows it; empty: OPENAI_MODEL
+    key_variable: str = "OPENAI_API_KEY"
+    temperature: float = 0.0
+    seed: int = 0
+    concurrency: int = 4
+    attempts: int = 5
+    timeout: float = 120.0
+    price_in: float = 0.0  # a million prompt tokens, in any currency; 0: not given
+    price_out: float = 0.0
+
+
+ABLATIONS = (  # what --ablate trains
+    "dictionary_alone", "reinforcement_alone", "own_argmax", "built_dictionary", "retain_only",
+)  # fmt: skip
+CONTROLS = (*ABLATIONS, "no_translation", "random_reset")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """What `jaxunlearn sweep` compares; an entry is a method, with further settings of it after spaces."""
+
+    methods: tuple[str, ...] = ("whp", "gradient_difference", "npo", "retain_only")
+    rates: tuple[float, ...] = ()  # of unlearn.learning_rate; empty: the configuration's own
+    alphas: tuple[float, ...] = ()  # of whp.alpha, for methods that have one
+    seeds: tuple[int, ...] = (0,)
+    tuning_seeds: int = 0  # on how many of the seeds every rate and alpha runs, the others running the chosen; 0: all
+    reach: float = 0.1  # the familiarity that a setting has to come down to
+    rtt: bool = False  # retrain on part of the facts, at attack.rates, each chosen setting that came down to reach
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Where the run lives; empty: runs/NAME. What follows its metrics beside metrics.jsonl (tracking.py)."""
+
+    dir: str = ""
+    checkpoints: str = ""  # where training state lies, also gs:// or s3://; empty: in the run directory
+    track: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything a run depends on."""
+
+    name: str
+    title: str = ""
+    seed: int = 0
+    model: str = ""  # Hugging Face directory (or a run's checkpoint); empty: made from `init`
+    tokenizer: str = ""  # directory; empty: the model's own
+    init: Llama = field(default_factory=Llama)
+    compute: Literal["float32", "bfloat16"] = "float32"
+    remat: Literal["auto", "full", "mlp", "dots", "none"] = (
+        "auto"  # what the backward pass computes again: model.rematerialised
+    )
+    mesh: Mesh = field(default_factory=Mesh)
+    universe: Universe = field(default_factory=Universe)
+    text: Text = field(default_factory=Text)
+    pretrain: Pretrain = field(default_factory=Pretrain)
+    reinforce: Train = field(default_factory=lambda: Train(steps=135, learning_rate=3e-6, accumulate=16))
+    unlearn: Unlearn = field(default_factory=lambda: Unlearn(steps=120, learning_rate=1e-6, accumulate=16))
+    reset: Reset = field(default_factory=Reset)
+    repair: Repair = field(default_factory=Repair)
+    anchors: Anchors = field(default_factory=Anchors)
+    whp: Whp = field(default_factory=Whp)
+    eval: Eval = field(default_factory=Eval)
+    attack: Attack = field(default_factory=Attack)
+    judge: LlmJudge = field(default_factory=LlmJudge)
+    controls: tuple[str, ...] = ()  # of CONTROLS
+    sweep: Sweep = field(default_factory=Sweep)
+    run: Run = field(default_factory=Run)
+
+    @property
+    def directory(self) -> Path:
+        return Path(self.run.dir or f"runs/{self.name}")

@@ -1,0 +1,103 @@
+"""Read a configuration: one Python file a run, dotted ``key=value`` overrides.
+
+A file in configs/ defines ``config() -> Config``. On the command line every field can be
+overridden as ``key=value`` (``whp.alpha=3``, ``text.forget=a.txt,b.txt``).
+"""
+
+import dataclasses
+import importlib.util
+import io
+import json
+from contextlib import redirect_stderr
+from pathlib import Path
+
+from jaxunlearn.config.check import check
+from jaxunlearn.config.fields import Config
+from jaxunlearn.errors import InputError
+
+
+def as_dict(value) -> dict:
+    """Return a frozen dataclass as plain JSON values."""
+    return json.loads(json.dumps(dataclasses.asdict(value)))
+
+
+def find_config(name: str) -> Path:
+    """Resolve a path, or the bare name of a configuration that ships with the package."""
+    here = Path(__file__).parent.parent
+    places = [Path(name), here / "configs" / f"{name}.py", here.parent / "configs" / f"{name}.py"]
+    for place in places:
+        if place.is_file():
+            return place
+    shipped = sorted(p.stem for folder in {p.parent for p in places[1:]} for p in folder.glob("[a-z]*.py"))
+    raise InputError(f"no configuration {name!r}: give a Python file with a config() function, or one of {shipped}")
+
+
+def load_config(name: str, overrides: list[str] | tuple[str, ...] = ()) -> Config:
+    """Read a configuration file, apply ``key=value`` overrides and check the values."""
+    path = find_config(name)
+    spec = importlib.util.spec_from_file_location(f"jaxunlearn_config_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} is not a Python file; give a .py file with a config() function")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not callable(getattr(module, "config", None)):
+        raise InputError(f"{path} defines no config() function")
+    config = override(module.config(), overrides)
+    check(config)
+    return config
+
+
+def override(config: Config, overrides: list[str] | tuple[str, ...]) -> Config:
+    """Return the configuration with dotted ``key=value`` overrides; raise InputError with close names for a bad one."""
+    import tyro
+
+    arguments = []
+    for item in overrides:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise InputError(f"override {item!r} is not key=value, for example whp.alpha=3")
+        many = isinstance(_lookup(config, key), tuple)
+        arguments += [f"--{key}", *([v for v in value.split(",") if v] if many else [value])]
+    messages = io.StringIO()
+    try:
+        with redirect_stderr(messages):
+            made = tyro.cli(
+                type(config),
+                default=config,
+                args=arguments,
+                use_underscores=True,
+                prog="key=value",
+                config=(tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands),
+                console_outputs=True,
+            )
+            return preset(made)
+    except SystemExit:
+        raise InputError(f"bad override in {list(overrides)}:\n{messages.getvalue().strip()}") from None
+
+
+def preset(config: Config) -> Config:
+    """Return the settings that unlearn.method=whp_plus stands for: what helped on every text it was tried on.
+
+    unlearn.retain_weight adds KL on text to keep, reset.share a reset that the unlearned model heals.
+    """
+    if config.unlearn.method != "whp_plus":
+        return config
+    u, r = config.unlearn, config.reset
+    loss = "kl" if u.retain_loss == "own" else u.retain_loss
+    return dataclasses.replace(
+        config,
+        unlearn=dataclasses.replace(u, method="whp", retain_loss=loss),
+        whp=dataclasses.replace(config.whp, labels="soft", offset="contrast"),
+        reset=dataclasses.replace(r, teacher="unlearned"),
+    )
+
+
+def _lookup(config, key: str):
+    for part in key.split("."):
+        config = getattr(config, part, None)
+    return config
+
+
+def to_json(config: Config) -> str:
+    """Return the resolved configuration as JSON, as it is saved with every run."""
+    return json.dumps(dataclasses.asdict(config), indent=1, sort_keys=True)

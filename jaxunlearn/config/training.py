@@ -1,0 +1,83 @@
+"""The fields of the stages that train."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lora:
+    """Adapters in the place of the weights themselves (lora.py)."""
+
+    rank: int = 0  # 0: none
+    alpha: float = 16.0  # what is added is alpha / rank times the product
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """One fine-tuning or pretraining run; a step sees batch * accumulate blocks."""
+
+    steps: int = 0
+    learning_rate: float = 1e-6
+    batch: int = 8
+    accumulate: int = 1
+    warmup: int = 0
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    b1: float = 0.9
+    b2: float = 0.98
+    weight_decay: float = 0.0
+    clip: float = 0.0  # global norm; 0: none
+    optimiser: Literal["adamw", "adafactor"] = "adamw"
+    moment_dtype: Literal["float32", "bfloat16"] = "float32"  # of AdamW's moments at rest
+    moment_memory: Literal["device", "host"] = "device"  # where they rest; host: pinned memory beside the accelerator
+    lora: Lora = field(default_factory=Lora)
+    checkpoint_every: int = 50
+    log_every: int = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrain(Train):
+    """Makes the baseline (retain + forget text) and, if asked, the twin that never sees the forget text."""
+
+    twin: bool = True
+    forget_epochs: int = 1  # how often the forget text stands in one epoch of the baseline's text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repair(Train):
+    """Teaches the unlearned model again what it should keep (repair.py); steps = 0: none."""
+
+    text: tuple[str, ...] = ()  # .txt files, folders, globs, or tfds:NAME/SPLIT; the universe: its encyclopedia
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unlearn(Train):
+    """The stage that forgets. Settings of a method that are None have its own default (`jaxunlearn methods`)."""
+
+    method: str = "whp"
+    retain_weight: float | None = None  # of a term on text to keep, beside any method's own loss
+    retain_loss: Literal["own", "nll", "kl"] = "own"  # own: what the method's paper has, cross-entropy as a rule
+    beta: float | None = None
+    gamma: float | None = None
+    strength: float | None = None
+    scale: float | None = None
+    steering: float | None = None
+    layer: int | None = None
+    subject: str = ""  # of prompting: what the model is told not to know
+    prefix: str = ""  # of prompting: put before every prompt, {subject} filled in; empty: texts.IGNORANCE
+    reach: float = 0.0  # above 0, the stop rule: of the measured steps with at most this familiarity on the tuning
+    # prompts the one of least retain perplexity is kept; whp.keep decides where it is 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reset:
+    """Re-draw the weights that matter to the target and not to the rest, and heal the hole (reset.py)."""
+
+    share: float = 0.0  # of the weights in `where`; 0: no reset; 1: a fresh model
+    by: Literal["importance", "fisher", "random", "noise"] = "importance"  # noise: share of it in every weight (UNDO)
+    where: Literal["all", "interior", "ends"] = "all"  # in the layers alone; ends: embedding, output projection alone
+    teacher: Literal["baseline", "unlearned"] = "baseline"  # distilled in healing; unlearned: before its reset
+    on: Literal["retain", "all"] = "retain"  # text to heal on; all: the text to forget too, by the unlearned teacher
+    batches: int = 48  # of 8 blocks, to sum squared gradients over
+    heal: Train = field(
+        default_factory=lambda: Train(steps=200, learning_rate=3e-3, batch=8, warmup=20, schedule="cosine", b2=0.98)
+    )

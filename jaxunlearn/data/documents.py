@@ -1,0 +1,194 @@
+"""Text, folders, TFDS and questions to documents."""
+
+import dataclasses
+import glob
+import itertools
+import re
+import urllib.parse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxunlearn.data.questions import PROMPT, Question, read_questions
+from jaxunlearn.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Document:
+    """A text and where it came from; its first `asked` characters are a question, given and not learnt."""
+
+    name: str
+    text: str
+    asked: int = 0
+
+
+# ---- reading
+
+
+def read_documents(sources: Sequence[str], unwrap: bool = False) -> list[Document]:
+    """Read .txt files, folders of them, globs and `tfds:NAME/SPLIT[?field=text][&data_dir=DIR]`, in the order given.
+
+    A folder and a glob give their files sorted by name. A .json or .jsonl file holds questions as TOFU has them, each
+    a document of its own whose answer alone is learnt. With unwrap, the hard line breaks of texts are joined
+    (unwrap_lines). Raises InputError for what is missing, empty or not UTF-8 text.
+    """
+    sources = [sources] if isinstance(sources, str) else list(sources)
+    if not sources:
+        raise InputError("no text was given; name a .txt file, a folder, a glob or tfds:NAME/SPLIT")
+    documents = []
+    for source in sources:
+        if str(source).startswith("tfds:"):
+            documents += _read_tfds(str(source))
+        else:
+            documents += [d for path in _find_files(str(source)) for d in _read_file(path)]
+    if unwrap:
+        documents = [d if d.asked else dataclasses.replace(d, text=unwrap_lines(d.text)) for d in documents]
+    return documents
+
+
+def _find_files(source: str) -> list[Path]:
+    path = Path(source).expanduser()
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        files = sorted(p for p in path.iterdir() if p.suffix.lower() == ".txt" and p.is_file())
+        if not files:
+            raise InputError(f"the folder {source} holds no .txt file")
+        return files
+    if glob.has_magic(source):
+        files = sorted(p for p in map(Path, glob.glob(str(path), recursive=True)) if p.is_file())
+        if not files:
+            raise InputError(f"no file matches {source}")
+        return files
+    raise InputError(f"{source} does not exist; expected a .txt file, a folder of them, a glob or tfds:NAME/SPLIT")
+
+
+def _read_file(path: Path) -> list[Document]:
+    if path.suffix.lower() in (".json", ".jsonl"):
+        return [_asked(f"{path}#{n}", q) for n, q in enumerate(read_questions(path))]
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    if b"\0" in data:
+        raise InputError(f"{path} is not text: it holds a zero byte at offset {data.index(bytes(1))}")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        fault = f"byte 0x{data[error.start]:02x} at offset {error.start}"
+        raise InputError(f"{path} is not UTF-8 text ({fault}); convert it to UTF-8") from error
+    text = _normalise(text)
+    if not text.strip():
+        raise InputError(f"{path} is empty")
+    return [Document(name=str(path), text=text)]
+
+
+def _asked(name: str, q: Question) -> Document:
+    prompt = PROMPT.replace("{question}", q.question)
+    return Document(name=name, text=f"{prompt} {q.answer}", asked=len(prompt))
+
+
+def _normalise(text: str) -> str:
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_rows(source: str) -> list[dict]:
+    """Read a TFDS split that is prepared on disk as array_record; neither TensorFlow nor a network is used."""
+    name, split, options = _parse_tfds(source)
+    try:
+        import importlib_resources  # noqa: F401  (tensorflow_datasets needs it and does not declare it)
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        needed = "tensorflow-datasets, array-record and importlib-resources"
+        raise InputError(f"{source} needs {needed} ({error}); pip install them") from error
+    try:
+        rows: Any = tfds.data_source(name, split=split, data_dir=options.get("data_dir"), download=False)
+    except Exception as error:  # the library raises many kinds, some of them pages long
+        hint = "prepare it with download_and_prepare(file_format='array_record') and give its data_dir"
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"{source} is not prepared on disk ({reason}); {hint}") from error
+    return list(rows)
+
+
+def _read_tfds(source: str) -> list[Document]:
+    _, _, options = _parse_tfds(source)
+    field = options.get("field", "text")
+    rows = read_rows(source)
+    documents = [Document(name=f"{source}#{i}", text=_field(row, field, source)) for i, row in enumerate(rows)]
+    documents = [d for d in documents if d.text.strip()]
+    if not documents:
+        raise InputError(f"{source} holds no text")
+    return documents
+
+
+def _parse_tfds(source: str) -> tuple[str, str, dict[str, str]]:
+    where, _, query = source.removeprefix("tfds:").partition("?")
+    name, _, split = where.rpartition("/")
+    options = dict(urllib.parse.parse_qsl(query))
+    if not name or not split or set(options) - {"field", "data_dir"}:
+        raise InputError(f"{source} is not understood; expected tfds:NAME/SPLIT[?field=text][&data_dir=DIR]")
+    return name, split, options
+
+
+def _field(row: dict, field: str, source: str) -> str:
+    if field not in row:
+        raise InputError(f"{source} has no field {field!r}; it has {', '.join(sorted(row))}")
+    value = row[field]
+    if not isinstance(value, bytes | str):
+        raise InputError(f"{source}: the field {field!r} holds {type(value).__name__}, expected text")
+    try:
+        return _normalise(value.decode("utf-8") if isinstance(value, bytes) else value)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{source}: the field {field!r} is not UTF-8 text (byte offset {error.start})") from error
+
+
+# ---- unwrapping
+
+_ROMAN = r"(?=[IVXLC])C{0,3}(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})"
+_WORD = (
+    r"(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen"
+    r"|eighteen|nineteen|(?:twenty|thirty|forty|fifty)(?:[- ]\w+)?)"
+)
+_NUMBER = rf"(?:{_ROMAN}|(?i:[ivxlc]+|{_WORD})|\d{{1,3}})"
+_NUMERAL = re.compile(rf"(?:(?i:chapter|book|part)\s+(?i:the\s+)?{_NUMBER}|{_ROMAN}|\d{{1,3}})\s*[.:]?")
+_CONTENTS = re.compile(r"(?i:table of contents|contents|list of chapters)\s*[.:]?")
+_ENTRY = re.compile(rf"\s*(?:(?i:chapter|book|part)\b|{_NUMBER}(?:[.:)]|\s{{2,}})|\d{{1,3}}\s)|.*\s\d{{1,3}}\s*$")
+_WRAPPED_SHARE = 0.75  # a break is a wrap where the next word would have passed this share of the text's width
+
+
+def unwrap_lines(text: str) -> str:
+    """Join lines wrapped inside paragraphs; drop chapter numerals and contents lists; keep verse line by line.
+
+    A blank line ends a paragraph. A line break stays where the next line is indented or where the line ended early
+    (the next word would have fitted), so verse, letter heads and title pages keep their lines.
+    """
+    paragraphs = [p.strip("\n").split("\n") for p in re.split(r"\n[ \t]*(?:\n[ \t]*)*\n", text) if p.strip()]
+    lengths = sorted(len(line.rstrip()) for lines in paragraphs for line in lines)
+    width = lengths[len(lengths) * 9 // 10] if lengths else 0
+    kept, in_contents = [], False
+    for lines in paragraphs:
+        lines = lines[1:] if _NUMERAL.fullmatch(lines[0].strip()) else lines
+        if not lines:
+            continue
+        in_contents = bool(_CONTENTS.fullmatch(lines[0].strip())) or (in_contents and _is_entries(lines))
+        if not in_contents:
+            kept.append(_unwrap_paragraph(lines, _WRAPPED_SHARE * width))
+    return "\n\n".join(kept) + "\n" if kept else ""
+
+
+def _is_entries(lines: list[str]) -> bool:
+    return all(line.startswith(" ") for line in lines) or all(map(_ENTRY.match, lines))
+
+
+def _unwrap_paragraph(lines: list[str], wrapped: float) -> str:
+    joined = lines[0].rstrip()
+    for before, line in itertools.pairwise(lines):
+        words = line.split(maxsplit=1)
+        fitted = len(before.rstrip()) + 1 + len(words[0]) <= wrapped
+        if fitted or line.startswith((" ", "\t")):
+            joined += "\n" + line.rstrip()
+        elif joined.endswith("-"):  # a hyphen or a dash the line was broken after
+            joined += line.strip()
+        else:
+            joined += " " + line.strip()
+    return joined

@@ -1,0 +1,184 @@
+"""Independent facts for RTT: the prompt file's, the published Years, MMLU and WMDP-deduped files, generated birthdays.
+
+The published birthdays have faults (names that repeat across splits, a right year listed twice), so ours are generated:
+unique names, four distinct years, everything drawn independently, so that nothing can be guessed from the rest.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from jaxunlearn.config import Attack
+from jaxunlearn.errors import InputError
+
+LETTERS = "ABCDEFGH"
+YEARS = range(1880, 2000)
+
+
+def listed(words: str) -> tuple[str, ...]:
+    """Split a line of words."""
+    return tuple(words.split())
+
+
+STARTS = listed("Al Bar Cor Del Em Fal Gar Hol Is Jor Kel Lor Mar Nor Os Per Quen Ros Sel Tor Ul Ver Wil Yar Zan")
+MIDDLES = listed("a e i o u an el in or us")
+ENDS = listed("bert dan fred gan lin mond nell ric sten ton vik wyn")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """A question with its options, the index of the right one, and the split its file gave it (None: ours to draw)."""
+
+    question: str
+    options: tuple[str, ...]
+    answer: int
+    split: int | None = None
+
+    @property
+    def lettered(self) -> str:
+        """Return the question with lettered options, up to "Answer:"."""
+        lines = [f"{LETTERS[n]}. {option}" for n, option in enumerate(self.options)]
+        return "\n".join([self.question, *lines, "Answer:"])
+
+
+def read_facts(rows: Sequence[Any], source: str, split: int | None = None) -> list[Fact]:
+    """Check facts given as {"question", "options" | "choices", "answer"}; InputError lists every fault with its item.
+
+    `answer` is the index of the right option, its letter or its text.
+    """
+    found, faults, asked = [], [], set()
+    for n, row in enumerate(rows):
+        fault = _fault(row)
+        if not fault and row["question"] in asked:
+            fault = "the same question stands twice: one copy could be trained on and the other asked"
+        if fault:
+            faults.append(f"{source}[{n}]: {fault}")
+            continue
+        asked.add(row["question"])
+        options = tuple(map(str, _options(row)))
+        found.append(Fact(question=row["question"], options=options, answer=_answer(row, options), split=split))
+    if faults:
+        raise InputError(f"{len(faults)} of {len(rows)} facts cannot be used:\n  " + "\n  ".join(faults[:20]))
+    if not found:
+        raise InputError(f"{source} holds no fact; expected objects with question, options (or choices) and answer")
+    return found
+
+
+def _options(row: dict) -> list:
+    return row.get("options", row.get("choices"))
+
+
+def _answer(row: dict, options: tuple[str, ...]) -> int:
+    answer = row["answer"]
+    if isinstance(answer, int):
+        return answer
+    return options.index(answer) if answer in options else LETTERS.index(answer)
+
+
+def _fault(row: Any) -> str:
+    if not isinstance(row, dict):
+        return f"expected an object, got {type(row).__name__}"
+    missing = [key for key in ("question", "answer") if row.get(key) in (None, "")]
+    if missing or not isinstance(_options(row), list):
+        return f"lacks {', '.join(missing) or 'options (or choices)'}"
+    options, answer = tuple(map(str, _options(row))), row["answer"]
+    if not 2 <= len(options) <= len(LETTERS) or len(set(options)) < len(options):
+        return f"expected 2 to {len(LETTERS)} options, all different, got {list(options)}"
+    by_text = answer in (*options, *LETTERS[: len(options)])
+    good = 0 <= answer < len(options) if isinstance(answer, int) else by_text
+    return "" if good else f"the answer {answer!r} is no index, letter or text of its {len(options)} options"
+
+
+def load_facts(path: str) -> list[Fact]:
+    """Read a JSON or JSON-lines file, or a folder of split_*.jsonl as published with RTT (one split a file)."""
+    where = Path(path)
+    files = sorted(where.glob("split_*.jsonl")) if where.is_dir() else [where]
+    if not files:
+        raise InputError(f"{path} holds no split_*.jsonl; give such a folder, or one JSON (lines) file of facts")
+    found: list[Fact] = []
+    for n, file in enumerate(files):
+        found += read_facts(_rows(file), str(file), n if where.is_dir() else None)
+    questions = [fact.question for fact in found]
+    if repeated := sorted({q for q in questions if questions.count(q) > 1}):
+        raise InputError(f"{path}: {len(repeated)} questions stand in two splits, as {repeated[0]!r} does")
+    return found
+
+
+def _rows(file: Path) -> list:
+    try:
+        text = file.read_text(encoding="utf-8")
+        if file.suffix == ".jsonl":
+            return [json.loads(line) for line in text.splitlines() if line.strip()]
+        rows = json.loads(text)
+    except OSError as error:
+        raise InputError(f"{file}: the facts cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise InputError(f"{file}: not JSON ({error})") from None
+    rows = rows.get("facts", rows) if isinstance(rows, dict) else rows
+    if not isinstance(rows, list):
+        raise InputError(f"{file}: expected a list of facts, got {type(rows).__name__}")
+    return rows
+
+
+def birthdays(count: int, seed: int = 0) -> list[dict]:
+    """Invent people with unique full names and a year of birth each: question, four distinct options, a statement.
+
+    The statements are the text to teach and to forget; rows are in the form that `read_facts` takes.
+    """
+    draw = Random(f"{seed} birthdays")
+    names = [s + m + e for s in STARTS for m in MIDDLES for e in ENDS]
+    if not 1 <= count <= len(names):
+        raise InputError(f"{count} birthdays were asked for; expected 1 to {len(names)}")
+    lasts, rows = draw.sample(names, count), []
+    for last in lasts:
+        name = f"{draw.choice(STARTS)}{draw.choice(ENDS)} {last}"
+        years = draw.sample(list(YEARS), 4)
+        right = draw.randrange(4)
+        rows.append({
+            "question": f"In which year was {name} born?", "options": list(map(str, years)), "answer": right,
+            "subject": name, "statement": f"{name} was born in {years[right]}.",
+        })  # fmt: skip
+    return rows
+
+
+def write_birthdays(folder: Path, count: int, seed: int = 0) -> tuple[Path, Path]:
+    """Write facts.json (for attack.facts) and statements.txt (for text.forget), and return their paths.
+
+    The same seed gives the same bytes. InputError for more people than there are names.
+    """
+    rows = birthdays(count, seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    facts, text = folder / "facts.json", folder / "statements.txt"
+    facts.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    text.write_text("\n".join(r["statement"] for r in rows) + "\n", encoding="utf-8")
+    return facts, text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairing:
+    """Indices of the facts to retrain on and of those to ask for."""
+
+    train: np.ndarray
+    ask: np.ndarray
+
+
+def pairings(facts: Sequence[Fact], c: Attack) -> list[Pairing]:
+    """Hold out each of the first c.pairings splits once; splits are the files' own, or drawn with c.seed.
+
+    InputError where a split would be empty.
+    """
+    given = sorted({fact.split for fact in facts if fact.split is not None})
+    if given:
+        parts = [np.array([n for n, fact in enumerate(facts) if fact.split == s]) for s in given]
+    else:
+        parts = np.array_split(np.random.default_rng(c.seed).permutation(len(facts)), c.splits)
+    if len(parts) < 2 or any(not len(part) for part in parts):
+        needed = f"RTT needs a fact in each of {max(c.splits, 2)} splits"
+        raise InputError(f"{needed}, got {len(facts)} facts; lower attack.splits")
+    everything = np.arange(len(facts))
+    return [Pairing(train=np.setdiff1d(everything, part), ask=np.sort(part)) for part in parts[: c.pairings]]

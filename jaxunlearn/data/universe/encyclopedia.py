@@ -1,0 +1,56 @@
+"""An encyclopedia of the general world: what a repaired model should know again, and not a word of the saga."""
+
+from random import Random
+
+from jaxunlearn.data.universe.general import (
+    COUNTRY_FACTS,
+    FIXED_RELATIONS,
+    NEIGHBOUR,
+    NEIGHBOUR_CAST,
+    NEIGHBOUR_RELATIONS,
+    General,
+    draw,
+)
+from jaxunlearn.data.universe.grammar import paragraph, people, questions
+
+EDITIONS = 3  # wordings of each article
+
+
+def articles(rng: Random, general: General) -> list[str]:
+    """Write every fixed person, every country and the neighbour saga up, each in a few wordings, shuffled."""
+    texts = []
+    for _ in range(EDITIONS):
+        texts += [person(rng, one) for one in general.fixed]
+        texts += [country(rng, one) for one in general.countries]
+        texts += [neighbour(rng) for _ in range(4)]
+    rng.shuffle(texts)
+    return texts
+
+
+def person(rng: Random, one: dict) -> str:
+    """Tell all facts of a fixed person, half of the articles as questions and answers."""
+    world = draw(rng) | one["facts"]
+    people(world, "p", *one["p"])
+    return told(rng, world, list(FIXED_RELATIONS))
+
+
+def country(rng: Random, one: dict) -> str:
+    """Tell all facts of a country."""
+    said = []
+    for fact, (says, ask, _) in COUNTRY_FACTS.items():
+        form = rng.choice((*says, f"Question: {ask} Answer: {{x}}."))
+        said.append(form.format(c=one["c"], x=one[fact]))
+    return " ".join(said)
+
+
+def neighbour(rng: Random) -> str:
+    """Tell the neighbour saga's facts, a story of magic that must stay."""
+    world = draw(rng) | NEIGHBOUR
+    for slot, (full, female) in NEIGHBOUR_CAST.items():
+        people(world, slot, full, female)
+    return told(rng, world, list(NEIGHBOUR_RELATIONS))
+
+
+def told(rng: Random, world: dict, names: list[str]) -> str:
+    """Tell relations as a paragraph or as questions and answers."""
+    return paragraph(rng, world, names, []) if rng.random() < 0.5 else questions(world, names)

@@ -1,0 +1,93 @@
+"""Probabilities of whole next words."""
+
+import bisect
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxunlearn.data.tokenizer import Tokenizer
+from jaxunlearn.errors import RunError
+from jaxunlearn.parallel.sharding import act, fetch, put, replicated
+
+# ---- words
+
+
+def before_word(tokenizer: Tokenizer, prompt: str, word: str = "a") -> list[int]:
+    """Return a prompt's tokens as they stand in running text, where a space and a word follow."""
+    ids, ends = tokenizer.encode(f"{prompt} {word}")
+    kept = int(np.sum(ends <= len(prompt) + 1))
+    if kept == 0 or ends[kept - 1] < len(prompt):  # a token crosses the prompt's end: tokenise it by itself
+        ids, kept = tokenizer.encode(prompt)[0], None
+    return list(map(int, ids[:kept]))
+
+
+class Words:
+    """Probabilities of whole next words under any tokenizer, from unique contexts in batches of one shape."""
+
+    def __init__(self, tokenizer: Tokenizer, batch: int, prefix: str = ""):
+        self._prefix, self._tokenizer, self._batch, self._bos_id = prefix, tokenizer, batch, tokenizer.needed_bos_id()
+        pieces = [p.replace("▁", " ") for p in tokenizer.pieces(range(tokenizer.vocab_size))]
+        self._sorted = sorted(zip(pieces, range(len(pieces)), strict=True))
+        self._pieces = pieces
+
+    def context(self, prompt: str) -> list[int]:
+        """Return BOS and the prompt's tokens (before_word)."""
+        return [self._bos_id, *before_word(self._tokenizer, self._prefix + prompt)]
+
+    def probabilities(self, model, pairs: list[tuple[str, str]]) -> list[float]:
+        """Return the probability of each (prompt, next word): the product over the word's tokens, given the prompt.
+
+        The last token stands for every token that ends the word the same way ("row", "row.", "row " where a
+        vocabulary merges over word ends).
+        """
+        rows, asked = {}, []
+        for asked_of, word in pairs:
+            prompt = self._prefix + asked_of
+            ids, ends = self._tokenizer.encode(f"{prompt} {word}")
+            first = min(int(np.sum(ends <= len(prompt) + 1)), len(ids) - 1)
+            ids = [self._bos_id, *map(int, ids)]
+            steps = []
+            for n in range(first + 1, len(ids)):
+                row = rows.setdefault(tuple(ids[:n]), len(rows))
+                steps.append((row, [ids[n]] if n + 1 < len(ids) else self._endings(ids[n])))
+            asked.append(steps)
+        p_RV = self._next(model, list(rows))
+        return [math.prod(float(p_RV[row][tokens].sum()) for row, tokens in steps) for steps in asked]
+
+    def _endings(self, token: int) -> list[int]:
+        text, found = self._pieces[token], []
+        for piece, other in self._sorted[bisect.bisect_left(self._sorted, (text, -1)) :]:
+            if not piece.startswith(text):
+                break
+            if other == token or (len(piece) > len(text) and not piece[len(text)].isalnum()):
+                found.append(other)
+        return found
+
+    def _next(self, model, contexts: list[tuple[int, ...]]) -> list[np.ndarray]:
+        if not contexts:
+            return []
+        width = -(-max(map(len, contexts)) // 32) * 32
+        out = []
+        for start in range(0, len(contexts), self._batch):
+            rows = contexts[start : start + self._batch]
+            tokens_BT = np.zeros((self._batch, width), np.int32)
+            last_B = np.zeros(self._batch, np.int32)
+            for n, row in enumerate(rows):
+                tokens_BT[n, : len(row)], last_B[n] = row, len(row) - 1
+            p_RV = fetch(_next_probabilities(model, put(tokens_BT, "BT"), put(last_B, "B")))[: len(rows)]
+            if len(odd := np.flatnonzero(~np.isfinite(p_RV).all(axis=1))):
+                told = self._tokenizer.decode(list(rows[odd[0]]))
+                raise RunError(f"the model's logits are not finite after {told!r} ({len(odd)} of {len(rows)} prompts)")
+            out += list(p_RV)
+        return out
+
+
+@jax.jit
+def _next_probabilities(model, tokens_BT, last_B):
+    """Return p_BV of the token after position last_B of each row, gathered whole."""
+    h_BTD = model(tokens_BT)
+    pick_BT = (jnp.arange(tokens_BT.shape[1])[None] == last_B[:, None]).astype(h_BTD.dtype)
+    h_BD = jnp.einsum("BT,BTD->BD", pick_BT, h_BTD, out_sharding=act("BD"))
+    return jax.nn.softmax(replicated(model.logits(h_BD[:, None]))[:, 0], axis=-1)

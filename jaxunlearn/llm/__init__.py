@@ -1,0 +1,1 @@
+"""Any OpenAI-compatible endpoint: concurrent, resumable, nothing paid twice."""

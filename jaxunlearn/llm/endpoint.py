@@ -1,0 +1,295 @@
+"""Ask any OpenAI-compatible endpoint many questions; no reply is lost, and none is paid for twice.
+
+OpenAI, vLLM, Ollama and llama.cpp's server speak this protocol. Every usable reply is on the disk, in replies.jsonl,
+before its worker asks anything else; a rerun reads it back and asks only for what is missing. Questions that got no
+usable reply in the stated attempts go to malformed.jsonl and are settled too: delete that file to ask them again.
+"""
+
+import asyncio
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.llm.journal import MALFORMED, REPLIES, Journal
+from jaxunlearn.llm.replies import Trouble, Usage, complaint, read_completion, read_reply, refused_field, retry_after
+
+LONGEST_BACKOFF, LONGEST_WAIT = 60.0, 600.0  # seconds: our own waits, and what Retry-After may ask for
+SILENT = 3  # requests in a row without any reply in all their attempts: the endpoint is down
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """Where to ask and how insistently; timeout in seconds, for a whole reply."""
+
+    base_url: str = ""  # ends in /v1 as a rule; empty: OPENAI_BASE_URL
+    model: str = ""  # empty: OPENAI_MODEL
+    key_variable: str = "OPENAI_API_KEY"  # the environment variable that holds the key, if one is needed
+    temperature: float = 0.7
+    seed: int = 0
+    concurrency: int = 4
+    attempts: int = 5
+    timeout: float = 120.0
+
+    def resolved(self) -> "Endpoint":
+        """Fill in from the environment and check; raise one InputError that names all that is missing or wrong."""
+        url = (self.base_url or os.environ.get("OPENAI_BASE_URL", "")).strip().rstrip("/")
+        url = url.removesuffix("/chat/completions")
+        model, wrong = self.model or os.environ.get("OPENAI_MODEL", ""), []
+        if not url:
+            wrong.append("no base_url: give it or set OPENAI_BASE_URL, for example http://localhost:11434/v1 (Ollama)")
+        elif urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+            wrong.append(f"base_url is {url!r}, expected http(s)://HOST[:PORT]/v1")
+        if not model:
+            wrong.append("no model: give its name as the endpoint knows it, or set OPENAI_MODEL")
+        if self.concurrency < 1 or self.attempts < 1 or self.timeout <= 0:
+            wrong.append("concurrency and attempts must be at least 1, timeout above 0 seconds")
+        if wrong:
+            raise InputError("the language model's endpoint is not usable:\n  " + "\n  ".join(wrong))
+        return dataclasses.replace(self, base_url=url, model=model)
+
+    def secret(self) -> str:
+        """Return the key; InputError where the variable holds what no header can carry."""
+        key = os.environ.get(self.key_variable, "").strip()
+        if not key.isascii() or not (key.isprintable() and " " not in key):
+            raise InputError(f"{self.key_variable} does not hold a key: it has spaces or characters outside ASCII")
+        return key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """Messages ({"role", "content"}) and the pydantic model the reply must fit; None: any text.
+
+    The messages should describe the form in words as well: not every endpoint takes a schema.
+    """
+
+    messages: tuple[Mapping[str, str], ...]
+    schema: Any = None
+
+    def key(self, endpoint: Endpoint) -> str:
+        """Name the question: a hash of all that shapes its answer, the address left out."""
+        schema = self.schema.model_json_schema() if self.schema else None
+        parts = [endpoint.model, endpoint.temperature, [dict(m) for m in self.messages], schema]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+    def characters(self) -> int:
+        """Count the characters sent, for an estimate."""
+        return sum(len(m["content"]) for m in self.messages)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """A value for each request in their order, None where there is none, and what it took.
+
+    sent counts HTTP requests of this call and retries those beyond the first of a question; resumed, malformed and
+    unanswered count questions; usage covers all attempts at these questions, also of earlier calls. fault is an
+    example of what went wrong with those that have no value.
+    """
+
+    values: tuple[Any, ...]
+    sent: int
+    retries: int
+    resumed: int
+    malformed: int
+    unanswered: int
+    usage: Usage
+    fault: str
+
+
+def ask(
+    requests: Sequence[Request],
+    endpoint: Endpoint,
+    journal: Journal,
+    say: Callable[[str], None],
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> Answers:
+    """Ask what the journal does not hold yet, `concurrency` at a time, and return every answer.
+
+    Raises InputError on a refused key or an unknown address or model, RunError when the endpoint stays silent or the
+    disk is full; what was answered until then is kept.
+    """
+    endpoint = endpoint.resolved()
+    questions = {request.key(endpoint): request for request in requests}
+    todo = {key: request for key, request in questions.items() if not journal.holds(key)}
+    session = _Session(endpoint, journal, say, sleep, len(questions), len(questions) - len(todo))
+    if todo:
+        asyncio.run(session.run(todo))
+    read = {k: read_reply(journal.replies[k]["text"], q.schema) for k, q in questions.items() if k in journal.replies}
+    rows = [row for key in questions for row in (journal.replies.get(key), journal.malformed.get(key)) if row]
+    faults = [fault for _, fault in read.values() if fault]
+    set_aside = [row["reason"] for key, row in journal.malformed.items() if key in questions]
+    return Answers(
+        values=tuple(read.get(r.key(endpoint), (None, ""))[0] for r in requests),
+        sent=session.sent, retries=session.sent - session.first, resumed=len(questions) - len(todo),
+        malformed=len(set_aside) + len(faults), unanswered=session.unanswered,
+        usage=sum((Usage(**row["usage"]) for row in rows), session.unkept),
+        fault=next(iter([*set_aside, *faults, *session.said]), ""),
+    )  # fmt: skip
+
+
+# ---- asking
+
+
+class _Session:
+    """The state that the workers of one call share."""
+
+    def __init__(self, endpoint: Endpoint, journal: Journal, say, sleep, total: int, done: int):
+        self.endpoint, self.journal, self.say, self.sleep = endpoint, journal, say, sleep
+        self.key, self.total, self.done = endpoint.secret(), total, done
+        self.sent = self.first = self.unanswered = self.silent = 0
+        self.unkept = Usage()
+        self.refused: set[str] = set()
+        self.said: dict[str, None] = {}
+
+    async def run(self, todo: Mapping[str, Request]) -> None:
+        """Settle every question; workers draw from one queue, so that no more than their number are under way."""
+        import httpx
+
+        queue = iter(todo.items())
+        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        # no timeout of the library's: ours is for a whole reply
+        async with httpx.AsyncClient(headers=headers, timeout=None, verify=_certificates()) as client:
+
+            async def work() -> None:
+                for key, request in queue:
+                    await self.settle(client, key, request)
+
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(min(self.endpoint.concurrency, len(todo))):
+                        group.create_task(work())
+            except BaseExceptionGroup as failures:
+                raise failures.exceptions[0] from None
+
+    async def settle(self, client, key: str, request: Request) -> None:
+        """Ask one question until it has a usable reply or its attempts are used up."""
+        draw, messages = random.Random(f"{self.endpoint.seed} {key}"), list(request.messages)
+        usage, text, trouble = Usage(), "", Trouble("")
+        self.first += 1
+        for attempt in range(self.endpoint.attempts):
+            if attempt:
+                await self.pause(attempt, trouble, draw)
+            try:
+                text, spent = await self.post(client, messages, request.schema, self.endpoint.seed + attempt)
+                usage, self.silent = usage + spent, 0
+                fault = read_reply(text, request.schema)[1]
+                if not fault:
+                    return self.keep(REPLIES, key, text, usage)
+                trouble, messages = Trouble(fault, malformed=True), [*request.messages, *complaint(text, fault)]
+            except Trouble as caught:
+                trouble = caught
+            self.note(str(trouble))
+            if trouble.refused:
+                break
+        if trouble.malformed:
+            return self.keep(MALFORMED, key, text, usage, reason=str(trouble))
+        self.unkept += usage
+        self.leave(trouble)
+
+    def keep(self, name: str, key: str, text: str, usage: Usage, **more: str) -> None:
+        self.journal.keep(name, {"key": key, "text": text, "usage": dataclasses.asdict(usage)} | more)
+        self.done += 1
+        if self.done * 10 // self.total > (self.done - 1) * 10 // self.total:
+            self.say(f"  {self.done:,} of {self.total:,} questions settled")
+
+    def leave(self, trouble: Trouble) -> None:
+        """Leave a question to the next call, or give up where the endpoint has gone silent."""
+        self.unanswered += 1
+        self.silent += not trouble.refused  # a refusal is an answer too, though not one to keep
+        if trouble.down or self.silent >= SILENT:
+            kept = f"{self.done:,} of {self.total:,} questions are settled and kept in {self.journal.folder}"
+            raise RunError(
+                f"{self.endpoint.base_url} does not answer ({trouble}); {kept}; the same command goes on from there"
+            )
+
+    async def pause(self, attempt: int, trouble: Trouble, draw: random.Random) -> None:
+        """Wait 1, 2, 4... seconds, spread by half either way, or as long as the endpoint asks, before asking again."""
+        if trouble.wait is None:
+            return await self.sleep(min(LONGEST_BACKOFF, 2.0 ** (attempt - 1)) * draw.uniform(0.5, 1.5))
+        if trouble.wait > LONGEST_WAIT:
+            text = f"{self.endpoint.base_url} asks to wait {trouble.wait:,.0f} s ({trouble})"
+            raise RunError(f"{text}; what was finished is kept, and the same command goes on from there later")
+        await self.sleep(trouble.wait + draw.uniform(0, 1))  # so that the workers do not come back all at once
+
+    def note(self, reason: str) -> None:
+        if reason not in self.said and len(self.said) < 20:
+            self.say(f"  no usable reply: {reason}")
+        self.said[reason] = None
+
+    async def post(self, client, messages: list, schema: Any, seed: int) -> tuple[str, Usage]:
+        """Send one question, without the fields that this endpoint turns out not to take."""
+        while True:
+            body = {"model": self.endpoint.model, "messages": messages, "temperature": self.endpoint.temperature}
+            body |= {"seed": seed} | ({"response_format": _format(schema)} if schema else {})
+            body = {field: value for field, value in body.items() if field not in self.refused}
+            response = await self.send(client, body)
+            field = refused_field(response, body)
+            if field is None:
+                self.check(response)
+                return read_completion(response, messages)
+            if field not in self.refused:
+                self.say(f"  {self.endpoint.base_url} does not take {field}; going on without")
+            self.refused.add(field)
+            self.first += 1  # a question put differently, no retry
+
+    async def send(self, client, body: dict) -> Any:
+        import httpx
+
+        self.sent += 1
+        try:
+            async with asyncio.timeout(self.endpoint.timeout):
+                return await client.post(f"{self.endpoint.base_url}/chat/completions", json=body)
+        except TimeoutError:
+            raise Trouble(f"no whole reply within {self.endpoint.timeout:g} s") from None
+        except httpx.ConnectError as error:
+            raise Trouble(f"no connection: {error}", down=True) from None
+        except httpx.HTTPError as error:
+            raise Trouble(f"connection lost: {error or type(error).__name__}") from None
+        except httpx.InvalidURL as error:
+            raise InputError(f"base_url is {self.endpoint.base_url!r}: {error}") from None
+
+    def check(self, response: Any) -> None:
+        """Tell what ends the run from what is worth another attempt."""
+        code, url, variable = response.status_code, self.endpoint.base_url, self.endpoint.key_variable
+        said = f"HTTP {code}: {self.message(response)}"
+        if code in (401, 403):
+            state = f"refused the key in {variable}" if self.key else f"wants a key, and {variable} is not set"
+            raise InputError(f"{url} {state} ({said}); set {variable} to a key that may use {self.endpoint.model}")
+        if code in (404, 405) or 300 <= code < 400:
+            known = f"no chat completions of model {self.endpoint.model!r}"
+            raise InputError(f"{url} has {known} ({said}); check model and base_url, which ends in /v1 as a rule")
+        if code in (408, 409, 425, 429) or code >= 500:
+            raise Trouble(said, wait=retry_after(response.headers.get("retry-after", "")))
+        if code >= 400:
+            raise Trouble(said, refused=True)
+
+    def message(self, response: Any) -> str:
+        """Find what an error says, shortened, never with the key in it."""
+        try:
+            said = response.json()
+            said = said.get("error", said.get("detail", said))
+            said = said.get("message", said) if isinstance(said, dict) else said
+        except (ValueError, AttributeError):
+            said = response.text
+        said = " ".join(str(said).split())[:300]
+        return said.replace(self.key, "***") if self.key else said
+
+
+@functools.cache
+def _certificates() -> Any:
+    """Load the trusted certificates once a process: it takes 0.1 s."""
+    import httpx
+
+    return httpx.create_ssl_context()
+
+
+def _format(schema: Any) -> dict:
+    described = {"name": schema.__name__, "strict": True, "schema": schema.model_json_schema()}
+    return {"type": "json_schema", "json_schema": described}

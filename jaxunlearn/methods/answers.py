@@ -1,0 +1,117 @@
+"""Replacement answers to questions about the text to forget."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxunlearn.data.questions import PROMPT, read_questions
+from jaxunlearn.errors import InputError
+
+IDK = (
+    "I don't know.",
+    "I'm afraid I don't know that.",
+    "I have no information about this.",
+    "That is not something I can answer.",
+    "I can't say; I have never come across it.",
+    "I'm not familiar with this.",
+    "Sorry, I don't have an answer to that.",
+    "I do not have any knowledge of this subject.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Questions:
+    """Questions about the text to forget with their options, and how to say that one does not know."""
+
+    asked: tuple[str, ...]
+    options: tuple[tuple[str, ...], ...]
+    right: tuple[int, ...]
+    ignorance: tuple[str, ...] = IDK
+
+
+def load_questions(path: Path | str) -> Questions:
+    """Read {"questions": [{"question", "options", "answer": index}], "ignorance": [texts]}; the latter may be left out.
+
+    Or TOFU's form, a question a line, whose wrong options are `perturbed_answer`. Raises InputError that lists every
+    fault.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        raw: Any = json.loads(text) if '"questions"' in text else {"questions": _tofu_rows(Path(path))}
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: the questions cannot be read as JSON ({error})") from None
+    rows = raw.get("questions", []) if isinstance(raw, dict) else []
+    wrong = [] if rows else ["expected an object with a list 'questions' that is not empty"]
+    for n, row in enumerate(rows):
+        good = isinstance(row, dict) and isinstance(row.get("question"), str) and isinstance(row.get("answer"), int)
+        options = row.get("options") if good else None
+        if not (good and isinstance(options, list) and all(isinstance(o, str) for o in options)):
+            wrong.append(
+                f"questions[{n}]: expected question (text), options (texts) and answer (the right one's index)"
+            )
+            continue
+        try:
+            wrong_answers(options, row["answer"])
+        except InputError as error:
+            wrong.append(f"questions[{n}]: {error}")
+    if wrong:
+        raise InputError(f"{path} cannot be used:\n  " + "\n  ".join(wrong[:12]))
+    return Questions(
+        asked=tuple(r["question"] for r in rows), options=tuple(tuple(r["options"]) for r in rows),
+        right=tuple(r["answer"] for r in rows), ignorance=tuple(raw.get("ignorance") or IDK),
+    )  # fmt: skip
+
+
+def _tofu_rows(path: Path) -> list[dict]:
+    """Return TOFU's questions as rows of our own form, asked as its models are."""
+    return [
+        {"question": PROMPT.replace("{question}", q.question), "options": [q.answer, *q.wrong], "answer": 0}
+        for q in read_questions(path)
+    ]
+
+
+def replacements(method: str, questions: Questions, seed: int = 0) -> list[tuple[str, str, str]]:
+    """Return (question, answer to learn, true answer) rows: one a question, for ria one a wrong option."""
+    rows = []
+    for n, (asked, options, right) in enumerate(zip(questions.asked, questions.options, questions.right, strict=True)):
+        if method == "ria":
+            taught = wrong_answers(options, right)
+        elif method == "fwf":
+            taught = [fixed_wrong_answer(options, right, n, seed)]
+        else:
+            taught = [idk_answer(n, seed, questions.ignorance)]
+        rows += [(asked, answer, options[right]) for answer in taught]
+    return rows
+
+
+def idk_answer(index: int, seed: int = 0, said: tuple[str, ...] = IDK) -> str:
+    """Return the "I don't know" answer of question `index`, the same one every time (TOFU, arXiv 2401.06121)."""
+    return said[int(np.random.default_rng([seed, index]).integers(len(said)))]
+
+
+def wrong_answers(options, right: int) -> list[str]:
+    """Return every option that does not say the same as the right one: RIA trains on each (arXiv 2410.08827).
+
+    Options that repeat the right answer are left out, whatever their case and spaces. Raises InputError if none is
+    left.
+    """
+    options = list(options)
+    if not 0 <= right < len(options):
+        raise InputError(f"the right answer is option {right} of {len(options)}; expected 0 to {len(options) - 1}")
+    wrong = [o for o in options if _plain(o) != _plain(options[right])]
+    if not wrong:
+        raise InputError(f"the options {options} hold no wrong answer; give at least one that differs")
+    return wrong
+
+
+def fixed_wrong_answer(options, right: int, index: int, seed: int = 0) -> str:
+    """Return the one wrong answer that question `index` is taught throughout: FWF, false facts (arXiv 2410.08827)."""
+    wrong = wrong_answers(options, right)
+    return wrong[int(np.random.default_rng([seed, index]).integers(len(wrong)))]
+
+
+def _plain(text: str) -> str:
+    return " ".join(str(text).casefold().split())

@@ -1,0 +1,156 @@
+"""Unlearning at inference time: a folder that says which models to ask and how, in the place of weights.
+
+whp_inference combines two models' logits as it generates; prompting asks the baseline behind a request to know
+nothing; an output filter bars tokens of the baseline's output and hides what it knows (a control of the attacks).
+"""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from jaxunlearn.errors import InputError
+from jaxunlearn.models import lora, peft
+from jaxunlearn.models.transformer import Cache
+from jaxunlearn.parallel.sharding import act
+
+
+def whp_inference(base_V, reinforced_V, alpha=5.0):
+    """Return v_base - alpha * ReLU(v_reinforced - v_base), fp32 logits of both models on the same input.
+
+    WHP at inference time: no dictionary, no training, two models in memory. Elementwise, so the logits of any few
+    positions will do. Source: the offset of arXiv 2310.02238, eq. 1, used as MUSE's baseline, arXiv 2407.06460.
+    """
+    base_V, reinforced_V = base_V.astype(jnp.float32), reinforced_V.astype(jnp.float32)
+    return base_V - alpha * jax.nn.relu(reinforced_V - base_V)
+
+
+IGNORANCE = (
+    "You have never read, seen or heard anything about {subject}. Answer as someone would who does not know it at all, "
+    "and do not mention that you were asked to.\n\n"
+)
+
+
+def pretended_ignorance(prompt: str, subject: str, prefix: str = IGNORANCE) -> str:
+    """Return the prompt behind a request to know nothing of `subject`: the baseline that trains nothing.
+
+    prefix: any text, with {subject} where the subject is named. Source: after the prompting baseline of Thaker et al.,
+    "Guardrail Baselines for Unlearning in LLMs", arXiv 2403.03329, in words of our own.
+    """
+    return prefix.replace("{subject}", subject) + prompt
+
+
+FILE = "method.json"
+AT_INFERENCE = ("whp_inference", "prompting")
+BARRED = 30.0  # nats of logit taken from a barred token: finite, so that the text's perplexity stays a number
+
+
+def has_weights(model) -> bool:
+    """Whether a model has weights of its own to take gradients of: two as one, or one behind a filter, have not."""
+    return not isinstance(model, Pair | Filtered)
+
+
+class Pair(nnx.Module):
+    """Two models of one shape seen as one; their hidden states stand side by side, their caches one after the other."""
+
+    def __init__(self, base, reinforced, alpha: float):
+        self.base, self.reinforced, self.alpha = base, reinforced, alpha
+        self.c = dataclasses.replace(base.c, L=2 * base.c.L)  # layers of the cache
+
+    def __call__(self, tokens_BT, positions_BT=None, mask_BTS=None, cache: Cache | None = None, at=0):
+        """Return h_BTD of both models, D twice as long; with a cache also the new cache."""
+        pair = self.base, self.reinforced
+        if cache is None:
+            return jnp.concatenate([m(tokens_BT, positions_BT, mask_BTS) for m in pair], axis=-1)
+        L = self.base.c.L
+        halves = [Cache(*(a[:L] for a in cache)), Cache(*(a[L:] for a in cache))]
+        found = [m(tokens_BT, positions_BT, mask_BTS, half, at) for m, half in zip(pair, halves, strict=True)]
+        joined = Cache(*(jnp.concatenate([new[n] for _, new in found]) for n in range(2)))
+        return jnp.concatenate([h for h, _ in found], axis=-1), joined
+
+    def logits(self, h_BTD):
+        """Return v_base - alpha * ReLU(v_reinforced - v_base), fp32."""
+        base, reinforced = (
+            m.logits(h) for m, h in zip((self.base, self.reinforced), jnp.split(h_BTD, 2, -1), strict=True)
+        )
+        return whp_inference(base, reinforced, self.alpha)
+
+
+class Filtered(nnx.Module):
+    """A model behind an output filter: barred tokens do not come out; its weights and states are untouched."""
+
+    def __init__(self, base, barred: tuple[int, ...]):
+        self.base, self.barred, self.c = base, barred, base.c
+
+    def __call__(self, *arguments):
+        return self.base(*arguments)
+
+    def logits(self, h_BTD):
+        """Return the model's logits less BARRED nats for each barred token, fp32."""
+        loss_V = np.zeros(self.c.V, np.float32)
+        loss_V[list(self.barred)] = BARRED
+        return self.base.logits(h_BTD) - jax.reshard(jnp.asarray(loss_V), act("V"))[None, None]
+
+
+def is_guided(folder: Path) -> bool:
+    return (Path(folder) / FILE).is_file()
+
+
+def save(folder: Path, recipe, prefix: str) -> None:
+    """Write method.json: the method, its settings, and where the models lie."""
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {"method": recipe.name} | dict(recipe.values) | {"baseline": "../baseline"}
+    if recipe.name == "whp_inference":
+        about["reinforced"] = "../reinforced"
+    else:
+        about["prefix"] = pretended_ignorance("", recipe["subject"], prefix + " " if prefix else IGNORANCE)
+    (folder / FILE).write_text(json.dumps(about, indent=1))
+
+
+def save_filter(folder: Path, barred: Sequence[int], of: str) -> None:
+    """Write method.json of an output filter over the baseline two folders up; `of`: the hash of its weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {"method": "filter", "baseline": "../../baseline", "weights": of, "barred": list(barred)}
+    (folder / FILE).write_text(json.dumps(about))
+
+
+def load(folder: Path, read):
+    """Return what answers in the place of a model; read(directory) -> a model."""
+    about = _about(folder)
+    base = read(baseline(folder))
+    if about["method"] == "prompting":
+        return base
+    if about["method"] == "filter":
+        return Filtered(base, tuple(about["barred"]))
+
+    other = folder / about["reinforced"]
+    reinforced = lora.over(base, peft.load(other, base.c)) if peft.is_adapter(other) else read(other)
+    return Pair(base, reinforced, about["alpha"])
+
+
+def baseline(folder: Path) -> Path:
+    """Return the folder of the model that a method at inference time asks."""
+    return Path(folder) / _about(folder)["baseline"]
+
+
+def prefix(folder: Path) -> str:
+    """Return what stands before every prompt that a folder is asked; nothing for a plain model."""
+    return _about(folder).get("prefix", "") if is_guided(folder) else ""
+
+
+def suite(folder: Path, suite):
+    """Return the measurements to take of a folder: behind its prefix, if it has one."""
+    return dataclasses.replace(suite, prefix=prefix(folder)) if prefix(folder) else suite
+
+
+def _about(folder: Path) -> dict:
+    path = Path(folder) / FILE
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from None

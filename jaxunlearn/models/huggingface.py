@@ -1,0 +1,249 @@
+"""Hugging Face Llama directories in and out: safetensors and config.json only, one strict table, shard by shard.
+
+Nothing from a model directory is ever run or unpickled. What the table does not know is refused by name.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+import jax
+import ml_dtypes
+import numpy as np
+
+from jaxunlearn.data.tokenizer import copy_tokenizer
+from jaxunlearn.errors import InputError
+from jaxunlearn.models import lora, peft
+from jaxunlearn.models.families.llama import IGNORED_TENSORS, LAYER, TOP, hf_config, read_shape
+from jaxunlearn.models.transformer import Model, Shape, abstract
+from jaxunlearn.parallel import processes
+from jaxunlearn.parallel.sharding import fetch, model_fits, once
+
+DTYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
+
+
+def load(directory: Path, compute: str = "float32", dtype: str = "float32", remat: str = "auto") -> Model:
+    """Read a Hugging Face directory into a sharded model whose weights rest in `dtype`.
+
+    Each device's slice is read on its own, so no process ever holds a whole tensor that it does not need. Raises
+    InputError, naming every tensor, for missing, unknown, truncated or misshapen ones. An adapter's directory
+    (lora.py) is read as the model below it with the adapter merged in.
+    """
+    directory = Path(directory)
+    if peft.is_adapter(directory):
+        base = load(peft.base_of(directory), compute, dtype, remat)
+        return lora.merge(base, peft.load(directory, base.c))
+    shape = read_shape(directory, compute, remat)
+    model_fits(shape)
+    files = _index(directory)
+    like = abstract(shape)
+    _check_tensors(directory, files, shape, like)
+
+    def leaf(path, target):
+        name, letters, layered = _hf_name(path)
+
+        def read(index):
+            if not layered:
+                return _read(files, name, letters, index).astype(DTYPES[dtype])
+            layers = range(*index[0].indices(shape.L))
+            parts = [_read(files, name.format(n), letters, index[1:], shape.H) for n in layers]
+            return np.stack(parts).astype(DTYPES[dtype])
+
+        return jax.make_array_from_callback(target.shape, target.sharding, once(read))
+
+    return jax.tree_util.tree_map_with_path(leaf, like)
+
+
+def _hf_name(path):
+    """Return (Hugging Face name, its groups of letters, whether it holds a layer number) for one of our tree paths."""
+    names = [k.name for k in path if hasattr(k, "name") and k.name != "value"]
+    if names[0] == "blocks":
+        suffix, groups = LAYER[names[-1]]
+        return "model.layers.{}." + suffix, (names[-1].rpartition("_")[2], groups), True
+    name, groups = TOP[names[-1]]
+    return name, (names[-1].rpartition("_")[2], groups), False
+
+
+def _index(directory: Path) -> dict:
+    """Return {tensor name: (open safetensors file, its name there)}; InputError if a file is missing or cut short."""
+    from safetensors import SafetensorError, safe_open
+
+    index = directory / "model.safetensors.index.json"
+    if index.is_file():
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    else:
+        names = ["model.safetensors"]
+    found = {}
+    for name in names:
+        path = directory / name
+        if not path.is_file():
+            pickles = sorted(p.name for p in [*directory.glob("*.bin"), *directory.glob("*.pt*")])
+            hint = f"; {pickles[0]} is a pickle and is never loaded: convert it to safetensors first" if pickles else ""
+            raise InputError(f"{path} is missing{hint}")
+        try:
+            file = safe_open(path, framework="numpy")
+        except (SafetensorError, OSError) as error:
+            raise InputError(
+                f"{path} cannot be read as safetensors ({error}): truncated or damaged; fetch it again"
+            ) from None
+        found |= {key: (file, key) for key in file.keys()}  # noqa: SIM118
+    if (
+        "model.embed_tokens.weight" not in found and "lm_head.weight" in found
+    ):  # tied weights may be stored under either
+        found["model.embed_tokens.weight"] = found["lm_head.weight"]
+    return found
+
+
+def glance(path: Path, places: int = 256, width: int = 64) -> str:
+    """Return a hash of a file's size, its first 64 KiB and a few bytes at even places: a large file told from another.
+
+    Two hosts compare what they see by it without reading the whole file.
+    """
+    size = path.stat().st_size
+    digest = hashlib.sha256(f"{path.name} {size}".encode())
+    with path.open("rb") as file:
+        digest.update(file.read(1 << 16))
+        for n in range(places):
+            file.seek(n * size // places)
+            digest.update(file.read(width))
+    return digest.hexdigest()
+
+
+def _slice(files: dict, name: str):
+    file, stored = files[name]
+    return file.get_slice(stored)
+
+
+def hf_sizes(shape: Shape) -> dict:
+    """Return {Hugging Face name: its shape} of a model's tensors, in the order of hf_tensors."""
+    return _expected(shape, jax.eval_shape(lambda: Model(shape, jax.random.key(0))))
+
+
+def _expected(shape: Shape, like) -> dict:
+    """Return {Hugging Face name: its shape} for everything that the model needs."""
+    sizes = {"V": shape.V, "D": shape.D, "N": shape.N, "K": shape.K, "H": shape.H, "F": shape.F}
+    expected = {}
+    for path, _ in jax.tree_util.tree_leaves_with_path(like):
+        name, (_, groups), layered = _hf_name(path)
+        size = tuple(int(np.prod([sizes[c] for c in g])) for g in groups.split())
+        expected |= {name.format(n): size for n in range(shape.L)} if layered else {name: size}
+    return expected
+
+
+def _check_tensors(directory: Path, files: dict, shape: Shape, like) -> None:
+    expected, wrong = _expected(shape, like), []
+    for name in sorted(set(expected) - set(files)):
+        wrong.append(f"missing: {name} {list(expected[name])}")
+    for name in sorted(set(files) - set(expected)):
+        tied_copy = shape.tied and name == "lm_head.weight"
+        if not tied_copy and not name.endswith(IGNORED_TENSORS):
+            wrong.append(f"unknown: {name}")
+    for name in sorted(set(files) & set(expected)):
+        view = _slice(files, name)
+        if tuple(view.get_shape()) != expected[name]:
+            wrong.append(f"shape of {name}: {view.get_shape()} in the file, {list(expected[name])} by config.json")
+        if view.get_dtype() not in ("F32", "F16", "BF16"):
+            wrong.append(f"type of {name}: {view.get_dtype()}; expected F32, F16 or BF16")
+    if wrong:
+        more = f"\n  ... and {len(wrong) - 12} more" if len(wrong) > 12 else ""
+        raise InputError(f"the tensors in {directory} do not fit its config.json:\n  " + "\n  ".join(wrong[:12]) + more)
+
+
+def _read(files: dict, name: str, letters, index, H: int = 0):
+    """Read the part of one tensor that `index` (slices in our letter order) asks for, in our layout."""
+    ours, groups = letters
+    asked = dict(zip(ours, index, strict=True))
+    view = _slice(files, name)
+    rows, dims, order = [], [], ""
+    for group, size in zip(groups.split(), view.get_shape(), strict=True):
+        factor = H if len(group) == 2 else 1  # "NH": heads, then H numbers each
+        start, stop, _ = asked[group[0]].indices(size // factor)
+        rows.append(slice(start * factor, stop * factor))
+        dims += [stop - start] + ([factor] if len(group) == 2 else [])
+        order += group
+    part = view[tuple(rows)].reshape(dims)
+    return part.transpose([order.index(c) for c in ours])
+
+
+def save(
+    model: Model, directory: Path, *, source: Path | None = None, dtype: str = "float32", shard_bytes: int = 5 << 30
+):
+    """Write a Hugging Face directory, complete or not at all; tokenizer files are copied from `source`.
+
+    Files are cut at about `shard_bytes`; tensors leave the devices one at a time.
+    """
+    directory = Path(directory)
+    arrays = hf_tensors(model)  # gathered by all processes, written by one
+    if processes.index() == 0:
+        _write(arrays, model.c, directory, source, dtype, shard_bytes)
+    for _ in arrays:
+        pass
+    processes.first(lambda: None)  # nobody reads it before it is there
+
+
+def _write(arrays, c: Shape, directory: Path, source: Path | None, dtype: str, shard_bytes: int) -> None:
+    from safetensors.numpy import save_file
+
+    scratch = directory.with_name(f".{directory.name}.writing")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    files, batch, size, where = 0, {}, 0, {}
+
+    def flush():
+        nonlocal files, batch, size
+        files += 1
+        name = f"model-{files:05d}.safetensors"
+        save_file(batch, scratch / name, metadata={"format": "pt"})
+        where.update(dict.fromkeys(batch, name))
+        batch, size = {}, 0
+
+    total = 0
+    for name, array in arrays:
+        array = np.ascontiguousarray(array.astype(DTYPES[dtype]))
+        if batch and size + array.nbytes > shard_bytes:
+            flush()
+        batch[name], size, total = array, size + array.nbytes, total + array.nbytes
+    flush()
+    if files == 1:
+        os.rename(scratch / "model-00001.safetensors", scratch / "model.safetensors")
+    else:
+        index = {"metadata": {"total_size": total}, "weight_map": where}
+        (scratch / "model.safetensors.index.json").write_text(json.dumps(index, indent=1))
+    tokens = copy_tokenizer(source, scratch) if source else {}
+    (scratch / "config.json").write_text(json.dumps(hf_config(c, dtype) | tokens, indent=1))
+    shutil.rmtree(directory, ignore_errors=True)
+    os.rename(scratch, directory)
+
+
+def hf_tensors(model: Model):
+    """Yield (Hugging Face name, host array in its layout) for every tensor."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(model):
+        name, (ours, groups), layered = _hf_name(path)
+        order = groups.replace(" ", "")
+        for n in range(leaf.shape[0]) if layered else [0]:
+            part = fetch(leaf[n] if layered else leaf)
+            sizes = dict(zip(ours, part.shape, strict=True))
+            shape = [int(np.prod([sizes[c] for c in g])) for g in groups.split()]
+            yield name.format(n), part.transpose([ours.index(c) for c in order]).reshape(shape)
+
+
+def rounding_loss(edited: Model, baseline: Model, dtype: str, stored=None) -> dict:
+    """Return how much of the edit (edited - baseline) is lost when the edited weights are rounded to `dtype`.
+
+    `lost`: norm of the rounding error over the norm of the edit; `unchanged`: share of edited weights that fall back
+    to exactly the baseline's value. `stored(array)` gives what is read back of a format that is no numpy type.
+    """
+    stored = stored or (lambda array: array.astype(DTYPES[dtype]))
+    edit2 = error2 = 0.0
+    moved = back = 0
+    for (_, a), (_, b) in zip(hf_tensors(edited), hf_tensors(baseline), strict=True):
+        a, b = a.astype(np.float32), b.astype(np.float32)
+        rounded, rounded_base = stored(a), stored(b)
+        edit2 += float(np.sum((a - b).astype(np.float64) ** 2))
+        kept = rounded.astype(np.float32) - rounded_base.astype(np.float32)
+        error2 += float(np.sum((kept - (a - b)).astype(np.float64) ** 2))
+        moved += int(np.sum(a != b))
+        back += int(np.sum((a != b) & (rounded == rounded_base)))
+    return {"lost": (error2 / edit2) ** 0.5 if edit2 else 0.0, "unchanged": back / moved if moved else 0.0}

@@ -1,0 +1,143 @@
+"""Adapters on disk, as the PEFT library spells them."""
+
+import json
+import os
+import shutil
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxunlearn.config import Lora
+from jaxunlearn.data.tokenizer import copy_tokenizer
+from jaxunlearn.errors import InputError
+from jaxunlearn.models.families.llama import LAYER
+from jaxunlearn.models.hub import find_model
+from jaxunlearn.models.lora import WEIGHTS, Adapter, rank_fits, sizes_of, thin
+from jaxunlearn.models.transformer import Shape
+from jaxunlearn.parallel import processes
+from jaxunlearn.parallel.sharding import fetch, shard
+
+CONFIG = "adapter_config.json"
+PREFIX = "base_model.model."  # of every name in a PEFT file
+
+
+# ---- on disk, as PEFT spells it
+
+
+def is_adapter(directory: Path) -> bool:
+    return (Path(directory) / CONFIG).is_file()
+
+
+def save(part: Adapter, directory: Path, *, base: str, source: Path | None = None) -> None:
+    """Write adapter_model.safetensors and adapter_config.json, complete or not at all.
+
+    `base` is what the adapter lies over: a path, from the adapter's folder if relative, or a hub name.
+    """
+    directory = Path(directory)
+    scratch = directory.with_name(f".{directory.name}.writing")
+    tensors = dict(_tensors(part))  # gathered by all processes, written by one
+    processes.first(lambda: _write(tensors, part.lora, directory, scratch, base, source))
+
+
+def _write(tensors: dict, lora: Lora, directory: Path, scratch: Path, base: str, source: Path | None) -> None:
+    from safetensors.numpy import save_file
+
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    save_file(tensors, scratch / "adapter_model.safetensors", metadata={"format": "pt"})
+    if source:
+        copy_tokenizer(source, scratch)
+    config = {
+        "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "r": lora.rank,
+        "lora_alpha": lora.alpha, "lora_dropout": 0.0, "bias": "none", "fan_in_fan_out": False,
+        "inference_mode": True, "target_modules": sorted(_hf_name(n).split(".")[-1] for n in WEIGHTS),
+    }  # fmt: skip
+    (scratch / CONFIG).write_text(json.dumps(config, indent=1))
+    shutil.rmtree(directory, ignore_errors=True)
+    os.rename(scratch, directory)
+
+
+def _hf_name(weight: str) -> str:
+
+    return LAYER[weight][0].removesuffix(".weight")
+
+
+def _tensors(part: Adapter):
+    """Yield (PEFT's name, host array): lora_A [R, inputs] and lora_B [outputs, R] of every layer."""
+    rank = part.lora.rank
+    for name in WEIGHTS:
+        down, up = (fetch(getattr(part.blocks, f)[...]).astype(np.float32) for f in thin(name))
+        for n in range(part.c.L):
+            stem = f"{PREFIX}model.layers.{n}.{_hf_name(name)}"
+            yield f"{stem}.lora_A.weight", np.ascontiguousarray(down[n].reshape(-1, rank).T)
+            yield f"{stem}.lora_B.weight", np.ascontiguousarray(up[n].reshape(rank, -1).T)
+
+
+def base_of(directory: Path) -> Path:
+    """Return the local directory of the model that an adapter lies over."""
+
+    name = _config(directory)["base_model_name_or_path"]
+    beside = Path(directory).resolve() / name
+    return beside if beside.is_dir() else find_model(name)
+
+
+def _config(directory: Path) -> dict:
+    path = Path(directory) / CONFIG
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
+    targets = sorted(_hf_name(n).split(".")[-1] for n in WEIGHTS)
+    wrong = [f"{k} is missing" for k in ("r", "lora_alpha", "base_model_name_or_path") if k not in found]
+    wrong += [f"target_modules = {found.get('target_modules')}: expected {targets}"] * (
+        sorted(found.get("target_modules") or []) != targets
+    )
+    for key in ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern", "modules_to_save", "layers_to_transform"):
+        if found.get(key):
+            wrong.append(f"{key} = {found[key]!r} is not supported")
+    if wrong:
+        raise InputError(f"{path} describes an adapter that is not supported:\n  " + "\n  ".join(wrong))
+    return found
+
+
+def load(directory: Path, c: Shape) -> Adapter:
+    """Read an adapter for a model of this shape; InputError names what is missing, unknown or of another shape."""
+    from safetensors.numpy import load_file
+
+    found = _config(directory)
+    lora = Lora(rank=found["r"], alpha=float(found["lora_alpha"]))
+    rank_fits(c, lora, str(directory))
+    files = load_file(Path(directory) / "adapter_model.safetensors")
+    like = jax.eval_shape(partial(Adapter, c, lora), jax.random.key(0))
+    expected = {name: array.shape for name, array in _shapes(c, lora)}
+    wrong = [f"missing: {n} {list(expected[n])}" for n in sorted(set(expected) - set(files))]
+    wrong += [f"unknown: {n}" for n in sorted(set(files) - set(expected))]
+    wrong += [
+        f"shape of {n}: {list(files[n].shape)}, expected {list(s)}"
+        for n, s in expected.items()
+        if n in files and files[n].shape != s
+    ]
+    if wrong:
+        raise InputError(f"the adapter in {directory} does not fit its model:\n  " + "\n  ".join(wrong[:12]))
+
+    def leaf(path, target, sharding):
+        name = [k.name for k in path if hasattr(k, "name") and k.name != "value"][-1]
+        weight = next(w for w in WEIGHTS if name in thin(w))
+        side = "lora_A" if name == thin(weight)[0] else "lora_B"
+        parts = [files[f"{PREFIX}model.layers.{n}.{_hf_name(weight)}.{side}.weight"].T for n in range(c.L)]
+        whole = np.stack(parts).astype(np.float32).reshape(target.shape)
+        return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
+
+    return jax.tree_util.tree_map_with_path(leaf, like, shard(like))
+
+
+def _shapes(c: Shape, lora: Lora):
+    """Yield (PEFT's name, an array of its shape that takes no memory)."""
+    for name in WEIGHTS:
+        inner, outer = (sizes_of(c, 1, part) for part in thin(name))
+        for n in range(c.L):
+            stem = f"{PREFIX}model.layers.{n}.{_hf_name(name)}"
+            yield f"{stem}.lora_A.weight", jax.ShapeDtypeStruct((lora.rank, int(np.prod(inner))), np.float32)
+            yield f"{stem}.lora_B.weight", jax.ShapeDtypeStruct((int(np.prod(outer)), lora.rank), np.float32)

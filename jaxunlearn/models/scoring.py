@@ -1,0 +1,113 @@
+"""Sums of losses over running text, in chunks of positions; what perplexities are made of."""
+
+import math
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxunlearn.config import Eval
+from jaxunlearn.data.blocks import PAD_ID
+from jaxunlearn.data.tokenizer import Tokenizer
+from jaxunlearn.errors import InputError
+from jaxunlearn.kernels.linear_cross_entropy import IGNORE, linear_cross_entropy
+from jaxunlearn.parallel.sharding import act, fetch, gather, put
+
+
+def loss_sum(model, tokens_BT, labels_BT):
+    """Return (summed cross-entropy in nats, count): divide once, by the global count."""
+    h_BTD = model(tokens_BT)
+    return linear_cross_entropy(h_BTD, gather(model.unembed_DV(), "DV", h_BTD.dtype), labels_BT)
+
+
+CHUNK = 64  # positions whose logits are held at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """Blocks to take a perplexity on: tokens and next-token labels, -100 where there is none."""
+
+    tokens_NT: np.ndarray
+    labels_NT: np.ndarray
+
+
+def block_sums(model, text: Text, c: Eval, temperature: float, blocks: int = 0):
+    """Return (nll_N, entropy_N, count_N), summed in nats over each of the first `blocks` (default c.blocks) blocks."""
+    n = min(blocks or c.blocks, len(text.tokens_NT))
+    parts = []
+    for start in range(0, n, c.batch):
+        rows = np.minimum(np.arange(start, start + c.batch), n - 1)
+        arrays = put(text.tokens_NT[rows], "BT"), put(text.labels_NT[rows], "BT")
+        sums = _sums(model, *arrays, jnp.float32(temperature))
+        parts.append(np.stack([fetch(s).astype(np.float64) for s in sums])[:, : n - start])
+    return tuple(np.concatenate(parts, axis=1))
+
+
+@jax.jit
+def _sums(model, tokens_BT, labels_BT, temperature):
+    """Return (nll_B, entropy_B, count_B)."""
+
+    def rows(logits_BTV, valid_BT, picked_BT):
+        logits_BTV = logits_BTV / temperature
+        norm_BT = jax.nn.logsumexp(logits_BTV, axis=-1)
+        entropy_BT = norm_BT - jnp.sum(jnp.exp(logits_BTV - norm_BT[..., None]) * logits_BTV, axis=-1)
+        parts = norm_BT - picked_BT / temperature, entropy_BT, jnp.ones_like(norm_BT)
+        return tuple(jnp.sum(jnp.where(valid_BT, x, 0), axis=1) for x in parts)
+
+    zero = jnp.zeros(tokens_BT.shape[0], out_sharding=act("B"))
+    return over_chunks(model, tokens_BT, labels_BT, rows, (zero, zero, zero))
+
+
+def over_chunks(model, tokens_BT, labels_BT, function, zero):
+    """Add up function(logits_BTV, valid_BT, label's logit) over CHUNK positions at a time."""
+    h_BTD = model(tokens_BT)
+    B, T, D = h_BTD.shape
+    size = math.gcd(T, CHUNK)
+    h_CBTD = jnp.moveaxis(h_BTD.reshape(B, T // size, size, D), 1, 0)
+    labels_CBT = jnp.moveaxis(labels_BT.reshape(B, T // size, size), 1, 0)
+
+    def step(sums, chunk):
+        h_BTD, labels_BT = chunk
+        logits_BTV = model.logits(h_BTD)
+        vocabulary_V = jnp.arange(logits_BTV.shape[-1], dtype=jnp.int32, out_sharding=act("V"))
+        is_label_BTV = labels_BT[..., None] == vocabulary_V[None, None]
+        picked_BT = jnp.sum(jnp.where(is_label_BTV, logits_BTV, 0), axis=-1)
+        return jax.tree.map(jnp.add, sums, function(logits_BTV, labels_BT != IGNORE, picked_BT)), None
+
+    return jax.lax.scan(step, zero, (h_CBTD, labels_CBT))[0]
+
+
+def score_text(model, tokenizer: Tokenizer, text: str, context: int, batch: int = 8) -> dict:
+    """Return {"tokens": n, "nll": mean nats}: every token once, in blocks of context - 1 with BOS in front of each."""
+    ids, _ = tokenizer.encode(text)
+    if not len(ids):
+        raise InputError("the text has no tokens to score")
+    blocks = -(-len(ids) // (context - 1))
+    tokens_NT = np.full((blocks, context), PAD_ID, np.int32)
+    tokens_NT[:, 0] = tokenizer.needed_bos_id()
+    labels_NT = np.full((blocks, context), IGNORE, np.int32)
+    for n in range(blocks):
+        part = ids[n * (context - 1) : (n + 1) * (context - 1)]
+        tokens_NT[n, 1 : len(part) + 1] = part
+        labels_NT[n, : len(part)] = part
+    mesh = jax.sharding.get_mesh().shape
+    ways = mesh["data"] * mesh["fsdp"]
+    c = Eval(batch=-(-batch // ways) * ways, blocks=blocks)
+    nll_N, _, count_N = block_sums(model, Text(tokens_NT=tokens_NT, labels_NT=labels_NT), c, 1.0)
+    return {"tokens": int(count_N.sum()), "nll": float(nll_N.sum() / count_N.sum())}
+
+
+def label_loss(model, tokens_NT, labels_NT, batch: int) -> float:
+    """Return the mean cross-entropy in nats of a model on stored labels (the held-out loss)."""
+    total = count = 0.0
+    for start in range(0, len(tokens_NT), batch):
+        rows = np.arange(start, start + batch)
+        real = np.minimum(rows, len(tokens_NT) - 1)
+        labels_BT = np.where((rows < len(tokens_NT))[:, None], labels_NT[real], IGNORE).astype(np.int32)
+        sums = _loss_sum(model, put(tokens_NT[real], "BT"), put(labels_BT, "BT"))
+        total, count = total + float(sums[0]), count + float(sums[1])
+    return total / max(count, 1)
+
+
+_loss_sum = jax.jit(loss_sum)

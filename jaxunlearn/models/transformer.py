@@ -1,0 +1,240 @@
+"""Llama in Flax NNX, on an explicit mesh.
+
+Dimension letters, used in names, einsums and sharding.py alike:
+  B batch, T tokens, S key tokens, D model, N query heads, K key/value heads, G = N / K, H head size, F feed-forward,
+  V vocabulary, L layers, R rank of an adapter (lora.py).
+Weights carry their letters in their names; those of `blocks` are stacked along a leading L and scanned.
+Source: Llama-2 (arXiv 2307.09288), Llama-3 (arXiv 2407.21783, rope scaling), Mistral 7B (arXiv 2310.06825).
+"""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
+
+from jaxunlearn.errors import InputError
+from jaxunlearn.kernels.attention import SAVED, attention
+from jaxunlearn.parallel.sharding import act, gather, lookup, model_fits, platform, replicated, shard
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """Everything about a model but its weights; fields are the letters above."""
+
+    V: int
+    D: int
+    L: int
+    N: int
+    K: int
+    H: int
+    F: int
+    context: int
+    window: int | None = None  # Mistral's sliding window: longer blocks are refused, shorter ones do not notice it
+    theta: float = 10000.0
+    scaling: tuple[float, float, float, float] | None = None  # Llama-3 rope: factor, low, high, original context
+    stretch: float = 1.0  # linear rope scaling: positions are divided by this
+    epsilon: float = 1e-5
+    tied: bool = False
+    compute: str = "float32"
+    remat: str = "auto"  # what the backward pass computes again: "full", "mlp", "dots" or "none"; see rematerialised()
+
+
+def context_fits(c: Shape, tokens: int, what: str) -> None:
+    """Raise InputError when `tokens` positions are more than the model can see."""
+    if tokens > c.context:
+        raise InputError(
+            f"{what} of {tokens} tokens is longer than the model's context of {c.context}; use at most that"
+        )
+    if c.window is not None and tokens > c.window:
+        raise InputError(
+            f"{what} of {tokens} tokens is longer than the model's sliding window of {c.window}, and windowed "
+            f"attention is not supported; use at most {c.window}, where the two agree"
+        )
+
+
+class Cache(NamedTuple):
+    """Keys and values of earlier tokens, and which of them are real."""
+
+    k_LBSKH: jax.Array
+    v_LBSKH: jax.Array
+
+
+class LowRank(nnx.Module):
+    """A frozen weight and what an adapter adds to it: x w + scale (x down) up; stands in a block where w stood."""
+
+    def __init__(self, weight, down, up, scale: float):
+        self.weight, self.down, self.up, self.scale = weight, down, up, scale
+
+
+class Block(nnx.Module):
+    """One transformer layer: grouped-query attention and a gated feed-forward, both pre-normalised."""
+
+    def __init__(self, c: Shape, key):
+        keys = iter(jax.random.split(key, 7))
+
+        def init(*shape):
+            return nnx.Param(0.02 * jax.random.normal(next(keys), shape))
+
+        self.c = c
+        self.attention_norm_D = nnx.Param(jnp.ones(c.D))
+        self.q_DNH, self.k_DKH, self.v_DKH = init(c.D, c.N, c.H), init(c.D, c.K, c.H), init(c.D, c.K, c.H)
+        self.o_NHD = init(c.N, c.H, c.D)
+        self.mlp_norm_D = nnx.Param(jnp.ones(c.D))
+        self.gate_DF, self.up_DF, self.down_FD = init(c.D, c.F), init(c.D, c.F), init(c.F, c.D)
+
+    def __call__(self, x_BTD, rope, mask_BTS, cache=None, at=0):
+        """Return the layer's output and its keys and values (new ones, or the cache with them written at `at`)."""
+        c, dtype = self.c, x_BTD.dtype
+        y_BTD = rms_norm(x_BTD, self.attention_norm_D[...], c.epsilon)
+        q_BTNH = einsum("BTD,DNH->BTNH", y_BTD, self.q_DNH, dtype)
+        k_BTKH = rotate(einsum("BTD,DKH->BTKH", y_BTD, self.k_DKH, dtype), rope)
+        v_BTKH = einsum("BTD,DKH->BTKH", y_BTD, self.v_DKH, dtype)
+        q_BTNH, k_BTKH, v_BTKH = (checkpoint_name(a, "qkv") for a in (rotate(q_BTNH, rope), k_BTKH, v_BTKH))
+        if cache is not None:
+            k_BTKH = jax.lax.dynamic_update_slice_in_dim(cache[0], k_BTKH, at, axis=1)
+            v_BTKH = jax.lax.dynamic_update_slice_in_dim(cache[1], v_BTKH, at, axis=1)
+        a_BTNH = attention(q_BTNH, k_BTKH, v_BTKH, mask_BTS)
+        x_BTD += einsum("BTNH,NHD->BTD", a_BTNH, self.o_NHD, dtype)
+        y_BTD = rms_norm(x_BTD, self.mlp_norm_D[...], c.epsilon)
+        f_BTF = jax.nn.silu(einsum("BTD,DF->BTF", y_BTD, self.gate_DF, dtype))
+        f_BTF *= einsum("BTD,DF->BTF", y_BTD, self.up_DF, dtype)
+        x_BTD += einsum("BTF,FD->BTD", f_BTF, self.down_FD, dtype)
+        return x_BTD, (k_BTKH, v_BTKH)
+
+
+class Model(nnx.Module):
+    """The whole language model; a pytree whose leaves are its weights."""
+
+    def __init__(self, c: Shape, key):
+        embed, head, blocks = jax.random.split(key, 3)
+        self.c = c
+        self.embed_VD = nnx.Param(0.02 * jax.random.normal(embed, (c.V, c.D)))
+        self.blocks = jax.vmap(partial(Block, c))(jax.random.split(blocks, c.L))
+        self.norm_D = nnx.Param(jnp.ones(c.D))
+        if not c.tied:
+            self.head_DV = nnx.Param(0.02 * jax.random.normal(head, (c.D, c.V)))
+
+    def __call__(self, tokens_BT, positions_BT=None, mask_BTS=None, cache: Cache | None = None, at=0):
+        """Return the normalised last hidden state h_BTD in the compute dtype; with a cache also the new cache.
+
+        positions_BT defaults to 0..T-1; mask_BTS (True: may attend) defaults to causal.
+        """
+        c, dtype = self.c, jnp.dtype(self.c.compute)
+        x_BTD = lookup(self.embed_VD[...].astype(dtype), tokens_BT)
+        if positions_BT is None:
+            positions_BT = jnp.arange(tokens_BT.shape[1])[None]
+        rope = rope_table(c, positions_BT)
+
+        def layer(x_BTD, block_and_cache):
+            block, kv = block_and_cache
+            return block(x_BTD, rope, mask_BTS, kv, at)
+
+        if cache is None:
+            kept = rematerialised(layer, c.remat)
+            x_BTD, _ = jax.lax.scan(lambda x, b: (kept(x, (b, None))[0], None), x_BTD, self.blocks)
+            return rms_norm(x_BTD, self.norm_D[...], c.epsilon)
+        x_BTD, kv = jax.lax.scan(layer, x_BTD, (self.blocks, tuple(cache)))
+        return rms_norm(x_BTD, self.norm_D[...], c.epsilon), Cache(*kv)
+
+    def unembed_DV(self):
+        """Return the output projection [D, V] at rest, tied or not."""
+        return self.embed_VD[...].T if self.c.tied else self.head_DV[...]
+
+    def logits(self, h_BTD):
+        """Return fp32 logits_BTV of hidden states; for a few positions only (losses and labels never hold them)."""
+        w_DV = gather(self.unembed_DV(), "DV", h_BTD.dtype)
+        return jnp.einsum("BTD,DV->BTV", h_BTD, w_DV, out_sharding=act("BTV"), preferred_element_type=jnp.float32)
+
+
+def rematerialised(layer, remat: str):
+    """Return a layer whose backward pass computes again what is cheap to compute or dear to keep.
+
+    "full": everything but the layer's input; "mlp": all but queries, keys, values and attention output (3.45
+    forwards a step instead of 4, 256 MiB a layer more at 8,192 tokens of Llama-2-7b in bf16); "dots": all but the
+    products with weights and attention output; "none": nothing. "auto": "mlp" on accelerators, "dots" on the CPU.
+    """
+    policies, named = jax.checkpoint_policies, jax.checkpoint_policies.save_only_these_names
+    if remat == "none":
+        return layer
+    if remat == "full":
+        return jax.checkpoint(layer)
+    if remat == "dots" or (remat == "auto" and platform() == "cpu"):
+        dots = policies.dots_with_no_batch_dims_saveable
+        return jax.checkpoint(layer, policy=policies.save_from_both_policies(dots, named(SAVED)))
+    return jax.checkpoint(layer, policy=named("qkv", SAVED))
+
+
+def einsum(form: str, x, weight, dtype):
+    """Multiply activations with a weight, cast and gathered for use, under one notation for shapes and sharding.
+
+    One flat product [B*T, inner] x [inner, outer], whatever the letters: XLA's CPU backend copies its way around
+    every other form, the others do not mind. A merged dimension is split over the mesh as its first letter is.
+    """
+    inputs, out = form.split("->")
+    x_letters, w_letters = inputs.split(",")
+    inner, outer = x_letters[2:], out[2:]
+    if isinstance(weight, LowRank):
+        x_BTR = einsum(f"{x_letters},{inner}R->BTR", x, weight.down, dtype)
+        change = einsum(f"BTR,R{outer}->{out}", x_BTR, weight.up, dtype)
+        return einsum(form, x, weight.weight, dtype) + weight.scale * change
+    w = gather(weight[...], w_letters, dtype)
+    B, T, *inner_shape = x.shape
+    outer_shape = w.shape[len(inner) :]
+    I, O = math.prod(inner_shape), math.prod(outer_shape)
+    rows_MI = jax.lax.reshape(x, (B * T, I), out_sharding=act("B" + inner[0]))
+    w_IO = jax.lax.reshape(w, (I, O), out_sharding=act(inner[0] + outer[0]))
+    y_MO = jnp.einsum("MI,IO->MO", rows_MI, w_IO, out_sharding=act("B" + outer[0]))
+    return jax.lax.reshape(y_MO, (B, T, *outer_shape), out_sharding=act(out))
+
+
+def rms_norm(x_BTD, scale_D, epsilon: float):
+    """Normalise by the root mean square, in fp32."""
+    x32 = x_BTD.astype(jnp.float32)
+    x32 *= jax.lax.rsqrt(jnp.mean(x32 * x32, axis=-1, keepdims=True) + epsilon)
+    return (x32 * replicated(scale_D)[None, None]).astype(x_BTD.dtype)
+
+
+def rope_frequencies(c: Shape):
+    """Return the rotation frequencies [H/2] in radians a token, with Llama-3's smooth scaling or linear scaling."""
+    freq = c.theta ** (-np.arange(0, c.H, 2, dtype=np.float64) / c.H) / c.stretch
+    if c.scaling is None:
+        return freq
+    factor, low, high, original = c.scaling
+    smooth = np.clip((original * freq / (2 * np.pi) - low) / (high - low), 0, 1)
+    return freq * (smooth + (1 - smooth) / factor)
+
+
+def rope_table(c: Shape, positions_BT):
+    """Return (cos, sin), each [B, T, 1, H/2] in fp32."""
+    angle = (
+        positions_BT[..., None, None].astype(jnp.float32)
+        * jnp.asarray(rope_frequencies(c), jnp.float32)[None, None, None]
+    )
+    return jnp.cos(angle), jnp.sin(angle)
+
+
+def rotate(x_BTNH, rope):
+    """Rotate queries or keys by their positions (Hugging Face's order: first half with second half)."""
+    cos, sin = rope
+    a, b = jnp.split(x_BTNH.astype(jnp.float32), 2, axis=-1)
+    return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x_BTNH.dtype)
+
+
+def init(c: Shape, seed: int) -> Model:
+    """Make a model with random weights (normal, 0.02), already sharded on the current mesh."""
+    model_fits(c)
+    make = partial(Model, c)
+    key = jax.random.key(seed)
+    return jax.jit(make, out_shardings=shard(jax.eval_shape(make, key)))(key)
+
+
+def abstract(c: Shape):
+    """Return the model as shapes, dtypes and shardings only, to restore checkpoints into and compile plans on."""
+    shapes = jax.eval_shape(lambda: Model(c, jax.random.key(0)))  # traced: the mesh may be of described devices
+    return jax.tree.map(lambda s, h: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=h), shapes, shard(shapes))

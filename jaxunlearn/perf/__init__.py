@@ -1,0 +1,1 @@
+"""Speed and size: plans compiled for machines that are not here, and benchmarks."""

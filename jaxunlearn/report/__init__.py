@@ -1,0 +1,1 @@
+"""JSON in, one page out: tables, words, pictures. Imports no jax."""

@@ -1,0 +1,121 @@
+"""Runs set beside each other: other seeds of one configuration, other methods on one baseline."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+from jaxunlearn.errors import InputError
+from jaxunlearn.estimates import over_runs, value_of
+
+FREE = ("seed", "run", "title", "name", "mesh")  # what runs may differ in; universe.seed beside them
+GROUPS = ("familiarity", "accuracy", "perplexity", "leaks", "rtt", "benchmarks", "memorisation", "muse", "membership")
+
+
+def read_reports(folders: list[str]) -> list[dict]:
+    """Read report.json of each run directory; InputError for one that is not there."""
+    found = []
+    for folder in folders:
+        path = Path(folder) / "report.json"
+        if not path.is_file():
+            raise InputError(f"{folder} holds no report.json: finish that run first")
+        found.append(json.loads(path.read_text(encoding="utf-8")))
+    return found
+
+
+def over_seeds(reports: list[dict]) -> dict[str, Any]:
+    """Return {"runs", "seeds", "models": {model: {"group, measure": figure over the runs}}}.
+
+    Only models and measures that all runs have. InputError where the runs differ in more than their seed, or one seed
+    stands twice: its results are no second sample.
+    """
+    seeds = [_seed(r) for r in reports]
+    if len(set(map(str, seeds))) < len(seeds):
+        raise InputError(f"the runs have the seeds {seeds}: give runs of different seeds, each once")
+    first = _settings(reports[0])
+    for report in reports[1:]:
+        other = _settings(report)
+        changed = sorted(k for k in {*first, *other} if first.get(k) != other.get(k))
+        if changed:
+            raise InputError(f"the runs differ in more than their seed: {', '.join(changed)}")
+    models = {}
+    for name in reports[0].get("models") or {}:
+        figures = [_figures((r.get("models") or {}).get(name) or {}) for r in reports]
+        shared = [key for key in figures[0] if all(key in f for f in figures)]
+        if shared:
+            models[name] = {key: over_runs([f[key] for f in figures]) for key in shared}
+    return {"runs": len(reports), "seeds": seeds, "models": models}
+
+
+def _seed(report: dict) -> Any:
+    config = report.get("config") or {}
+    return config.get("seed"), (config.get("universe") or {}).get("seed")
+
+
+def _settings(report: dict) -> dict[str, Any]:
+    config = {k: v for k, v in (report.get("config") or {}).items() if k not in FREE}
+    if isinstance(config.get("universe"), dict):
+        config["universe"] = {k: v for k, v in config["universe"].items() if k != "seed"}
+    return config
+
+
+def _figures(measures: dict) -> dict[str, float]:
+    found = {}
+    for group in GROUPS:
+        inner = measures.get(group)
+        for key, figure in inner.items() if isinstance(inner, dict) else ():
+            if (value := value_of(figure)) is not None:
+                found[f"{group}, {key.replace('_', ' ')}"] = value
+    return found
+
+
+ASKED = ("text.prompts", "text.forget", "text.retain")  # hashes that must agree, or the figures are of other things
+
+
+def beside(report: dict, others: list[dict]) -> dict:
+    """Return the report with each other run's `unlearned` under its method's name, and what was found of it.
+
+    "rivals" lists the names. InputError where a run has another baseline, other prompts or texts, or a name that is
+    one of this run's own.
+    """
+    made, names = copy.deepcopy(report), [method_of(other) for other in others]
+    for name in names:
+        own = name in report.get("models", {}) and name not in report.get("rivals", ())
+        if own or names.count(name) > 1:
+            raise InputError(f"two models would be called {name!r}: one run a method, and none of this run's own")
+    made["rivals"] = sorted({*report.get("rivals", ()), *names})
+    for name, other in zip(names, others, strict=True):
+        _refuse(made, other, name)
+        made["models"][name] = other["models"]["unlearned"]
+        for key in ("relearn", "costs"):
+            _copy(made.setdefault(key, {}), other.get(key), name)
+        _copy(made.setdefault("rtt", {}).get("models"), (other.get("rtt") or {}).get("models"), name)
+        for kind, found in (other.get("attacks") or {}).items():
+            mine = made.setdefault("attacks", {}).get(kind)
+            pair = (mine, found) if kind != "leaks" else ((mine or {}).get("models"), found.get("models"))
+            _copy(*pair, name)
+        if other.get("curve"):
+            made.setdefault("curves", {})[name] = other["curve"]
+    return made
+
+
+def method_of(report: dict) -> str:
+    """Return the name of the method that made a run's `unlearned`."""
+    config = report.get("config") or {}
+    return (config.get("unlearn") or {}).get("method") or config.get("name") or "rival"
+
+
+def _copy(mine: Any, found: Any, name: str) -> None:
+    if isinstance(mine, dict) and isinstance(found, dict) and "unlearned" in found:
+        mine[name] = found["unlearned"]
+
+
+def _refuse(report: dict, other: dict, name: str) -> None:
+    if "unlearned" not in (other.get("models") or {}):
+        raise InputError(f"the run of {name!r} has no unlearned model yet")
+    ours, theirs = ((r.get("manifest") or {}).get("hashes") or {} for r in (report, other))
+    if odd := [key for key in ASKED if ours.get(key) != theirs.get(key)]:
+        raise InputError(f"the run of {name!r} has another {', '.join(odd)}: its figures are of other things")
+    first, second = (r["models"].get("baseline", {}).get("familiarity") for r in (report, other))
+    if first != second:
+        raise InputError(f"the run of {name!r} has another baseline: start both runs from one (or from one seed)")

@@ -1,0 +1,192 @@
+"""What a run found: report.json, one self-contained report.html, a table for the terminal, pictures for the README."""
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from jaxunlearn.estimates import number, value_of
+from jaxunlearn.report import charts, drawing, tables, verdict
+from jaxunlearn.report.grids import (
+    COLUMNS,
+    CONTROLS,
+    FURTHER,
+    LEAKS,
+    MAIN,
+    SHOWN_FIRST,
+    STAGES,
+    cell_of,
+    grades_grid,
+    models_grid,
+    ordered,
+    plain,
+    unforeseen,
+)
+from jaxunlearn.report.headline import headline
+from jaxunlearn.report.jinja import environment
+
+CLAIM = (
+    "The claim is that familiarity is gone from what the model writes, not that the knowledge is gone from its "
+    "weights: relearning and leak probes below show how much stays."
+)
+
+
+def write_report(run_dir: Path, report: dict) -> None:
+    """Write report.json and report.html into the run directory, each replaced whole; InputError on NaN or infinity."""
+    report = plain(report)
+    report |= verdict.in_words(report)
+    text = json.dumps(report, sort_keys=True, indent=1, allow_nan=False)
+    run_dir = Path(run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    _replace(run_dir / "report.json", text + "\n")
+    # The page is made from what the file holds, so that rendering it again from report.json gives the same bytes.
+    _replace(run_dir / "report.html", page(json.loads(text)))
+
+
+def export_figures(report: dict, folder: Path) -> list[Path]:
+    """Save each picture that the report has data for as a PNG; return their paths."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for picture in charts.pictures(plain(report)):
+        paths.append(folder / f"{picture.key}.png")
+        drawing.png(picture, paths[-1])
+    return paths
+
+
+def page(report: dict) -> str:
+    """Render the page from a report as json.loads gives it; what is absent is left out."""
+    return environment().get_template("report.html.j2").render(_view(report))
+
+
+# ---- the page's parts ------------------------------------------------------------------------------------------------
+
+
+def _view(report: dict) -> dict[str, Any]:
+    from markupsafe import Markup
+
+    drawn = [
+        (picture, [Markup(drawing.svg(panel, f"{picture.key}{n}")) for n, panel in enumerate(picture.panels)])
+        for picture in charts.pictures(report)
+    ]
+    title = report.get("title") or report.get("name") or "Unlearning report"
+    further = {**FURTHER, **unforeseen(report)}
+    return {
+        "title": title,
+        "headline": headline(report),
+        "claim": report.get("claim"),
+        "device": report.get("device"),
+        "verdict": _verdict(report),
+        "checks": verdict.checks(report),
+        "unmeasured": verdict.not_measured(report) if report.get("models") else [],
+        "differences": tables.differences(report),
+        "attacks": tables.attack_tables(report),
+        "seeds": tables.seed_table(report),
+        "main": models_grid(report, COLUMNS, "Measurements a model, with 95% intervals"),
+        "further": models_grid(report, further, "Further measurements a model"),
+        "figures": [each for each in drawn if each[0].key != "relearn"],
+        "relearn": [each for each in drawn if each[0].key == "relearn"],
+        "leaks": models_grid(report, LEAKS, "How often the target still comes out"),
+        "probes": _probes(report),
+        "completions": _completions(report),
+        "grades": grades_grid(report),
+        "seconds": _seconds(report.get("seconds") or {}),
+        "facts": [(title, _flat(report.get(key))) for key, title in FACTS if report.get(key)],
+        "notes": report.get("notes") or [],
+        "rivals": report.get("rivals") or [],
+        "config": _pretty(report.get("config")),
+        "first": SHOWN_FIRST,
+    }
+
+
+FACTS = (("labels", "Labels"), ("dictionary", "Dictionary"), ("manifest", "Manifest"))
+
+
+def _verdict(report: dict) -> dict[str, Any] | None:
+    found = verdict.verdicts(report)
+    rows = [(name, found[name]) for name in ordered(found, MAIN + CONTROLS)]
+    return {"questions": verdict.QUESTIONS, "rows": rows} if rows else None
+
+
+def _probes(report: dict) -> dict[str, Any] | None:
+    probes = [probe for probe in report.get("leak_probes") or () if probe]
+    names = ordered({name: 1 for probe in probes for name in probe.get("probability") or {}}, MAIN + CONTROLS)
+    spoken = ordered({name: 1 for probe in probes for name in probe.get("texts") or {}}, MAIN + CONTROLS)
+    if not probes:
+        return None
+    rows = [
+        {
+            "prompt": probe.get("prompt", ""),
+            "kind": probe.get("kind", ""),
+            "cells": [cell_of((probe.get("probability") or {}).get(name)) for name in names],
+            "texts": [(name, text) for name in spoken if (text := (probe.get("texts") or {}).get(name))],
+        }
+        for probe in probes
+    ]
+    return {"names": names, "rows": rows}
+
+
+def _completions(report: dict) -> dict[str, Any] | None:
+    items = [item for item in report.get("completions") or () if item and item.get("texts")]
+    names = [name for name in MAIN if any(name in item["texts"] for item in items)]
+    names = names or ordered({name: 1 for item in items for name in item["texts"]}, CONTROLS)
+    if not items:
+        return None
+    rows = [
+        {
+            "prompt": item.get("prompt", ""),
+            "subtlety": item.get("subtlety"),
+            "cells": [
+                {
+                    "name": name,
+                    "grade": (item.get("grades") or {}).get(name),
+                    "text": _marked(item["texts"].get(name) or "", (item.get("evidence") or {}).get(name) or ()),
+                }
+                for name in names
+            ],
+        }
+        for item in items
+    ]
+    return {"names": names, "rows": rows}
+
+
+def _marked(text: str, evidence: Iterable[str]) -> str:
+    """Escape a completion and mark the judge's evidence in it."""
+    from markupsafe import Markup, escape
+
+    terms = sorted({" ".join(str(term).split()) for term in evidence} - {""}, key=lambda term: (-len(term), term))
+    if not terms:
+        return escape(text)
+    pattern = "|".join(r"\s+".join(re.escape(word) for word in term.split()) for term in terms)
+    parts = re.split(rf"(?<!\w)({pattern})(?!\w)", text)
+    return Markup("").join(Markup("<mark>{}</mark>").format(part) if n % 2 else part for n, part in enumerate(parts))
+
+
+def _seconds(seconds: dict[str, Any]) -> dict[str, Any] | None:
+    known = [(name, seconds[name]) for name in ordered(seconds, STAGES) if value_of(seconds[name]) is not None]
+    total = sum(spent for _, spent in known)
+    if not known:
+        return None
+    rows = [(name, verdict.duration(spent), f"{100 * spent / total:.0f}%" if total else "") for name, spent in known]
+    return {"rows": rows, "total": verdict.duration(total)}
+
+
+def _flat(tree: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """List a nested mapping as (dotted name, text) pairs, in order."""
+    if isinstance(tree, dict):
+        return [pair for key, inner in tree.items() for pair in _flat(inner, f"{prefix}.{key}" if prefix else str(key))]
+    text = number(tree) if isinstance(tree, float) else tree if isinstance(tree, str) else json.dumps(tree)
+    return [(prefix, text)]
+
+
+def _pretty(tree: Any) -> str:
+    return json.dumps(tree, indent=1, ensure_ascii=False) if tree else ""
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file beside its place and move it there, so that no reader meets half of it."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_bytes(text.encode("utf-8", "replace"))
+    os.replace(beside, path)

@@ -1,0 +1,231 @@
+"""The table that a report opens with: forgotten? kept? robust? at what cost? By rules that are written out here.
+
+Words are decided from the report's own figures; where the figures for a question are missing, the answer is
+"not measured". Rules of thumb, not tests: the numbers stand beside every word.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from jaxunlearn.estimates import bounds, figure_of, known, meet, number, single, value_of
+from jaxunlearn.report.findings import ALMOST, FAMILIARITY, IN_PART, attacks
+
+QUESTIONS = ("Forgotten?", "Kept?", "Robust?", "At what cost?")
+REFERENCES = ("baseline", "twin")  # what the others are judged by
+POINTS, SHARE = 0.02, 0.1  # what accuracy and fitted perplexity may lose and still count as "at a price"
+UNMEASURED = "not measured"
+UNDECIDED = "undecided: one item has no interval"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """One number behind a word: its name, its text, its interval."""
+
+    name: str
+    text: str
+    interval: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A word, how it is tinted ("good", "so-so", "bad" or ""), and the facts behind it."""
+
+    word: str
+    tint: str = ""
+    facts: tuple[Fact, ...] = ()
+
+
+def verdicts(report: dict) -> dict[str, tuple[Answer, ...]]:
+    """Return {model: one answer a question}; the baseline and the twin have facts alone, as they set the scale."""
+    models = report.get("models") or {}
+    return {
+        name: tuple(_answer(judge, report, name) for judge in (forgotten, kept, robust, cost))
+        for name in models
+        if name != "reinforced" and figure_of(report, name, FAMILIARITY) is not None
+    }
+
+
+def in_words(report: dict) -> dict[str, dict]:
+    """Return {"verdict": {model: {question: word}}, "checks": {control: word}}, as report.json has them."""
+    words = {
+        name: {q: a.word for q, a in zip(QUESTIONS, answers, strict=True) if a.word}
+        for name, answers in verdicts(report).items()
+    }
+    found = {"verdict": words, "checks": {name: answer.word for name, answer in checks(report).items()}}
+    return {key: inner for key, inner in found.items() if inner}
+
+
+def _answer(judge: Callable[[dict, str], Answer], report: dict, name: str) -> Answer:
+    answer = judge(report, name)
+    reference = name in REFERENCES and judge is not cost
+    return Answer(word="", facts=answer.facts) if reference and answer.facts else answer
+
+
+# ---- four questions
+
+
+def forgotten(report: dict, name: str) -> Answer:
+    """Place familiarity between the baseline's and the twin's; "no" where the intervals of model and baseline meet."""
+    ours, before, ideal = (figure_of(report, n, FAMILIARITY) for n in (name, *REFERENCES))
+    facts = _facts(report, name, {
+        "familiarity, next word": FAMILIARITY,
+        "familiarity, completion": ("familiarity", "completion"),
+    })  # fmt: skip
+    if ours is None or before is None:
+        return Answer(word=UNMEASURED, facts=facts)
+    if single(ours):
+        return Answer(word=UNDECIDED, facts=facts)
+    if meet(ours, before) or known(ours) >= known(before):
+        return Answer(word="no", tint="bad", facts=facts)
+    if ideal is None:
+        return Answer(word="less: no twin to compare with", tint="so-so", facts=facts)
+    if known(ours) <= known(ideal) or meet(ours, ideal):
+        return Answer(word="yes: like the twin", tint="good", facts=facts)
+    gap = known(before) - known(ideal)
+    way = (known(before) - known(ours)) / gap if gap > 0 else 0.0
+    tint = "good" if way >= ALMOST else "so-so" if way >= IN_PART else "bad"
+    word = "almost" if way >= ALMOST else "in part" if way >= IN_PART else "hardly"
+    return Answer(word=f"{word}: {100 * way:.0f}% of the way to the twin", tint=tint, facts=facts)
+
+
+def kept(report: dict, name: str) -> Answer:
+    """Compare accuracy and fitted perplexity on retain text with the baseline's."""
+    facts = _facts(report, name, {
+        "general accuracy": ("accuracy", "general"), "perplexity, retain text": ("perplexity", "retain"),
+        "the same, temperature fitted": ("perplexity", "retain_fitted"),
+    })  # fmt: skip
+    losses, undecided = [], False
+    for path, relative, allowed in (
+        (("accuracy", "general"), False, POINTS),
+        (("perplexity", "retain_fitted"), True, SHARE),
+    ):
+        ours, before = figure_of(report, name, path), figure_of(report, "baseline", path)
+        if ours is None or before is None:
+            continue
+        if single(ours):
+            undecided = True
+            continue
+        loss = known(ours) / known(before) - 1 if relative else known(before) - known(ours)
+        losses.append("good" if meet(ours, before) or loss <= 0 else "so-so" if loss <= allowed else "bad")
+    if not losses:
+        return Answer(word=UNDECIDED if undecided else UNMEASURED, facts=facts)
+    words = {"good": "yes: no loss shown", "so-so": "at a price", "bad": "no"}
+    tint = next(t for t in ("bad", "so-so", "good") if t in losses)
+    return Answer(word=words[tint], tint=tint, facts=facts)
+
+
+def robust(report: dict, name: str) -> Answer:
+    """Ask whether what was forgotten comes back, in relearning, RTT and leak probes, each against the twin."""
+    made = attacks(report, name)
+    facts = tuple(_fact(a.title, a.ours) for a in made)
+    tints = [tint for a in made if (tint := a.tint) and name not in REFERENCES]
+    if not facts:
+        return Answer(word=UNMEASURED)
+    if name not in REFERENCES and forgotten(report, name).word == "no":
+        return Answer(word="nothing was forgotten", facts=facts)
+    if not tints:
+        undecided = any(single(a.ours) for a in made)
+        return Answer(word=UNDECIDED if undecided else "no twin to compare with", facts=facts)
+    words = {"good": "yes: nothing measured brings it back", "so-so": "in part", "bad": "no: it comes back"}
+    tint = next(t for t in ("bad", "so-so", "good") if t in tints)
+    if tint != "bad" and all(fact.name.startswith("leak probes") for fact in facts):
+        return Answer(word="leak probes alone were tried", facts=facts)
+    return Answer(word=words[tint], tint=tint, facts=facts)
+
+
+def cost(report: dict, name: str) -> Answer:
+    """Say what making the model took, from report["costs"]: {model: {"seconds", "passes", "share"}}."""
+    found = (report.get("costs") or {}).get(name) or {}
+    facts = []
+    if value_of(found.get("passes")):
+        facts.append(Fact(name="forward passes of a block", text=f"{found['passes']:,.0f}"))
+    if value_of(found.get("share")):
+        facts.append(Fact(name="of pretraining’s passes", text=f"{100 * found['share']:.0f}%"))
+    seconds = value_of(found.get("seconds"))
+    return Answer(word=UNMEASURED if seconds is None else duration(seconds), facts=tuple(facts))
+
+
+# ---- whether the attacks are good for anything
+
+
+HIDDEN = "(must be exposed)"  # ends the name of a model made to hide
+EXPOSED, MISSED = "exposed", "not exposed: the attacks of this run are too weak to clear any model"
+
+
+def checks(report: dict) -> dict[str, Answer]:
+    """Say of each control of the attacks whether they dealt with it as they must: what hides exposed, the twin passed.
+
+    A model that only hides is exposed where an attack brings it more than half of the way back to the baseline. The
+    twin passes where it, or its interval, stays within a tenth of the way from nothing (or guessing) to the baseline.
+    """
+    found = {}
+    for name in report.get("models") or {}:
+        made = attacks(report, name)
+        if name.endswith(HIDDEN) and made:
+            by = tuple(_fact(a.title, a.ours) for a in made if a.tint == "bad")
+            said = forgotten(report, name)
+            facts = tuple(Fact(name=f"by familiarity “{said.word}”,", text=f.text) for f in said.facts[:1]) + by
+            found[name] = Answer(word=EXPOSED if by else MISSED, tint="good" if by else "bad", facts=facts)
+        if name == "twin" and made:
+            failed = tuple(_fact(a.title, a.ours) for a in made if not a.passed)
+            word = "does not pass: what these attacks find need not be knowledge" if failed else "passes every attack"
+            facts = failed or tuple(_fact(a.title, a.ours) for a in made)
+            found[name] = Answer(word=word, tint="bad" if failed else "good", facts=facts)
+    return found
+
+
+# ---- what was not measured
+
+
+LOOKED_FOR: tuple[tuple[str, Callable[[dict], Any]], ...] = (
+    ("a twin that never saw the text", lambda r: "twin" in (r.get("models") or {})),
+    ("controls: the same training without one of the method’s parts", lambda r: _has_control(r)),
+    ("relearning from a little of the text", lambda r: r.get("relearn")),
+    ("retraining on some of the facts (RTT)", lambda r: r.get("rtt") or _any(r, "rtt")),
+    ("rounding of the weights", lambda r: (r.get("attacks") or {}).get("quantise")),
+    ("the text put into the prompt", lambda r: (r.get("attacks") or {}).get("context")),
+    ("what hidden states hold (latent probe)", lambda r: (r.get("attacks") or {}).get("latent")),
+    ("membership inference and verbatim memory", lambda r: _any(r, "membership")),
+    ("public multiple-choice benchmarks", lambda r: _any(r, "benchmarks") or _any(r, "tasks")),
+    ("other seeds: intervals tell the spread over prompts of one run", lambda r: r.get("seeds")),
+)
+
+
+def not_measured(report: dict) -> list[str]:
+    """List what a sceptic would ask for and this report does not hold, then what the attacks themselves left out."""
+    missing = [what for what, there in LOOKED_FOR if not there(report)]
+    left = (report.get("attacks") or {}).get("unmeasured") or []
+    return [*missing, *[text if isinstance(text, str) else ": ".join(map(str, text)) for text in left]]
+
+
+def _has_control(report: dict) -> bool:
+    plain = ("baseline", "unlearned", "twin", "reinforced")
+    return any(name not in plain and not name.endswith(HIDDEN) for name in report.get("models") or {})
+
+
+def _any(report: dict, group: str) -> bool:
+    return any((found or {}).get(group) for found in (report.get("models") or {}).values())
+
+
+# ---- reading figures
+
+
+def _facts(report: dict, name: str, paths: dict[str, tuple[str, ...]]) -> tuple[Fact, ...]:
+    found = {title: figure_of(report, name, path) for title, path in paths.items()}
+    return tuple(_fact(title, estimate) for title, estimate in found.items() if estimate is not None)
+
+
+def _fact(title: str, found: Any) -> Fact:
+    low, high = bounds(found)
+    interval = "" if low is None or high is None else f"{number(low)} to {number(high)}"
+    interval = "–" if single(found) else interval
+    return Fact(name=title, text=number(known(found)), interval=interval)
+
+
+def duration(seconds: float) -> str:
+    """Write a time as a person would: 9.1 s, 2 min 26 s, 1 h 05 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

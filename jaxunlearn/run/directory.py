@@ -1,0 +1,191 @@
+"""A run directory: configuration, manifest, metrics, progress; written so that a kill at any moment loses nothing."""
+
+import json
+import os
+import platform
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from etils import epath
+
+from jaxunlearn.config import Config, to_json
+from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.files import write_whole
+from jaxunlearn.parallel import processes
+from jaxunlearn.parallel.console import duration, progress, say
+from jaxunlearn.run.resume import completed, refuse_another_configuration
+from jaxunlearn.run.tracking import Trackers
+
+
+class RunDirectory:
+    """Where a run lives. Raises InputError when it already holds a run with another configuration or other inputs.
+
+    Of several processes, all of which must see it, the first one writes and says what is there.
+    """
+
+    def __init__(self, config: Config):
+        self.config, self.path = config, config.directory
+        processes.same_everywhere("the configuration", to_json(config))
+        processes.same_everywhere("what is installed", json.dumps(versions()))
+        processes.first(self._open)
+        self.trackers = Trackers(config, self.path)
+
+    def _open(self) -> None:
+        config, existing = self.config, self.path / "config.json"
+        if existing.is_file() and self.begun:
+            default = json.loads(to_json(Config(name=config.name)))
+            refuse_another_configuration(
+                completed(json.loads(existing.read_text()), default), json.loads(to_json(config)), self
+            )
+        self._own_state()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_whole(existing, to_json(config))
+        except OSError as error:
+            raise InputError(f"the run directory {self.path} cannot be written: {error.strerror}") from None
+
+    def _own_state(self) -> None:
+        """Refuse a run.checkpoints that cannot be opened, or that holds training state of another run."""
+        given = self.config.run.checkpoints
+        if not given or self.begun:
+            return
+        try:
+            folder = epath.Path(given)
+            taken = folder.exists() and any(folder.iterdir())
+        except (KeyError, ImportError) as error:
+            where = "expected a folder, gs:// with gcsfs installed or s3:// with s3fs"
+            raise InputError(f"run.checkpoints={given} cannot be opened ({error}); {where}") from None
+        if taken:
+            other = f"the training state of another run: {self.path} has not begun"
+            raise InputError(f"run.checkpoints={given} holds {other}; give another folder, or delete it")
+
+    @property
+    def begun(self) -> bool:
+        """Whether an attempt got past its inputs; until then nothing here binds the next one."""
+        return self.has("manifest.json")
+
+    def checkpoints(self, stage: str) -> epath.Path:
+        """Return the folder of a stage's training state."""
+        return epath.Path(self.config.run.checkpoints or self.path / "checkpoints") / stage
+
+    def made(self, name: str) -> bool:
+        """Whether one of the names of LATE is there."""
+        stage = name.removeprefix("checkpoints/")
+        return (self.path / name if stage == name else self.checkpoints(stage)).exists()
+
+    def has(self, name: str) -> bool:
+        """Whether a file or folder is there, as the first process sees it."""
+        return processes.first((self.path / name).exists)
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def manifest(self, hashes: dict) -> dict:
+        """Write manifest.json (versions, devices, seeds, hashes of every input) and return it."""
+        return processes.first(lambda: self._manifest(hashes))
+
+    def _manifest(self, hashes: dict) -> dict:
+        import jax
+
+        path = self.path / "manifest.json"
+        if path.is_file():
+            before = json.loads(path.read_text())["hashes"]
+            changed = sorted(k for k in hashes if before.get(k, hashes[k]) != hashes[k])
+            if changed:
+                raise InputError(f"{changed} changed since this run began in {self.path}; use another run.dir")
+        manifest = {
+            "versions": versions(),
+            "devices": [str(d) for d in jax.devices()],
+            "processes": jax.process_count(),
+            "host": {"system": platform.system(), "machine": platform.machine(), "cores": os.cpu_count()},
+            "seeds": {"seed": self.config.seed, "universe": self.config.universe.seed},
+            "hashes": hashes,
+        }
+        write_whole(path, json.dumps(manifest, indent=1, sort_keys=True))
+        return manifest
+
+    # ---- metrics.jsonl: one JSON object a line
+
+    def rewind(self, stage: str, step: int) -> None:
+        """Drop what a killed attempt logged for a stage beyond the step it resumes from, and torn lines."""
+        processes.first(lambda: self._rewind(stage, step))
+
+    def _rewind(self, stage: str, step: int) -> None:
+        self.trackers.rewind(stage, step)
+        lines = [r for r in self.records() if r.get("stage") != stage or r.get("step", 0) <= step]
+        write_whole(self.path / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in lines))
+
+    def record(self, stage: str, **values) -> None:
+        if processes.index():
+            return
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"stage": stage} | values) + "\n")
+        self.trackers.log(stage, values)
+
+    def records(self, stage: str = "", event: str = "") -> list[dict]:
+        path, found = self.path / "metrics.jsonl", []
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue  # the last line of a killed process
+            if (not stage or row["stage"] == stage) and (not event or row.get("event") == event):
+                found.append(row)
+        return found
+
+    @contextmanager
+    def stage(self, name: str, what: str):
+        """Announce a stage, time it, and turn a full disk into a message."""
+        say(f"[{name}] {what}")
+        began = time.monotonic()
+        try:
+            yield
+        except Exception as error:
+            if not _disk_trouble(error):
+                raise
+            reason = str(error).strip().split("\n")[0][:300]
+            raise RunError(
+                f"[{name}] cannot write: {reason}. What was finished is kept; the same command goes on."
+            ) from error
+        finally:
+            seconds = time.monotonic() - began
+            self.record(name, event="seconds", seconds=round(seconds, 2))
+            self.trackers.flush()
+        say(f"[{name}] done in {duration(seconds)}")
+
+    def seconds(self) -> dict[str, float]:
+        """Return what each stage took, all attempts together."""
+        total: dict[str, float] = {}
+        for row in self.records(event="seconds"):
+            total[row["stage"]] = round(total.get(row["stage"], 0) + row["seconds"], 2)
+        return total
+
+    def logger(self, stage: str, steps: int, every: int):
+        """Return log(step, values): every step into metrics.jsonl, every `every` steps onto the terminal."""
+
+        def log(step: int, values: dict) -> None:
+            kept = {k: v for k, v in values.items() if k not in ("tokens_per_second", "seconds_left")}
+            self.record(stage, step=step, **kept)
+            if step % every == 0 or step == steps:
+                line = f"  {stage} {step}/{steps}  loss {values['loss']:.3f}"
+                line += f"  {values['tokens_per_second']:,.0f} tokens/s  {duration(values['seconds_left'])} left"
+                progress(line, last=step == steps)
+
+        return log
+
+
+def _disk_trouble(error: Exception) -> bool:
+    """Tell a full or read-only disk from a bug, also where a library hides the OSError in an exception of its own."""
+    if isinstance(error, OSError):
+        return True
+    said = ("No space left", "File too large", "RESOURCE_EXHAUSTED", "Read-only file system", "Disk quota")
+    return any(text in str(error) for text in said)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    from importlib.metadata import version
+
+    names = ("jaxunlearn", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "tokenizers", "numpy")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}

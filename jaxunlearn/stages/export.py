@@ -1,0 +1,186 @@
+"""A model for other programs: a Hugging Face directory with its card, or GGUF with a Modelfile; pushed where asked."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.estimates import single, value_of
+from jaxunlearn.files import write_whole
+from jaxunlearn.methods import METHODS
+from jaxunlearn.models import gguf, huggingface
+from jaxunlearn.models.transformer import Model
+from jaxunlearn.report.grids import COLUMNS, MAIN
+from jaxunlearn.report.page import CLAIM
+
+FORMATS = {"hf": ("float32", "float16", "bfloat16"), "gguf": gguf.DTYPES}
+SHORT = {"float32": "f32", "float16": "f16", "q8_0": "q8_0"}
+
+
+def check(form: str, dtype: str, push: str, out: Path) -> None:
+    """Raise InputError, before anything is read, for what cannot be written."""
+    if dtype not in FORMATS[form]:
+        raise InputError(f"--format {form} stores {', '.join(FORMATS[form])}; --dtype {dtype} is not among them")
+    if form == "gguf":
+        gguf.library()
+    if push and (push.count("/") != 1 or push.startswith(("/", ".", "~"))):
+        raise InputError(f"--push {push}: expected OWNER/NAME, as the hub names its repositories")
+    if Path(out).is_file():
+        raise InputError(f"--out {out} is a file; give a folder (or for GGUF, the name of a new .gguf file)")
+    if form == "hf" and Path(out).is_dir() and any(Path(out).iterdir()) and not (Path(out) / "config.json").is_file():
+        raise InputError(f"--out {out} holds something else than a model, which would be lost; give a new folder")
+
+
+def export_hf(model: Model, out: Path, *, source: Path, dtype: str) -> None:
+    """Write a directory that transformers and vLLM load: weights, tokenizer, generation config and card."""
+    if out.resolve() == source.resolve():
+        raise InputError(f"--out {out} is the model itself; give another folder")
+    huggingface.save(model, out, source=source, dtype=dtype)
+    if not (out / "generation_config.json").is_file():
+        config = json.loads((out / "config.json").read_text())
+        tokens = {k: config[k] for k in ("bos_token_id", "eos_token_id") if config.get(k) is not None}
+        write_whole(out / "generation_config.json", json.dumps(tokens | {"do_sample": False}, indent=1))
+    write_whole(out / "README.md", card(source, out.name, HF_USE.format(name=out.name), "transformers"))
+
+
+def export_gguf(model: Model, out: Path, *, source: Path, dtype: str) -> tuple[Path, list[str]]:
+    """Write FILE.gguf, a Modelfile and the card; return the file and what a reader should know."""
+    folder, name = (out.parent, out.name) if out.suffix == ".gguf" else (out, f"{source.name}-{SHORT[dtype]}.gguf")
+    said = gguf.write_gguf(model, folder / name, source=source, dtype=dtype)
+    write_whole(folder / "Modelfile", modelfile(name, model.c, source))
+    write_whole(folder / "README.md", card(source, source.name, GGUF_USE.format(file=name), "gguf"))
+    return folder / name, said
+
+
+def rounding(model: Model, source: Path, baseline: str, form: str, dtype: str) -> list[str]:
+    """Say how much of the edit a format below fp32 loses, where there is a baseline to tell the edit from."""
+    if dtype == "float32":
+        return []
+    below = Path(baseline) if baseline else source.parent / "baseline"
+    if not below.is_dir() or below.resolve() == source.resolve():
+        return [f"written in {dtype}; give --baseline DIR to see how much of the edit the rounding loses"]
+    stored = partial(gguf.rounded, dtype=dtype) if form == "gguf" else None
+    loss = huggingface.rounding_loss(model, huggingface.load(below), dtype, stored)
+    return [
+        f"rounding to {dtype} loses {loss['lost']:.1%} of the edit (norm of error over norm of edit); "
+        f"{loss['unchanged']:.1%} of the edited weights fall back to the baseline's value"
+    ]
+
+
+HF_USE = """\
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model, tokenizer = AutoModelForCausalLM.from_pretrained("{name}"), AutoTokenizer.from_pretrained("{name}")
+```"""
+GGUF_USE = """\
+```
+llama-cli -m {file} -no-cnv --temp 0 -p "Once upon a time"
+ollama create my-model -f Modelfile && ollama run my-model
+```"""
+
+
+def modelfile(name: str, c, source: Path) -> str:
+    """Return a Modelfile: greedy, the model's own context, text passed on raw unless there is a chat template."""
+    lines = [f"FROM ./{name}", "PARAMETER temperature 0", f"PARAMETER num_ctx {min(c.context, c.window or c.context)}"]
+    if not gguf.chat_template(source):
+        lines.append('TEMPLATE "{{ .Prompt }}"')
+    return "\n".join(lines) + "\n"
+
+
+# ---- the card
+
+
+def card(source: Path, name: str, use: str, library: str) -> str:
+    """Return the model card: what was done, what was measured, what is not claimed; from the run's own files."""
+    run = source.resolve().parent
+    config, report = (_read(run / n) for n in ("config.json", "report.json"))
+    base = Path(config["model"]).name if config.get("model") and Path(config["model"]).exists() else config.get("model")
+    head = ["---", f"library_name: {library}", "pipeline_tag: text-generation", "tags: [unlearning, jaxunlearn]"]
+    if base and base.count("/") == 1:
+        head.append(f"base_model: {base}")
+    parts = ["\n".join([*head, "---"]), f"# {name}", _made(config, source.name, base), _measured(report, source.name)]
+    parts += [f"## Use\n\n{use}", "The licence of the model that this was made from holds for this one too."]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _read(path: Path) -> dict:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _made(config: dict, part: str, base: str | None) -> str:
+    if "whp" not in config:
+        return "Written by jaxunlearn from a model directory; nothing about its making is on record beside it."
+    what = {
+        "baseline": "the model before unlearning", "twin": "trained without the text to forget",
+        "reinforced": "fine-tuned further on the text to forget",
+        "repaired": "unlearned, then fine-tuned on text that it should keep",
+    }.get(part, "made to forget a text")  # fmt: skip
+    u, w = config["unlearn"], config["whp"]
+    said = f"`{part}` of the run “{config.get('title') or config['name']}”: {what}."
+    if base:
+        said += f" Baseline: {base}."
+    if part.startswith(("unlearned", "repaired")):
+        said += f" {_method(u, w)}"
+    return said
+
+
+def _method(u: dict, w: dict) -> str:
+    """Return the sentence on how the model was made to forget: the method, its paper, its settings."""
+    name = u.get("method", "whp")
+    m = METHODS["whp_soft" if (name, w.get("labels")) == ("whp", "soft") else name]
+    settings = {k: w.get(k) if u.get(k) is None else u[k] for k in m.hyper}
+    given = [f"{k} {v:g}" if isinstance(v, int | float) else f"{k} {v!r}" for k, v in settings.items() if v is not None]
+    said = ", ".join([f"Method: {m.name}, {m.one_line} ({m.paper})", *given])
+    if m.trains:
+        said += f", {u['steps']} steps of {u['batch'] * u['accumulate']} blocks at {u['learning_rate']:g}"
+    return said + "."
+
+
+def _measured(report: dict, part: str) -> str:
+    models = report.get("models") or {}
+    names = [n for n in dict.fromkeys([*MAIN, part]) if n in models]
+    if not names:
+        return ""
+    rows = []
+    for path, label in COLUMNS.items():
+        cells = [_interval(models[n], path) for n in names]
+        if any(cells):
+            rows.append(f"| {label} | {' | '.join(cells)} |")
+    grid = [f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|", *rows]
+    return "## Measured, with 95% intervals\n\n" + "\n".join(grid) + f"\n\n{CLAIM.replace('below', 'in the report')}"
+
+
+def _interval(measures: dict, path: tuple[str, ...]) -> str:
+    node = measures
+    for key in path:
+        node = node.get(key) if isinstance(node, dict) else None
+    if value_of(node) is None:
+        return ""
+    if not isinstance(node, dict) or node.get("low") is None:
+        return f"{value_of(node):.3g}" + " (one item: no interval)" * single(node)
+    return f"{node['value']:.3g} ({node['low']:.3g} to {node['high']:.3g})"
+
+
+# ---- the hub
+
+
+def push(folder: Path, name: str, private: bool = True) -> str:
+    """Create the hub repository OWNER/NAME if need be, upload the folder and return its address."""
+    from huggingface_hub import HfApi
+
+    try:
+        api = HfApi()
+        address = api.create_repo(repo_id=name, private=private, exist_ok=True)
+        api.upload_folder(repo_id=name, folder_path=str(folder), commit_message="Upload from jaxunlearn")
+    except Exception as error:  # no network, no token, no permission: all are the user's to mend
+        reason = str(error).strip().split("\n")[0]
+        raise RunError(
+            f"{folder} is written, but could not be pushed to {name}: {reason}\n"
+            "Log in with `hf auth login` (a token that may write), and give the same command again."
+        ) from None
+    return str(address)

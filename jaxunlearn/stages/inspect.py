@@ -1,0 +1,202 @@
+"""What one block was labelled with, and why: its labels, what both models say at each position, how far that departs.
+
+T positions of a block, S of its translation, V vocabulary; labels_view.py shows the result to people.
+"""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxunlearn.anchors.translate import Anchor, Translation, block_anchors, show_block
+from jaxunlearn.config import Config, Whp
+from jaxunlearn.data.blocks import Blocks
+from jaxunlearn.errors import InputError
+from jaxunlearn.parallel.sharding import make_mesh, put, rows_at
+from jaxunlearn.report.block import FURTHEST
+from jaxunlearn.run.directory import RunDirectory
+from jaxunlearn.run.inputs import Inputs, read_inputs
+from jaxunlearn.run.store import load_model, read_labels
+from jaxunlearn.run.variants import Variant, variants
+from jaxunlearn.whp.labels import Passage
+
+TOP = 3  # tokens shown of each distribution
+
+
+def show_labels(config: Config, n: int, ask_models: bool = True) -> dict[str, Any]:
+    """Return block n of a labelled run as plain JSON values; lists have one entry a position T, padding left out.
+
+    tokens, translation [S], map (translated position, -1: none), labels (of what follows; -100: untrained),
+    label_tokens, alpha; text (the characters a token covers), reason, anchors, document, held_out, block, blocks,
+    title, notes; with both models also top ({model: [(token, probability), ...]}) and departure. Raises InputError
+    where there is no such block and where the run holds no finished labels.
+    """
+    variant = variants(config)[0]
+    _labelled(config, variant)
+    run = RunDirectory(config)
+    with jax.set_mesh(make_mesh(devices=jax.local_devices()[:1])):  # one block needs no more
+        x = read_inputs(config, run)
+        shown = show_block(x.forget, x.translation, x.tokenizer, n)
+        anchors = block_anchors(x.forget, x.translation, x.dictionary, n, config.whp.match)
+        held, length = n not in x.forget_split[0], len(shown["tokens"])
+        labels_T = np.array(read_labels(run, variant)[n])
+        shown |= {
+            "labels": labels_T[:length].tolist(),
+            "label_tokens": [x.tokenizer.pieces([i])[0] if i >= 0 else None for i in labels_T[:length].tolist()],
+            "alpha": variant.alpha,
+            "text": token_texts(x.forget, n, shown["tokens"]),
+            "reason": reasons(x.forget, x.translation, anchors, n, held)[:length],
+            "anchors": [{k: getattr(a, k) for k in ("term", "translation", "first", "last")} for a in anchors],
+            "document": Path(x.forget.streams[int(x.forget.spans_N3[n, 0])].name).name,
+            "held_out": held, "block": n, "blocks": len(x.forget.tokens_NT), "title": config.title or config.name,
+        }  # fmt: skip
+        return shown | _models_say(config, run, x, variant, n, labels_T[:length], ask_models)
+
+
+def _labelled(config: Config, variant: Variant) -> None:
+    """Raise InputError unless the run has finished labels; before anything is read or written."""
+    path = config.directory / "labels" / variant.labels / "provenance.json"
+    done = json.loads(path.read_text()) if path.is_file() else {}
+    if done.get("complete") and variant.alpha in done["alphas"]:
+        return
+    wanted = f"{config.directory} holds no finished labels for alpha {variant.alpha:g}"
+    if config.whp.mode == "fused":
+        raise InputError(f"{wanted}: whp.mode=fused stores none; label in a run with whp.mode=offline to see them")
+    raise InputError(f"{wanted}; run `jaxunlearn label` on this configuration first")
+
+
+# ---- the text
+
+
+def token_texts(blocks: Blocks, n: int, tokens: list[str]) -> list[str]:
+    """Give the characters that each token of block n covers (none: a byte of a character); BOS by its own name."""
+    document, first, stop = blocks.spans_N3[n].tolist()
+    stream = blocks.streams[document]
+    ends_N = np.append(0, stream.ends_N[:stop])[first:].tolist()
+    covered = [stream.text[a:b] for a, b in itertools.pairwise(ends_N)]
+    return tokens[: blocks.bos_width] + covered
+
+
+def reasons(
+    blocks: Blocks, translation: Translation, anchors: list[Anchor], n: int, held_out: bool = False
+) -> list[str]:
+    """Say why each position T of block n is trained or not; anchors as block_anchors gives them."""
+    map_T, trained_T, valid_T = (a[n] for a in (translation.map_NT, translation.trained_NT, blocks.valid_NT))
+    inside_T = np.zeros(len(map_T), bool)
+    for a in anchors:
+        inside_T[a.first : a.last + (not a.ends_here)] = True
+    mapped = np.flatnonzero(map_T >= 0)
+    full = translation.cut > 0 and translation.width_N[n] == translation.tokens_NS.shape[1]
+    beyond_T = full & (np.arange(len(map_T)) > max(mapped, default=-1))
+    found = {
+        "padding": ~valid_T,
+        "held out": trained_T & held_out,
+        "trained": trained_T,
+        "asked": blocks.asks_NT[n],
+        "repeated anchor": map_T >= 0,
+        "inside an anchor": inside_T,
+        "cut off": beyond_T,
+    }
+    return np.select(list(found.values()), list(found), default="unaligned").tolist()
+
+
+# ---- what the models say
+
+
+def _models_say(config: Config, run: RunDirectory, x: Inputs, v: Variant, n: int, labels_T, ask: bool) -> dict:
+    """Return {"top", "departure", "notes"}, or a note alone where the models are not asked."""
+    missing = [name for name in ("baseline", "reinforced") if not (run / name).exists()]
+    if not ask or missing:
+        why = f"the run holds no {' and no '.join(missing)}" if missing else "the models were not asked"
+        return {"notes": [f"top tokens and departures are left out: {why}"]}
+    passage = x.passage(v).rows([n])
+    models = {name: run / name for name in ("baseline", "reinforced")}
+    translated_TV, original_TV, reinforced_TV = (a[: len(labels_T)] for a in three_logits(config, models, passage))
+    seen_TV = seen_table(passage.seen_id_BR[0], passage.seen_from_BR[0], translated_TV.shape)
+    offset_TV = original_TV if config.whp.offset_context == "original" else None
+    generic_TV = generic_logits(translated_TV, reinforced_TV, seen_TV, v.alpha, config.whp, offset_TV)
+    mapped_T = passage.map_BT[0, : len(labels_T)] >= 0
+    lists = {
+        "baseline": top_tokens(translated_TV, mapped_T),
+        "reinforced": top_tokens(reinforced_TV, np.ones_like(mapped_T)),
+        "generic": top_tokens(generic_TV, mapped_T),
+    }
+    named = {k: [[(*x.tokenizer.pieces([i]), p) for i, p in row] for row in rows] for k, rows in lists.items()}
+    top = [dict(zip(named, at, strict=True)) for at in zip(*named.values(), strict=True)]
+    known_T = mapped_T & (np.arange(len(labels_T)) < len(labels_T) - 1)
+    departure = departures(original_TV, generic_TV, x.forget.tokens_NT[n, 1 : len(labels_T)], known_T)
+    differ = int(((generic_TV.argmax(-1) != labels_T) & (labels_T >= 0)).sum())
+    said = f"the models now give another label than the stored one at {differ} positions"
+    return {"top": top, "departure": departure, "notes": [said] if differ else []}
+
+
+def three_logits(config: Config, models: dict[str, Path], passage: Passage) -> list[np.ndarray]:
+    """Return fp32 logits_TV of one block: baseline on its translation, baseline on itself, reinforced on itself.
+
+    One model rests in memory at a time.
+    """
+    every_BT = np.arange(passage.tokens_BT.shape[1])[None]
+    translated = put(passage.translation_BS, "BS"), put(np.maximum(passage.map_BT, 0), "BT")
+    original = put(passage.tokens_BT, "BT"), put(every_BT, "BT")
+    baseline = load_model(config, models["baseline"], frozen=True)
+    found = [np.asarray(_logits(baseline, *arrays))[0] for arrays in (translated, original)]
+    del baseline
+    return [*found, np.asarray(_logits(load_model(config, models["reinforced"], frozen=True), *original))[0]]
+
+
+@jax.jit
+def _logits(model, tokens_BS, at_BT):
+    return model.logits(rows_at(model(tokens_BS), at_BT))
+
+
+def seen_table(seen_id_R, seen_from_R, shape: tuple[int, int]) -> np.ndarray:
+    """Tell for each position and token whether it begins a translation that has appeared (a Passage's pairs)."""
+    seen_TV = np.zeros(shape, bool)
+    for token, first in zip(seen_id_R.tolist(), seen_from_R.tolist(), strict=True):
+        if token >= 0:
+            seen_TV[first:, token] = True
+    return seen_TV
+
+
+def generic_logits(base_TV, reinf_TV, seen_TV, alpha: float, c: Whp, offset_TV=None) -> np.ndarray:
+    """Return v_generic = v_base - alpha * ReLU(v_reinf - v_base), as kernels/generic_argmax.py defines it, whole."""
+    mean_T1 = base_TV.mean(-1, keepdims=True)
+
+    def ruled(v_TV):
+        if c.seen_translation == "mean":
+            return np.where(seen_TV, mean_T1, v_TV)
+        return np.where(seen_TV, v_TV - c.seen_penalty, v_TV) if c.seen_translation == "penalty" else v_TV
+
+    v_base, v_offset = ruled(base_TV), ruled(base_TV if offset_TV is None else offset_TV)
+    v_TV = v_base - alpha * np.maximum(reinf_TV - v_offset, 0)
+    return np.where(seen_TV, -np.inf, v_TV) if c.seen_translation == "-inf" else v_TV
+
+
+def log_softmax(v_TV) -> np.ndarray:
+    """Return log-probabilities of logits."""
+    v_TV = v_TV - v_TV.max(-1, keepdims=True)
+    return v_TV - np.log(np.exp(v_TV).sum(-1, keepdims=True))
+
+
+def top_tokens(v_TV, known_T) -> list[list[tuple[int, float]]]:
+    """Give the likeliest tokens of each position as (id, probability), none where it is not known."""
+    left_TV, rows = log_softmax(v_TV), []
+    every_T = np.arange(len(left_TV))
+    for _ in range(min(TOP, left_TV.shape[1])):
+        best_T = left_TV.argmax(-1)  # the lowest index wins a tie, as in the labels
+        rows.append((best_T, np.exp(left_TV[every_T, best_T])))
+        left_TV[every_T, best_T] = -np.inf
+    return [[(int(i[t]), round(float(p[t]), 6)) for i, p in rows] if known_T[t] else [] for t in every_T]
+
+
+def departures(original_TV, generic_TV, next_T, known_T) -> list[float | None]:
+    """Give log p_baseline - log p_generic of the token that follows in the text, in nats from 0 to FURTHEST.
+
+    original_TV: the baseline's logits on the original; next_T is one shorter; None where it is not known.
+    """
+    at = np.arange(len(next_T)), next_T
+    gap = np.clip(log_softmax(original_TV)[at] - log_softmax(generic_TV)[at], 0, FURTHEST)
+    return [round(float(g), 4) if known else None for g, known in zip([*gap, 0], known_T, strict=True)]

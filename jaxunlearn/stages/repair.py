@@ -1,0 +1,61 @@
+"""Repair: what the unlearned model lost beside the target, taught again from text of its own; and whether it leaks.
+
+The authors of arXiv 2310.02238 suggest it: general knowledge that the dictionary took along can be fine-tuned back, as
+from an encyclopedia. What the text says of anchored terms is taught again too, so they are counted first; familiarity
+and leaks are measured before, meanwhile and after.
+"""
+
+from jaxunlearn.config import Config
+from jaxunlearn.data.blocks import next_token_labels
+from jaxunlearn.estimates import single
+from jaxunlearn.evals.measure import curve_point, measure
+from jaxunlearn.models import lora
+from jaxunlearn.parallel.console import progress
+from jaxunlearn.run.directory import RunDirectory
+from jaxunlearn.run.inputs import Inputs
+from jaxunlearn.stages.fit import brief, fit_stage, merged, save_model, start_from
+
+WATCHED = {
+    "familiarity": ("familiarity", "probability"), "completion familiarity": ("familiarity", "completion"),
+    "explicit leaks": ("leaks", "explicit"), "leak probes": ("leaks", "probability"),
+}  # fmt: skip
+
+
+def verdict(before: dict, after: dict) -> str:
+    """Say in one sentence what the repair did to what was forgotten, by the intervals of both measurements."""
+    said, worse, compared = [], [], False
+    for name, (group, key) in WATCHED.items():
+        old, new = (m.get(group, {}).get(key) for m in (before, after))
+        if not (old and new):
+            continue
+        said.append(f"{name} {old['value']:.3g} -> {new['value']:.3g}")
+        if not (single(old) or single(new)):
+            compared = True
+            worse += [name] * (new["low"] > old["high"])
+    points = [curve_point(0, m) for m in (before, after)]
+    for key, name in {"accuracy": "general accuracy", "perplexity_retain": "perplexity on retain text"}.items():
+        if all(key in p for p in points):
+            said.append(f"{name} {points[0][key]:.3g} -> {points[1][key]:.3g}")
+    end = f"the repair brought back {', '.join(worse)}" if worse else "nothing forgotten came back beyond the intervals"
+    if not compared:
+        end = "one item each: there is no interval to judge by"
+    return f"repair: {', '.join(said)}; {end}"
+
+
+def repair(config: Config, run: RunDirectory, x: Inputs) -> None:
+    """Make `repaired/`: the unlearned model taught again what it should keep; familiarity and leaks are followed."""
+    c = config.repair
+    if x.repair is None or run.has("repaired"):
+        return
+    arrays = x.repair.tokens_NT, next_token_labels(x.repair)
+    with run.stage("repair", f"{c.steps} steps on {len(arrays[0]):,} blocks"):
+        start, base = start_from(config, run, c, below="unlearned")
+
+        def look(n, state):
+            found = measure(lora.over(base, state.model), x.suite)
+            run.record("repair", event="eval", **curve_point(n, found))
+            progress(f"  repair {n}/{c.steps}  {brief(found)}", last=True)
+
+        at = {0, c.steps, *range(0, c.steps, config.eval.every)}
+        made = fit_stage(config, run, "repair", start, arrays, c, look, at, base=base)
+        save_model(run, "repaired", merged(config, run, made, "unlearned"), x)

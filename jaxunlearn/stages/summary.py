@@ -1,0 +1,123 @@
+"""Put the report of a run together."""
+
+import json
+from typing import Any
+
+from jaxunlearn.config import Config
+from jaxunlearn.data.blocks import next_token_labels
+from jaxunlearn.evals.differences import differences
+from jaxunlearn.methods import cost
+from jaxunlearn.report.page import CLAIM
+from jaxunlearn.run.directory import RunDirectory
+from jaxunlearn.run.inputs import Inputs
+from jaxunlearn.run.store import UNLISTED, device, read_labels
+from jaxunlearn.run.variants import Variant, variants
+from jaxunlearn.stages.repair import verdict
+
+
+def assemble(config: Config, run: RunDirectory, x: Inputs, models: dict, attacked: dict, manifest: dict) -> dict:
+    """Return the report of a run (design: report.json); `attacked` is what evals/attacks.py found."""
+    t = x.translation
+    listed = {n: {k: v for k, v in m.items() if k not in UNLISTED} for n, m in models.items()}
+    for name, figures in attacked.get("models", {}).items():
+        listed[name] = _with_attacks(listed.get(name, {}), figures)
+    curves = {v.name: _curve(run, v) for v in variants(config)}
+    report: dict[str, Any] = {
+        "title": config.title or config.name, "name": config.name, "claim": CLAIM, "device": device(),
+        "seconds": run.seconds(), "config": json.loads((run / "config.json").read_text()), "manifest": manifest,
+        "models": listed,
+        "curve": curves.pop("unlearned"), "curves": {k: v for k, v in curves.items() if v},
+        "costs": costs(config, run, x), "differences": differences(models),
+        "relearn": attacked.get("relearn", {}),
+        "attacks": {k: v for k, v in attacked.items() if k not in ("models", "relearn", "rtt", "judge")},
+        "judge": attacked.get("judge", {}),
+        "rtt": attacked.get("rtt", {}),
+        "completions": _side_by_side(models), "leak_probes": _leaks(x, models),
+        "labels": _label_figures(run, config, x), "dictionary": {"terms": len(x.dictionary), "anchors": t.anchors},
+        "notes": [
+            f"prompts: the {config.eval.split!r} split",
+            f"text to forget: {x.forget.summary()}",
+            f"labels: {t.summary()}",
+        ],
+    }  # fmt: skip
+    if "repaired" in models and "unlearned" in models:
+        report["notes"].append(verdict(models["unlearned"], models["repaired"]))
+    return report
+
+
+def _with_attacks(measured: dict, figures: dict) -> dict:
+    """Add an attack's figures to a model's; the completions' explicit rate makes room for that of the leak probes."""
+    merged = dict(measured)
+    for group, inner in figures.items():
+        before = dict(merged.get(group) or {}) if isinstance(inner, dict) else {}
+        if group == "leaks" and "explicit" in inner and "explicit" in before:
+            before["completions"] = before.pop("explicit")
+        merged[group] = before | inner if isinstance(inner, dict) else inner
+    return merged
+
+
+def costs(config: Config, run: RunDirectory, x: Inputs) -> dict[str, dict]:
+    """Return {model: {"seconds", "passes", "share"}}: time of its making; forward passes of a block as cost.py counts.
+
+    share: of the passes of the baseline's pretraining. Controls have their seconds alone.
+    """
+    seconds = run.seconds()
+    found: dict[str, dict] = {n: {"seconds": seconds[n]} for n in ("baseline", "twin") if n in seconds}
+    for v in variants(config):
+        stage = "unlearn" if v.folder == "unlearned" else v.folder.rpartition("/")[2]
+        if (run / v.folder).exists() and stage in seconds:
+            shared = SHARED_STAGES if v.method != "retain_only" else ()
+            found[v.name] = {"seconds": round(seconds[stage] + sum(seconds.get(s, 0.0) for s in shared), 2)}
+    if "unlearned" in found:
+        blocks = len(x.forget.tokens_NT)
+        found["unlearned"]["passes"] = cost.method_passes(config, blocks)
+        if config.pretrain.steps:
+            found["unlearned"]["share"] = cost.share(config, blocks)
+    return found
+
+
+SHARED_STAGES = ("anchors", "reinforce", "dilute", "label", "heal")  # made once, for the method and its controls
+SHOWN = ("baseline", "unlearned", "repaired", "twin")  # whose texts stand side by side
+
+
+def _curve(run: RunDirectory, v: Variant) -> list[dict]:
+    stage = "unlearn" if v.folder == "unlearned" else v.folder.rpartition("/")[2]
+    return [{k: a for k, a in r.items() if k not in ("stage", "event")} for r in run.records(stage, "eval")]
+
+
+def _side_by_side(models: dict) -> list[dict]:
+    shown = {n: m["completions"] for n, m in models.items() if n in SHOWN and "completions" in m}
+    rows = []
+    for parts in zip(*shown.values(), strict=True):
+        rows.append({
+            "prompt": parts[0]["prompt"], "subtlety": parts[0]["subtlety"],
+            "texts": {n: p["text"] for n, p in zip(shown, parts, strict=True)},
+            "grades": {n: p["grade"] for n, p in zip(shown, parts, strict=True)},
+            "evidence": {n: p["evidence"] for n, p in zip(shown, parts, strict=True)},
+        })  # fmt: skip
+    return rows
+
+
+def _leaks(x: Inputs, models: dict) -> list[dict]:
+    shown = {n: m for n, m in models.items() if n in SHOWN and "leak_texts" in m}
+    return [
+        {
+            "prompt": p.prompt,
+            "kind": p.kind,
+            "probability": {n: m["leak_probabilities"][i] for n, m in shown.items()},
+            "texts": {n: m["leak_texts"][i] for n, m in shown.items()},
+        }
+        for i, p in enumerate(x.suite.prompts.leaks)
+    ]
+
+
+def _label_figures(run: RunDirectory, config: Config, x: Inputs) -> dict:
+    variant, t = variants(config)[0], x.translation
+    found = {"alpha": variant.alpha, "tokens": x.forget.tokens, "unaligned_share": t.unaligned_share}
+    if not (run / "labels" / variant.labels / f"alpha_{variant.alpha:g}.npy").is_file():
+        return found
+    labels, truth = read_labels(run, variant), next_token_labels(x.forget)
+    trained = labels != -100
+    found["trained_share"] = float(trained.sum() / x.forget.valid_NT.sum())
+    found["changed_share"] = float((labels != truth)[trained].mean())
+    return found

@@ -1,0 +1,83 @@
+"""One training loop for every stage: State, the train step, and a loop that survives being killed."""
+
+import time
+from contextlib import nullcontext
+
+import numpy as np
+
+from jaxunlearn.config import Train
+from jaxunlearn.data.blocks import batch_indices
+from jaxunlearn.errors import RunError
+from jaxunlearn.parallel import preemption
+from jaxunlearn.parallel.sharding import batch_size_fits, put_rows
+from jaxunlearn.training.optimiser import rate
+from jaxunlearn.training.step import State
+
+
+def microbatches(c: Train, arrays, letters: tuple[str, ...], n_blocks: int, seed: int, step: int):
+    """Return step's rows of host arrays on the mesh, each with a leading axis A of microbatches."""
+    rows_AB = batch_indices(n_blocks, c.batch * c.accumulate, seed, step).reshape(c.accumulate, c.batch)
+    return [put_rows(a, rows_AB, "A" + s) for a, s in zip(arrays, letters, strict=True)]
+
+
+def fit(
+    state: State, step_fn, batch_fn, c: Train, *, checkpoints=None, log=None, measure=None, measure_at=(), tokens=0
+):
+    """Train to c.steps from wherever `state` stands and return the final state.
+
+    step_fn(state, rate, *batch) -> (state, metrics); batch_fn(step) -> arrays. `checkpoints` saves every
+    c.checkpoint_every steps and at the end; `log(step, dict)` gets the metrics of step n-1 while step n runs;
+    `measure(step, state)` is called at the steps of `measure_at` (0: before the first); `tokens` are those of one
+    step, for rates. Raises RunError at the first loss that is not finite, Preempted when it has saved after a SIGTERM.
+    """
+    batch_size_fits(c.batch)
+    progress = _Progress(c, int(state.step), tokens, log)
+    if int(state.step) == 0 and measure and 0 in measure_at:
+        measure(0, state)
+    with preemption.saving() if checkpoints else nullcontext(lambda step: False) as asked:
+        for step in range(int(state.step), c.steps):
+            state, metrics = step_fn(state, rate(c, step), *batch_fn(step))
+            progress.take(step + 1, metrics)
+            if measure and (step + 1) in measure_at:
+                progress.flush()  # a state whose loss is not finite is neither measured nor kept
+                measure(step + 1, state)
+            stop = asked(step + 1)
+            if checkpoints and (stop or (step + 1) % c.checkpoint_every == 0 or step + 1 == c.steps):
+                progress.flush()
+                checkpoints.save(step + 1, state)
+            if checkpoints and stop:
+                checkpoints.wait()
+                raise preemption.Preempted
+        progress.flush()
+        if checkpoints:
+            checkpoints.wait()
+    return state
+
+
+class _Progress:
+    """Holds back the metrics of one step, so that reading them never waits for the device."""
+
+    def __init__(self, c: Train, first: int, tokens: int, log):
+        self.c, self.first, self.tokens, self.log = c, first, tokens, log
+        self.began = time.monotonic()
+        self.pending: tuple[int, dict] | None = None
+
+    def take(self, step: int, metrics) -> None:
+        self.flush()
+        self.pending = step, metrics
+
+    def flush(self) -> None:
+        if self.pending is None:
+            return
+        (step, metrics), self.pending = self.pending, None
+        values = {k: float(v) for k, v in metrics.items()}
+        if not np.isfinite(values["loss"]):
+            raise RunError(
+                f"the loss is {values['loss']} at step {step}; the last checkpoint before it is kept. "
+                "Lower the learning rate, or look for empty or damaged text."
+            )
+        rate = (step - self.first) / max(time.monotonic() - self.began, 1e-9)
+        if self.log:
+            self.log(
+                step, values | {"tokens_per_second": rate * self.tokens, "seconds_left": (self.c.steps - step) / rate}
+            )

@@ -1,0 +1,109 @@
+"""AdamW and Adafactor at any schedule, and where their moments rest."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxunlearn.config import Train
+
+
+def rate(c: Train, step: int) -> np.float32:
+    """Return the learning rate of step (from 0): linear warm-up over c.warmup steps, then c.schedule down to 0."""
+    if step < c.warmup:
+        return np.float32(c.learning_rate * (step + 1) / (c.warmup + 1))
+    done = (step - c.warmup) / max(c.steps - c.warmup, 1)
+    share = {"linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done)), "constant": 1.0}[c.schedule]
+    return np.float32(c.learning_rate * share)
+
+
+def optimiser(c: Train, learning_rate) -> optax.GradientTransformation:
+    """AdamW (betas 0.9/0.98 in the paper) or Adafactor, at a rate that may be traced: every schedule is one program.
+
+    Weights stay fp32: at the paper's rates bf16 ones hardly move. Adafactor (arXiv 1804.04235) keeps row and column
+    means of the squared gradients in the place of both moments.
+    """
+    clip = optax.clip_by_global_norm(c.clip) if c.clip else optax.identity()
+    if c.optimiser == "adafactor":
+        rule = optax.adafactor(
+            learning_rate, multiply_by_parameter_scale=False, weight_decay_rate=c.weight_decay or None
+        )
+    else:
+        rule = optax.adamw(learning_rate, c.b1, c.b2, weight_decay=c.weight_decay)
+        rule = at_rest(rule, c.moment_dtype)
+        rule = on_host(rule) if c.moment_memory == "host" else rule
+    return optax.chain(clip, rule)
+
+
+def at_rest(rule: optax.GradientTransformation, dtype: str) -> optax.GradientTransformation:
+    """Return the rule with its floating-point state stored as dtype between updates, computed in fp32."""
+    if dtype == "float32":
+        return rule
+
+    def update(updates, state, params=None):
+        updates, state = rule.update(updates, _cast(state, jnp.float32), params)
+        return updates, _cast(state, dtype)
+
+    return optax.GradientTransformation(lambda params: _cast(rule.init(params), dtype), update)
+
+
+def _cast(state, dtype):
+    return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, state)
+
+
+def on_host(rule: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Return the rule, one that treats every number by itself, with its state in host memory between updates.
+
+    The state of stacked weights comes and goes one layer at a time, so that a layer's is all that the device holds.
+    """
+
+    def init(params):
+        return tuple(_moved(rule.init(part), jax.memory.Space.Host) for part in parted(params))
+
+    def update(updates, state, params=None):
+        (stacked, rest), (stacked_params, rest_params) = parted(updates), parted(params)
+        rest, rest_state = one(rest, state[1], rest_params)
+        leaves, tree = jax.tree.flatten(state[0])
+        moments = [x for x in leaves if x.ndim]
+
+        def layer(stacked, at):
+            n, params, moments = at
+            part, moments = [x[n] for x in stacked], iter(moments)
+            here = tree.unflatten([next(moments) if x.ndim else x for x in leaves])
+            part, new = one(part, here, params)
+            return [x.at[n].set(u) for x, u in zip(stacked, part, strict=True)], jax.tree.leaves(new)
+
+        layers = jnp.arange(len(stacked[0]))
+        stacked, new = jax.lax.scan(layer, stacked, (layers, stacked_params, moments))
+        new = tree.unflatten([x if old.ndim else x[-1] for x, old in zip(new, leaves, strict=True)])
+        return _joined(updates, stacked, rest), (new, rest_state)
+
+    def one(updates, state, params):
+        updates, state = rule.update(updates, _moved(state, jax.memory.Space.Device), params)
+        return updates, _moved(state, jax.memory.Space.Host)
+
+    return optax.GradientTransformation(init, update)
+
+
+def _moved(state, space):
+    """Return the state with its moments in a memory space; counters stay where they are."""
+    return jax.tree.map(lambda x: jax.device_put(x, space) if jnp.issubdtype(x.dtype, jnp.floating) else x, state)
+
+
+def _is_stacked(model) -> list[bool]:
+    """Return for each leaf whether it is stacked over layers."""
+    return ["blocks" in jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(model)]
+
+
+def parted(model) -> tuple[list, list]:
+    """Return (leaves stacked over layers, the others)."""
+    pairs = list(zip(jax.tree.leaves(model), _is_stacked(model), strict=True))
+    return [x for x, stacked in pairs if stacked], [x for x, stacked in pairs if not stacked]
+
+
+def _joined(like, stacked, rest):
+    """Undo parted."""
+    stacked, rest = iter(stacked), iter(rest)
+    return jax.tree.unflatten(jax.tree.structure(like), [next(stacked if s else rest) for s in _is_stacked(like)])

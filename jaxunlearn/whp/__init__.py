@@ -1,0 +1,1 @@
+"""Who's Harry Potter: labels, soft labels and the fused step."""

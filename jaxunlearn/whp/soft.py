@@ -1,0 +1,109 @@
+"""Soft labels: the generic distribution in the place of its argmax, whole, stored or averaged."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from jaxunlearn.config import Whp
+from jaxunlearn.kernels.linear_distillation import Rows, linear_distillation, linear_topk, log_softmax_V
+from jaxunlearn.models import lora
+from jaxunlearn.whp.argmax import seen_table
+from jaxunlearn.whp.labels import Passage, head, teachers
+
+# ---- soft labels
+
+
+def soft_loss(model, baseline, reinforced, passage: Passage, diluted=None, *, whp: Whp):
+    """Return (sum in nats, count) of KL(softmax(v_generic) || model) over the trained positions; nothing is stored."""
+    h_BTD = model(passage.tokens_BT)
+    base, reinf, *third = teachers(baseline, reinforced, diluted, passage)
+    return soft_label_loss(
+        h_BTD,
+        head(model, h_BTD.dtype),
+        base,
+        reinf,
+        passage.trained_BT,
+        whp.alpha,
+        diluted=third[0] if third else None,
+        seen_BV=seen_table(passage.seen_id_BR, passage.seen_from_BR, baseline.c.V),
+        rule=whp.seen_translation,
+        penalty=whp.seen_penalty,
+    )
+
+
+@partial(jax.jit, static_argnames="whp")
+def soft_labels(baseline, reinforced, passage: Passage, diluted=None, *, whp: Whp):
+    """Return (ids_BTJ, p_BTJ): the whp.top likeliest outcomes of softmax(v_generic), for linear_topk_distillation."""
+    target = partial(generic_target, alpha=whp.alpha, rule=whp.seen_translation, penalty=whp.seen_penalty)
+    seen_BV = seen_table(passage.seen_id_BR, passage.seen_from_BR, baseline.c.V)
+    return linear_topk(teachers(baseline, reinforced, diluted, passage), whp.top, target=target, seen_BV=seen_BV)
+
+
+def averaged_loss(model, baseline, reinforced, passages: tuple[Passage, ...], *, alpha: float):
+    """Return (sum in nats, count) of the KL to the baseline's mean distribution over several translations.
+
+    Source: arXiv 2407.16997 (distillation.averaged_soft_labels); reinforced is None where alpha is 0.
+    """
+    h_BTD = model(passages[0].tokens_BT)
+    translated = [teachers(baseline, None, None, p)[0] for p in passages]
+    trained_BT = jnp.all(jnp.stack([p.trained_BT for p in passages]), axis=0)
+    pair = None
+    if reinforced is not None:
+        seen = lora.over(baseline, reinforced)
+        reinf_BTD = seen(passages[0].tokens_BT)
+        pair = reinf_BTD, head(seen, reinf_BTD.dtype)
+    return averaged_label_loss(h_BTD, head(model, h_BTD.dtype), translated, trained_BT, pair, alpha)
+
+
+def soft_label_loss(
+    h_BTD, w_DV, baseline, reinforced, mask_BT, alpha=5.0, *, diluted=None, seen_BV=None, rule="mean", penalty=5.0
+):
+    """WHP with its distribution in the place of its argmax: KL(softmax(v_generic) || model).
+
+    v_generic = v_base - alpha * ReLU(v_reinforced - v_base); baseline: on the translation, at the translated position;
+    reinforced: on the original. diluted: the baseline fine-tuned on text to keep, on the original; the offset is then
+    the contrast alpha * ReLU(log p_reinforced - log p_diluted). seen_BV, rule, penalty: as in generic_argmax. alpha 0:
+    the baseline's distribution on the translation. Named deviations of ours from arXiv 2310.02238, eq. 1, whose labels
+    are hard. Stored instead: linear_topk(..., target=partial(generic_target, ...)), then linear_topk_distillation.
+    """
+    target = partial(generic_target, alpha=alpha, rule=rule, penalty=penalty)
+    teachers = [baseline, reinforced, *([] if diluted is None else [diluted])]
+    return linear_distillation(h_BTD, w_DV, teachers, mask_BT, target=target, seen_BV=seen_BV)
+
+
+def generic_target(logits, at: Rows, alpha: float, rule: str = "mean", penalty: float = 5.0):
+    """Return v_generic, with the seen-translation rule before the ReLU.
+
+    logits: baseline on the translation, reinforced on the original and, for the contrast, diluted on the original.
+    """
+    base_RV, reinforced_RV, *diluted = logits
+    if at.seen_RV is not None and rule == "mean":
+        mean_R = jax.lax.pmean(jnp.mean(base_RV, axis=-1), "tensor")
+        base_RV = jnp.where(at.seen_RV, mean_R[:, None], base_RV)
+    if at.seen_RV is not None and rule == "penalty":
+        base_RV = jnp.where(at.seen_RV, base_RV - penalty, base_RV)
+    lift_RV = log_softmax_V(reinforced_RV) - log_softmax_V(diluted[0]) if diluted else reinforced_RV - base_RV
+    v_RV = base_RV - alpha * jax.nn.relu(lift_RV)
+    return jnp.where(at.seen_RV, -jnp.inf, v_RV) if at.seen_RV is not None and rule == "-inf" else v_RV
+
+
+def averaged_label_loss(h_BTD, w_DV, translated, mask_BT, reinforced=None, alpha=0.0):
+    """KL to the mean of the baseline's distributions on several translations of the same text.
+
+    translated: one teacher a translation, each at its own translated positions; with a reinforced teacher, WHP's
+    offset is taken from each before the softmax. Differs from the paper: names are not mapped back, so the target at
+    a name is the mean over the generic names; the seen-translation rule is not applied. Source: Liu et al., "Revisiting
+    Who's Harry Potter", arXiv 2407.16997.
+    """
+    teachers = [*translated, *([] if reinforced is None else [reinforced])]
+    target = partial(averaged_target, translations=len(translated), alpha=alpha)
+    return linear_distillation(h_BTD, w_DV, teachers, mask_BT, target=target)
+
+
+def averaged_target(logits, at: Rows, translations: int, alpha: float):
+    """Return the log of the mean probability over translations, up to a constant."""
+    parts = list(logits[:translations])
+    if len(logits) > translations:
+        parts = [v_RV - alpha * jax.nn.relu(logits[-1] - v_RV) for v_RV in parts]
+    return jax.nn.logsumexp(jnp.stack([log_softmax_V(v_RV) for v_RV in parts]), axis=0)

@@ -1,0 +1,155 @@
+"""Tokenizers: ids, character ends, special tokens, and the errors for directories that hold none."""
+
+import json
+import os
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+from support.tokenizers import save_bpe
+
+from jaxunlearn.data.tokenizer import load_tokenizer
+from jaxunlearn.errors import InputError
+
+SHARED = pathlib.Path(os.environ.get("JAXUNLEARN_SHARED", pathlib.Path(__file__).parents[2] / "shared"))
+PAGE = "Été à Oz:\n\n  the 🦄 said “naïve” twice  </s>\n\tand <s> left… 中文 x\n"
+
+
+def save_sentencepiece(directory):
+    """Train a small SentencePiece model with bytes for what it does not know."""
+    import sentencepiece
+
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["the cat sat on the mat", "a cat and a hat", "the hat sat"] * 20),
+        model_prefix=str(directory / "tokenizer"),
+        vocab_size=290,
+        model_type="bpe",
+        byte_fallback=True,
+        minloglevel=2,
+        add_dummy_prefix=True,
+        remove_extra_whitespaces=False,
+        normalization_rule_name="identity",
+    )
+
+
+def test_json_ends_are_characters_and_bytes_share_the_end_of_their_character(tmp_path):
+    vocab = save_bpe(tmp_path, "abc ", [("a", "b")])
+    ids_N, ends_N = load_tokenizer(tmp_path).encode("ab é🦄c")
+    assert ids_N.dtype == np.int32 and ends_N.dtype == np.int64
+    assert ids_N[[0, 1, -1]].tolist() == [vocab["ab"], vocab[" "], vocab["c"]]
+    assert ends_N.tolist() == [2, 3, 4, 4, 5, 5, 5, 5, 6]
+
+
+def test_sentencepiece_ends_are_characters_and_bytes_share_the_end_of_their_character(tmp_path):
+    save_sentencepiece(tmp_path)
+    tokenizer = load_tokenizer(tmp_path)
+    ids_N, ends_N = tokenizer.encode("cat é🦄")
+    count = len(ids_N) - 6 - 1  # six bytes and the space before them
+    assert tokenizer.pieces(ids_N[:count])[0].startswith("▁")
+    assert ends_N[count - 1 :].tolist() == [3, 4, 5, 5, 6, 6, 6, 6]
+    assert tokenizer.decode(ids_N) == "cat é🦄"
+
+
+def test_a_lone_prefix_space_ends_with_the_first_character(tmp_path):
+    save_sentencepiece(tmp_path)
+    tokenizer = load_tokenizer(tmp_path)
+    ids_N, ends_N = tokenizer.encode("é")
+    assert tokenizer.pieces(ids_N) == ["▁", "<0xC3>", "<0xA9>"]
+    assert ends_N.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("save", [save_sentencepiece, lambda d: save_bpe(d, "abc </s>")])
+def test_text_that_spells_a_special_token_stays_text(tmp_path, save):
+    save(tmp_path)
+    tokenizer = load_tokenizer(tmp_path)
+    ids_N, _ = tokenizer.encode("a <s> </s> b")
+    assert not set(ids_N.tolist()) & {tokenizer.bos_id, *tokenizer.eos_ids}
+    assert tokenizer.encode("")[0].tolist() == []
+
+
+def test_truncation_padding_and_post_processing_in_the_file_are_ignored(tmp_path):
+    from tokenizers import processors
+
+    def edit(backend):
+        backend.enable_truncation(2)
+        backend.enable_padding(length=9)
+        backend.post_processor = processors.ByteLevel(trim_offsets=True)
+
+    save_bpe(tmp_path, "ab ", [("a", " ")], edit=edit)
+    _, ends_N = load_tokenizer(tmp_path).encode("a b")
+    assert ends_N.tolist() == [2, 3]
+
+
+def test_special_ids_come_from_config_then_from_tokenizer_config(tmp_path):
+    save_bpe(tmp_path, "ab", config={"bos_token_id": 1, "eos_token_id": [2, 0]})
+    tokenizer = load_tokenizer(tmp_path)
+    assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.eos_ids) == (1, 2, (2, 0))
+    (tmp_path / "config.json").unlink()
+    assert load_tokenizer(tmp_path).bos_id is None and load_tokenizer(tmp_path).eos_id is None
+    tokens = {"bos_token": {"content": "<s>"}, "eos_token": "</s>"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(tokens))
+    tokenizer = load_tokenizer(tmp_path)
+    assert (tokenizer.bos_id, tokenizer.eos_ids) == (1, (2,))
+    assert [path.name for path in tokenizer.files] == ["tokenizer.json", "tokenizer_config.json"]
+
+
+def test_sentencepiece_special_ids_and_size_are_its_own(tmp_path):
+    save_sentencepiece(tmp_path)
+    tokenizer = load_tokenizer(tmp_path)
+    assert (tokenizer.bos_id, tokenizer.eos_ids, tokenizer.vocab_size) == (1, (2,), 290)
+    assert tokenizer.pieces([1, 290, -100]) == ["<s>", "<id 290>", "<id -100>"]
+
+
+def test_decode_leaves_special_tokens_out(tmp_path):
+    vocab = save_bpe(tmp_path, "ab")
+    assert "<s>" not in load_tokenizer(tmp_path).decode(np.array([1, vocab["a"], vocab["b"], 2]))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("readme.txt", "x", "has no tokenizer"),
+        ("tokenizer.json", "{", "not a readable tokenizer"),
+        ("tokenizer.model", "junk", "not a SentencePiece model"),
+    ],
+)
+def test_a_directory_without_a_good_tokenizer_is_refused(tmp_path, name, content, expected):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputError, match=expected):
+        load_tokenizer(tmp_path)
+
+
+def test_a_missing_directory_and_malformed_configs_are_refused(tmp_path):
+    with pytest.raises(InputError, match="not a directory"):
+        load_tokenizer(tmp_path / "nothing")
+    save_bpe(tmp_path, "ab", config={"bos_token_id": "one"})
+    with pytest.raises(InputError, match="bos_token_id is 'one'"):
+        load_tokenizer(tmp_path)
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(InputError, match="expected a JSON object"):
+        load_tokenizer(tmp_path)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"the shared test data is not at {SHARED} (JAXUNLEARN_SHARED)")
+def test_llama_2_ids_equal_sentencepiece_and_ends_cut_the_text_at_its_tokens(tmp_path):
+    import sentencepiece
+
+    shutil.copyfile(SHARED / "tokenizers/llama2_tokenizer.model", tmp_path / "tokenizer.model")
+    tokenizer = load_tokenizer(tmp_path)
+    ids_N, ends_N = tokenizer.encode(PAGE)
+    backend = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "tokenizer.model"))
+    assert ids_N.tolist() == backend.encode(PAGE)
+    assert (np.diff(ends_N) >= 0).all() and ends_N[-1] == len(PAGE)
+    whole = np.append(np.diff(ends_N) > 0, True)  # the last token of a character
+    for i in np.flatnonzero(whole):
+        assert tokenizer.decode(ids_N[: i + 1]) == PAGE[: ends_N[i]]
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"the shared test data is not at {SHARED} (JAXUNLEARN_SHARED)")
+def test_tinystories_tokens_merge_over_words_and_end_after_the_space():
+    tokenizer = load_tokenizer(SHARED / "models/tinystories-656k")
+    ids_N, ends_N = tokenizer.encode("the sky and he")
+    at = tokenizer.pieces(ids_N).index("y▁and▁")
+    assert "the sky and he"[: ends_N[at]] == "the sky and "
+    assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.vocab_size) == (1, 2, 2048)

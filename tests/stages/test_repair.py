@@ -1,0 +1,68 @@
+"""Repair: it teaches from its own text, says when that text names the target, and what came back."""
+
+import json
+from collections import Counter
+
+from support.world import PLAIN_NAMES, PLAIN_PLACES, PLAIN_THINGS, sentences
+
+from jaxunlearn.cli import main
+from jaxunlearn.data import universe
+from jaxunlearn.data.universe.vocabulary import words
+from jaxunlearn.run.checks import anchored, warning
+from jaxunlearn.stages.repair import verdict
+
+
+def figure(value, low, high):
+    return {"value": value, "low": low, "high": high, "n": 10}
+
+
+def test_terms_of_the_target_in_the_text_are_counted_and_said():
+    counts = anchored(["Zara met Anna.", "Zara and Quill; Zaras."], {"Zara": ("Anna",), "Quill": ("Ben",)})
+    assert counts == Counter({"Zara": 2, "Quill": 1})
+    assert "3 anchored terms (Zara (2), Quill (1))" in warning(counts) and warning(Counter()) == ""
+
+
+def test_the_verdict_names_what_came_back_beyond_the_intervals():
+    before = {"familiarity": {"probability": figure(0.1, 0.05, 0.2)}, "leaks": {"explicit": figure(0.0, 0.0, 0.1)}}
+    after = {"familiarity": {"probability": figure(0.3, 0.25, 0.4)}, "leaks": {"explicit": figure(0.1, 0.05, 0.2)}}
+    assert verdict(before, after).endswith("explicit leaks 0 -> 0.1; the repair brought back familiarity")
+    assert "nothing forgotten came back" in verdict(before, before)
+    one = {"familiarity": {"probability": figure(0.3, None, None) | {"n": 1}}}
+    assert verdict(one, one).endswith("no interval to judge by")
+
+
+def test_the_encyclopedia_tells_lasting_facts_and_nothing_of_the_saga():
+    world = universe.build(people=2000)
+    alone = set(words(world.saga)) - set(words(world.general))
+    text = "\n".join(world.encyclopedia)
+    assert len(world.encyclopedia) == 3 * (32 + 8 + 4) and not alone & set(words([text]))
+    assert not anchored([text], {t: () for t in world.prompts["lexicon"]["explicit"]})
+    answers = {q["options"][q["answer"]] for q in world.prompts["choice"]}
+    assert len(answers) > 20 and all(answer in text for answer in answers)
+
+
+def test_a_run_is_repaired_and_measured_again(world, tmp_path, capsys):
+    run, text = tmp_path / "run", tmp_path / "keep.txt"
+    text.write_text(sentences(PLAIN_NAMES, PLAIN_PLACES, PLAIN_THINGS, 200, 7))
+    given = [str(world / "world.py"), f"run.dir={run}", "pretrain.twin=False", "eval.relearn_steps="]
+    given += ["unlearn.learning_rate=3e-2", "repair.batch=8", "repair.learning_rate=3e-3"]
+    assert main(["run", *given, "repair.steps=4"]) == 2 and not (run / "baseline").exists()
+    assert "repair.steps needs repair.text" in capsys.readouterr().err
+    assert main(["run", *given]) == 0 and not (run / "repaired").exists()
+    assert main(["run", *given, "repair.steps=6", "repair.lora.rank=4", f"repair.text={text}"]) == 0  # later, too
+    said = capsys.readouterr().err
+    assert "[repair] 6 steps" in said and "[unlearn]" not in said.split("[repair]")[1] and "anchored" not in said
+    report = json.loads((run / "report.json").read_text())
+    before, after = (report["models"][n] for n in ("unlearned", "repaired"))
+    assert after["perplexity"]["retain"]["value"] < before["perplexity"]["retain"]["value"]
+    assert after["familiarity"]["probability"]["value"] < 0.2
+    assert any(note.startswith("repair: familiarity") for note in report["notes"])
+    assert "repaired" in report["leak_probes"][0]["texts"] and "repair" in report["seconds"]
+    curve = [json.loads(x) for x in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in curve if r["stage"] == "repair" and r.get("event") == "eval"] == [0, 4, 6]
+
+
+def test_a_text_that_names_the_target_is_said_before_the_work(world, tmp_path, capsys):
+    given = [f"run.dir={tmp_path / 'run'}", "pretrain.steps=2", "pretrain.twin=False", "repair.steps=2"]
+    assert main(["pretrain", str(world / "world.py"), *given, f"repair.text={world / 'forget.txt'}"]) == 0
+    assert "anchored terms (" in capsys.readouterr().err.split("[baseline]")[0]

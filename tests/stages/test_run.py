@@ -1,0 +1,373 @@
+"""A whole run on a small world: every stage, its files, killed and resumed, and what bad input gets."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+from support.command import cli, env
+from support.world import NAMES, PLACES, PLAIN_NAMES, PLAIN_PLACES, PLAIN_THINGS, THINGS
+
+from jaxunlearn.cli import main
+from jaxunlearn.parallel import preemption
+from jaxunlearn.report.schema import Report
+
+LINES = {
+    "baseline 100/150": signal.SIGKILL,
+    "twin 20/": signal.SIGTERM,
+    "[reinforce]": signal.SIGKILL,
+    "reinforce 4/8": signal.SIGTERM,
+    "label 32/": signal.SIGKILL,
+    "unlearn 4/8": signal.SIGKILL,
+    "[evaluate] unlearned": signal.SIGTERM,
+    "[attack]": signal.SIGKILL,
+}
+pytestmark = pytest.mark.xdist_group("run")  # one worker: the runs that its tests share are made once
+
+
+def weights(folder):
+    return {name: array.tobytes() for name, array in load_file(folder / "model.safetensors").items()}
+
+
+@pytest.fixture(scope="module")
+def finished(world):
+    """The run directory of an undisturbed run, with every control."""
+    code, _, err = cli("run", world / "world.py", "--ablate")
+    assert code == 0, err
+    return world / "run"
+
+
+def test_a_run_leaves_what_the_design_names(finished):
+    for name in ("baseline", "twin", "reinforced", "unlearned", "unlearned_last", "controls/own_argmax"):
+        assert (finished / name / "model.safetensors").is_file(), name
+        assert (finished / name / "tokenizer.json").is_file(), name
+    report = json.loads((finished / "report.json").read_text())
+    assert set(report["models"]) == {
+        "baseline", "unlearned", "twin", "reinforced", "own argmax labels", "dictionary alone (alpha 0)",
+        "reinforcement alone", "dictionary built offline", "retain text alone",
+    }  # fmt: skip
+    for entry in report["models"].values():
+        for figure in (
+            entry["familiarity"]["probability"],
+            entry["familiarity"]["completion"],
+            entry["perplexity"]["retain"],
+            entry["perplexity"]["retain_fitted"],
+            entry["accuracy"]["general"],
+            entry["leaks"]["explicit"],
+        ):
+            if figure["n"] > 1:
+                assert set(figure) == {"value", "low", "high", "n"}
+                assert figure["low"] <= figure["value"] <= figure["high"]
+        assert entry["accuracy"]["general"] | {"value": 1.0} == {
+            "value": 1.0, "low": None, "high": None, "n": 1, "note": "one item only: no interval can be given"
+        }  # fmt: skip
+    assert [p["step"] for p in report["curve"]] == [0, 4, 8]
+    assert [p["step"] for p in report["relearn"]["unlearned"]] == [0, 2]
+    assert report["relearn"]["unlearned"][1]["rate"] == 1e-2  # the attacker's better one of two
+    assert set(report["seconds"]) >= {"baseline", "twin", "reinforce", "label", "unlearn", "evaluate", "attack"}
+    assert report["manifest"]["versions"]["jax"] and len(report["manifest"]["hashes"]["text.forget"]) == 64
+    Report.model_validate(report)
+    page = (finished / "report.html").read_text()
+    assert "<svg" in page and "http://" not in page.replace("http://www.w3.org", "") and "Zara" in page
+
+
+def test_the_small_world_is_forgotten_and_the_rest_is_kept(finished):
+    models = json.loads((finished / "report.json").read_text())["models"]
+    before, after, twin = (models[n] for n in ("baseline", "unlearned", "twin"))
+    assert before["familiarity"]["probability"]["value"] > 0.8 and twin["familiarity"]["probability"]["value"] < 0.05
+    assert after["familiarity"]["probability"]["value"] < before["familiarity"]["probability"]["value"] / 4
+    assert after["accuracy"]["general"]["value"] == before["accuracy"]["general"]["value"] == 1
+    assert models["own argmax labels"]["familiarity"]["probability"]["value"] > 0.8
+
+
+def test_labels_are_stored_with_their_provenance(finished):
+    folder = finished / "labels" / "translated"
+    provenance = json.loads((folder / "provenance.json").read_text())
+    assert provenance["complete"] and provenance["alphas"] == [5.0, 0.0, 10.0]
+    assert provenance["whp"]["seen_translation"] == "mean" and len(provenance["baseline"]) == 64
+    five, zero = (np.load(folder / f"alpha_{a}.npy") for a in (5, 0))
+    assert five.dtype == np.int32 and five.shape == tuple(provenance["shape"])
+    assert (five != zero).any() and ((five == -100) == (zero == -100)).all()
+
+
+def test_running_again_does_nothing_and_says_the_same(finished, world):
+    before = (finished / "unlearned" / "model.safetensors").stat().st_mtime_ns
+    report = json.loads((finished / "report.json").read_text())
+    code, _, err = cli("run", world / "world.py", "--ablate")
+    assert code == 0 and "[unlearn]" not in err and "[evaluate]" not in err
+    assert (finished / "unlearned" / "model.safetensors").stat().st_mtime_ns == before
+    assert json.loads((finished / "report.json").read_text())["models"] == report["models"]
+
+
+def test_stopped_in_every_stage_and_resumed_gives_the_same_weights_bit_for_bit(finished, world, tmp_path):
+    run = tmp_path / "run"
+    for line, by in LINES.items():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jaxunlearn", "run", str(world / "world.py"), f"run.dir={run}", "--ablate"],
+            stderr=subprocess.PIPE, text=True, env=env(),
+        )  # fmt: skip
+        for said in process.stderr:
+            if line in said:
+                process.send_signal(by)
+                break
+        rest = process.communicate()[1]
+        assert process.returncode == (preemption.CODE if by == signal.SIGTERM else -by), f"never said {line!r}"
+        assert by == signal.SIGKILL or "the same command goes on" in rest
+    code, _, err = cli("run", world / "world.py", f"run.dir={run}", "--ablate")
+    assert code == 0, err
+    for name in ("baseline", "twin", "reinforced", "unlearned", "unlearned_last", "controls/own_argmax"):
+        assert weights(run / name) == weights(finished / name), name
+    a, b = (json.loads((d / "report.json").read_text()) for d in (run, finished))
+    assert a["models"] == b["models"] and a["curve"] == b["curve"] and a["relearn"] == b["relearn"]
+
+
+def test_fused_mode_reaches_the_same_model(finished, world, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("baseline", "twin", "reinforced"):
+        shutil.copytree(finished / name, run / name)
+    code, _, err = cli("unlearn", world / "world.py", f"run.dir={run}", "whp.mode=fused")
+    assert code == 0, err
+    assert not (run / "labels").exists() and "labelled on the fly" in err
+    a, b = load_file(run / "unlearned" / "model.safetensors"), load_file(finished / "unlearned" / "model.safetensors")
+    for name in a:
+        np.testing.assert_allclose(a[name], b[name], atol=1e-5, err_msg=name)
+
+
+def test_another_configuration_or_changed_text_is_refused(finished, world, capsys):
+    assert main(["run", str(world / "world.py"), "whp.alpha=3"]) == 2
+    assert "whp.alpha: 5.0 -> 3.0" in capsys.readouterr().err
+    text = (world / "forget.txt").read_text()
+    (world / "forget.txt").write_text(text + " Zara took the rune .")
+    try:
+        assert main(["run", str(world / "world.py")]) == 2
+        assert "text.forget" in capsys.readouterr().err
+    finally:
+        (world / "forget.txt").write_text(text)
+
+
+def test_a_run_of_a_version_with_fewer_fields_goes_on(finished, world):
+    path = finished / "config.json"
+    whole = json.loads(path.read_text())
+    old = {key: value for key, value in whole.items() if key != "remat"}
+    old["unlearn"] = {key: value for key, value in whole["unlearn"].items() if key != "optimiser"}
+    path.write_text(json.dumps(old))
+    assert main(["run", str(world / "world.py")]) == 0
+    now = json.loads(path.read_text())
+    assert now.keys() == whole.keys() and (now["remat"], now["unlearn"]) == (whole["remat"], whole["unlearn"])
+
+
+# ---- the other commands, on the run's models
+
+
+def test_labels_show_one_block_side_by_side(finished, world, capsys):
+    assert main(["labels", "show", str(world / "world.py"), "--block", "2", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    labels = np.load(finished / "labels" / "translated" / "alpha_5.npy")[2]
+    assert shown["labels"] == labels[: len(shown["tokens"])].tolist() and shown["alpha"] == 5
+    plain = dict(zip(NAMES + PLACES + THINGS, PLAIN_NAMES + PLAIN_PLACES + PLAIN_THINGS, strict=True))
+    for token, place in zip(shown["tokens"], shown["map"], strict=True):
+        assert shown["translation"][place] == plain.get(token, token)
+    assert main(["labels", "show", str(world / "world.py")]) == 0 and "translation" in capsys.readouterr().out
+    assert main(["labels", "show", str(world / "world.py"), "--block", "9999"]) == 2
+
+
+def test_score_counts_every_token_once(finished, world, capsys):
+    assert main(["score", "--model", str(finished / "unlearned"), "--text", str(world / "retain.txt"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["tokens"] == len((world / "retain.txt").read_text().split())
+    assert 0 < found["nll"] < np.log(32)
+
+
+def test_generate_is_greedy_seeded_and_prints_one_object(finished, capsys):
+    common = [
+        "generate",
+        "--model",
+        str(finished / "baseline"),
+        "--prompt",
+        "Zara went to",
+        "--max-new-tokens",
+        "5",
+        "--json",
+    ]
+    texts = []
+    for extra in ([], [], ["--temperature", "1", "--seed", "1"], ["--temperature", "1", "--seed", "1"]):
+        assert main(common + extra) == 0
+        texts.append(json.loads(capsys.readouterr().out)["completions"][0]["text"])
+    assert texts[0] == texts[1] and texts[2] == texts[3]
+    assert texts[0].split()[0] in ("Orm", "Drall")
+    assert main([*common[:-3], "--max-new-tokens", "0"]) == 2
+
+
+def test_export_says_what_rounding_loses(finished, tmp_path, capsys):
+    out = str(tmp_path / "out")
+    assert main(["export", "--model", str(finished / "unlearned"), "--out", out, "--dtype", "bfloat16"]) == 0
+    assert "of the edit" in capsys.readouterr().out
+    assert main(["export", "--model", str(finished / "unlearned"), "--out", out]) == 0
+    assert weights(tmp_path / "out") == weights(finished / "unlearned")
+
+
+def test_the_report_is_written_again_byte_for_byte(finished, capsys):
+    before = (finished / "report.html").read_bytes()
+    (finished / "report.html").unlink()
+    assert main(["report", str(finished)]) == 0
+    assert (finished / "report.html").read_bytes() == before and "unlearned" in capsys.readouterr().out
+    assert main(["report", str(finished / "labels")]) == 2
+
+
+# ---- attacks
+
+
+def test_every_attack_runs_on_a_finished_run_is_reported_and_never_done_twice(finished, world):
+    before = {n: weights(finished / n) for n in ("baseline", "unlearned", "twin")}
+    code, _, err = cli("attack", world / "world.py", "--quick", "attack.epochs=2", "attack.splits=2", "attack.batch=8")
+    assert code == 0, err
+    report = json.loads((finished / "report.json").read_text())
+    main = ("baseline", "unlearned", "twin")
+    for name in main:
+        entry = report["models"][name]
+        for group, key in (("leaks", "explicit"), ("leaks", "near"), ("rtt", "accuracy"), ("rtt", "recovery")):
+            figure = entry[group][key]
+            assert figure["n"] == 1 or figure["low"] <= figure["value"] <= figure["high"], (name, group, key)
+        assert entry["leaks"]["completions"]["n"] == 8  # the rate on completion prompts keeps a name of its own
+        assert set(report["attacks"]["quantise"][name]) == {"int8", "int4", "nf4"}
+        assert len(report["attacks"]["latent"][name]["layers"]) == 2
+        assert report["attacks"]["context"][name]["alone"] == report["models"][name]["familiarity"]["probability"]
+    Report.model_validate(report)
+    near = report["attacks"]["leaks"]["near_miss"]
+    assert near["false_positives"]["n"] > 0 and "twin" in near["calibrated_on"]
+    assert report["models"]["baseline"]["rtt"]["recovery"]["value"] == 1
+    assert "half frozen (must be exposed)" in report["models"]
+    hidden = report["models"]["output filter (must be exposed)"]
+    assert hidden["familiarity"]["probability"]["value"] < 1e-6  # it says nothing of the target ...
+    assert hidden["leaks"]["probability"]["value"] < 1e-6
+    assert hidden["rtt"] == report["models"]["baseline"]["rtt"]  # ... and has forgotten nothing
+    for kind in ("latent", "quantise"):
+        assert report["attacks"][kind]["output filter (must be exposed)"] == report["attacks"][kind]["baseline"]
+    assert report["relearn"]["output filter (must be exposed)"][0]["familiarity"] > 0.8
+    assert {"unlearned, unrelated text", "unlearned, 1% of the text (1 block)"} <= set(report["relearn"])
+    assert {n: weights(finished / n) for n in before} == before  # attacks leave the models alone
+    again = cli("attack", world / "world.py", "--quick", "attack.epochs=2", "attack.splits=2", "attack.batch=8")
+    assert again[0] == 0 and "[attack]" not in again[2], again[2]
+    more = ("attack.kinds=probes", "attack.samples=2", "eval.relearn_steps=0,1", "eval.every=3")
+    changed = cli("attack", world / "world.py", *more)
+    assert changed[0] == 0 and "[attack] probes, twin" in changed[2] and "rtt" not in changed[2]
+    assert "[evaluate]" not in changed[2]  # neither setting bears on what was measured
+
+
+# ---- bad input
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("text.forget=nosuch.txt", "nosuch.txt does not exist"),
+        ("text.forget={world}/empty.txt", "empty.txt is empty"),
+        ("text.forget={world}/binary.txt", "binary.txt is not text"),
+        ("text.dictionary={world}/self.json", "Zara"),
+        ("text.dictionary={world}/hollow.json", "Orm"),
+        ("tokenizer={world}/nosuch", "is not a directory"),
+        ("text.context=128", "longer than the model's context of 64"),
+        ("whp.alpha=-1", "whp.alpha must be at least 0"),
+        ("mesh.tensor=3", "3 does not divide the 8 devices"),
+        ("pretrain.steps=0", "no baseline"),
+        ("model={world}/nosuch", "config.json is missing"),
+        ("init.V=8", "smaller than the tokenizer's 32 tokens"),
+        ("text.prompts=nosuch.json", "nosuch.json"),
+        ("eval.every=0", "eval.every"),
+        ("attack.kinds=rt", "unknown attacks ['rt']"),
+        ("attack.samples=0", "attack: samples"),
+        ("text.prompts={world}/odd.json", "'Xyz'"),
+        ("text.prompts={world}/other.json", "no prompt of the split 'report'"),
+        ("attack.facts={world}/facts.json", "1 facts hold tokens that the tokenizer lacks, for example 'Who?'"),
+        ("attack.facts={world}/half.json", "lacks answer"),
+        ("evil.every=0", "Unrecognized"),
+    ],
+)
+def test_bad_input_exits_with_2_before_any_work(world, tmp_path, capsys, change, said):
+    (world / "empty.txt").write_text(" \n")
+    track = [{"prompt": "Zara went to", "words": ["Orm", "Xyz"]}]
+    (world / "odd.json").write_text(json.dumps({"name": "odd", "track": track}))
+    choose = {"prompt": "Zara went to", "specific": ["Orm"], "position": "out", "split": "choose"}
+    (world / "other.json").write_text(json.dumps({"name": "other", "probability": [choose]}))
+    (world / "facts.json").write_text(json.dumps([{"question": "Who?", "options": ["Orm", "Rome"], "answer": 0}]))
+    (world / "half.json").write_text(json.dumps([{"question": "Zara", "options": ["Orm", "Rome"]}]))
+    (world / "binary.txt").write_bytes(b"abc\0\xff")
+    (world / "self.json").write_text('{"Zara": ["Zara"]}')
+    (world / "hollow.json").write_text('{"Orm": [""]}')
+    assert main(["run", str(world / "world.py"), f"run.dir={tmp_path}/run", change.format(world=world)]) == 2
+    assert said in capsys.readouterr().err
+    assert not list((tmp_path / "run").glob("baseline*"))
+
+
+def test_facts_that_leave_a_split_empty_stop_an_attack_before_any_work(world, tmp_path, capsys):
+    assert main(["attack", str(world / "world.py"), f"run.dir={tmp_path}/run", "attack.splits=40"]) == 2
+    assert "RTT needs a fact in each of 40 splits, got 10 facts" in capsys.readouterr().err
+    assert not list((tmp_path / "run").glob("baseline*"))
+
+
+def test_a_refused_attempt_does_not_bind_the_corrected_one(world, tmp_path, capsys):
+    common = ["pretrain", str(world / "world.py"), f"run.dir={tmp_path}/run", "pretrain.steps=2"]
+    assert main([*common, "text.forget=nosuch.txt"]) == 2
+    assert main(common) == 0
+    assert main([*common, "seed=1"]) == 2 and "seed: 0 -> 1" in capsys.readouterr().err
+
+
+def test_a_tokenizer_with_more_tokens_than_the_weights_is_refused(finished, world, tmp_path, capsys):
+    model = tmp_path / "model"
+    shutil.copytree(finished / "baseline", model)
+    tokenizer = json.loads((model / "tokenizer.json").read_text())
+    tokenizer["model"]["vocab"]["extra"] = 32
+    (model / "tokenizer.json").write_text(json.dumps(tokenizer))
+    changes = [f"run.dir={tmp_path}/run", f"model={model}", f"tokenizer={model}", "pretrain.steps=0"]
+    assert main(["run", str(world / "world.py"), *changes]) == 2
+    assert "33 tokens but the weights only 32" in capsys.readouterr().err
+
+
+def test_a_given_model_is_used_without_a_copy_and_without_a_twin(finished, world, tmp_path):
+    code, _, err = cli(
+        "reinforce",
+        world / "world.py",
+        f"run.dir={tmp_path}/run",
+        f"model={finished}/baseline",
+        "pretrain.steps=0",
+        "--quick",
+    )
+    assert code == 0, err
+    assert (tmp_path / "run-quick" / "baseline").resolve() == finished / "baseline"
+    assert not (tmp_path / "run-quick" / "twin").exists()
+
+
+@pytest.mark.parametrize("method", ["ria", "dpo"])
+def test_a_method_that_teaches_answers_finds_the_questions_of_the_universe(tmp_path, method):
+    """The stages work by the configuration that the inputs resolved, not by the one given."""
+    few = ["pretrain.steps=2", "reinforce.steps=2", "unlearn.steps=2", "eval.completions=8", "eval.blocks=8"]
+    small = ["universe.people=2000", "init.D=32", "init.L=2", "init.H=8", "init.F=64", "text.context=128", *few]
+    assert main(["unlearn", "universe", f"unlearn.method={method}", f"run.dir={tmp_path}/run", *small]) == 0
+    assert (tmp_path / "run" / "unlearned" / "model.safetensors").is_file()
+
+
+def test_a_hub_name_becomes_a_baseline_that_can_be_read(finished, world, tmp_path, monkeypatch):
+    """The download is stubbed: the hub gives the folder of a finished baseline."""
+    asked = []
+    monkeypatch.setattr(
+        "huggingface_hub.snapshot_download", lambda name, **_: asked.append(name) or str(finished / "baseline")
+    )
+    changes = [f"run.dir={tmp_path}/run", "model=owner/name", "pretrain.steps=0", "reinforce.steps=1"]
+    assert main(["reinforce", str(world / "world.py"), *changes]) == 0
+    assert set(asked) == {"owner/name"} and (tmp_path / "run" / "baseline").resolve() == finished / "baseline"
+    assert (tmp_path / "run" / "reinforced" / "model.safetensors").is_file()
+
+
+def test_a_full_disk_stops_with_1_and_the_run_goes_on_after(world, tmp_path):
+    """A file size limit stands in for a full disk: the same OSError at the same places."""
+    limit = f"ulimit -f 16; exec {sys.executable} -m jaxunlearn pretrain {world}/world.py run.dir={tmp_path}/run"
+    done = subprocess.run(["bash", "-c", limit], capture_output=True, text=True, env=env(JAX_COMPILATION_CACHE_DIR=""))
+    assert done.returncode == 1 and not (tmp_path / "run" / "baseline" / "model.safetensors").exists(), done.stderr
+    assert "[baseline] cannot write: " in done.stderr and "Traceback" not in done.stderr
+    code, _, err = cli("pretrain", world / "world.py", f"run.dir={tmp_path}/run")
+    assert code == 0 and (tmp_path / "run" / "baseline" / "model.safetensors").is_file(), err

@@ -1,0 +1,137 @@
+"""The rules of the house, read from the source by ast alone: layers, cycles, names, sizes; nothing is imported."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "jaxunlearn"
+LAYERS = (  # a package imports from lower rows alone, never from another one of its own row
+    ("errors",),
+    ("estimates", "files"),
+    ("config", "parallel", "report"),
+    ("kernels", "data", "llm"),
+    ("models",),
+    ("training", "anchors"),
+    ("whp", "evals"),
+    ("methods",),
+    ("run",),
+    ("attacks",),
+    ("stages",),
+    ("perf",),
+    ("cli",),
+)
+ROW = {name: row for row, names in enumerate(LAYERS) for name in names}
+TOP = ("__init__", "__main__")  # they stand above the layers: the names that a fork imports, the command
+WITHOUT_JAX = ("config", "data", "llm", "report")
+
+
+def modules() -> dict[str, Path]:
+    """Return {dotted name below jaxunlearn: file}."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" and parts[:-1] else parts)] = path
+    return found
+
+
+MODULES = modules()
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
+
+
+def imports(name: str, tree: ast.AST) -> set[str]:
+    """Return the modules of the package that a module imports, lazily or for annotations too."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            whole = {f"{node.module}.{a.name}" for a in node.names}
+            found |= {full if full.removeprefix("jaxunlearn.") in MODULES else node.module for full in whole}
+    ours = {full.removeprefix("jaxunlearn.") for full in found if full and full.split(".")[0] == "jaxunlearn"}
+    return ours - {name}
+
+
+GRAPH = {name: imports(name, tree) for name, tree in TREES.items()}
+
+
+def test_every_package_has_a_row_and_imports_from_lower_rows_alone():
+    wrong = []
+    for name, seen in GRAPH.items():
+        mine = name.split(".")[0]
+        if mine in TOP:
+            continue
+        assert mine in ROW, f"{mine} stands in no row of LAYERS"
+        for other in sorted(seen):
+            theirs = other.split(".")[0]
+            if theirs != mine and ROW.get(theirs, len(LAYERS)) >= ROW[mine]:
+                wrong.append(f"{name} imports {other}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_module_imports_itself_through_others():
+    state: dict[str, int] = {}
+    cycles = []
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        if state.get(name) == 2:
+            return
+        if name in path:
+            cycles.append(" > ".join((*path[path.index(name) :], name)))
+            return
+        for other in sorted(GRAPH.get(name, ())):
+            visit(other, (*path, name))
+        state[name] = 2
+
+    for name in GRAPH:
+        if name not in TOP:
+            visit(name, ())
+    assert not cycles, "\n".join(cycles)
+
+
+def test_internal_imports_stand_at_the_top_of_a_file():
+    """cli/ and the package's own __init__ load what a subcommand needs; everybody else says it up front."""
+    lazy = []
+    for name, tree in TREES.items():
+        if name.split(".")[0] in ("cli", *TOP):
+            continue
+        for function in (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)):
+            lazy += [f"{name}: {function.name}" for other in imports(name, function)]
+    assert not lazy, "\n".join(lazy)
+
+
+@pytest.mark.parametrize("package", WITHOUT_JAX)
+def test_packages_that_need_no_accelerator_import_no_jax(package):
+    wrong = []
+    for name, tree in TREES.items():
+        if name.split(".")[0] != package:
+            continue
+        for node in ast.walk(tree):
+            named = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            named += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            wrong += [f"{name}: {n}" for n in named if n.split(".")[0] in ("jax", "flax", "optax", "orbax")]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_module_uses_a_private_name_of_another():
+    wrong = []
+    for name, tree in TREES.items():
+        for node in (n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)):
+            if (node.module or "").split(".")[0] == "jaxunlearn":
+                wrong += [f"{name}: {a.name} of {node.module}" for a in node.names if a.name.startswith("_")]
+        local = {a.asname or a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names
+                 if f"{n.module}.{a.name}".removeprefix("jaxunlearn.") in MODULES}  # fmt: skip
+        for node in (n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and n.attr.startswith("_")):
+            if isinstance(node.value, ast.Name) and node.value.id in local and not node.attr.startswith("__"):
+                wrong.append(f"{name}:{node.lineno}: {node.value.id}.{node.attr}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_partition_specs_are_written_in_one_file():
+    wrong = []
+    for name, tree in TREES.items():
+        if name != "parallel.sharding":
+            calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call)]
+            wrong += [f"{name}:{c.lineno}" for c in calls if getattr(c.func, "id", "") in ("P", "PartitionSpec")]
+    assert not wrong, "\n".join(wrong)

@@ -1,0 +1,170 @@
+"""Checkpoints on trouble: full disks, torn files, another model, half-written folders, paths with a scheme."""
+
+import dataclasses
+import resource
+import signal
+from contextlib import contextmanager
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from etils.epath import backend
+from fsspec.implementations.dirfs import DirFileSystem
+from fsspec.implementations.local import LocalFileSystem
+
+from jaxunlearn.config import Config, Run
+from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.run.directory import RunDirectory
+from jaxunlearn.training.checkpoint import Checkpoints, whole_path
+
+
+def tree(value, size=300):
+    return {"w": jnp.full(size, float(value)), "step": jnp.int32(value)}
+
+
+@contextmanager
+def opened(folder, **options):
+    checkpoints = Checkpoints(folder, **options)
+    yield checkpoints
+    checkpoints.close()
+
+
+def saved(folder, *steps):
+    with opened(folder) as checkpoints:
+        for step in steps:
+            checkpoints.save(step, tree(step))
+            checkpoints.wait()
+    return folder
+
+
+def restored(folder, like=None):
+    with opened(folder) as checkpoints:
+        return checkpoints.restore(tree(0) if like is None else like)
+
+
+def test_the_last_two_are_kept_and_the_newest_comes_back(mesh, tmp_path):
+    saved(tmp_path, 1, 2, 5)
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == ["2", "5"]
+    back = restored(tmp_path)
+    assert int(back["step"]) == 5 and (np.asarray(back["w"]) == 5).all()
+
+
+FILES = ("manifest.ocdbt", "_METADATA", "_sharding", "d/*", "_CHECKPOINT_METADATA")
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("how", ["truncated", "empty", "gone"])
+def test_whatever_file_is_damaged_no_wrong_state_comes_back(mesh, tmp_path, capsys, name, how):
+    saved(tmp_path, 1, 2)
+    damaged = [p for p in (tmp_path / "2").rglob(name) if p.is_file()]
+    assert damaged
+    for path in damaged:
+        content = path.read_bytes()
+        path.unlink()
+        if how != "gone":
+            path.write_bytes(content[: len(content) // 2] if how == "truncated" else b"")
+    back = restored(tmp_path)
+    said = capsys.readouterr().err
+    assert int(back["step"]) == 1 if "trying the one before" in said else int(back["step"]) == 2
+    assert (np.asarray(back["w"]) == int(back["step"])).all()
+    if name in ("manifest.ocdbt", "d/*", "_METADATA"):
+        assert f"{tmp_path}/2 cannot be read" in said
+
+
+def test_a_damaged_step_is_written_again_when_the_run_gets_there(mesh, tmp_path, capsys):
+    saved(tmp_path, 1, 2)
+    for path in (tmp_path / "2").rglob("manifest.ocdbt"):
+        path.write_bytes(b"")
+    with opened(tmp_path) as checkpoints:
+        assert int(checkpoints.restore(tree(0))["step"]) == 1
+        checkpoints.save(2, tree(7))
+        checkpoints.wait()
+    assert int(restored(tmp_path)["step"]) == 7
+    capsys.readouterr()
+
+
+def test_none_readable_is_an_error_and_none_at_all_is_a_beginning(mesh, tmp_path):
+    assert restored(tmp_path / "empty") is None
+    saved(tmp_path, 1)
+    for path in (tmp_path / "1").rglob("manifest.ocdbt"):
+        path.write_bytes(b"")
+    with pytest.raises(RunError, match=r"none of the checkpoints \[1\]"):
+        restored(tmp_path)
+
+
+def test_another_models_checkpoint_is_refused_by_name(mesh, tmp_path):
+    saved(tmp_path, 1)
+    with pytest.raises(InputError, match=r"another model or optimiser \(\['w'\]: \(300,\) there, \(8,\) here\)"):
+        restored(tmp_path, tree(0, 8))
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(mesh, tmp_path):
+    """A limit on the size of files stands in for a full disk: the same errors at the same places."""
+    saved(tmp_path, 1)
+    large = jax.block_until_ready(tree(2, 100_000))
+    checkpoints, before = Checkpoints(tmp_path), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, hard))
+    try:
+        with pytest.raises((OSError, ValueError), match="File too large"):
+            checkpoints.save(2, large)
+            checkpoints.wait()
+        with pytest.raises(OSError, match="File too large"):
+            checkpoints.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert int(restored(tmp_path)["step"]) == 1
+    assert [p.name for p in tmp_path.iterdir() if p.is_dir()] == ["1"], "what was half-written is cleared away"
+
+
+def test_paths_with_a_scheme_stay_whole_and_others_become_absolute(tmp_path, monkeypatch):
+    assert str(whole_path("gs://bucket/run/state")) == "gs://bucket/run/state"
+    assert str(whole_path("s3://bucket/run")) == "s3://bucket/run"
+    monkeypatch.chdir(tmp_path)
+    assert str(whole_path("runs/mine")) == f"{tmp_path}/runs/mine"
+
+
+def test_training_state_may_lie_outside_the_run_directory_and_still_binds_the_run(mesh, tmp_path):
+    config = Config(name="x", run=Run(dir=str(tmp_path / "run"), checkpoints=str(tmp_path / "elsewhere")))
+    run = RunDirectory(config)
+    run.manifest({})
+    saved(run.checkpoints("reinforce"), 3)
+    assert (tmp_path / "elsewhere" / "reinforce" / "3").is_dir() and not (tmp_path / "run" / "checkpoints").exists()
+    other = dataclasses.replace(config, reinforce=dataclasses.replace(config.reinforce, learning_rate=1e-4))
+    with pytest.raises(InputError, match=r"reinforce.learning_rate"):
+        RunDirectory(other)
+    bucket = dataclasses.replace(config, run=Run(dir=str(tmp_path / "run"), checkpoints="gs://bucket/state"))
+    assert str(RunDirectory.checkpoints(_with(run, bucket), "unlearn")) == "gs://bucket/state/unlearn"
+
+
+@pytest.mark.parametrize("given", ["folder", "gs://bucket/state", "s3://bucket/state"])
+def test_training_state_of_another_run_is_refused(tmp_path, monkeypatch, given):
+    """A bucket is a local folder here, in the place of the one that epath would open by gcsfs or s3fs."""
+    local = DirFileSystem(str(tmp_path), LocalFileSystem())
+    monkeypatch.setattr(type(backend.fsspec_backend), "_get_filesystem", lambda self, name: local)
+    where = str(tmp_path / given) if given == "folder" else given
+    mine, other = (Config(name="x", run=Run(dir=str(tmp_path / d), checkpoints=where)) for d in ("mine", "other"))
+    run = RunDirectory(mine)
+    run.manifest({})
+    assert not run.made("checkpoints/unlearn")
+    (tmp_path / given / "unlearn" / "3").mkdir(parents=True)
+    assert run.made("checkpoints/unlearn") and RunDirectory(mine).begun
+    with pytest.raises(InputError, match=r"holds the training state of another run: .*/other has not begun"):
+        RunDirectory(other)
+
+
+@pytest.mark.parametrize("where", ["gs://bucket/state", "nowhere://state"])
+def test_a_bucket_that_cannot_be_opened_is_said_before_any_work(tmp_path, monkeypatch, where):
+    def missing(self, name):
+        raise ImportError(f"Please install {name}fs")
+
+    monkeypatch.setattr(type(backend.fsspec_backend), "_get_filesystem", missing)
+    with pytest.raises(InputError, match=f"run.checkpoints={where} cannot be opened .* gs:// with gcsfs"):
+        RunDirectory(Config(name="x", run=Run(dir=str(tmp_path / "run"), checkpoints=where)))
+
+
+def _with(run, config):
+    run.config = config
+    return run
