@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.emitters import compiled_as_usual
 from support.mesh import MESHES, mesh_of
 
 from jaxunlearn.config import Train, Whp
@@ -155,10 +156,8 @@ def placed(moments):
 
 
 def usual(c, state):
-    """Return the step as XLA's CPU backend compiles it by default: by the older emitters of conftest.py two programs
-    of the same sums differ in the last digits."""
-    lowered = compiled_step(c).lower(state, np.float32(c.learning_rate), *batches(c)(0))
-    return lowered.compile(compiler_options={"xla_cpu_use_fusion_emitters": True})
+    """Return the step as XLA compiles it by default."""
+    return compiled_as_usual(compiled_step(c).lower(state, np.float32(c.learning_rate), *batches(c)(0)))
 
 
 def test_moments_rest_in_host_memory_sharded_updated_and_restored(tmp_path):
