@@ -3,6 +3,7 @@
 The folder may be anything that etils.epath opens: a path, or gs:// and s3:// where their libraries are installed.
 """
 
+import contextlib
 import logging
 from typing import Any
 
@@ -26,12 +27,19 @@ class Checkpoints:
         logging.getLogger("absl").setLevel(logging.CRITICAL)  # what goes wrong is raised here as well
         self._directory = whole_path(directory)
         self._directory.mkdir(parents=True, exist_ok=True)
+        processes.first(self._clear)
         latest: Any = ocp.training.preservation_policies.LatestN(keep)
         # Any: orbax's annotations refuse its own policies and every pytree.
         self._checkpointer: Any = ocp.training.Checkpointer(
             self._directory, preservation_policy=latest, cleanup_tmp_directories=True
         )
         self._damaged: set[int] = set()
+
+    def _clear(self) -> None:
+        """Delete what is half-written; Orbax does so as well, but while one goes on, and close does not wait for it."""
+        for left in self._directory.glob("*.orbax-checkpoint-tmp*"):
+            with contextlib.suppress(OSError):  # Orbax tries again and says at the next save why it cannot be
+                left.rmtree()
 
     def save(self, step: int, tree) -> None:
         """Store a pytree under a step number, while the caller goes on."""
