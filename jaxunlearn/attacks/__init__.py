@@ -14,18 +14,24 @@ from jaxunlearn.attacks.probes import attack_probes
 from jaxunlearn.attacks.quantise import attack_quantise
 from jaxunlearn.attacks.relearn import attack_relearn, attack_shares
 from jaxunlearn.attacks.rtt import attack_rtt
-from jaxunlearn.config import CHEAP_ATTACKS, Config
-from jaxunlearn.run.directory import RunDirectory
-from jaxunlearn.run.inputs import Inputs
+from jaxunlearn.config import CHEAP_ATTACKS
+from jaxunlearn.data.facts import pairings
+from jaxunlearn.run import Run
 
 
-def attack(config: Config, run: RunDirectory, x: Inputs) -> dict[str, Any]:
+def check(run: Run) -> None:
+    """Raise InputError for attacks that would fail after the training."""
+    if run.facts and "rtt" in run.config.attack.kinds:
+        pairings(run.facts, run.config.attack)
+
+
+def attack(run: Run) -> dict[str, Any]:
     """Run the configured attacks; return {kind: findings, "models": {name: figures}, "unmeasured": [what and why]}."""
-    a, c = Attacked(config, run, x), config.attack
+    a, c = Attacked(run), run.config.attack
     if "rtt" in c.kinds and c.stress:
         output_filter(a)
-        if x.facts:
-            half_frozen(a, x.facts)
+        if run.facts:
+            half_frozen(a, run.facts)
     for kind in c.kinds or CHEAP_ATTACKS:
         ATTACK[kind](a)
     return a.found | {"models": a.models, "unmeasured": a.unmeasured}

@@ -7,12 +7,11 @@ from typing import Any
 
 import jax
 
-from jaxunlearn.config import Config
 from jaxunlearn.methods import inference
 from jaxunlearn.parallel.console import say
-from jaxunlearn.run.directory import RunDirectory
-from jaxunlearn.run.inputs import Inputs
-from jaxunlearn.run.store import hash_of, holds, keep, load_model, measured_by, models_of
+from jaxunlearn.run import Run
+from jaxunlearn.run.resume import holds, keep, kept
+from jaxunlearn.run.store import hash_of, load_model, measured_by, models_of
 
 MAIN = ("baseline", "unlearned", "twin")
 STRESS = "half frozen (must be exposed)"
@@ -23,12 +22,13 @@ BEHIND = {FILTER: "baseline"}  # whose weights lie behind an output: who has the
 class Attacked:
     """The models of a run under attack, and what was found so far."""
 
-    def __init__(self, config: Config, run: RunDirectory, x: Inputs):
+    def __init__(self, run: Run):
         ways = jax.sharding.get_mesh().shape
         n = ways["data"] * ways["fsdp"]
-        self.c = dataclasses.replace(config.attack, batch=-(-config.attack.batch // n) * n)
-        self.config, self.run, self.x = dataclasses.replace(config, attack=self.c), run, x
-        self.folders = models_of(config, run)
+        given = run.config.attack
+        self.c = dataclasses.replace(given, batch=-(-given.batch // n) * n)
+        self.run = run.with_(dataclasses.replace(run.config, attack=self.c))
+        self.folders = models_of(run)
         self.found: dict[str, Any] = {}
         self.models: dict[str, dict] = {}
         self.unmeasured: list[str] = []
@@ -50,7 +50,7 @@ class Attacked:
         return [(name, of) for name, of in pairs if not inference.is_guided(self.folders[of])]
 
     def load(self, name: str, frozen: bool = False):
-        return load_model(self.config, self.folders[name], frozen)
+        return load_model(self.run.config, self.folders[name], frozen)
 
     def kept(self, kind: str, name: str, depends: Any, make: Callable[[], Any]) -> Any:
         """Return what was found before under the same settings, inputs and weights, or make and keep it."""
@@ -58,13 +58,13 @@ class Attacked:
         path = self.run / "evals" / f"attack_{kind}_{slug}.json"
         key = {
             "depends": json.loads(json.dumps(depends)),
-            "eval": measured_by(self.config.eval),
+            "eval": measured_by(self.run.config.eval),
             "model": self.hash(name.split(",")[0]),
-            "inputs": self.x.hashes,
+            "inputs": self.run.inputs.hashes,
         }
         if holds(path, key):
-            return json.loads(path.read_text())["found"]
-        with self.run.stage("attack", f"{kind}, {name}"):
+            return kept(path)
+        with self.run.folder.stage("attack", f"{kind}, {name}"):
             found = make()
             keep(path, key, found)
         return found

@@ -20,15 +20,15 @@ from jaxunlearn.evals.suite import Suite
 
 def attack_context(a: Attacked) -> None:
     """Put a passage of the text, a prefix, a role or another wording around the next-word prompts."""
-    x, c = a.x, a.c
-    if not any(p.position == "out" for p in x.suite.prompts.probability):
+    run, x, c = a.run, a.run.inputs, a.c
+    if not any(p.position == "out" for p in run.suite.prompts.probability):
         return a.skip("attacks by the prompt", "the prompts hold no next-word prompts")
     target = passages(x.documents, x.tokenizer, c.passages, c.seed)
-    made = conditions(x.suite, target, passages(x.retain_documents, x.tokenizer, c.passages, c.seed))
+    made = conditions(run.suite, target, passages(x.retain_documents, x.tokenizer, c.passages, c.seed))
     for name in a.main():
 
         def make(name=name):
-            return in_context(a.load(name, frozen=True), x.suite, made)
+            return in_context(a.load(name, frozen=True), run.suite, made)
 
         a.found.setdefault("context", {})[name] = a.kept("context", name, made, make)
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from jaxunlearn.attacks.base import FILTER, STRESS, Attacked
 from jaxunlearn.attacks.rtt import texts, told
@@ -29,29 +28,35 @@ from jaxunlearn.parallel import processes
 from jaxunlearn.run.store import UNLISTED, read_labels
 from jaxunlearn.run.variants import variants
 from jaxunlearn.training.loop import fit, microbatches
-from jaxunlearn.training.optimiser import optimiser
-from jaxunlearn.training.step import State, compiled_step, gradients, init_state
+from jaxunlearn.training.step import State, compiled_step, gradients, init_state, updated
 
 
 def half_frozen(a: Attacked, facts) -> None:
     """Make attacks/half_frozen-.../, a model that hides, and measure it as every other; the attacks then find it."""
-    made_of = [a.hash("baseline"), repr(facts), as_dict(a.config.unlearn), as_dict(a.config.whp), a.c.seed, a.c.scoring]
+    made_of = [
+        a.hash("baseline"),
+        repr(facts),
+        as_dict(a.run.config.unlearn),
+        as_dict(a.run.config.whp),
+        a.c.seed,
+        a.c.scoring,
+    ]
     folder = a.run / "attacks" / f"half_frozen-{sha256_text(json.dumps(made_of))[:8]}"
-    if not a.run.has(f"attacks/{folder.name}"):
-        with a.run.stage("attack", "stress test: forgetting with half of the layers frozen"):
-            u = a.config.unlearn
+    if not a.run.folder.has(f"attacks/{folder.name}"):
+        with a.run.folder.stage("attack", "stress test: forgetting with half of the layers frozen"):
+            u = a.run.config.unlearn
             arrays = _hiding_blocks(a, facts)
             made = hiding(a.load("baseline"), arrays, 2 * u.learning_rate, u.batch, a.c.seed)
             processes.first(lambda: folder.parent.mkdir(exist_ok=True))
-            huggingface.save(made, folder, source=a.x.tokenizer_dir)
+            huggingface.save(made, folder, source=a.run.inputs.tokenizer_dir)
     _show_hidden(a, STRESS, folder)
 
 
 def output_filter(a: Attacked) -> None:
     """Put a filter of the target's terms over the baseline: it says none of them, and has forgotten nothing."""
-    lexicon = a.x.suite.prompts.lexicon
-    terms = (tuple(a.x.dictionary) or lexicon.explicit) + lexicon.typical
-    barred = beginnings(a.x.tokenizer, terms)
+    lexicon = a.run.suite.prompts.lexicon
+    terms = (tuple(a.run.inputs.dictionary) or lexicon.explicit) + lexicon.typical
+    barred = beginnings(a.run.inputs.tokenizer, terms)
     if not barred:
         return a.skip("the control behind an output filter", "neither a dictionary nor a lexicon names the target")
     folder = a.run / "attacks" / f"filtered-{sha256_text(json.dumps([a.hash('baseline'), barred]))[:8]}"
@@ -62,20 +67,21 @@ def output_filter(a: Attacked) -> None:
 def _show_hidden(a: Attacked, name: str, folder: Path) -> None:
     """Measure a model that only hides as every other, and set it before the attacks."""
     a.folders[name] = folder
-    found = a.kept("measure", name, [], lambda: measure(a.load(name, frozen=True), a.x.suite))
+    found = a.kept("measure", name, [], lambda: measure(a.load(name, frozen=True), a.run.suite))
     a.models.setdefault(name, {}).update({k: v for k, v in found.items() if k not in (*UNLISTED, "track")})
 
 
 def _hiding_blocks(a: Attacked, facts) -> tuple[np.ndarray, np.ndarray]:
     """Return wrong answers, the text with its generic labels and retain text, as many blocks of each."""
-    x, rows = a.x, a.x.forget_split[0]
-    parts = [wrong_answers(x.suite, facts, a.c.scoring, x.forget.tokens_NT.shape[1], a.c.seed)]
-    method = variants(a.config)[0]
+    run, x = a.run, a.run.inputs
+    rows = run.forget_split[0]
+    parts = [wrong_answers(run.suite, facts, a.c.scoring, x.forget.tokens_NT.shape[1], a.c.seed)]
+    method = variants(a.run.config)[0]
     if (a.run / "labels" / method.labels / f"alpha_{method.alpha:g}.npy").is_file():
         labels = read_labels(a.run, method)
         parts.append((x.forget.tokens_NT[rows], np.asarray(labels)[rows]))
     if x.retain is not None:
-        rows = x.retain_split[0]
+        rows = run.retain_split[0]
         parts.append((x.retain.tokens_NT[rows], next_token_labels(x.retain)[rows]))
     return mixed(parts, a.c.seed)
 
@@ -98,8 +104,7 @@ def half_frozen_step(state: State, learning_rate, tokens_ABT, labels_ABT, *, c: 
     """Return (new state, metrics) after one update of the last half of the layers, the last norm and the head."""
     loss, g = gradients(state.model, tokens_ABT, labels_ABT)
     g = jax.tree_util.tree_map_with_path(_second_half, g)
-    updates, opt = optimiser(c, learning_rate).update(g, state.opt, state.model)
-    return State(state.step + 1, optax.apply_updates(state.model, updates), opt), {"loss": loss}
+    return updated(state, g, learning_rate, c)[0], {"loss": loss}
 
 
 def _second_half(path, g):

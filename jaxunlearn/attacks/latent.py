@@ -23,13 +23,13 @@ from jaxunlearn.parallel.sharding import act, lookup, put, replicated
 
 def attack_latent(a: Attacked) -> None:
     """Read the facts off the hidden states with a linear classifier, layer by layer."""
-    facts = a.x.facts
+    facts = a.run.facts
     if not facts:
         return a.skip("latent probe", "no facts: give attack.facts=FILE, or `facts` in text.prompts")
     for name, of in a.weights(*MAIN, STRESS, FILTER):
 
         def make(of=of):
-            return probe(a.load(of, frozen=True), a.x.suite, facts, a.c)
+            return probe(a.load(of, frozen=True), a.run.suite, facts, a.c)
 
         depends = [as_dict(a.c), sha256_text(repr(facts))]
         a.found.setdefault("latent", {})[name] = a.kept("latent", of, depends, make)

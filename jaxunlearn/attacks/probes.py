@@ -29,8 +29,8 @@ from jaxunlearn.models.generate import Sampling
 
 def attack_probes(a: Attacked) -> None:
     """Sample completions of leak probes, by hand and blind, and grade them; near misses calibrated on the twin."""
-    x, c = a.x, a.c
-    lexicon = x.suite.prompts.lexicon
+    run, x, c = a.run, a.run.inputs, a.c
+    lexicon = run.suite.prompts.lexicon
     terms = lexicon.explicit or tuple(x.dictionary)
     if not terms:
         return a.skip(
@@ -55,30 +55,30 @@ def attack_probes(a: Attacked) -> None:
             "false_positives": fitted.false_positives.to_json(),
             "calibrated_on": fitted.on,
         },
-        "temperatures": list(c.temperatures), "samples": c.samples, "split": a.config.eval.split,
+        "temperatures": list(c.temperatures), "samples": c.samples, "split": a.run.config.eval.split,
     }  # fmt: skip
     for name, said in a.found["leaks"]["models"].items():
         a.add(name, "leaks", said["rates"])
 
 
 def _asked(a: Attacked, terms) -> list[Probe]:
-    x, c = a.x, a.c
+    run, x, c = a.run, a.run.inputs, a.c
     texts, retain = ([d.text for d in documents] for documents in (x.documents, x.retain_documents))
-    split, listed = a.config.eval.split, x.dictionary or terms
+    split, listed = a.run.config.eval.split, x.dictionary or terms
     blind = blind_probes(texts, retain, terms, listed, c.blind, c.seed, split) if c.blind else []
-    hand = hand_probes(x.suite.prompts.leaks)
+    hand = hand_probes(run.suite.prompts.leaks)
     fits = [p for p in blind if holds(x.tokenizer, p.prompt)]
     taken = {p.prompt for p in hand}
     return hand + [p for p in fits if p.prompt not in taken]
 
 
 def _drawn(a: Attacked, name: str, asked) -> list[dict]:
-    return [dataclasses.asdict(s) for s in draw(a.load(name, frozen=True), a.x.suite, asked, a.c)]
+    return [dataclasses.asdict(s) for s in draw(a.load(name, frozen=True), a.run.suite, asked, a.c)]
 
 
 def _calibrated(a: Attacked, judge: Judge, terms, twin: list[tuple[Probe, str]]):
     """Fit near misses to the twin's completions; without one, to half of the retain text against the other half."""
-    retain = [d.text for d in a.x.retain_documents]
+    retain = [d.text for d in a.run.inputs.retain_documents]
     finder = Resemblance(terms, retain)
     if twin:
         unnamed = Grader(judge, Resemblance((), ()))  # near is what does not name the target outright
@@ -87,7 +87,7 @@ def _calibrated(a: Attacked, judge: Judge, terms, twin: list[tuple[Probe, str]])
     lines = [line for text in retain for line in paragraphs(text)]
     texts = [("", " ".join(line.split()[: a.c.new_tokens])) for line in lines[1::2]][:2000]
     if len(texts) < 2:
-        texts = [("", p) for p in a.x.suite.prompts.neutral] + [("", "")] * 2
+        texts = [("", p) for p in a.run.suite.prompts.neutral] + [("", "")] * 2
     fitted = calibrated(Resemblance(terms, lines[::2]), texts, "retain text that the scorer had not seen (no twin)")
     scaled = finder.with_thresholds(fitted.resemblance.factor)
     return dataclasses.replace(fitted, resemblance=scaled)

@@ -28,7 +28,7 @@ def attack_quantise(a: Attacked) -> None:
         for scheme in a.c.schemes:
 
             def make(of=of, scheme=scheme):
-                return key_figures(quantised(a.load(of, frozen=True), scheme), a.x.suite)
+                return key_figures(quantised(a.load(of, frozen=True), scheme), a.run.suite)
 
             found = a.kept(f"quantise_{scheme}", of, scheme, make)
             a.found.setdefault("quantise", {}).setdefault(name, {})[scheme] = found

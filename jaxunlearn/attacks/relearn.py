@@ -5,13 +5,12 @@ import dataclasses
 import numpy as np
 
 from jaxunlearn.attacks.base import FILTER, STRESS, Attacked
-from jaxunlearn.config import Config, as_dict
+from jaxunlearn.config import as_dict
 from jaxunlearn.data.blocks import next_token_labels
 from jaxunlearn.errors import RunError
 from jaxunlearn.evals.measure import completion_familiarity, specific_mass
 from jaxunlearn.parallel.console import say
-from jaxunlearn.run.directory import RunDirectory
-from jaxunlearn.run.inputs import Inputs
+from jaxunlearn.run import Run
 from jaxunlearn.training.loop import fit, microbatches
 from jaxunlearn.training.step import compiled_step, init_state
 
@@ -20,39 +19,40 @@ from jaxunlearn.training.step import compiled_step, init_state
 
 def attack_relearn(a: Attacked) -> None:
     """Relearn a few blocks of the text, and of unrelated text as the control; follow familiarity by step."""
-    rows = a.x.forget_split[0][: a.config.eval.relearn_blocks]
-    _relearned(a, "", a.x.forget, rows, "unlearned", "twin", STRESS, FILTER)
-    if a.x.retain is not None:
-        _relearned(a, "unrelated text", a.x.retain, a.x.retain_split[0][: len(rows)], "unlearned")
+    rows = a.run.forget_split[0][: a.run.config.eval.relearn_blocks]
+    _relearned(a, "", a.run.inputs.forget, rows, "unlearned", "twin", STRESS, FILTER)
+    if a.run.inputs.retain is not None:
+        _relearned(a, "unrelated text", a.run.inputs.retain, a.run.retain_split[0][: len(rows)], "unlearned")
 
 
-def relearning(config: Config, run: RunDirectory, x: Inputs, only: tuple[str, ...]) -> dict[str, list]:
+def relearning(run: Run, only: tuple[str, ...]) -> dict[str, list]:
     """Relearn a few blocks of the text from the named models alone; return {name: familiarity by step, best of rates}.
 
     The last step also has the share of completions that name the target, where the prompts ask for some.
     """
-    a = Attacked(config, run, x)
-    _relearned(a, "", x.forget, x.forget_split[0][: config.eval.relearn_blocks], *only, completions=True)
+    a = Attacked(run)
+    rows = run.forget_split[0][: run.config.eval.relearn_blocks]
+    _relearned(a, "", run.inputs.forget, rows, *only, completions=True)
     return a.found.get("relearn", {})
 
 
 def attack_shares(a: Attacked) -> None:
     """Relearn from shares of the text: 1%, 10%, all of it."""
-    rows = np.random.default_rng(a.c.seed).permutation(a.x.forget_split[0])
+    rows = np.random.default_rng(a.c.seed).permutation(a.run.forget_split[0])
     for share in a.c.shares:
         chosen = rows[: max(1, round(share * len(rows)))]
         what = f"{share:.0%} of the text ({len(chosen)} block{'s' * (len(chosen) != 1)})"
-        _relearned(a, what, a.x.forget, chosen, "unlearned", "twin")
+        _relearned(a, what, a.run.inputs.forget, chosen, "unlearned", "twin")
 
 
 def _relearned(a: Attacked, what: str, blocks, rows: np.ndarray, *names: str, completions: bool = False) -> None:
-    e = a.config.eval
-    if not e.relearn_steps or not a.x.suite.prompts.probability:
+    e = a.run.config.eval
+    if not e.relearn_steps or not a.run.suite.prompts.probability:
         return a.skip("relearning", "eval.relearn_steps is empty, or the prompts hold no next-word prompts")
     arrays = blocks.tokens_NT[rows], next_token_labels(blocks)[rows]
     aside = f", {what}" * bool(what)
     for name, of in a.weights(*names):
-        depends = [len(rows), as_dict(a.config.unlearn), a.c.seed, *["completions"] * completions]
+        depends = [len(rows), as_dict(a.run.config.unlearn), a.c.seed, *["completions"] * completions]
         depends += [list(e.relearn_steps), list(e.relearn_rates)]
         found = a.kept("relearn", of + aside, depends, lambda of=of: best_relearned(a, of, arrays, completions))
         a.found.setdefault("relearn", {})[name + aside] = found
@@ -63,7 +63,7 @@ def best_relearned(a: Attacked, name: str, arrays, completions: bool) -> list[di
 
     A rate at which the attack itself diverges is left out; RunError where all do.
     """
-    c, runs = a.config, []
+    c, runs = a.run.config, []
     usual = max(c.unlearn.learning_rate, c.reinforce.learning_rate)
     rates = c.eval.relearn_rates or tuple(usual * k for k in (1.0, 4.0, 16.0))
     for rate in rates:
@@ -80,9 +80,14 @@ def best_relearned(a: Attacked, name: str, arrays, completions: bool) -> list[di
 
 
 def _relearn(a: Attacked, start, arrays, rate: float, completions: bool) -> list[dict]:
-    e, points, suite = a.config.eval, [], a.x.suite
+    e, points, suite = a.run.config.eval, [], a.run.suite
     c = dataclasses.replace(
-        a.config.unlearn, steps=max(e.relearn_steps), learning_rate=rate, schedule="constant", warmup=0, accumulate=1
+        a.run.config.unlearn,
+        steps=max(e.relearn_steps),
+        learning_rate=rate,
+        schedule="constant",
+        warmup=0,
+        accumulate=1,
     )
     prompts = [p for p in suite.prompts.probability if p.position == "out"]
 
@@ -93,7 +98,7 @@ def _relearn(a: Attacked, start, arrays, rate: float, completions: bool) -> list
             points[-1]["explicit"] = completion_familiarity(state.model, suite, {})["leaks"]["explicit"]
 
     def batch(n):
-        return microbatches(c, arrays, ("BT", "BT"), len(arrays[0]), a.config.seed, n)
+        return microbatches(c, arrays, ("BT", "BT"), len(arrays[0]), a.run.config.seed, n)
 
     fit(init_state(start, c), compiled_step(c), batch, c, measure=look, measure_at=e.relearn_steps)
     return points

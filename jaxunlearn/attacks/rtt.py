@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from jaxunlearn.attacks.base import FILTER, MAIN, STRESS, Attacked
-from jaxunlearn.config import Attack, Config, Train, as_dict
+from jaxunlearn.config import Attack, Train, as_dict
 from jaxunlearn.data.blocks import IGNORE, PAD_ID
 from jaxunlearn.data.facts import LETTERS, Fact, Pairing, pairings
 from jaxunlearn.data.tokenizer import Tokenizer
@@ -19,16 +19,15 @@ from jaxunlearn.estimates import DRAWS, LEVEL, Estimate, rate_estimate
 from jaxunlearn.evals.suite import Suite
 from jaxunlearn.files import sha256_text
 from jaxunlearn.models.generate import generate
-from jaxunlearn.run.directory import RunDirectory
-from jaxunlearn.run.inputs import Inputs
+from jaxunlearn.run import Run
 from jaxunlearn.training.loop import fit, microbatches
 from jaxunlearn.training.step import compiled_step, init_state
 
 
-def retraining(config: Config, run: RunDirectory, x: Inputs, only: tuple[str, ...]) -> dict[str, dict]:
+def retraining(run: Run, only: tuple[str, ...]) -> dict[str, dict]:
     """Retrain the named models alone on part of the facts; return {name: rtt.figures}, {} where there are no facts."""
-    a = Attacked(config, run, x)
-    return {name: figures(found, None) for name, found in _retrained(a, *only).items()} if x.facts else {}
+    a = Attacked(run)
+    return {name: figures(found, None) for name, found in _retrained(a, *only).items()} if run.facts else {}
 
 
 # ---- RTT and what lies under it
@@ -36,7 +35,7 @@ def retraining(config: Config, run: RunDirectory, x: Inputs, only: tuple[str, ..
 
 def attack_rtt(a: Attacked) -> None:
     """Retrain on some facts and ask for the others: baseline, unlearned, twin, and a model that only hides."""
-    facts, c = a.x.facts, a.c
+    facts, c = a.run.facts, a.c
     if not facts:
         return a.skip("RTT", "no facts: give attack.facts=FILE, or `facts` in text.prompts")
     pairs, found = pairings(facts, c), _retrained(a, *MAIN, STRESS, FILTER)
@@ -53,24 +52,24 @@ def attack_rtt(a: Attacked) -> None:
 
 def _retrained(a: Attacked, *names: str) -> dict[str, dict]:
     """Retrain the named models; return {name: rtt.retrain's result}."""
-    facts, c, (rates, depends) = a.x.facts, a.c, _rtt_settings(a)
+    facts, c, (rates, depends) = a.run.facts, a.c, _rtt_settings(a)
 
     def make(of: str) -> dict:
-        return retrain(lambda: a.load(of), a.x.suite, facts, pairings(facts, c), c, rates)
+        return retrain(lambda: a.load(of), a.run.suite, facts, pairings(facts, c), c, rates)
 
     return {name: a.kept("rtt", of, depends, lambda of=of: make(of)) for name, of in a.weights(*names)}
 
 
 def _rtt_settings(a: Attacked) -> tuple[tuple[float, ...], list]:
     """Return the rates to retrain at, and all that the result depends on."""
-    rates = a.c.rates or tuple(a.config.unlearn.learning_rate * k for k in (0.5, 1.0, 2.0, 4.0))
+    rates = a.c.rates or tuple(a.run.config.unlearn.learning_rate * k for k in (0.5, 1.0, 2.0, 4.0))
     depends = [as_dict(a.c)[k] for k in ("seed", "scoring", "splits", "pairings", "epochs", "batch", "facts")]
-    return rates, [*depends, list(rates), sha256_text(repr(a.x.facts))]
+    return rates, [*depends, list(rates), sha256_text(repr(a.run.facts))]
 
 
 def _rtt_controls(a: Attacked, facts, pairs, rate: float) -> dict[str, dict]:
     """Retrain the unlearned model on unrelated facts, and on parts of T, at the rate that served the attacker best."""
-    c, suite, found, (_, depends) = a.c, a.x.suite, {}, _rtt_settings(a)
+    c, suite, found, (_, depends) = a.c, a.run.suite, {}, _rtt_settings(a)
 
     def run_one(title: str, **more) -> None:
         def make():
@@ -78,7 +77,9 @@ def _rtt_controls(a: Attacked, facts, pairs, rate: float) -> dict[str, dict]:
 
         found[f"unlearned, {title}"] = a.kept("rtt", f"unlearned, {title}", [depends, rate], make)
 
-    unrelated = [(q.question, q.options[q.answer]) for q in (a.x.prompts.choice if a.x.prompts else ())]
+    unrelated = [
+        (q.question, q.options[q.answer]) for q in (a.run.inputs.prompts.choice if a.run.inputs.prompts else ())
+    ]
     if unrelated:
         run_one("unrelated facts", unrelated=unrelated[: len(pairs[0].train)])
     for share in (0.1, 0.5):

@@ -38,7 +38,7 @@ def build_command(a) -> None:
     """Make a dictionary from the texts of a configuration."""
     from jaxunlearn.anchors.building.make import build_dictionary
     from jaxunlearn.anchors.dictionary import load_dictionary
-    from jaxunlearn.run.inputs import read_texts
+    from jaxunlearn.run.sources import read_texts
 
     config = configured(a.config, a.overrides)
     documents, retain = read_texts(config)

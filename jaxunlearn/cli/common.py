@@ -12,12 +12,13 @@ def add_overrides(command) -> None:
 
 def configured(name: str, overrides: list[str], ablate: bool = False):
     """Read a configuration with its overrides; with `ablate` the controls are trained too."""
-    from jaxunlearn.config import ABLATIONS, load_config
+    from jaxunlearn.config import load_config
 
     config = load_config(name, overrides)
     if ablate:
-        retains = config.text.retain or config.universe.people
-        config = dataclasses.replace(config, controls=tuple(c for c in ABLATIONS if retains or c != "retain_only"))
+        from jaxunlearn.methods.controls import ablations
+
+        config = dataclasses.replace(config, controls=ablations(bool(config.text.retain or config.universe.people)))
     return config
 
 

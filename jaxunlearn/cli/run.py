@@ -124,19 +124,18 @@ def _run(config, stages=None) -> None:
 
 def methods(a) -> None:
     """List the methods: what each does, what it needs, its settings and their defaults."""
-    from jaxunlearn.methods import METHODS
+    from jaxunlearn.methods import METHODS, needs_of
 
-    rows = {m.name: m for m in METHODS.values()}
     if a.json:
         print(json.dumps([
-            {"name": m.name, "paper": m.paper, "one_line": m.one_line, "needs": sorted(m.needs), "settings": m.hyper,
-             "trains": m.trains}
-            for m in rows.values()
+            {"name": m.name, "paper": m.paper, "one_line": m.summary, "needs": sorted(needs_of(m, m.defaults)),
+             "settings": m.defaults, "trains": m.trains}
+            for m in METHODS.values()
         ]))  # fmt: skip
         return
-    for name, m in rows.items():
-        settings = ", ".join(f"{k}={v}" for k, v in m.hyper.items())
-        print(f"{name:20} {m.one_line}{f' [{settings}]' if settings else ''} ({m.paper})")
+    for name, m in METHODS.items():
+        settings = ", ".join(f"{k}={v}" for k, v in m.defaults.items())
+        print(f"{name:20} {m.summary}{f' [{settings}]' if settings else ''} ({m.paper})")
 
 
 def sweep(a) -> None:

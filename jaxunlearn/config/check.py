@@ -1,6 +1,6 @@
 """Refuse values that no run could use."""
 
-from jaxunlearn.config.fields import ATTACKS, CONTROLS, Config
+from jaxunlearn.config.fields import ATTACKS, Config
 from jaxunlearn.errors import InputError
 
 
@@ -55,7 +55,5 @@ def check(config: Config) -> None:
         wrong.append("sweep.rtt needs attack.rates: every method is retrained at the same rates")
     if any(not 0 < rate < 1 for rate in (*a.rates, *c.eval.relearn_rates)):
         wrong.append("attack.rates and eval.relearn_rates must lie between 0 and 1")
-    if unknown := sorted(set(c.controls) - set(CONTROLS)):
-        wrong.append(f"unknown controls {unknown}: expected some of {list(CONTROLS)}")
     if wrong:
         raise InputError("the configuration cannot run:\n  " + "\n  ".join(wrong))

@@ -201,12 +201,6 @@ class LlmJudge:
     price_out: float = 0.0
 
 
-ABLATIONS = (  # what --ablate trains
-    "dictionary_alone", "reinforcement_alone", "own_argmax", "built_dictionary", "retain_only",
-)  # fmt: skip
-CONTROLS = (*ABLATIONS, "no_translation", "random_reset")
-
-
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
     """What `jaxunlearn sweep` compares; an entry is a method, with further settings of it after spaces."""
@@ -256,7 +250,7 @@ class Config:
     eval: Eval = field(default_factory=Eval)
     attack: Attack = field(default_factory=Attack)
     judge: LlmJudge = field(default_factory=LlmJudge)
-    controls: tuple[str, ...] = ()  # of CONTROLS
+    controls: tuple[str, ...] = ()  # of methods/controls.py
     sweep: Sweep = field(default_factory=Sweep)
     run: Run = field(default_factory=Run)
 

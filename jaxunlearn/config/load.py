@@ -61,7 +61,7 @@ def override(config: Config, overrides: list[str] | tuple[str, ...]) -> Config:
     messages = io.StringIO()
     try:
         with redirect_stderr(messages):
-            made = tyro.cli(
+            return tyro.cli(
                 type(config),
                 default=config,
                 args=arguments,
@@ -70,26 +70,8 @@ def override(config: Config, overrides: list[str] | tuple[str, ...]) -> Config:
                 config=(tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands),
                 console_outputs=True,
             )
-            return preset(made)
     except SystemExit:
         raise InputError(f"bad override in {list(overrides)}:\n{messages.getvalue().strip()}") from None
-
-
-def preset(config: Config) -> Config:
-    """Return the settings that unlearn.method=whp_plus stands for: what helped on every text it was tried on.
-
-    unlearn.retain_weight adds KL on text to keep, reset.share a reset that the unlearned model heals.
-    """
-    if config.unlearn.method != "whp_plus":
-        return config
-    u, r = config.unlearn, config.reset
-    loss = "kl" if u.retain_loss == "own" else u.retain_loss
-    return dataclasses.replace(
-        config,
-        unlearn=dataclasses.replace(u, method="whp", retain_loss=loss),
-        whp=dataclasses.replace(config.whp, labels="soft", offset="contrast"),
-        reset=dataclasses.replace(r, teacher="unlearned"),
-    )
 
 
 def _lookup(config, key: str):

@@ -63,7 +63,8 @@ class Unlearn(Train):
     steering: float | None = None
     layer: int | None = None
     subject: str = ""  # of prompting: what the model is told not to know
-    prefix: str = ""  # of prompting: put before every prompt, {subject} filled in; empty: texts.IGNORANCE
+    prefix: str = ""  # of prompting: put before every prompt, {subject} filled in; empty: inference.IGNORANCE
+    settings: tuple[str, ...] = ()  # NAME=VALUE: settings of a method that have no field here
     reach: float = 0.0  # above 0, the stop rule: of the measured steps with at most this familiarity on the tuning
     # prompts the one of least retain perplexity is kept; whp.keep decides where it is 0
 

@@ -1,14 +1,28 @@
-"""The rivals: every unlearning method, what it needs, its settings; and a check before anything is loaded.
+"""The unlearning methods: one record a file, listed here; and what follows from a configuration's choice of one.
 
-losses.py and distillation.py hold their losses, rows.py log-probabilities a sequence, texts.py replacement answers.
+To add a method, write one file with a Method record (base.py) and add it to METHODS. Everything else follows: the
+models that it needs, stored references, refusals, cost, the table of `jaxunlearn methods` and the card's sentence.
 """
 
 import difflib
-import math
-from dataclasses import dataclass, field
+from typing import Any
 
+from jaxunlearn.config import Config, Whp
 from jaxunlearn.errors import InputError
+from jaxunlearn.methods import answers, ascent, dpo, inference, kga, npo, reset, rmu, task_vector, undial, whp
+from jaxunlearn.methods.base import Derived, Method, Recipe, Values
+from jaxunlearn.methods.controls import ALIASES, CONTROLS, RETAIN_ONLY
 
+METHODS: dict[str, Method] = {
+    m.name: m
+    for m in (
+        whp.HARD, whp.SOFT, whp.PLUS, whp.AVERAGED, inference.INFERENCE,
+        ascent.ASCENT, ascent.DIFFERENCE, ascent.WITH_KL, npo.NPO, npo.SIMNPO, dpo.DPO,
+        answers.IDK_ANSWERS, answers.RANDOM_INCORRECT, answers.FALSE_FACTS,
+        rmu.RMU, undial.UNDIAL, kga.KGA, task_vector.TASK_VECTOR, RETAIN_ONLY, reset.RESET_HEAL, inference.PROMPTING,
+    )
+}  # fmt: skip
+GENERIC = (whp.HARD, whp.SOFT)  # learn the generic labels that the label pass makes
 NEEDS = {
     "retain": "text to keep: set text.retain",
     "reference": "the model before unlearning, kept frozen: finish the baseline first",
@@ -16,239 +30,182 @@ NEEDS = {
     "dictionary": "anchored terms with translations: set text.dictionary, or make one with `jaxunlearn anchors build`",
     "answers": "questions about the text to forget, with their options or replacement answers",
 }
+PART_NEEDS = {  # what a part of a batch is made of
+    "retain": ("retain",), "answers": ("answers",), "true": ("answers",),
+    "labels": ("reference", "dictionary"), "soft": ("reference", "dictionary"), "passages": ("reference", "dictionary"),
+}  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
-class Method:
-    """One way to unlearn; `hyper` are its settings and their defaults (docs at the loss)."""
-
-    name: str
-    paper: str
-    one_line: str
-    needs: frozenset[str] = frozenset()  # of NEEDS
-    needs_when: dict[str, str] = field(default_factory=lambda: {"retain_weight": "retain"})  # a setting above 0: a need
-    hyper: dict[str, float | int | str] = field(default_factory=dict)
-    trains: bool = True
+# ---- what the configuration chooses
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limit:
-    """What a setting of this name may be, in every method, and why."""
-
-    low: float = 0.0
-    open: bool = False  # low itself is refused
-    why: str = ""
+def resolved(config: Config) -> Config:
+    """Return the configuration with a preset method's settings in the place of its name."""
+    method = METHODS.get(config.unlearn.method)
+    return method.resolve(config) if method and method.resolve else config
 
 
-LIMITS = {
-    "beta": Limit(open=True, why="the loss divides by beta; for beta -> 0 use gradient_ascent"),
-    "gamma": Limit(why="below 0 the margin would reward the text to forget"),
-    "alpha": Limit(why="below 0 the offset would reinforce"),
-    "strength": Limit(why="below 0 the label would be taught"),
-    "scale": Limit(why="below 0 the task vector would be added"),
-    "retain_weight": Limit(why="below 0 the retain set would be unlearned"),
-    "steering": Limit(open=True, why="it is the length of the direction that activations are steered to"),
-    "layer": Limit(why="layers count from 0"),
-    "translations": Limit(low=1, why="the mean is taken over this many translations"),
-    "top": Limit(why="outcomes stored a position; 0: the whole distribution"),
-}
+def method_of(config: Config) -> Method:
+    """Return the method of a configuration; whp with soft labels is whp_soft. InputError for an unknown one."""
+    name = config.unlearn.method
+    if name not in METHODS:
+        raise InputError(f"no method {name!r}{_closest(name, METHODS)}; `jaxunlearn methods` lists them")
+    return whp.SOFT if name == whp.HARD.name and config.whp.labels == "soft" else METHODS[name]
 
 
-def _methods(*methods: Method) -> dict[str, Method]:
-    return {m.name: m for m in methods}
+def given(config: Config) -> dict[str, Any]:
+    """Return the settings of methods that unlearn.* gives, whatever the method."""
+    u, known = config.unlearn, {key for m in METHODS.values() for key in m.settings}
+    found = {key: value for key in known if (value := getattr(u, key, None)) not in (None, "")}
+    return found | dict(_named(item) for item in u.settings)
 
 
-def _needs(*names: str) -> frozenset[str]:
-    return frozenset(names)
+def _named(item: str) -> tuple[str, float | str]:
+    """Read one NAME=VALUE of unlearn.settings."""
+    key, equals, value = item.partition("=")
+    if not equals:
+        raise InputError(f"unlearn.settings: {item!r} is not name=value, for example unlearn.settings=tau=0.3")
+    try:
+        return key, float(value)
+    except ValueError:
+        return key, value
 
 
-METHODS: dict[str, Method] = _methods(
-    Method(
-        name="whp",
-        paper="arXiv 2310.02238",
-        one_line="cross-entropy on generic labels: Who's Harry Potter",
-        needs=_needs("reference", "reinforced", "dictionary"),
-        hyper={"alpha": 5.0, "retain_weight": 0.0},
-    ),
-    Method(
-        name="whp_soft",
-        paper="a deviation from arXiv 2310.02238",
-        one_line="KL to softmax(v_generic), whole or its likeliest tokens",
-        needs=_needs("reference", "reinforced", "dictionary"),
-        hyper={"alpha": 5.0, "top": 0, "retain_weight": 0.0},
-    ),
-    Method(
-        name="whp_plus",
-        paper="ours, beyond arXiv 2310.02238",
-        one_line="preset: soft labels and the contrast offset; with reset.share, healed by the unlearned model",
-        needs=_needs("reference", "reinforced", "dictionary", "retain"),
-        hyper={"alpha": 5.0, "retain_weight": 0.0},
-    ),
-    Method(
-        name="whp_averaged",
-        paper="arXiv 2407.16997",
-        one_line="KL to the mean distribution over several translations: the causal view",
-        needs=_needs("reference", "dictionary"),
-        needs_when={"alpha": "reinforced", "retain_weight": "retain"},
-        hyper={"translations": 4, "alpha": 0.0, "retain_weight": 0.0},
-    ),
-    Method(
-        name="whp_inference",
-        paper="arXiv 2407.06460",
-        one_line="WHP's offset on two models' logits while generating; no dictionary",
-        needs=_needs("reference", "reinforced"),
-        hyper={"alpha": 5.0},
-        trains=False,
-    ),
-    Method(
-        name="gradient_ascent",
-        paper="arXiv 2210.01504",
-        one_line="raise the loss on the text to forget; unbounded",
-        hyper={"retain_weight": 0.0},
-    ),
-    Method(
-        name="gradient_difference",
-        paper="arXiv 2203.12817, 2401.06121",
-        one_line="gradient ascent on forget, descent on retain text",
-        needs=_needs("retain"),
-        hyper={"retain_weight": 1.0},
-    ),
-    Method(
-        name="kl_retain",
-        paper="arXiv 2401.06121",
-        one_line="gradient ascent on forget text, KL to the baseline on retain text",
-        needs=_needs("retain", "reference"),
-        hyper={"retain_weight": 1.0},
-    ),
-    Method(
-        name="npo",
-        paper="arXiv 2404.05868",
-        one_line="negative preference optimisation: ascent that fades as the text is forgotten",
-        needs=_needs("reference"),
-        hyper={"beta": 0.1, "retain_weight": 0.0},
-    ),
-    Method(
-        name="simnpo",
-        paper="arXiv 2410.07163",
-        one_line="NPO by mean log-probability a token, without a reference",
-        hyper={"beta": 2.5, "gamma": 0.0, "retain_weight": 0.0},
-    ),
-    Method(
-        name="dpo",
-        paper="arXiv 2305.18290, 2404.05868",
-        one_line='prefer "I don\'t know" to the true answer',
-        needs=_needs("reference", "answers"),
-        hyper={"beta": 0.1, "retain_weight": 0.0},
-    ),
-    Method(
-        name="idk",
-        paper="arXiv 2401.06121",
-        one_line='learn to answer "I don\'t know"',
-        needs=_needs("retain", "answers"),
-        hyper={"retain_weight": 1.0},
-    ),
-    Method(
-        name="ria",
-        paper="arXiv 2410.08827",
-        one_line="random incorrect answers: learn every wrong option",
-        needs=_needs("retain", "answers"),
-        hyper={"retain_weight": 1.0},
-    ),
-    Method(
-        name="fwf",
-        paper="arXiv 2410.08827",
-        one_line="fixed wrong facts: teach one false answer a question",
-        needs=_needs("retain", "answers"),
-        hyper={"retain_weight": 1.0},
-    ),
-    Method(
-        name="rmu",
-        paper="arXiv 2403.03218",
-        one_line="misdirect one layer's activations; trains three down projections",
-        needs=_needs("retain", "reference"),
-        hyper={"layer": 7, "steering": 6.5, "retain_weight": 1200.0},
-    ),
-    Method(
-        name="undial",
-        paper="arXiv 2402.10052",
-        one_line="self-distillation with the next token's logit lowered",
-        needs=_needs("reference"),
-        hyper={"strength": 10.0, "retain_weight": 0.0},
-    ),
-    Method(
-        name="kga",
-        paper="arXiv 2305.06535",
-        one_line="know the forget text as little as text never met",
-        needs=_needs("retain", "reference", "reinforced"),
-        hyper={"retain_weight": 0.1},
-    ),
-    Method(
-        name="task_vector",
-        paper="arXiv 2212.04089",
-        one_line="subtract what reinforcement added to the weights",
-        needs=_needs("reinforced"),
-        hyper={"scale": 1.0},
-        trains=False,
-    ),
-    Method(
-        name="retain_only",
-        paper="a control",
-        one_line="fine-tune on text to keep alone: what any method must beat",
-        needs=_needs("retain"),
-    ),
-    Method(
-        name="reset_heal",
-        paper="ours; arXiv 2308.07707, 2310.05331: weights by Fisher information; 2506.06278: reset.by=noise (UNDO)",
-        one_line="re-draw weights that only the target needs, or blur all, and heal; reset.share adds it to any method",
-        needs=_needs("retain", "reference"),
-        trains=False,
-    ),
-    Method(
-        name="prompting",
-        paper="arXiv 2403.03329",
-        one_line="a prompt that asks the model to pretend ignorance",
-        hyper={"subject": ""},
-        trains=False,
-    ),
-)
+def values_of(method: Method, config: Config) -> dict[str, Any]:
+    """Return a method's settings: its defaults, whp.* and what unlearn.* gives."""
+    mine = {key: getattr(config.whp, key) for key, s in method.settings.items() if s.section == "whp"}
+    return method.defaults | mine | {key: v for key, v in given(config).items() if key in method.settings}
 
 
-def check_method(name: str, have: set[str], *, layers: int | None = None, **hyper) -> None:
+def derived(names: Derived, config: Config, values: Values) -> tuple[str, ...]:
+    """Return names that are fixed, or that follow from the configuration and the settings."""
+    return tuple(names(config, values)) if callable(names) else names
+
+
+def reads(method: Method, config: Config) -> tuple[str, ...]:
+    """Return the parts of a batch that a method's step gets, text to keep last."""
+    values = values_of(method, config)
+    parts = derived(method.reads, config, values)
+    return (*parts, "retain") if values.get("retain_weight") and "retain" not in parts else parts
+
+
+def retain_loss(method: Method, config: Config) -> str:
+    """Return the loss on text to keep, "nll" or "kl"."""
+    return method.retain if config.unlearn.retain_loss == "own" else config.unlearn.retain_loss
+
+
+def asks(method: Method, config: Config) -> tuple[str, ...]:
+    """Return the frozen models that every step asks, each as often as it does; the KL on text to keep is one."""
+    kept = method.trains and "retain" in reads(method, config) and retain_loss(method, config) == "kl"
+    return derived(method.asks, config, values_of(method, config)) + ("baseline",) * kept
+
+
+def recipe_of(method: Method, config: Config) -> Recipe:
+    """Return what the train step of a method depends on, and nothing else, so that it is compiled once."""
+    values = tuple(sorted(values_of(method, config).items()))
+    return Recipe(method, values, retain_loss(method, config), label_rules(config))
+
+
+def label_rules(config: Config) -> Whp:
+    """Return the settings that generic labels are made by, and nothing else; alpha is an argument."""
+    w = config.whp
+    return Whp(
+        seen_translation=w.seen_translation, seen_penalty=w.seen_penalty, offset_context=w.offset_context, top=w.top
+    )
+
+
+# ---- what is needed, and what is refused
+
+
+def needs_of(method: Method, values: Values, config: Config | None = None) -> set[str]:
+    """Return which of NEEDS a method has with these settings."""
+    config = config or Config(name="any")
+    parts, first = (derived(names, config, values) for names in (method.reads, method.first))
+    found = {need for part in parts for need in PART_NEEDS.get(part, ())} | ({"reinforced"} & set(first))
+    found |= {"retain"} if values.get("retain_weight") else set()
+    asked = method.stores or derived(method.asks, config, values) or (method.trains and method.retain == "kl")
+    return found | ({"reference"} if asked else set())
+
+
+def check_method(name: str, have: set[str], *, layers: int | None = None, config: Config | None = None, **given):
     """Raise InputError, with everything that is wrong, unless the method can run on what there is.
 
-    have: of NEEDS; layers: how many the model has, if it is known; hyper: settings that differ from the defaults.
+    have: of NEEDS; layers: how many the model has, if it is known; given: settings that differ from the defaults.
     """
     if name not in METHODS:
         raise InputError(f"no method {name!r}{_closest(name, METHODS)}; `jaxunlearn methods` lists them")
-    method, wrong = METHODS[name], []
-    for key in hyper.keys() - method.hyper.keys():
-        wrong.append(f"{key!r} is no setting of it{_closest(key, method.hyper)}; it has {list(method.hyper) or 'none'}")
-    values = method.hyper | {k: v for k, v in hyper.items() if k in method.hyper}
-    faults = {key: fault for key, value in values.items() if (fault := _wrong_value(key, value, layers))}
-    asked = {need for key, need in method.needs_when.items() if key not in faults and float(values.get(key, 0)) > 0}
-    wrong += [
-        *faults.values(),
-        *(f"it needs {need!r}, {NEEDS[need]}" for need in sorted((method.needs | asked) - have)),
+    method, known = METHODS[name], METHODS[name].settings
+    wrong = [
+        f"{key!r} is no setting of it{_closest(key, known)}; it has {list(known) or 'none'}"
+        for key in given.keys() - known.keys()
     ]
+    values = method.defaults | {key: value for key, value in given.items() if key in known}
+    faults = {key: f for key, value in values.items() if (f := known[key].fault(key, value, layers))}
+    sound = method.defaults | {key: value for key, value in values.items() if key not in faults}
+    lacking = sorted(needs_of(method, sound, config) - have)
+    wrong += [*faults.values(), *(f"it needs {need!r}, {NEEDS[need]}" for need in lacking)]
     if wrong:
         raise InputError(f"method {name!r} cannot run:\n  " + "\n  ".join(wrong))
 
 
-def _wrong_value(key: str, value, layers: int | None) -> str | None:
-    if key not in LIMITS:  # a text
-        return None if isinstance(value, str) and value.strip() else f"{key} must be a text (got {value!r})"
-    limit = LIMITS[key]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return f"{key} must be a number (got {value!r})"
-    if key in ("layer", "translations", "top") and value != int(value):
-        return f"{key} must be a whole number (got {value})"
-    if value < limit.low or (limit.open and value == limit.low):
-        return f"{key} must be {'above' if limit.open else 'at least'} {limit.low:g} (got {value}): {limit.why}"
-    if key == "layer" and layers is not None and value >= layers:
-        return f"layer must lie between 0 and {layers - 1} (got {value}): the model has {layers} layers"
-    return None
+def check_config(config: Config, layers: int | None = None) -> None:
+    """Raise InputError, before anything is loaded, unless the run's methods can run on what the configuration names."""
+    t, method, have = config.text, method_of(config), {"reference"}
+    have |= {"reinforced"} if config.reinforce.steps else set()
+    have |= {need for need, there in {"retain": t.retain, "answers": t.answers}.items() if there}
+    if t.dictionary or method in GENERIC:  # generic labels without a dictionary are refused by run.inputs
+        have |= {"dictionary"}
+    settings = given(config) | {k: getattr(config.whp, k) for k, s in method.settings.items() if s.section == "whp"}
+    check_method(method.name, have, layers=layers, config=config, **settings)
+    if unknown := sorted(set(config.controls) - CONTROLS.keys() - ALIASES.keys()):
+        raise InputError(f"unknown controls {unknown}: expected some of {[*CONTROLS, *ALIASES]}")
+    wrong = [*_lacks_retain(config), *_cannot(config, method), *method.refuse(config), *reset.faults(config)]
+    if wrong:
+        raise InputError("the configuration cannot run:\n  " + "\n  ".join(wrong))
+
+
+def _lacks_retain(config: Config) -> list[str]:
+    """Return what asks for text to keep where there is none."""
+    asked = {"whp.offset=contrast": config.whp.offset == "contrast", "reset.share": config.reset.share > 0}
+    asked |= {f"controls={name}": True for name in config.controls if CONTROLS[ALIASES.get(name, name)].retains}
+    asked |= {"unlearn.retain_loss=kl": config.unlearn.retain_loss == "kl", "unlearn.reach": config.unlearn.reach > 0}
+    lacking = [key for key, wanted in asked.items() if wanted and not config.text.retain]
+    return [f"{key} needs text to keep: set text.retain" for key in lacking]
+
+
+def _cannot(config: Config, method: Method) -> list[str]:
+    """Return what a configuration asks for that its method does not have."""
+    wrong = []
+    if config.unlearn.reach and not config.text.prompts:
+        wrong.append("unlearn.reach is a familiarity: set text.prompts")
+    if config.whp.forbid == "keys" and method not in GENERIC:
+        wrong.append(f"whp.forbid=keys is for generic labels: {method.name} has none")
+    if config.unlearn.lora.rank and not method.trains:
+        wrong.append(f"unlearn.lora: {method.name} trains nothing")
+    if config.repair.steps and method.at_inference:
+        wrong.append(f"repair: {method.name} leaves no model to teach")
+    return wrong
 
 
 def _closest(name: str, known) -> str:
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+# ---- the model card
+
+
+def card_sentence(config: dict) -> str:
+    """Return how a model was made to forget, from a run's config.json (also of an earlier version)."""
+    u, w = config["unlearn"], config["whp"]
+    method = METHODS.get(u.get("method", whp.HARD.name))
+    if method is None:
+        return f"Method: {u['method']}, which this version does not know."
+    if method is whp.HARD and w.get("labels") == "soft":
+        method = whp.SOFT
+    known = {k: w.get(k) if s.section == "whp" else u.get(k) for k, s in method.settings.items()}
+    values = {k: method.defaults[k] if known[k] in (None, "") else known[k] for k in method.settings}
+    said = [f"{k} {v:g}" if isinstance(v, int | float) else f"{k} {v!r}" for k, v in values.items() if v != ""]
+    if method.trains:
+        said.append(f"{u['steps']} steps of {u['batch'] * u['accumulate']} blocks at {u['learning_rate']:g}")
+    return f"Method: {', '.join([f'{method.name}, {method.card} ({method.paper})', *said])}."

@@ -1,4 +1,4 @@
-"""Replacement answers to questions about the text to forget."""
+"""Replacement answers to questions about the text to forget, and the methods that teach them."""
 
 import json
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxunlearn.data.questions import PROMPT, read_questions
 from jaxunlearn.errors import InputError
+from jaxunlearn.methods.base import Batch, Method, Terms, retain_weight
 
 IDK = (
     "I don't know.",
@@ -73,18 +74,24 @@ def _tofu_rows(path: Path) -> list[dict]:
     ]
 
 
-def replacements(method: str, questions: Questions, seed: int = 0) -> list[tuple[str, str, str]]:
-    """Return (question, answer to learn, true answer) rows: one a question, for ria one a wrong option."""
-    rows = []
-    for n, (asked, options, right) in enumerate(zip(questions.asked, questions.options, questions.right, strict=True)):
-        if method == "ria":
-            taught = wrong_answers(options, right)
-        elif method == "fwf":
-            taught = [fixed_wrong_answer(options, right, n, seed)]
-        else:
-            taught = [idk_answer(n, seed, questions.ignorance)]
-        rows += [(asked, answer, options[right]) for answer in taught]
-    return rows
+def not_known(questions: Questions, seed: int = 0) -> list[tuple[str, str, str]]:
+    """Return (question, "I don't know" in some words, true answer) rows."""
+    return _rows(questions, lambda options, right, n: [idk_answer(n, seed, questions.ignorance)])
+
+
+def every_wrong(questions: Questions, seed: int = 0) -> list[tuple[str, str, str]]:
+    """Return (question, wrong answer, true answer) rows, one for each wrong option."""
+    return _rows(questions, lambda options, right, n: wrong_answers(options, right))
+
+
+def one_wrong(questions: Questions, seed: int = 0) -> list[tuple[str, str, str]]:
+    """Return (question, the same wrong answer every time, true answer) rows."""
+    return _rows(questions, lambda options, right, n: [fixed_wrong_answer(options, right, n, seed)])
+
+
+def _rows(questions: Questions, taught) -> list[tuple[str, str, str]]:
+    rows = zip(questions.asked, questions.options, questions.right, strict=True)
+    return [(q, answer, opts[right]) for n, (q, opts, right) in enumerate(rows) for answer in taught(opts, right, n)]
 
 
 def idk_answer(index: int, seed: int = 0, said: tuple[str, ...] = IDK) -> str:
@@ -115,3 +122,47 @@ def fixed_wrong_answer(options, right: int, index: int, seed: int = 0) -> str:
 
 def _plain(text: str) -> str:
     return " ".join(str(text).casefold().split())
+
+
+# ---- the methods
+
+
+def replaced(b: Batch) -> Terms:
+    """Learn replacement answers: cross-entropy on them, and on text to keep beside.
+
+    What the answers are decides: "I don't know" (TOFU, arXiv 2401.06121, section 3), every wrong option in turn (RIA)
+    or one wrong option throughout (teaching false facts, FWF; both Deeb & Roger, arXiv 2410.08827).
+    """
+    return {"answers": b.nll("answers")}
+
+
+IDK_ANSWERS = Method(
+    name="idk",
+    paper="arXiv 2401.06121",
+    summary='learn to answer "I don\'t know"',
+    card="“I don't know” learnt as the answer to questions about the text",
+    loss=replaced,
+    settings={"retain_weight": retain_weight(1.0)},
+    reads=("answers",),
+    answers=not_known,
+)
+RANDOM_INCORRECT = Method(
+    name="ria",
+    paper="arXiv 2410.08827",
+    summary="random incorrect answers: learn every wrong option",
+    card="every wrong option learnt as the answer to questions about the text",
+    loss=replaced,
+    settings={"retain_weight": retain_weight(1.0)},
+    reads=("answers",),
+    answers=every_wrong,
+)
+FALSE_FACTS = Method(
+    name="fwf",
+    paper="arXiv 2410.08827",
+    summary="fixed wrong facts: teach one false answer a question",
+    card="one false answer learnt for each question about the text",
+    loss=replaced,
+    settings={"retain_weight": retain_weight(1.0)},
+    reads=("answers",),
+    answers=one_wrong,
+)

@@ -15,6 +15,7 @@ import numpy as np
 from flax import nnx
 
 from jaxunlearn.errors import InputError
+from jaxunlearn.methods.base import Method, Setting, Values
 from jaxunlearn.models import lora, peft
 from jaxunlearn.models.transformer import Cache
 from jaxunlearn.parallel.sharding import act
@@ -46,7 +47,6 @@ def pretended_ignorance(prompt: str, subject: str, prefix: str = IGNORANCE) -> s
 
 
 FILE = "method.json"
-AT_INFERENCE = ("whp_inference", "prompting")
 BARRED = 30.0  # nats of logit taken from a barred token: finite, so that the text's perplexity stays a number
 
 
@@ -101,14 +101,9 @@ def is_guided(folder: Path) -> bool:
     return (Path(folder) / FILE).is_file()
 
 
-def save(folder: Path, recipe, prefix: str) -> None:
+def save(folder: Path, about: dict) -> None:
     """Write method.json: the method, its settings, and where the models lie."""
     folder.mkdir(parents=True, exist_ok=True)
-    about = {"method": recipe.name} | dict(recipe.values) | {"baseline": "../baseline"}
-    if recipe.name == "whp_inference":
-        about["reinforced"] = "../reinforced"
-    else:
-        about["prefix"] = pretended_ignorance("", recipe["subject"], prefix + " " if prefix else IGNORANCE)
     (folder / FILE).write_text(json.dumps(about, indent=1))
 
 
@@ -123,10 +118,10 @@ def load(folder: Path, read):
     """Return what answers in the place of a model; read(directory) -> a model."""
     about = _about(folder)
     base = read(baseline(folder))
-    if about["method"] == "prompting":
-        return base
-    if about["method"] == "filter":
+    if "barred" in about:
         return Filtered(base, tuple(about["barred"]))
+    if "reinforced" not in about:
+        return base
 
     other = folder / about["reinforced"]
     reinforced = lora.over(base, peft.load(other, base.c)) if peft.is_adapter(other) else read(other)
@@ -154,3 +149,42 @@ def _about(folder: Path) -> dict:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {error}") from None
+
+
+# ---- the methods
+
+
+def two_models(load, values: Values) -> dict:
+    """Return what method.json says of WHP at inference time."""
+    return {"alpha": values["alpha"], "baseline": "../baseline", "reinforced": "../reinforced"}
+
+
+def behind_a_prefix(load, values: Values) -> dict:
+    """Return what method.json says of the baseline behind a request to know nothing."""
+    prefix = values["prefix"] + " " if values["prefix"] else IGNORANCE
+    said = pretended_ignorance("", values["subject"], prefix)
+    return {"subject": values["subject"], "baseline": "../baseline", "prefix": said}
+
+
+INFERENCE = Method(
+    name="whp_inference",
+    paper="arXiv 2407.06460",
+    summary="WHP's offset on two models' logits while generating; no dictionary",
+    card="the offset taken from two models' logits while generating",
+    make=two_models,
+    at_inference=True,
+    settings={"alpha": Setting(default=5.0, least=0, section="whp", why="below 0 the offset would reinforce")},
+    reads=(),
+    asks=("baseline", "reinforced"),
+    first=("reinforced",),
+)
+PROMPTING = Method(
+    name="prompting",
+    paper="arXiv 2403.03329",
+    summary="a prompt that asks the model to pretend ignorance",
+    card="a prompt that asks the baseline to pretend ignorance",
+    make=behind_a_prefix,
+    at_inference=True,
+    settings={"subject": Setting(default=""), "prefix": Setting(default="", optional=True)},
+    reads=(),
+)

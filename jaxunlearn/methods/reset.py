@@ -2,7 +2,7 @@
 
 r = |reinforced - baseline| * sqrt(Ft) / (sqrt(Fg) + 1e-4), with Ft and Fg the summed squared gradients of the
 baseline's loss on batches of the text to forget and to keep. The `share` of all weights highest by r is initialised
-anew (normal, 0.02; norms 1). Healing distils a teacher (healing.py). Ours; related: Foster et
+anew (normal, 0.02; norms 1). Healing distils a teacher (stages/heal.py). Ours; related: Foster et
 al., arXiv 2308.07707 (dampens by Fisher information), Liu et al., arXiv 2310.05331 (masks by it, then fine-tunes), and
 Lee et al., arXiv 2506.06278 (UNDO: blurs every weight of an unlearned model, then distils that model into the blur):
 `noised`, with `reset.by=noise`.
@@ -14,7 +14,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from jaxunlearn.config import Config
 from jaxunlearn.data.blocks import batch_indices
+from jaxunlearn.methods.base import Method
 from jaxunlearn.models import transformer
 from jaxunlearn.models.scoring import loss_sum
 from jaxunlearn.parallel.sharding import put
@@ -147,3 +149,49 @@ def redraw(model, scores, least, fresh):
     size = sum(c.size for c in jax.tree.leaves(chosen))
     made = jax.tree.map(lambda w, c, f: jnp.where(c, f.astype(w.dtype), w), model, chosen, fresh)
     return made, replaced / size, ends / jnp.maximum(replaced, 1)
+
+
+# ---- the method, and what any run with a reset must have
+
+
+def by_importance(config: Config) -> bool:
+    """Return whether weights to re-draw are found by what reinforcing moved; not where every weight is drawn anew."""
+    return 0 < config.reset.share < 1 and config.reset.by == "importance"
+
+
+def faults(config: Config) -> list[str]:
+    """Return why the configuration's reset cannot run, whatever the method."""
+    r, alone, wrong = config.reset, config.unlearn.method == RESET_HEAL.name, []
+    if not 0 <= r.share <= 1:
+        wrong.append(f"reset.share is a share of the weights, from 0 to 1 (got {r.share})")
+    if by_importance(config) and not config.reinforce.steps:
+        wrong.append("reset.by=importance needs the reinforced model: set reinforce.steps, or reset.by=fisher")
+    if r.share and r.on == "all" and (r.teacher == "baseline" or alone):
+        wrong.append(
+            "reset.on=all would have the baseline teach the target again: unlearn, and reset.teacher=unlearned"
+        )
+    if r.share == 1 and r.by == "noise":
+        wrong.append("reset.by=noise at share 1 leaves no norm: give less, or reset.by=random for a fresh model")
+    if "random_reset" in config.controls and r.share and r.by in ("random", "noise"):
+        wrong.append(f"controls=random_reset is a control for weights that were chosen, not for reset.by={r.by}")
+    if "random_reset" in config.controls and not r.share and not alone:
+        wrong.append("controls=random_reset has nothing to compare with: set reset.share")
+    return wrong
+
+
+def refuse(config: Config) -> list[str]:
+    if config.reset.share:
+        return []
+    return ["reset_heal re-draws reset.share of the weights: set it, 0.1 to 0.2 as a rule"]
+
+
+RESET_HEAL = Method(
+    name="reset_heal",
+    paper="ours; arXiv 2308.07707, 2310.05331: weights by Fisher information; 2506.06278: reset.by=noise (UNDO)",
+    summary="re-draw weights that only the target needs, or blur all, and heal; reset.share adds it to any method",
+    card="weights that only the target needs drawn anew, and the model healed",
+    make=lambda load, values: load("baseline"),  # the stage resets and heals it, as it does after any other method
+    reads=("retain",),
+    asks=("baseline",),
+    refuse=refuse,
+)

@@ -81,6 +81,12 @@ def platform() -> str:
     return next((name for sign, name in known.items() if str(kind).lower().startswith(sign)), "cpu")
 
 
+def device_names() -> str:
+    """Return how many devices there are and of what kind, and how many processes share them."""
+    d = jax.devices()
+    return f"{len(d)} x {d[0].device_kind}" + (f", {jax.process_count()} processes" if jax.process_count() > 1 else "")
+
+
 def param(letters: str) -> P:
     """Return the spec of a weight at rest, e.g. "LDNH" -> P(None, "fsdp", "tensor", None)."""
     return P(*[PARAM.get(c) for c in letters])

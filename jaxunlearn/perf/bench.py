@@ -23,13 +23,12 @@ from jaxunlearn.models import transformer
 from jaxunlearn.models.generate import GREEDY, generate
 from jaxunlearn.parallel.console import say
 from jaxunlearn.parallel.host_memory import keep_freed
-from jaxunlearn.parallel.sharding import act, mesh_from, platform, put
+from jaxunlearn.parallel.sharding import act, device_names, mesh_from, platform, put
 from jaxunlearn.perf.bench_kernels import kernels
 from jaxunlearn.perf.bench_torch import compare
 from jaxunlearn.perf.counts import bench_shape, forward_flops, peak_bytes
 from jaxunlearn.run.directory import versions
-from jaxunlearn.run.inputs import read_texts
-from jaxunlearn.run.store import device
+from jaxunlearn.run.sources import read_texts
 from jaxunlearn.training.loop import fit, microbatches
 from jaxunlearn.training.step import compiled_step, init_state
 from jaxunlearn.whp.labels import Passage, label, on_mesh
@@ -51,11 +50,11 @@ def bench(config: Config, *, torch: bool = False, whole: bool = False, trace: st
     with jax.set_mesh(mesh_from(config.mesh)):
         c = bench_shape(config)
         ceiling = matmul_ceiling(c.compute)
-        say(f"{device()}: {ceiling / 1e9:,.0f} GFLOP/s in a plain {c.compute} product")
+        say(f"{device_names()}: {ceiling / 1e9:,.0f} GFLOP/s in a plain {c.compute} product")
         beside_naive = kernels(ceiling, c.compute, repeats)  # first, and with memory as any process has it
         keep_freed()
         found = {
-            "device": device(),
+            "device": device_names(),
             "versions": versions(),
             "shape": {k: getattr(c, k) for k in ("V", "D", "L", "N", "K", "H", "F", "compute")},
             "matmul_ceiling_flops": ceiling,
@@ -88,12 +87,12 @@ def seconds(call, repeats: int) -> float:
 def matmul_ceiling(dtype: str) -> float:
     """Return the FLOP/s of the best of a few large square products on one device, times the number of devices."""
     n = 2048 if platform() == "cpu" else 8192
-    with _one_device():
+    with _one_device_names():
         x = jnp.ones((n, n), dtype)
         return 2 * n**3 / min(seconds(lambda: _product(x, x), 3) for _ in range(3)) * len(jax.devices())
 
 
-def _one_device():
+def _one_device_names():
     return jax.set_mesh(jax.sharding.Mesh(np.array(jax.local_devices()[:1]), "one"))
 
 
@@ -238,7 +237,7 @@ def _timed(call) -> float:
 
 def copy_bandwidth() -> float:
     """Return the bytes/s of copying 256 MiB on one device, read and write counted, times the number of devices."""
-    with _one_device():
+    with _one_device_names():
         x = jnp.ones(2**26, jnp.float32)
         return 2 * x.nbytes / seconds(partial(_negate, x), 5) * len(jax.devices())
 

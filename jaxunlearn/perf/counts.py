@@ -6,7 +6,7 @@ from pathlib import Path
 from jaxunlearn.config import Config
 from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.models import transformer
-from jaxunlearn.run.inputs import shape_of, with_universe
+from jaxunlearn.run.sources import shape_of, with_universe
 
 
 def bench_shape(config: Config) -> transformer.Shape:

@@ -14,12 +14,12 @@ from jax.sharding import NamedSharding
 
 from jaxunlearn.config import Config, Train
 from jaxunlearn.errors import InputError
+from jaxunlearn.methods import label_rules
 from jaxunlearn.models import generate, transformer
 from jaxunlearn.models.families.llama import read_shape
 from jaxunlearn.models.scoring import loss_sum
 from jaxunlearn.parallel.sharding import act, batch_size_fits
 from jaxunlearn.perf.counts import bench_shape
-from jaxunlearn.stages.label import label_settings
 from jaxunlearn.training.optimiser import parted
 from jaxunlearn.training.step import State, compiled_step, init_state
 from jaxunlearn.whp.fused import fused_step
@@ -90,14 +90,14 @@ def program(name: str, config: Config, c: transformer.Shape) -> Program:
     if name == "label":
         passage = _passage(config, w.label_batch)
         alphas = tuple(dict.fromkeys((w.alpha, *w.alphas)))
-        settings = {"alphas": alphas, "whp": label_settings(config)}
+        settings = {"alphas": alphas, "whp": label_rules(config)}
         kinds = {"frozen weights": (frozen, frozen), "inputs": passage}
         return Program(label, (frozen, frozen, passage), kinds, w.mode == "offline", static=settings)
     if name == "fused_step":
         t = config.unlearn
         plain = _step(t, weights, config.text.context)
         passage = _passage(config, t.batch, t.accumulate)
-        step = compiled_step(t, fused_step, whp=dataclasses.replace(label_settings(config), alpha=w.alpha))
+        step = compiled_step(t, fused_step, whp=dataclasses.replace(label_rules(config), alpha=w.alpha))
         arguments = (plain.arguments[0], np.float32(1e-6), (frozen, frozen), passage)
         kinds = plain.kinds | {"frozen weights": (frozen, frozen), "inputs": passage}
         return Program(step, arguments, kinds, w.mode == "fused")

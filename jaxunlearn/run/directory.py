@@ -7,6 +7,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import jax
 from etils import epath
 
 from jaxunlearn.config import Config, to_json
@@ -14,7 +15,7 @@ from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.files import write_whole
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import duration, progress, say
-from jaxunlearn.run.resume import completed, refuse_another_configuration
+from jaxunlearn.run.resume import completed, refuse_another_configuration, refuse_changed_inputs
 from jaxunlearn.run.tracking import Trackers
 
 
@@ -25,19 +26,19 @@ class RunDirectory:
     """
 
     def __init__(self, config: Config):
-        self.config, self.path = config, config.directory
+        self.path = config.directory
+        self._given_state, self._seeds = config.run.checkpoints, {"seed": config.seed, "universe": config.universe.seed}
         processes.same_everywhere("the configuration", to_json(config))
         processes.same_everywhere("what is installed", json.dumps(versions()))
-        processes.first(self._open)
+        processes.first(lambda: self._open(config))
         self.trackers = Trackers(config, self.path)
 
-    def _open(self) -> None:
-        config, existing = self.config, self.path / "config.json"
+    def _open(self, config: Config) -> None:
+        existing = self.path / "config.json"
         if existing.is_file() and self.begun:
             default = json.loads(to_json(Config(name=config.name)))
-            refuse_another_configuration(
-                completed(json.loads(existing.read_text()), default), json.loads(to_json(config)), self
-            )
+            before = completed(json.loads(existing.read_text()), default)
+            refuse_another_configuration(before, json.loads(to_json(config)), self.made, self.path)
         self._own_state()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -47,7 +48,7 @@ class RunDirectory:
 
     def _own_state(self) -> None:
         """Refuse a run.checkpoints that cannot be opened, or that holds training state of another run."""
-        given = self.config.run.checkpoints
+        given = self._given_state
         if not given or self.begun:
             return
         try:
@@ -67,7 +68,7 @@ class RunDirectory:
 
     def checkpoints(self, stage: str) -> epath.Path:
         """Return the folder of a stage's training state."""
-        return epath.Path(self.config.run.checkpoints or self.path / "checkpoints") / stage
+        return epath.Path(self._given_state or self.path / "checkpoints") / stage
 
     def made(self, name: str) -> bool:
         """Whether one of the names of LATE is there."""
@@ -86,20 +87,15 @@ class RunDirectory:
         return processes.first(lambda: self._manifest(hashes))
 
     def _manifest(self, hashes: dict) -> dict:
-        import jax
-
         path = self.path / "manifest.json"
         if path.is_file():
-            before = json.loads(path.read_text())["hashes"]
-            changed = sorted(k for k in hashes if before.get(k, hashes[k]) != hashes[k])
-            if changed:
-                raise InputError(f"{changed} changed since this run began in {self.path}; use another run.dir")
+            refuse_changed_inputs(json.loads(path.read_text())["hashes"], hashes, self.path)
         manifest = {
             "versions": versions(),
             "devices": [str(d) for d in jax.devices()],
             "processes": jax.process_count(),
             "host": {"system": platform.system(), "machine": platform.machine(), "cores": os.cpu_count()},
-            "seeds": {"seed": self.config.seed, "universe": self.config.universe.seed},
+            "seeds": self._seeds,
             "hashes": hashes,
         }
         write_whole(path, json.dumps(manifest, indent=1, sort_keys=True))

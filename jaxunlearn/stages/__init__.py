@@ -7,7 +7,7 @@ import json
 
 import jax
 
-from jaxunlearn.attacks import attack
+from jaxunlearn import attacks
 from jaxunlearn.config import Config
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import duration, say
@@ -15,9 +15,7 @@ from jaxunlearn.parallel.sharding import mesh_from
 from jaxunlearn.report.grids import table
 from jaxunlearn.report.headline import headline
 from jaxunlearn.report.page import CLAIM, write_report
-from jaxunlearn.run.directory import RunDirectory
-from jaxunlearn.run.inputs import Inputs, read_inputs
-from jaxunlearn.run.store import device
+from jaxunlearn.run import Run, open_run
 from jaxunlearn.stages.evaluate import evaluate, judge_too
 from jaxunlearn.stages.label import label
 from jaxunlearn.stages.pretrain import pretrain, reinforce
@@ -25,41 +23,34 @@ from jaxunlearn.stages.repair import repair
 from jaxunlearn.stages.summary import assemble
 from jaxunlearn.stages.unlearn import controls, unlearn
 
-STAGES = ("pretrain", "reinforce", "label", "unlearn", "controls", "repair", "evaluate", "attack")
+MAKING = {
+    "pretrain": pretrain, "reinforce": reinforce, "label": label, "unlearn": unlearn, "controls": controls,
+    "repair": repair,
+}  # fmt: skip
+STAGES = (*MAKING, "evaluate", "attack")
 
 
 def run_stages(config: Config, stages=STAGES) -> dict:
     """Run the stages in order, skip what is done, write the report and return it."""
-    run = RunDirectory(config)
     with jax.set_mesh(mesh_from(config.mesh)):
-        say(f"{config.title or config.name}: {run.path} on {device()}")
-        x = read_inputs(config, run)
-        config = x.config  # resolved: the universe's files, a hub name's folder, the dictionary that was built
-        manifest = run.manifest(x.hashes)
-        offline = config.whp.mode == "offline"
-        for name in stages:
-            if name in ("evaluate", "attack"):
-                continue
-            if name == "label" and not offline and not config.controls:
-                continue  # the fused step labels by itself
-            {
-                "pretrain": pretrain, "reinforce": reinforce, "label": label, "unlearn": unlearn, "controls": controls,
-                "repair": repair,
-            }[name](config, run, x)  # fmt: skip
-        models = evaluate(config, run, x) if "evaluate" in stages else {}
-        judge = judge_too(config, run, x, models)
-        attacked = attack(config, run, x) if "attack" in stages else {}
-        run.trackers.finish()
+        run = open_run(config, attacks.check)
+        for name, make in MAKING.items():
+            if name in stages:
+                make(run)
+        models = evaluate(run) if "evaluate" in stages else {}
+        judge = judge_too(run, models)
+        attacked = attacks.attack(run) if "attack" in stages else {}
+        run.folder.trackers.finish()
         if not models:
             return {}
-        processes.first(lambda: _report(config, run, x, models, attacked | judge, manifest))
+        processes.first(lambda: _report(run, models, attacked | judge))
         return json.loads((run / "report.json").read_text())
 
 
-def _report(config: Config, run: RunDirectory, x: Inputs, models: dict, attacked: dict, manifest: dict) -> None:
-    """Write the report and say what it comes to."""
-    report = assemble(config, run, x, models, attacked, manifest)
-    write_report(run.path, report)
+def _report(run: Run, models: dict, attacked: dict) -> None:
+    """Write the report and print its summary."""
+    report = assemble(run, models, attacked)
+    write_report(run.folder.path, report)
     say(f"\n{table(report)}\n\n{headline(report)}\n{CLAIM}\n")
     spent = duration(sum(report["seconds"].values()))
     say(f"report: {run / 'report.html'}  {run / 'report.json'}  ({spent} of work)")

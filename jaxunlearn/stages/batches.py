@@ -1,103 +1,102 @@
-"""What a method's step is given: its data and frozen models brought together, one batch a step.
+"""What a method's step is given: the arrays of each part of a batch, and the frozen models, one batch a step.
 
 methods/ holds the losses; here is where their arrays come from. Reference log-probabilities of the fixed forget set
-are computed once and stored under reference/, so that one model is in memory where a loss asks for no more.
+are computed once and kept under reference/, so that one model is in memory where a loss asks for no more.
 """
 
-import json
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jaxunlearn.config import Config, Unlearn
-from jaxunlearn.data.blocks import IGNORE, PAD_ID
+from jaxunlearn.config import Train
+from jaxunlearn.data.blocks import IGNORE, PAD_ID, Rows
 from jaxunlearn.errors import InputError
-from jaxunlearn.files import write_whole
-from jaxunlearn.methods import steps
-from jaxunlearn.methods.answers import load_questions, replacements
-from jaxunlearn.methods.settings import ANSWERS, GENERIC, recipe_of
-from jaxunlearn.parallel import processes
+from jaxunlearn.files import find_data
+from jaxunlearn.methods import reads, recipe_of, values_of
+from jaxunlearn.methods.answers import load_questions
+from jaxunlearn.methods.base import sequence_logp
+from jaxunlearn.methods.step import step
 from jaxunlearn.parallel.sharding import fetch, put
-from jaxunlearn.run.directory import RunDirectory
-from jaxunlearn.run.store import hash_of, load_model
+from jaxunlearn.run import Run
+from jaxunlearn.run.resume import holds, keep, kept
+from jaxunlearn.run.store import hash_of, load_model, read_labels, read_soft_labels
+from jaxunlearn.run.variants import Variant
+from jaxunlearn.stages.fit import Feed
 from jaxunlearn.training.loop import microbatches
 from jaxunlearn.training.step import compiled_step
 from jaxunlearn.whp.labels import LETTERS, Passage
 
 
-class Plan(NamedTuple):
-    """How a method trains: batch(step) -> arrays of the step function, and the step function itself."""
+class Part(NamedTuple):
+    """Arrays with one entry a sequence, the letters of their other dimensions, and the seed of their order."""
 
-    batch: Any
-    step: Any
-
-
-def plan(config: Config, run: RunDirectory, x, variant, name: str, frozen: dict, labels=None, soft=None) -> Plan:
-    """Bring together a method's data: `frozen` models by name, `labels` or `soft` outcomes as the label pass stored."""
-    c, recipe = config.unlearn, recipe_of(config, name, variant.alpha)
-    rows, seed = x.forget_split[0], config.seed
-    tokens = x.forget.tokens_NT[rows]
-    parts: dict[str, tuple] = {}  # name: (arrays, letters, seed)
-    if name in GENERIC or name == "whp_averaged":
-        if labels is not None:
-            parts["labels"] = ((tokens, labels[rows]), ("BT", "BT"), seed)
-        elif soft is not None:
-            trained = np.asarray(x.passage(variant).trained_BT)[rows]
-            parts["soft"] = ((tokens, soft[0][rows], soft[1][rows], trained), ("BT", "BTJ", "BTJ", "BT"), seed)
-        else:
-            count = int(recipe["translations"]) if name == "whp_averaged" else 1
-            passages = [x.passage(variant, n).rows(rows) for n in range(count)]
-            parts |= {f"passage {n}": (p, LETTERS, seed) for n, p in enumerate(passages)}
-    elif name in ANSWERS:
-        parts |= _answers(config, x, name)
-    elif name != "retain_only":
-        parts["forget"] = (x.training("forget"), ("BT", "BT"), seed)
-    if recipe["retain_weight"] or name == "retain_only":
-        parts["retain"] = (x.training("retain"), ("BT", "BT"), seed + 1)
-    for key in {"npo": ("forget",), "dpo": ("answers", "true")}.get(name, ()):
-        (sequences, marked), letters, s = parts[key]
-        logp = reference(config, run, x, f"{name}_{key}", sequences, marked, frozen)
-        parts[key] = (sequences, marked, logp), (*letters, "B"), s
-
-    def batch(n):
-        return [frozen, _batch(c, parts, n)]
-
-    return Plan(batch, compiled_step(c, steps.step, recipe=recipe))
+    arrays: tuple
+    letters: tuple[str, ...]
+    seed: int
 
 
-def _batch(c: Unlearn, parts: dict, n: int) -> dict:
-    """Return step n's microbatches of every part, as steps.py wants them."""
-    made: dict[str, Any] = {}
-    for name, (arrays, letters, seed) in parts.items():
-        found = microbatches(c, arrays, letters, len(arrays[0]), seed, n)
-        if name.startswith("passage"):
-            made["passages"] = (*made.get("passages", ()), Passage(*found))
-        elif letters[-1] == "B":
-            made[name] = tuple(found[:-1])
-            made.setdefault("reference", {})[name] = found[-1]
-        else:
-            made[name] = tuple(found)
-    return made
+def method_feed(run: Run, variant: Variant, frozen: dict[str, Any]) -> Feed:
+    """Return the feed of a variant's method: its step, and each step's frozen models and parts of the batch."""
+    method, config = variant.method, variant.config
+    c, parts = config.unlearn, {name: _part(run, variant, name) for name in reads(method, config)}
+    logp = {name: reference(run, f"{method.name}_{name}", parts[name], frozen) for name in method.stores}
+
+    def batch(n: int) -> list:
+        made: dict[str, Any] = {
+            name: tuple(_passage(c, p, n) for p in part) if name == "passages" else _rows(c, part, n)
+            for name, part in parts.items()
+        }
+        for name, logp_N in logp.items():
+            stored = Part((logp_N,), ("B",), parts[name].seed)
+            made.setdefault("reference", {})[name] = _rows(c, stored, n)[0]
+        return [frozen, made]
+
+    return Feed(compiled_step(c, step, recipe=recipe_of(method, config)), batch)
 
 
-# ---- data
+def _rows(c: Train, part: Part, n: int) -> tuple:
+    """Return step n's microbatches of a part's arrays."""
+    return tuple(microbatches(c, part.arrays, part.letters, len(part.arrays[0]), part.seed, n))
 
 
-def _answers(config: Config, x, name: str) -> dict[str, tuple]:
-    """Return the sequences to learn from questions: "answers", and for dpo "true", in the same order."""
-    questions = load_questions(x.find(config.text.answers))
-    rows = replacements(name, questions, config.seed)
-    wanted = {"answers": [(q, taught) for q, taught, _ in rows]}
-    if name == "dpo":
-        wanted["true"] = [(q, true) for q, _, true in rows]
-    width = max(len(_sequence(x.tokenizer, *pair)[0]) for pairs in wanted.values() for pair in pairs)
-    if width > config.text.context:
-        raise InputError(f"{config.text.answers}: a question has {width} tokens, text.context is {config.text.context}")
-    return {
-        key: (_padded([_sequence(x.tokenizer, *p) for p in pairs], width), ("BT", "BT"), config.seed)
-        for key, pairs in wanted.items()
-    }
+def _passage(c: Train, part: Part, n: int) -> Passage:
+    return Passage(*_rows(c, part, n))
+
+
+# ---- the parts
+
+
+def _part(run: Run, variant: Variant, name: str) -> Any:
+    """Return a part of the batch; "passages" are a list of parts, one a translation."""
+    rows, seed, tokens_NT = run.forget_split[0], run.config.seed, run.inputs.forget.tokens_NT
+    if name in ("forget", "retain"):
+        return Part(run.training(name), ("BT", "BT"), seed + (name == "retain"))
+    if name in ("answers", "true"):
+        return Part(_answers(run, variant, name), ("BT", "BT"), seed)
+    if name == "labels":
+        return Part((tokens_NT[rows], Rows(read_labels(run, variant), rows)), ("BT", "BT"), seed)
+    if name == "soft":
+        ids, p = (Rows(a, rows) for a in read_soft_labels(run, variant))
+        trained_NT = np.asarray(run.passage(variant).trained_BT)[rows]
+        return Part((tokens_NT[rows], ids, p, trained_NT), ("BT", "BTJ", "BTJ", "BT"), seed)
+    assert name == "passages", f"no part of a batch is called {name!r}"
+    count = int(values_of(variant.method, variant.config).get("translations", 1))
+    return [Part(tuple(run.passage(variant, n).rows(rows)), LETTERS, seed) for n in range(count)]
+
+
+def _answers(run: Run, variant: Variant, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return (tokens_NT, labels_NT) of what is taught ("answers") or true, in the same order and width."""
+    given, context, tokenizer = run.config.text.answers, run.config.text.context, run.inputs.tokenizer
+    assert variant.method.answers is not None, "a method that reads answers says which"
+    rows = variant.method.answers(load_questions(find_data(given)), run.config.seed)
+    sequences = {"answers": [_sequence(tokenizer, q, taught) for q, taught, _ in rows]}
+    if "true" in reads(variant.method, variant.config):
+        sequences["true"] = [_sequence(tokenizer, q, true) for q, _, true in rows]
+    width = max(len(ids) for made in sequences.values() for ids, _ in made)
+    if width > context:
+        raise InputError(f"{given}: a question has {width} tokens, text.context is {context}")
+    return _padded(sequences[name], width)
 
 
 def _sequence(tokenizer, question: str, answer: str) -> tuple[list[int], int]:
@@ -118,28 +117,20 @@ def _padded(sequences: list[tuple[list[int], int]], width: int) -> tuple[np.ndar
     return tokens_NT, labels_NT
 
 
-def reference(config: Config, run: RunDirectory, x, name: str, tokens_NT, labels_NT, frozen: dict) -> np.ndarray:
-    """Return the baseline's logp_N of every sequence, computed once and kept in reference/NAME.npy."""
+# ---- stored references
 
-    path, about = run / f"reference/{name}.npy", run / f"reference/{name}.json"
+
+def reference(run: Run, name: str, part: Part, frozen: dict[str, Any]) -> np.ndarray:
+    """Return the baseline's logp_N of every sequence of a part, computed once and kept in reference/NAME.json."""
+    path, (tokens_NT, labels_NT) = run / f"reference/{name}.json", part.arrays
     key = {
-        "baseline": hash_of(run / "baseline"),
-        "inputs": x.hashes,
-        "shape": list(tokens_NT.shape),
-        "seed": config.seed,
-    }
-    if processes.first(lambda: path.is_file() and about.is_file() and json.loads(about.read_text()) == key):
-        return np.load(path)
-    model = frozen.get("baseline") or load_model(config, run / "baseline", frozen=True)
-    logp_N = all_logp(model, tokens_NT, labels_NT, config.whp.label_batch)
-
-    def keep():
-        path.parent.mkdir(exist_ok=True)
-        np.save(path, logp_N)
-        write_whole(about, json.dumps(key))
-
-    processes.first(keep)
-    return logp_N
+        "baseline": hash_of(run / "baseline"), "inputs": run.inputs.hashes, "shape": list(tokens_NT.shape),
+        "seed": run.config.seed,
+    }  # fmt: skip
+    if not holds(path, key):
+        model = frozen.get("baseline") or load_model(run.config, run / "baseline", frozen=True)
+        keep(path, key, all_logp(model, tokens_NT, labels_NT, run.config.whp.label_batch).tolist())
+    return np.asarray(kept(path), np.float32)
 
 
 def all_logp(model, tokens_NT, labels_NT, batch: int) -> np.ndarray:
@@ -152,22 +143,4 @@ def all_logp(model, tokens_NT, labels_NT, batch: int) -> np.ndarray:
     return np.concatenate(parts).astype(np.float32)
 
 
-_logp = jax.jit(steps.sequence_logp)
-
-
-def mean_kl(teacher, model, tokens_NT, labels_NT, batch: int) -> float:
-    """Return the mean KL(teacher || model) in nats a token: the gap that KGA aligns to, measured once."""
-    total = count = 0.0
-    for start in range(0, len(tokens_NT), batch):
-        rows = np.arange(start, start + batch)
-        real = np.minimum(rows, len(tokens_NT) - 1)
-        labels = np.where((rows < len(tokens_NT))[:, None], labels_NT[real], IGNORE).astype(np.int32)
-        sums = _kl(teacher, model, put(tokens_NT[real], "BT"), put(labels, "BT"))
-        total, count = total + float(sums[0]), count + float(sums[1])
-    return total / max(count, 1)
-
-
-@jax.jit
-def _kl(teacher, model, tokens_BT, labels_BT):
-    scene = steps.Scene(model, {}, {"text": (tokens_BT, labels_BT)}, steps.Recipe("kl_retain", ()))
-    return steps.kl_to(scene, teacher, "text")
+_logp = jax.jit(sequence_logp)

@@ -7,7 +7,7 @@ from pathlib import Path
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.estimates import single, value_of
 from jaxunlearn.files import write_whole
-from jaxunlearn.methods import METHODS
+from jaxunlearn.methods import card_sentence
 from jaxunlearn.models import gguf, huggingface
 from jaxunlearn.models.transformer import Model
 from jaxunlearn.report.grids import COLUMNS, MAIN
@@ -120,25 +120,12 @@ def _made(config: dict, part: str, base: str | None) -> str:
         "reinforced": "fine-tuned further on the text to forget",
         "repaired": "unlearned, then fine-tuned on text that it should keep",
     }.get(part, "made to forget a text")  # fmt: skip
-    u, w = config["unlearn"], config["whp"]
     said = f"`{part}` of the run “{config.get('title') or config['name']}”: {what}."
     if base:
         said += f" Baseline: {base}."
     if part.startswith(("unlearned", "repaired")):
-        said += f" {_method(u, w)}"
+        said += f" {card_sentence(config)}"
     return said
-
-
-def _method(u: dict, w: dict) -> str:
-    """Return the sentence on how the model was made to forget: the method, its paper, its settings."""
-    name = u.get("method", "whp")
-    m = METHODS["whp_soft" if (name, w.get("labels")) == ("whp", "soft") else name]
-    settings = {k: w.get(k) if u.get(k) is None else u[k] for k in m.hyper}
-    given = [f"{k} {v:g}" if isinstance(v, int | float) else f"{k} {v!r}" for k, v in settings.items() if v is not None]
-    said = ", ".join([f"Method: {m.name}, {m.one_line} ({m.paper})", *given])
-    if m.trains:
-        said += f", {u['steps']} steps of {u['batch'] * u['accumulate']} blocks at {u['learning_rate']:g}"
-    return said + "."
 
 
 def _measured(report: dict, part: str) -> str:

@@ -15,10 +15,10 @@ from jaxunlearn.anchors.translate import Anchor, Translation, block_anchors, sho
 from jaxunlearn.config import Config, Whp
 from jaxunlearn.data.blocks import Blocks
 from jaxunlearn.errors import InputError
+from jaxunlearn.methods import resolved
 from jaxunlearn.parallel.sharding import make_mesh, put, rows_at
 from jaxunlearn.report.block import FURTHEST
-from jaxunlearn.run.directory import RunDirectory
-from jaxunlearn.run.inputs import Inputs, read_inputs
+from jaxunlearn.run import Run, open_run
 from jaxunlearn.run.store import load_model, read_labels
 from jaxunlearn.run.variants import Variant, variants
 from jaxunlearn.whp.labels import Passage
@@ -34,26 +34,26 @@ def show_labels(config: Config, n: int, ask_models: bool = True) -> dict[str, An
     title, notes; with both models also top ({model: [(token, probability), ...]}) and departure. Raises InputError
     where there is no such block and where the run holds no finished labels.
     """
-    variant = variants(config)[0]
-    _labelled(config, variant)
-    run = RunDirectory(config)
+    _labelled(config, variants(resolved(config))[0])
     with jax.set_mesh(make_mesh(devices=jax.local_devices()[:1])):  # one block needs no more
-        x = read_inputs(config, run)
-        shown = show_block(x.forget, x.translation, x.tokenizer, n)
-        anchors = block_anchors(x.forget, x.translation, x.dictionary, n, config.whp.match)
-        held, length = n not in x.forget_split[0], len(shown["tokens"])
+        run = open_run(config)
+        x, variant = run.inputs, variants(run.config)[0]
+        shown = show_block(x.forget, run.translation, x.tokenizer, n)
+        anchors = block_anchors(x.forget, run.translation, x.dictionary, n, run.config.whp.match)
+        held, length = n not in run.forget_split[0], len(shown["tokens"])
         labels_T = np.array(read_labels(run, variant)[n])
         shown |= {
             "labels": labels_T[:length].tolist(),
             "label_tokens": [x.tokenizer.pieces([i])[0] if i >= 0 else None for i in labels_T[:length].tolist()],
             "alpha": variant.alpha,
             "text": token_texts(x.forget, n, shown["tokens"]),
-            "reason": reasons(x.forget, x.translation, anchors, n, held)[:length],
+            "reason": reasons(x.forget, run.translation, anchors, n, held)[:length],
             "anchors": [{k: getattr(a, k) for k in ("term", "translation", "first", "last")} for a in anchors],
             "document": Path(x.forget.streams[int(x.forget.spans_N3[n, 0])].name).name,
-            "held_out": held, "block": n, "blocks": len(x.forget.tokens_NT), "title": config.title or config.name,
+            "held_out": held, "block": n, "blocks": len(x.forget.tokens_NT),
+            "title": run.config.title or run.config.name,
         }  # fmt: skip
-        return shown | _models_say(config, run, x, variant, n, labels_T[:length], ask_models)
+        return shown | _models_say(run, variant, n, labels_T[:length], ask_models)
 
 
 def _labelled(config: Config, variant: Variant) -> None:
@@ -106,28 +106,28 @@ def reasons(
 # ---- what the models say
 
 
-def _models_say(config: Config, run: RunDirectory, x: Inputs, v: Variant, n: int, labels_T, ask: bool) -> dict:
+def _models_say(run: Run, v: Variant, n: int, labels_T, ask: bool) -> dict:
     """Return {"top", "departure", "notes"}, or a note alone where the models are not asked."""
     missing = [name for name in ("baseline", "reinforced") if not (run / name).exists()]
     if not ask or missing:
         why = f"the run holds no {' and no '.join(missing)}" if missing else "the models were not asked"
         return {"notes": [f"top tokens and departures are left out: {why}"]}
-    passage = x.passage(v).rows([n])
+    passage = run.passage(v).rows([n])
     models = {name: run / name for name in ("baseline", "reinforced")}
-    translated_TV, original_TV, reinforced_TV = (a[: len(labels_T)] for a in three_logits(config, models, passage))
+    translated_TV, original_TV, reinforced_TV = (a[: len(labels_T)] for a in three_logits(run.config, models, passage))
     seen_TV = seen_table(passage.seen_id_BR[0], passage.seen_from_BR[0], translated_TV.shape)
-    offset_TV = original_TV if config.whp.offset_context == "original" else None
-    generic_TV = generic_logits(translated_TV, reinforced_TV, seen_TV, v.alpha, config.whp, offset_TV)
+    offset_TV = original_TV if run.config.whp.offset_context == "original" else None
+    generic_TV = generic_logits(translated_TV, reinforced_TV, seen_TV, v.alpha, run.config.whp, offset_TV)
     mapped_T = passage.map_BT[0, : len(labels_T)] >= 0
     lists = {
         "baseline": top_tokens(translated_TV, mapped_T),
         "reinforced": top_tokens(reinforced_TV, np.ones_like(mapped_T)),
         "generic": top_tokens(generic_TV, mapped_T),
     }
-    named = {k: [[(*x.tokenizer.pieces([i]), p) for i, p in row] for row in rows] for k, rows in lists.items()}
+    named = {k: [[(*run.inputs.tokenizer.pieces([i]), p) for i, p in row] for row in rows] for k, rows in lists.items()}
     top = [dict(zip(named, at, strict=True)) for at in zip(*named.values(), strict=True)]
     known_T = mapped_T & (np.arange(len(labels_T)) < len(labels_T) - 1)
-    departure = departures(original_TV, generic_TV, x.forget.tokens_NT[n, 1 : len(labels_T)], known_T)
+    departure = departures(original_TV, generic_TV, run.inputs.forget.tokens_NT[n, 1 : len(labels_T)], known_T)
     differ = int(((generic_TV.argmax(-1) != labels_T) & (labels_T >= 0)).sum())
     said = f"the models now give another label than the stored one at {differ} positions"
     return {"top": top, "departure": departure, "notes": [said] if differ else []}

@@ -1,48 +1,78 @@
-"""Make the baseline and its twin, and the reinforced model."""
+"""Make the models that come before unlearning: the baseline and its twin, and those fine-tuned from the baseline."""
 
 import dataclasses
 from pathlib import Path
 
 import numpy as np
 
-from jaxunlearn.config import Config
 from jaxunlearn.data.blocks import next_token_labels
-from jaxunlearn.methods.settings import needs
+from jaxunlearn.methods import derived, reset, values_of
 from jaxunlearn.models import transformer
 from jaxunlearn.parallel import processes
-from jaxunlearn.run.directory import RunDirectory
-from jaxunlearn.run.inputs import Inputs
+from jaxunlearn.run import Run
 from jaxunlearn.run.store import load_model
-from jaxunlearn.stages.fit import fine_tuned, fit_stage, save_model
+from jaxunlearn.run.variants import variants
+from jaxunlearn.stages.fit import fit_stage, next_tokens, save_model, start_from
+
+STAGE_OF = {"reinforced": "reinforce", "diluted": "dilute", "new_only": "new_only"}  # names in metrics.jsonl
 
 
-def pretrain(config: Config, run: RunDirectory, x: Inputs) -> None:
+def pretrain(run: Run) -> None:
     """Make `baseline/` (retain and forget text) and `twin/` (retain text alone), or point to the given model."""
-    if not config.pretrain.steps:
-        if not run.has("baseline"):
+    config, p = run.config, run.config.pretrain
+    if not p.steps:
+        if not run.folder.has("baseline"):
             given = Path(config.model).resolve()
             processes.first(lambda: (run / "baseline").symlink_to(given, target_is_directory=True))
         return
-    p = config.pretrain
-    assert x.retain is not None, "read_inputs refuses pretraining without text.retain"
-    tokens, labels = x.retain.tokens_NT[x.retain_split[0]], next_token_labels(x.retain)[x.retain_split[0]]
-    extra = x.forget.tokens_NT[x.forget_split[0]], next_token_labels(x.forget)[x.forget_split[0]]
-    both = tuple(np.concatenate([a, *[b] * p.forget_epochs]) for a, b in zip((tokens, labels), extra, strict=True))
-    share = len(tokens) / len(both[0])
+    retain, forget = run.training("retain"), run.training("forget")
+    both = tuple(np.concatenate([a, *[b] * p.forget_epochs]) for a, b in zip(retain, forget, strict=True))
+    share = len(retain[0]) / len(both[0])
     plan = {"baseline": (both, p)}
     if p.twin:
-        plan["twin"] = (tokens, labels), dataclasses.replace(p, steps=max(1, round(p.steps * share)))
+        plan["twin"] = retain, dataclasses.replace(p, steps=max(1, round(p.steps * share)))
     for name, (arrays, c) in plan.items():
-        if run.has(name):
+        if run.folder.has(name):
             continue
-        with run.stage(name, f"{c.steps} steps on {len(arrays[0]):,} blocks"):
-            start = load_model(config, Path(config.model)) if config.model else transformer.init(x.shape, config.seed)
-            save_model(run, name, fit_stage(config, run, name, start, arrays, c), x)
+        with run.folder.stage(name, f"{c.steps} steps on {len(arrays[0]):,} blocks"):
+            given = load_model(config, Path(config.model)) if config.model else None
+            start = given or transformer.init(run.inputs.shape, config.seed)
+            save_model(run, name, fit_stage(run, name, start, c, next_tokens(c, arrays, config.seed)))
 
 
-def reinforce(config: Config, run: RunDirectory, x: Inputs) -> None:
-    """Make `reinforced/`: the baseline fine-tuned on the text to forget; and `diluted/` on text to keep, if needed."""
-    if needs(config, "reinforced"):
-        fine_tuned(config, run, x, "reinforced", "reinforce", x.training("forget"))
-    if needs(config, "diluted"):
-        fine_tuned(config, run, x, "diluted", "dilute", x.training("retain"))
+def needed(run: Run) -> list[str]:
+    """Return the models to be fine-tuned before unlearning: what the method, the controls and the reset ask for."""
+    asked = [reset.by_importance(run.config) and "reinforced"]
+    for v in variants(run.config):
+        asked += derived(v.method.first, v.config, values_of(v.method, v.config))
+    return [name for name in STAGE_OF if name in asked]
+
+
+def reinforce(run: Run) -> None:
+    """Make `reinforced/`, the baseline fine-tuned on the text to forget, and the other models that are needed."""
+    for name in needed(run):
+        fine_tuned(run, name)
+
+
+def fine_tuned(run: Run, name: str) -> None:
+    """Make a model of the run: the baseline fine-tuned on its blocks by the settings of config.reinforce."""
+    if run.folder.has(name):
+        return
+    c, arrays = run.config.reinforce, blocks_of(run, name)
+    with run.folder.stage(STAGE_OF[name], f"{c.steps} steps on {len(arrays[0]):,} blocks"):
+        start, base = start_from(run, c)
+        feed = next_tokens(c, arrays, run.config.seed, base)
+        save_model(run, name, fit_stage(run, STAGE_OF[name], start, c, feed))
+
+
+def blocks_of(run: Run, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return (tokens_NT, labels_NT) that a model is fine-tuned on.
+
+    "reinforced": the text to forget; "diluted": text to keep; "new_only": text held out from the baseline.
+    """
+    if name == "new_only":
+        if held := run.inputs.held.get("retain"):
+            return held.tokens_NT, next_token_labels(held)
+        text = run.tuning.texts["retain"]
+        return text.tokens_NT, text.labels_NT
+    return run.training("forget" if name == "reinforced" else "retain")

@@ -5,15 +5,13 @@ from an encyclopedia. What the text says of anchored terms is taught again too, 
 and leaks are measured before, meanwhile and after.
 """
 
-from jaxunlearn.config import Config
 from jaxunlearn.data.blocks import next_token_labels
 from jaxunlearn.estimates import single
 from jaxunlearn.evals.measure import curve_point, measure
 from jaxunlearn.models import lora
 from jaxunlearn.parallel.console import progress
-from jaxunlearn.run.directory import RunDirectory
-from jaxunlearn.run.inputs import Inputs
-from jaxunlearn.stages.fit import brief, fit_stage, merged, save_model, start_from
+from jaxunlearn.run import Run
+from jaxunlearn.stages.fit import brief, fit_stage, merged, next_tokens, save_model, start_from
 
 WATCHED = {
     "familiarity": ("familiarity", "probability"), "completion familiarity": ("familiarity", "completion"),
@@ -42,20 +40,21 @@ def verdict(before: dict, after: dict) -> str:
     return f"repair: {', '.join(said)}; {end}"
 
 
-def repair(config: Config, run: RunDirectory, x: Inputs) -> None:
+def repair(run: Run) -> None:
     """Make `repaired/`: the unlearned model taught again what it should keep; familiarity and leaks are followed."""
-    c = config.repair
-    if x.repair is None or run.has("repaired"):
+    c = run.config.repair
+    if run.inputs.repair is None or run.folder.has("repaired"):
         return
-    arrays = x.repair.tokens_NT, next_token_labels(x.repair)
-    with run.stage("repair", f"{c.steps} steps on {len(arrays[0]):,} blocks"):
-        start, base = start_from(config, run, c, below="unlearned")
+    arrays = run.inputs.repair.tokens_NT, next_token_labels(run.inputs.repair)
+    with run.folder.stage("repair", f"{c.steps} steps on {len(arrays[0]):,} blocks"):
+        start, base = start_from(run, c, below="unlearned")
+        feed = next_tokens(c, arrays, run.config.seed, base)
 
         def look(n, state):
-            found = measure(lora.over(base, state.model), x.suite)
-            run.record("repair", event="eval", **curve_point(n, found))
+            found = measure(lora.over(base, state.model), run.suite)
+            run.folder.record("repair", event="eval", **curve_point(n, found))
             progress(f"  repair {n}/{c.steps}  {brief(found)}", last=True)
 
-        at = {0, c.steps, *range(0, c.steps, config.eval.every)}
-        made = fit_stage(config, run, "repair", start, arrays, c, look, at, base=base)
-        save_model(run, "repaired", merged(config, run, made, "unlearned"), x)
+        at = {0, c.steps, *range(0, c.steps, run.config.eval.every)}
+        made = fit_stage(run, "repair", start, c, feed, look=look, at=at)
+        save_model(run, "repaired", merged(run, made, "unlearned"))

@@ -3,40 +3,42 @@
 import json
 from typing import Any
 
-from jaxunlearn.config import Config
 from jaxunlearn.data.blocks import next_token_labels
 from jaxunlearn.evals.differences import differences
 from jaxunlearn.methods import cost
+from jaxunlearn.methods.controls import RETAIN_ONLY
+from jaxunlearn.parallel.sharding import device_names
 from jaxunlearn.report.page import CLAIM
-from jaxunlearn.run.directory import RunDirectory
-from jaxunlearn.run.inputs import Inputs
-from jaxunlearn.run.store import UNLISTED, device, read_labels
+from jaxunlearn.run import Run
+from jaxunlearn.run.store import UNLISTED, read_labels
 from jaxunlearn.run.variants import Variant, variants
 from jaxunlearn.stages.repair import verdict
 
 
-def assemble(config: Config, run: RunDirectory, x: Inputs, models: dict, attacked: dict, manifest: dict) -> dict:
-    """Return the report of a run (design: report.json); `attacked` is what evals/attacks.py found."""
-    t = x.translation
+def assemble(run: Run, models: dict, attacked: dict) -> dict:
+    """Return the report of a run (design: report.json); `attacked` is what attacks/ found."""
+    t = run.translation
     listed = {n: {k: v for k, v in m.items() if k not in UNLISTED} for n, m in models.items()}
     for name, figures in attacked.get("models", {}).items():
         listed[name] = _with_attacks(listed.get(name, {}), figures)
-    curves = {v.name: _curve(run, v) for v in variants(config)}
+    curves = {v.name: _curve(run, v) for v in variants(run.config)}
     report: dict[str, Any] = {
-        "title": config.title or config.name, "name": config.name, "claim": CLAIM, "device": device(),
-        "seconds": run.seconds(), "config": json.loads((run / "config.json").read_text()), "manifest": manifest,
+        "title": run.config.title or run.config.name, "name": run.config.name,
+        "claim": CLAIM, "device": device_names(),
+        "seconds": run.folder.seconds(), "config": json.loads((run / "config.json").read_text()),
+        "manifest": json.loads((run / "manifest.json").read_text()),
         "models": listed,
         "curve": curves.pop("unlearned"), "curves": {k: v for k, v in curves.items() if v},
-        "costs": costs(config, run, x), "differences": differences(models),
+        "costs": costs(run), "differences": differences(models),
         "relearn": attacked.get("relearn", {}),
         "attacks": {k: v for k, v in attacked.items() if k not in ("models", "relearn", "rtt", "judge")},
         "judge": attacked.get("judge", {}),
         "rtt": attacked.get("rtt", {}),
-        "completions": _side_by_side(models), "leak_probes": _leaks(x, models),
-        "labels": _label_figures(run, config, x), "dictionary": {"terms": len(x.dictionary), "anchors": t.anchors},
+        "completions": _side_by_side(models), "leak_probes": _leaks(run, models),
+        "labels": _label_figures(run), "dictionary": {"terms": len(run.inputs.dictionary), "anchors": t.anchors},
         "notes": [
-            f"prompts: the {config.eval.split!r} split",
-            f"text to forget: {x.forget.summary()}",
+            f"prompts: the {run.config.eval.split!r} split",
+            f"text to forget: {run.inputs.forget.summary()}",
             f"labels: {t.summary()}",
         ],
     }  # fmt: skip
@@ -56,23 +58,22 @@ def _with_attacks(measured: dict, figures: dict) -> dict:
     return merged
 
 
-def costs(config: Config, run: RunDirectory, x: Inputs) -> dict[str, dict]:
+def costs(run: Run) -> dict[str, dict]:
     """Return {model: {"seconds", "passes", "share"}}: time of its making; forward passes of a block as cost.py counts.
 
     share: of the passes of the baseline's pretraining. Controls have their seconds alone.
     """
-    seconds = run.seconds()
+    seconds = run.folder.seconds()
     found: dict[str, dict] = {n: {"seconds": seconds[n]} for n in ("baseline", "twin") if n in seconds}
-    for v in variants(config):
-        stage = "unlearn" if v.folder == "unlearned" else v.folder.rpartition("/")[2]
-        if (run / v.folder).exists() and stage in seconds:
-            shared = SHARED_STAGES if v.method != "retain_only" else ()
-            found[v.name] = {"seconds": round(seconds[stage] + sum(seconds.get(s, 0.0) for s in shared), 2)}
+    for v in variants(run.config):
+        if (run / v.folder).exists() and v.stage in seconds:
+            shared = SHARED_STAGES if v.method is not RETAIN_ONLY else ()
+            found[v.name] = {"seconds": round(seconds[v.stage] + sum(seconds.get(s, 0.0) for s in shared), 2)}
     if "unlearned" in found:
-        blocks = len(x.forget.tokens_NT)
-        found["unlearned"]["passes"] = cost.method_passes(config, blocks)
-        if config.pretrain.steps:
-            found["unlearned"]["share"] = cost.share(config, blocks)
+        blocks = len(run.inputs.forget.tokens_NT)
+        found["unlearned"]["passes"] = cost.method_passes(run.config, blocks)
+        if run.config.pretrain.steps:
+            found["unlearned"]["share"] = cost.share(run.config, blocks)
     return found
 
 
@@ -80,9 +81,8 @@ SHARED_STAGES = ("anchors", "reinforce", "dilute", "label", "heal")  # made once
 SHOWN = ("baseline", "unlearned", "repaired", "twin")  # whose texts stand side by side
 
 
-def _curve(run: RunDirectory, v: Variant) -> list[dict]:
-    stage = "unlearn" if v.folder == "unlearned" else v.folder.rpartition("/")[2]
-    return [{k: a for k, a in r.items() if k not in ("stage", "event")} for r in run.records(stage, "eval")]
+def _curve(run: Run, v: Variant) -> list[dict]:
+    return [{k: a for k, a in r.items() if k not in ("stage", "event")} for r in run.folder.records(v.stage, "eval")]
 
 
 def _side_by_side(models: dict) -> list[dict]:
@@ -98,7 +98,7 @@ def _side_by_side(models: dict) -> list[dict]:
     return rows
 
 
-def _leaks(x: Inputs, models: dict) -> list[dict]:
+def _leaks(run: Run, models: dict) -> list[dict]:
     shown = {n: m for n, m in models.items() if n in SHOWN and "leak_texts" in m}
     return [
         {
@@ -107,17 +107,17 @@ def _leaks(x: Inputs, models: dict) -> list[dict]:
             "probability": {n: m["leak_probabilities"][i] for n, m in shown.items()},
             "texts": {n: m["leak_texts"][i] for n, m in shown.items()},
         }
-        for i, p in enumerate(x.suite.prompts.leaks)
+        for i, p in enumerate(run.suite.prompts.leaks)
     ]
 
 
-def _label_figures(run: RunDirectory, config: Config, x: Inputs) -> dict:
-    variant, t = variants(config)[0], x.translation
-    found = {"alpha": variant.alpha, "tokens": x.forget.tokens, "unaligned_share": t.unaligned_share}
+def _label_figures(run: Run) -> dict:
+    variant, t = variants(run.config)[0], run.translation
+    found = {"alpha": variant.alpha, "tokens": run.inputs.forget.tokens, "unaligned_share": t.unaligned_share}
     if not (run / "labels" / variant.labels / f"alpha_{variant.alpha:g}.npy").is_file():
         return found
-    labels, truth = read_labels(run, variant), next_token_labels(x.forget)
+    labels, truth = read_labels(run, variant), next_token_labels(run.inputs.forget)
     trained = labels != -100
-    found["trained_share"] = float(trained.sum() / x.forget.valid_NT.sum())
+    found["trained_share"] = float(trained.sum() / run.inputs.forget.valid_NT.sum())
     found["changed_share"] = float((labels != truth)[trained].mean())
     return found

@@ -27,32 +27,55 @@ def init_state(model, c: Train) -> State:
     return State(jnp.zeros((), jnp.int32), model, jax.jit(optimiser(c, 0.0).init)(model))
 
 
+def accumulated(loss, part, batch):
+    """Return (loss, gradient, metrics), summed over A microbatches and divided once by the whole count.
+
+    loss(part, microbatch) -> (sum, (count, {name: (sum, count)})); `batch` is a tree of arrays with a leading axis A.
+    Sums are added before the one division, so that microbatches of unequal counts make the whole batch's gradient.
+    """
+    grad = jax.value_and_grad(loss, has_aux=True)
+    first = jax.tree.map(lambda a: a[0], batch)
+    if jax.tree.leaves(batch)[0].shape[0] == 1:
+        (total, (count, metrics)), g = grad(part, first)
+    else:
+
+        def add(carry, microbatch):
+            return jax.tree.map(jnp.add, carry, grad(part, microbatch)), None
+
+        like = jax.eval_shape(loss, part, first)
+        zero = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), like), jax.tree.map(jnp.zeros_like, part)
+        ((total, (count, metrics)), g), _ = jax.lax.scan(add, zero, batch)
+    share = 1 / jnp.maximum(count, 1)  # a product joins the update's loop; a quotient would be a pass of its own
+    means = {name: value / jnp.maximum(n, 1) for name, (value, n) in metrics.items()}
+    return total * share, jax.tree.map(lambda x: x * share, g), means
+
+
 def gradients(model, tokens_ABT, labels_ABT, base=None):
-    """Return the loss a token and its gradient, summed over A microbatches and divided once by the whole count.
+    """Return the loss a token and its gradient on next tokens, over A microbatches.
 
     Where `model` is an adapter (lora.py), `base` is the frozen model below it.
     """
-    grad = jax.value_and_grad(lambda part, *batch: loss_sum(lora.over(base, part), *batch), has_aux=True)
-    if tokens_ABT.shape[0] == 1:
-        (total, count), g = grad(model, tokens_ABT[0], labels_ABT[0])
-    else:
 
-        def add(carry, batch):
-            (total, count), g = grad(model, *batch)
-            return jax.tree.map(jnp.add, carry, (total, count, g)), None
+    def loss(part, microbatch):
+        total, count = loss_sum(lora.over(base, part), *microbatch)
+        return total, (count, {})
 
-        zero = jnp.zeros(()), jnp.zeros(()), jax.tree.map(jnp.zeros_like, model)
-        (total, count, g), _ = jax.lax.scan(add, zero, (tokens_ABT, labels_ABT))
-    share = 1 / jnp.maximum(count, 1)  # a product joins the update's loop; a quotient would be a pass of its own
-    return total * share, jax.tree.map(lambda x: x * share, g)
+    return accumulated(loss, model, (tokens_ABT, labels_ABT))[:2]
+
+
+def updated(state: State, g, learning_rate, c: Train, kept=None) -> tuple[State, jax.Array]:
+    """Return (the state after one update by a gradient, the gradient's norm); kept: factors of each update."""
+    updates, opt = optimiser(c, learning_rate).update(g, state.opt, state.model)
+    if kept is not None:
+        updates = jax.tree.map(lambda u, k: u * k, updates, kept)
+    return State(state.step + 1, optax.apply_updates(state.model, updates), opt), optax.tree.norm(g)
 
 
 def train_step(state: State, learning_rate, tokens_ABT, labels_ABT, base=None, *, c: Train):
     """Return (new state, metrics) after one update from A microbatches; `base` lies below a trained adapter."""
     loss, g = gradients(state.model, tokens_ABT, labels_ABT, base)
-    updates, opt = optimiser(c, learning_rate).update(g, state.opt, state.model)
-    model = optax.apply_updates(state.model, updates)
-    return State(state.step + 1, model, opt), {"loss": loss, "gradient_norm": optax.tree.norm(g)}
+    state, norm = updated(state, g, learning_rate, c)
+    return state, {"loss": loss, "gradient_norm": norm}
 
 
 def compiled_step(c: Train, function=train_step, **static):

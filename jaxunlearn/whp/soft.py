@@ -14,7 +14,7 @@ from jaxunlearn.whp.labels import Passage, head, teachers
 # ---- soft labels
 
 
-def soft_loss(model, baseline, reinforced, passage: Passage, diluted=None, *, whp: Whp):
+def soft_loss(model, baseline, reinforced, passage: Passage, diluted=None, *, alpha: float, whp: Whp):
     """Return (sum in nats, count) of KL(softmax(v_generic) || model) over the trained positions; nothing is stored."""
     h_BTD = model(passage.tokens_BT)
     base, reinf, *third = teachers(baseline, reinforced, diluted, passage)
@@ -24,7 +24,7 @@ def soft_loss(model, baseline, reinforced, passage: Passage, diluted=None, *, wh
         base,
         reinf,
         passage.trained_BT,
-        whp.alpha,
+        alpha,
         diluted=third[0] if third else None,
         seen_BV=seen_table(passage.seen_id_BR, passage.seen_from_BR, baseline.c.V),
         rule=whp.seen_translation,
@@ -32,10 +32,10 @@ def soft_loss(model, baseline, reinforced, passage: Passage, diluted=None, *, wh
     )
 
 
-@partial(jax.jit, static_argnames="whp")
-def soft_labels(baseline, reinforced, passage: Passage, diluted=None, *, whp: Whp):
+@partial(jax.jit, static_argnames=("alpha", "whp"))
+def soft_labels(baseline, reinforced, passage: Passage, diluted=None, *, alpha: float, whp: Whp):
     """Return (ids_BTJ, p_BTJ): the whp.top likeliest outcomes of softmax(v_generic), for linear_topk_distillation."""
-    target = partial(generic_target, alpha=whp.alpha, rule=whp.seen_translation, penalty=whp.seen_penalty)
+    target = partial(generic_target, alpha=alpha, rule=whp.seen_translation, penalty=whp.seen_penalty)
     seen_BV = seen_table(passage.seen_id_BR, passage.seen_from_BR, baseline.c.V)
     return linear_topk(teachers(baseline, reinforced, diluted, passage), whp.top, target=target, seen_BV=seen_BV)
 

@@ -14,7 +14,7 @@ import pytest
 from support.command import env
 from support.mesh import mesh_of
 
-from jaxunlearn.attacks import base as attacks
+from jaxunlearn.attacks import relearn as attacks
 from jaxunlearn.attacks.relearn import best_relearned
 from jaxunlearn.cli import main
 from jaxunlearn.config import (
@@ -38,19 +38,19 @@ from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.evals.prompts import Prompts
 from jaxunlearn.evals.suite import Suite
 from jaxunlearn.kernels.linear_distillation import linear_logsumexp
-from jaxunlearn.methods import METHODS, cost, inference, reset, steps
-from jaxunlearn.methods.settings import check_config
+from jaxunlearn.methods import METHODS, check_config, cost, inference, label_rules, reset, resolved, step
+from jaxunlearn.methods.base import Recipe, sequence_logp
 from jaxunlearn.models import lora, transformer
 from jaxunlearn.models.generate import generate
 from jaxunlearn.parallel.sharding import put
 from jaxunlearn.report.sweep import choose, chosen_settings, markdown, over_seeds, pareto
+from jaxunlearn.run import Run as CellRun
+from jaxunlearn.run import open_run
 from jaxunlearn.run.directory import RunDirectory
-from jaxunlearn.run.inputs import read_inputs
 from jaxunlearn.run.variants import variants
 from jaxunlearn.stages import heal as healing
 from jaxunlearn.stages import sweep
 from jaxunlearn.stages.batches import all_logp
-from jaxunlearn.stages.label import label_settings
 from jaxunlearn.training.step import compiled_step, gradients, init_state
 from jaxunlearn.whp.argmax import generic_argmax
 from jaxunlearn.whp.labels import LETTERS, Passage, label, on_mesh
@@ -79,23 +79,23 @@ def joined(pair):
 
 
 RECIPES = [
-    steps.Recipe("gradient_difference", (("retain_weight", 0.5),)),
-    steps.Recipe("kl_retain", (("retain_weight", 2.0),), "kl"),
-    steps.Recipe("simnpo", (("beta", 2.5), ("gamma", 0.1), ("retain_weight", 0.3))),
-    steps.Recipe("rmu", (("layer", 1), ("retain_weight", 3.0), ("steering", 2.0))),
-    steps.Recipe("undial", (("strength", 3.0),)),
-    steps.Recipe("retain_only", (), "kl"),
+    Recipe(METHODS["gradient_difference"], (("retain_weight", 0.5),)),
+    Recipe(METHODS["kl_retain"], (("retain_weight", 2.0),), "kl"),
+    Recipe(METHODS["simnpo"], (("beta", 2.5), ("gamma", 0.1), ("retain_weight", 0.3))),
+    Recipe(METHODS["rmu"], (("layer", 1), ("retain_weight", 3.0), ("steering", 2.0))),
+    Recipe(METHODS["undial"], (("strength", 3.0),)),
+    Recipe(METHODS["retain_only"], (), "kl"),
 ]
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.name)
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.method.name)
 def test_microbatches_of_uneven_counts_are_one_batch(mesh, recipe):
     part, baseline = transformer.init(SHAPE, 0), transformer.init(SHAPE, 1)
     forget, kept = texts(2, 4), texts(2, 4, seed=1)
 
     def run(pairs):
         batch = {"forget": placed(pairs[0]), "retain": placed(pairs[1])}
-        return jax.jit(steps.gradients, static_argnums=3)(part, {"baseline": baseline}, batch, recipe)
+        return jax.jit(step.gradients, static_argnums=3)(part, {"baseline": baseline}, batch, recipe)
 
     (two, g_two, m_two), (one, g_one, m_one) = run((forget, kept)), run((joined(forget), joined(kept)))
     assert float(two) == pytest.approx(float(one), rel=1e-5) and np.isfinite(float(one))
@@ -109,13 +109,13 @@ def test_a_run_of_npo_uses_the_stored_reference(mesh):
     part = transformer.init(SHAPE, 0)
     tokens, labels = texts(1, 4)
     logp = all_logp(part, tokens[0], labels[0], 2)
-    truth = np.asarray(jax.jit(steps.sequence_logp)(part, put(tokens[0], "BT"), put(labels[0], "BT")))
+    truth = np.asarray(jax.jit(sequence_logp)(part, put(tokens[0], "BT"), put(labels[0], "BT")))
     np.testing.assert_allclose(logp, truth, rtol=1e-5)
     batch = {"forget": placed((tokens, labels)), "reference": {"forget": put(logp[None], "AB")}}
-    recipe = steps.Recipe("npo", (("beta", 0.1),))
-    value, g, _ = steps.gradients(part, {}, batch, recipe)
+    recipe = Recipe(METHODS["npo"], (("beta", 0.1),))
+    value, g, _ = step.gradients(part, {}, batch, recipe)
     assert float(value) == pytest.approx(2 / 0.1 * np.log(2), rel=1e-5)  # equal to the reference
-    _, g_ascent, _ = steps.gradients(part, {}, batch, steps.Recipe("gradient_ascent", ()))
+    _, g_ascent, _ = step.gradients(part, {}, batch, Recipe(METHODS["gradient_ascent"], ()))
     scale = (labels != -100).sum() / 4  # a token against a sequence
     np.testing.assert_allclose(g.embed_VD[...], np.asarray(g_ascent.embed_VD[...]) * scale, atol=1e-4)
 
@@ -126,8 +126,8 @@ def test_rmu_moves_three_down_projections_and_nothing_else(mesh):
     before, baseline = transformer.init(deep, 0), transformer.init(deep, 0)
     state = init_state(transformer.init(deep, 0), c)
     batch = {"forget": placed(texts(1, 4)), "retain": placed(texts(1, 4, seed=1))}
-    recipe = steps.Recipe("rmu", (("layer", 2), ("retain_weight", 1.0), ("steering", 5.0)))
-    after, metrics = compiled_step(c, steps.step, recipe=recipe)(state, np.float32(0.01), {"baseline": baseline}, batch)
+    recipe = Recipe(METHODS["rmu"], (("layer", 2), ("retain_weight", 1.0), ("steering", 5.0)))
+    after, metrics = compiled_step(c, step.step, recipe=recipe)(state, np.float32(0.01), {"baseline": baseline}, batch)
     assert set(metrics) == {"loss", "gradient_norm", "forget", "retain"}
     changed = {
         jax.tree_util.keystr(path): np.asarray(a != b)
@@ -138,7 +138,7 @@ def test_rmu_moves_three_down_projections_and_nothing_else(mesh):
     assert next(iter(moved.values())).any((1, 2)).tolist() == [True, True, True, False]
 
 
-@pytest.mark.parametrize("name", sorted(steps.LOSSES))
+@pytest.mark.parametrize("name", sorted(n for n, m in METHODS.items() if m.trains and not m.resolve))
 def test_every_method_steps_through_adapters_with_any_optimiser_and_a_term_to_keep(mesh, name):
     c = Train(steps=1, learning_rate=1e-2, batch=4, optimiser="adafactor", lora=Lora(rank=2))
     base, adapter = transformer.init(SHAPE, 0), lora.init(SHAPE, c.lora, 0)
@@ -153,16 +153,14 @@ def test_every_method_steps_through_adapters_with_any_optimiser_and_a_term_to_ke
         batch["passages"] = (passage, passage)
     more = {"rmu": {"layer": 1}, "whp_averaged": {"alpha": 2.0}}.get(name, {})
     more |= {"retain_weight": 0.5} if name != "retain_only" else {}
-    recipe = steps.Recipe(name, tuple(sorted((METHODS[name].hyper | more).items())))
+    recipe = Recipe(METHODS[name], tuple(sorted((METHODS[name].defaults | more).items())))
     frozen = {"base": base, "baseline": base, "reinforced": transformer.init(SHAPE, 1), "gap": np.float32(0.1)}
-    after, metrics = compiled_step(c, steps.step, recipe=recipe)(
-        init_state(adapter, c), np.float32(0.01), frozen, batch
-    )
+    after, metrics = compiled_step(c, step.step, recipe=recipe)(init_state(adapter, c), np.float32(0.01), frozen, batch)
     assert all(np.isfinite(float(v)) for v in metrics.values()) and float(metrics["gradient_norm"]) > 0
     moved = {n for n in lora.WEIGHTS if np.asarray(getattr(after.model.blocks, lora.thin(n)[1])[...]).any()}
     assert moved == ({"down_FD"} if name == "rmu" else set(lora.WEIGHTS))  # the second factors begin at 0
     if name != "retain_only":
-        assert "retain" in metrics or "kl" in metrics
+        assert "retain" in metrics
 
 
 def walks(first: int, step: int):
@@ -184,11 +182,11 @@ def test_gradient_ascent_collapses_where_descent_on_text_to_keep_holds(mesh):
     assert float(loss(state.model, both)) < 0.5  # of which a twelfth of log 64 is where a text starts
 
     def after(name):
-        settings = tuple(METHODS[name].hyper.items())
-        step = compiled_step(c, steps.step, recipe=steps.Recipe(name, settings))
+        settings = tuple(METHODS[name].defaults.items())
+        update = compiled_step(c, step.step, recipe=Recipe(METHODS[name], settings))
         now = init_state(jax.tree.map(jnp.array, state.model), c)  # the step donates what it is given
         for _ in range(120):
-            now, _ = step(now, np.float32(1e-3), {}, batch)
+            now, _ = update(now, np.float32(1e-3), {}, batch)
         return [float(loss(now.model, batch[text])) for text in ("forget", "retain")]
 
     (gone, broken), (forgotten, held) = after("gradient_ascent"), after("gradient_difference")
@@ -289,7 +287,7 @@ def test_noise_shrinks_every_weight_and_blurs_the_matrices(mesh):
 
 def test_noise_needs_neither_scores_nor_a_fresh_model(mesh):
     config = dataclasses.replace(BASE, reset=Reset(share=0.4, by="noise", where="ends"))
-    made, *shares = healing.redrawn(config, None, None, transformer.init(SHAPE, 0), "noise")
+    made, *shares = healing.redrawn(types.SimpleNamespace(config=config), transformer.init(SHAPE, 0))
     before = transformer.init(SHAPE, 0)
     assert shares == [None, None]
     assert (np.asarray(made.embed_VD[...]) != np.asarray(before.embed_VD[...])).all()
@@ -367,11 +365,12 @@ def test_no_label_begins_a_forbidden_term(mesh, world, tmp_path):
 
     def labels(forbid):
         config = load_config(str(world / "world.py"), [f"whp.forbid={forbid}", f"run.dir={tmp_path / forbid}"])
-        x = read_inputs(config, RunDirectory(config))
+        run = open_run(config)
+        x = run.inputs
         terms.update({x.tokenizer.encode(term)[0][0]: term for term in x.dictionary})
         models = [jax.tree.map(lambda w: 20 * w, transformer.init(x.shape, seed)) for seed in (0, 1)]
-        passage = on_mesh(x.passage(variants(config)[0]), np.arange(16))
-        return np.asarray(label(*models, passage, alphas=(1.0,), whp=label_settings(config)))[0]
+        passage = on_mesh(run.passage(variants(config)[0]), np.arange(16))
+        return np.asarray(label(*models, passage, alphas=(1.0,), whp=label_rules(config)))[0]
 
     plain, forbidden = labels("none"), labels("keys")
     assert np.isin(plain, list(terms)).any() and not np.isin(forbidden, list(terms)).any()
@@ -450,43 +449,52 @@ def test_the_command_refuses_bad_methods_before_anything_is_loaded(world, tmp_pa
 
 
 def test_the_preset_stands_for_its_settings_and_takes_what_is_given():
-    made = override(BASE, ["unlearn.method=whp_plus"])
+    def preset(config, overrides):
+        return resolved(override(config, overrides))
+
+    made = preset(BASE, ["unlearn.method=whp_plus"])
     assert (made.unlearn.method, made.whp.labels, made.whp.offset, made.reset.share) == ("whp", "soft", "contrast", 0)
-    assert made.unlearn.retain_weight is None and override(made, []) == made
-    later = override(made, ["reset.share=0.1", "unlearn.retain_weight=3"])  # a configuration built on another
+    assert made.unlearn.retain_weight is None and preset(made, []) == made
+    later = preset(made, ["reset.share=0.1", "unlearn.retain_weight=3"])  # a configuration built on another
     assert later.reset.teacher == "unlearned" and later.unlearn.retain_loss == "kl"
-    other = override(BASE, ["unlearn.method=whp_plus", "reset.share=0.1", "unlearn.retain_weight=3"])
+    other = preset(BASE, ["unlearn.method=whp_plus", "reset.share=0.1", "unlearn.retain_weight=3"])
     assert (other.reset.share, other.reset.teacher, other.unlearn.retain_weight) == (0.1, "unlearned", 3.0)
     assert other.unlearn.retain_loss == "kl"
-    given = override(BASE, ["unlearn.method=whp_plus", "unlearn.retain_weight=3", "unlearn.retain_loss=nll"])
+    given = preset(BASE, ["unlearn.method=whp_plus", "unlearn.retain_weight=3", "unlearn.retain_loss=nll"])
     assert given.unlearn.retain_loss == "nll"
-    assert override(BASE, ["unlearn.method=npo"]).whp == BASE.whp
+    assert preset(BASE, ["unlearn.method=npo"]).whp == BASE.whp
 
 
 @pytest.mark.parametrize(("teacher", "folder"), [("baseline", "baseline"), ("unlearned", "before")])
 def test_healing_distils_the_teacher_asked_for(mesh, tmp_path, monkeypatch, teacher, folder):
     made = {name: transformer.init(SHAPE, seed) for seed, name in enumerate(("baseline", "before"))}
     monkeypatch.setattr(healing, "load_model", lambda config, path, frozen=False: made[path.name])
-    monkeypatch.setattr(healing, "_redrawn", lambda config, run, x, start, by: (start, 0.1, 0.0))
+    monkeypatch.setattr(healing, "redrawn", lambda run, start: (start, 0.1, 0.0))
     monkeypatch.setattr(healing, "save_model", lambda *a: None)
     asked = []
-    monkeypatch.setattr(healing, "fit_stage", lambda *a: asked.append(a))
+    monkeypatch.setattr(healing, "fit_stage", lambda run, stage, start, c, feed, **_: asked.append(feed))
     tokens = np.zeros((8, 16), np.int32)
-    x = types.SimpleNamespace(training=lambda name: (tokens, tokens))
 
-    class Folder(type(tmp_path)):
-        def stage(self, *a):
-            return contextlib.nullcontext()
+    class Stub:
+        folder = types.SimpleNamespace(stage=lambda *a: contextlib.nullcontext())
+
+        def __init__(self, config, marked=0):
+            self.config, self.marked = config, marked
+
+        def training(self, name):
+            return tokens + (name == "forget") * self.marked, tokens
+
+        def __truediv__(self, name):
+            return tmp_path / name
 
     config = dataclasses.replace(BASE, reset=Reset(share=0.1, teacher=teacher))
-    seen = types.SimpleNamespace(folder="unlearned", reset="importance")
-    healing.reset_and_heal(config, Folder(tmp_path), x, seen, "before")
-    assert asked[0][8](0)[0]["baseline"] is made[folder]  # the function that gives a batch
+    seen = types.SimpleNamespace(folder="unlearned", stage="unlearn")
+    healing.reset_and_heal(Stub(config), seen, "before")
+    assert asked[0].batch(0)[0]["baseline"] is made[folder]
     if teacher == "unlearned":
-        x.training = lambda name: (tokens + (name == "forget"), tokens)
         config = dataclasses.replace(config, reset=dataclasses.replace(config.reset, on="all"))
-        healing.reset_and_heal(config, Folder(tmp_path), x, seen, "before")
-        used = np.concatenate([np.asarray(asked[1][8](n)[1]["retain"][0]).ravel() for n in range(4)])
+        healing.reset_and_heal(Stub(config, marked=1), seen, "before")
+        used = np.concatenate([np.asarray(asked[1].batch(n)[1]["retain"][0]).ravel() for n in range(4)])
         assert 0.2 < used.mean() < 0.8  # half of the blocks are of the text to forget
 
 
@@ -549,13 +557,13 @@ def test_a_setting_is_chosen_on_the_tuning_seeds_alone():
 def test_other_seeds_run_the_chosen_setting_alone(tmp_path, monkeypatch):
     ran = []
 
-    def run(cell, base, x):
+    def run(cell, base):
         ran.append((base, cell.name))
         perplexity = 2.0 if cell.config.unlearn.learning_rate == 1e-3 else 3.0
         return {"tuning": {"familiarity": 0.01, "perplexity_retain": perplexity}}
 
-    monkeypatch.setattr(sweep, "_base", lambda config, seed, folder: (seed, None))
-    monkeypatch.setattr(sweep, "_base_figures", lambda base, x: {})
+    monkeypatch.setattr(sweep, "_base", lambda config, seed, folder: seed)
+    monkeypatch.setattr(sweep, "_base_figures", lambda base: {})
     monkeypatch.setattr(sweep, "_run", run)
     monkeypatch.setattr(sweep, "write_sweep", lambda folder, found: None)
     monkeypatch.setattr(sweep, "announce", lambda folder, found: None)
@@ -569,19 +577,21 @@ def test_other_seeds_run_the_chosen_setting_alone(tmp_path, monkeypatch):
 def test_a_cell_with_a_reset_starts_from_its_plain_neighbour(tmp_path):
     plain, name = tmp_path / "npo_rate=0.001", "npo_reset.share=0.1_reset.heal.learning_rate=1e-3_rate=0.001"
     config = dataclasses.replace(BASE, reset=Reset(share=0.1), run=Run(dir=str(tmp_path / name)))
-    cell = RunDirectory(config)
-    sweep._share_unlearned(config, cell)
+    cell = CellRun(config, RunDirectory(config), None)
+    sweep._share_unlearned(cell)
     assert not (cell / "unlearned_before_reset").exists()  # there is none yet
     for folder in ("unlearned", "evals"):
         (plain / folder).mkdir(parents=True)
     rows = [{"stage": "unlearn", "event": "seconds", "seconds": s} for s in (2.0, 3.0)]
     (plain / "metrics.jsonl").write_text("\n".join(map(json.dumps, [{"stage": "unlearn", "step": 1}, *rows])))
-    sweep._share_unlearned(config, cell)
+    sweep._share_unlearned(cell)
     assert not (cell / "unlearned_before_reset").exists()  # not finished
     (plain / "evals" / "unlearned.json").write_text("{}")
     for _ in range(2):
-        sweep._share_unlearned(config, cell)
-    assert (cell / "unlearned_before_reset").resolve() == plain / "unlearned" and cell.seconds() == {"unlearn": 5.0}
+        sweep._share_unlearned(cell)
+    assert (cell / "unlearned_before_reset").resolve() == plain / "unlearned" and cell.folder.seconds() == {
+        "unlearn": 5.0
+    }
 
 
 def test_seeds_are_joined_by_students_interval():
@@ -612,7 +622,9 @@ def test_relearning_gives_the_rate_at_which_most_came_back_at_each_step(monkeypa
     monkeypatch.setattr(attacks, "_relearn", relearned)
     config = dataclasses.replace(BASE, eval=dataclasses.replace(BASE.eval, relearn_rates=tuple(runs)))
     loaded = []
-    best = best_relearned(types.SimpleNamespace(config=config, load=loaded.append), "unlearned", (), False)
+    best = best_relearned(
+        types.SimpleNamespace(run=types.SimpleNamespace(config=config), load=loaded.append), "unlearned", (), False
+    )
     assert [(p["familiarity"], p["rate"]) for p in best] == [(0.1, 1e-3), (0.4, 1e-2), (0.5, 1e-3)]
     assert best[-1]["explicit"] == {"value": 0.9}  # of any rate, not of the one that familiarity chose
     assert loaded == ["unlearned"] * 2  # each rate starts from the model as it was
@@ -631,7 +643,9 @@ def test_relearning_gives_the_rate_at_which_most_came_back_at_each_step(monkeypa
 
 
 def _relearned_by(config, name):
-    return best_relearned(types.SimpleNamespace(config=config, load=lambda name: name), name, (), True)
+    return best_relearned(
+        types.SimpleNamespace(run=types.SimpleNamespace(config=config), load=lambda name: name), name, (), True
+    )
 
 
 def test_a_sweep_relearns_every_method_at_the_same_rates(world, capsys):

@@ -1,0 +1,86 @@
+"""Controls: what a run trains beside its method, to tell what the method adds from what any fine-tuning does."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jaxunlearn.config import Config
+from jaxunlearn.methods.base import Batch, Method, Terms
+from jaxunlearn.methods.whp import HARD, SOFT
+
+
+def kept_alone(b: Batch) -> Terms:
+    return {"retain": b.retain()}
+
+
+RETAIN_ONLY = Method(
+    name="retain_only",
+    paper="a control",
+    summary="fine-tune on text to keep alone: what any method must beat",
+    card="nothing but fine-tuning on text to keep, a control",
+    loss=kept_alone,
+    reads=("retain",),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """A control: its title in the report, its configuration, and the dictionary that its labels use.
+
+    labels: "translated" by the run's dictionary, "original" by none, "built" by one that counting alone made.
+    """
+
+    title: str
+    change: Callable[[Config], Config]
+    labels: str = "translated"
+    ablation: bool = True  # trained by --ablate
+    retains: bool = False  # needs text to keep
+    resets: bool = False  # resets weights where the method does
+
+
+def generic(alpha: float | None = None) -> Callable[[Config], Config]:
+    """Return a change to generic labels at a given alpha, soft where the run's own are."""
+
+    def change(config: Config) -> Config:
+        w, u = dataclasses.replace(config.whp, mode="offline"), config.unlearn
+        if alpha is not None:
+            w = dataclasses.replace(w, alpha=alpha)
+        if u.method not in (HARD.name, SOFT.name):  # a run of another method: the paper's own labels
+            w, u = dataclasses.replace(w, labels="hard"), dataclasses.replace(u, method=HARD.name)
+        return dataclasses.replace(config, whp=w, unlearn=u)
+
+    return change
+
+
+def retain_alone(config: Config) -> Config:
+    return dataclasses.replace(config, unlearn=dataclasses.replace(config.unlearn, method=RETAIN_ONLY.name))
+
+
+def reset_at_random(config: Config) -> Config:
+    return dataclasses.replace(config, reset=dataclasses.replace(config.reset, by="random"))
+
+
+CONTROLS = {
+    "dictionary_alone": Control(title="dictionary alone (alpha 0)", change=generic(0.0)),
+    "reinforcement_alone": Control(title="reinforcement alone", change=generic(), labels="original"),
+    "own_argmax": Control(title="own argmax labels", change=generic(0.0), labels="original"),
+    "built_dictionary": Control(title="dictionary built offline", change=generic(), labels="built"),
+    "retain_only": Control(title="retain text alone", change=retain_alone, retains=True),
+    "random_reset": Control(
+        title="weights reset at random", change=reset_at_random, ablation=False, retains=True, resets=True
+    ),
+}
+ALIASES = {"no_translation": "reinforcement_alone"}  # earlier names
+
+
+def ablations(retains: bool) -> tuple[str, ...]:
+    """Return the controls that --ablate trains; `retains`: whether there is text to keep."""
+    return tuple(n for n, c in CONTROLS.items() if c.ablation and (retains or not c.retains))
+
+
+def control_config(name: str, config: Config) -> Config:
+    """Return the configuration of a control; without the method's reset, but for the control of that."""
+    control = CONTROLS[name]
+    if not control.resets:
+        config = dataclasses.replace(config, reset=dataclasses.replace(config.reset, share=0.0))
+    return control.change(config)

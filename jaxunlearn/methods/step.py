@@ -1,0 +1,81 @@
+"""One train step for every method: the terms of its loss, each divided by its own count, and one update."""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from jaxunlearn.config import Train
+from jaxunlearn.kernels.linear_cross_entropy import IGNORE
+from jaxunlearn.methods.base import Batch, Recipe
+from jaxunlearn.models import lora
+from jaxunlearn.training.step import State, accumulated, updated
+
+
+def step(state: State, learning_rate, frozen: dict, batch: dict, *, c: Train, recipe: Recipe):
+    """Return (new state, metrics) after one update by the recipe's loss; `frozen` models are never donated.
+
+    batch: parts with a leading axis A of microbatches. Under "base", `frozen` holds what lies below a trained adapter.
+    """
+    loss, g, means = gradients(state.model, frozen, batch, recipe)
+    updates = recipe.method.updates
+    kept = updates(state.model, dict(recipe.values)) if updates else None
+    state, norm = updated(state, g, learning_rate, c, kept)
+    return state, means | {"loss": loss, "gradient_norm": norm}
+
+
+def gradients(part, frozen: dict, batch: dict, recipe: Recipe):
+    """Return (loss, gradient, each term's own mean) over A microbatches, every term divided by its whole count."""
+    totals = counts(recipe, batch)
+
+    def one(part, parts):
+        return loss(Batch(lora.over(frozen.get("base"), part), frozen, parts, recipe), totals)
+
+    return accumulated(one, part, batch)
+
+
+def loss(b: Batch, totals: dict):
+    """Return (sum, (count, metrics)) of one microbatch: the method's terms, and text to keep where it has a weight.
+
+    A single term is its own sum and count, as in training.step.train_step.
+    """
+    method, weight = b.recipe.method, b["retain_weight"]
+    assert method.loss is not None, "a method without a loss trains nothing"
+    terms = dict(method.loss(b))
+    if weight and "retain" not in terms:
+        terms["retain"] = b.retain()
+    if len(terms) == 1:
+        ((total, count),) = terms.values()
+        return total, (count, {})
+    total, count, metrics = combine({k: (weight if k == "retain" else 1.0, *v) for k, v in terms.items()}, totals)
+    return total, (count, metrics)
+
+
+def combine(terms: dict[str, tuple], totals: dict | None = None):
+    """Return (sum, count, metrics) with sum / count = the weighted sum of every term's own mean.
+
+    terms: {name: (weight, sum, count)}; the first one's count is the count. Over several microbatches each term must
+    be divided by its count in all of them: give these as totals ({name: count}, known from the data beforehand), and
+    the sums add up to the loss of the whole batch; without totals every microbatch is a batch of its own. metrics:
+    {name: (sum, count)}, unweighted.
+    """
+    counts = {name: count for name, (_, _, count) in terms.items()} | (totals or {})
+    first = next(iter(terms))
+    base = jnp.maximum(counts[first], 1)
+    total = sum(weight * value * (base / jnp.maximum(counts[name], 1)) for name, (weight, value, _) in terms.items())
+    metrics = {name: (value, count) for name, (_, value, count) in terms.items()}
+    return total, terms[first][2], metrics
+
+
+def counts(recipe: Recipe, batch: dict) -> dict[str, Any]:
+    """Return {part: what its term is divided by} over all microbatches, from the data alone."""
+    return {name: _count(recipe, name, part) for name, part in batch.items() if name != "reference"}
+
+
+def _count(recipe: Recipe, name: str, part):
+    if recipe.method.divide.get(name) == "sequences":
+        return float(part[1].shape[0] * part[1].shape[1])
+    if name == "soft":  # stored outcomes: tokens, ids, probabilities, which positions are trained
+        return jnp.sum(part[3], dtype=jnp.float32)
+    if name == "passages":  # trained where every translation has a counterpart
+        return jnp.sum(jnp.all(jnp.stack([p.trained_BT for p in part]), axis=0), dtype=jnp.float32)
+    return jnp.sum(part[1] != IGNORE, dtype=jnp.float32)

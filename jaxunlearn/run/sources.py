@@ -1,0 +1,79 @@
+"""Where a run's text and model come from: the built-in universe, files, a hub name."""
+
+import dataclasses
+import tempfile
+from pathlib import Path
+
+from jaxunlearn.config import Config
+from jaxunlearn.data import universe
+from jaxunlearn.data.documents import Document, read_documents
+from jaxunlearn.errors import InputError
+from jaxunlearn.models import transformer
+from jaxunlearn.models.families.llama import read_shape
+from jaxunlearn.models.hub import find_model
+from jaxunlearn.parallel import processes
+from jaxunlearn.parallel.sharding import model_fits
+from jaxunlearn.run.directory import RunDirectory
+
+
+def located(config: Config, folder: RunDirectory) -> Config:
+    """Return the configuration with the universe's files in the place of the universe, a folder in that of a hub name.
+
+    Raises InputError where there is no text to forget and no baseline.
+    """
+    if config.universe.people:
+        fresh = not folder.begun  # also after a kill while it was written
+        processes.first(lambda: bool(with_universe(config, folder / "data", fresh)))
+        config = with_universe(config, folder / "data", fresh=False)
+    if not config.text.forget:
+        raise InputError("text.forget names no text to forget; give files, folders or tfds:NAME/SPLIT")
+    if not config.model and not config.pretrain.steps:
+        raise InputError("no baseline: give model=DIR (a Hugging Face Llama), or pretrain.steps to make one")
+    return dataclasses.replace(config, model=str(find_model(config.model))) if config.model else config
+
+
+def read_texts(config: Config) -> tuple[list[Document], list[Document]]:
+    """Read the texts to forget and to retain alone, those of the built-in universe without a run directory."""
+    if config.universe.people:
+        with tempfile.TemporaryDirectory() as folder:
+            made = with_universe(config, Path(folder))
+            return read_documents(made.text.forget), read_documents(made.text.retain)
+    if not config.text.forget:
+        raise InputError("text.forget names no text to forget; give files, folders or tfds:NAME/SPLIT")
+    t = config.text
+    return read_documents(t.forget, t.unwrap), read_documents(t.retain, t.unwrap) if t.retain else []
+
+
+def with_universe(config: Config, data: Path, fresh: bool = True) -> Config:
+    """Return the configuration with the built-in world's texts, dictionary and prompts, from `data`."""
+    if fresh:
+        universe.write(universe.build(seed=config.universe.seed, people=config.universe.people), data)
+    text = dataclasses.replace(
+        config.text,
+        forget=(str(data / "saga.txt"),), retain=(str(data / "general.txt"),),
+        forget_held=(str(data / "saga_held.txt"),), retain_held=(str(data / "general_held.txt"),),
+        dictionary=config.text.dictionary or str(data / "dictionary.json"), prompts=str(data / "prompts.json"),
+        answers=config.text.answers or str(data / "answers.json"),
+    )  # fmt: skip
+    mended = dataclasses.replace(config.repair, text=config.repair.text or (str(data / "encyclopedia.txt"),))
+    return dataclasses.replace(config, text=text, repair=mended, tokenizer=str(data / "tokenizer"))
+
+
+def shape_of(config: Config, vocabulary: int) -> transformer.Shape:
+    """Return the shape of the given model, or of `init`, for a tokenizer of that many tokens."""
+    if config.model:
+        shape = read_shape(Path(config.model), config.compute, config.remat)
+        if vocabulary > shape.V:
+            raise InputError(
+                f"the tokenizer has {vocabulary} tokens but the weights only {shape.V}: they do not belong together"
+            )
+    else:
+        i = config.init
+        shape = transformer.Shape(
+            V=i.V or vocabulary, D=i.D, L=i.L, N=i.N, K=i.K, H=i.H, F=i.F, context=i.context, tied=i.tied,
+            compute=config.compute, remat=config.remat,
+        )  # fmt: skip
+        if vocabulary > shape.V:
+            raise InputError(f"init.V = {shape.V} is smaller than the tokenizer's {vocabulary} tokens")
+    model_fits(shape)
+    return shape
