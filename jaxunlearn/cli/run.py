@@ -157,7 +157,7 @@ def birthdays(a) -> None:
 
 def report(a) -> None:
     """Write the report again from a finished run's own files."""
-    from jaxunlearn.report.grids import table
+    from jaxunlearn.report.headline import table
     from jaxunlearn.report.page import export_figures, write_report
 
     path = Path(a.run_dir) / "report.json"

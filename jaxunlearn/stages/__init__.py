@@ -9,11 +9,11 @@ import jax
 
 from jaxunlearn.attacks import attack
 from jaxunlearn.config import Config
+from jaxunlearn.estimates import duration
 from jaxunlearn.parallel import processes
-from jaxunlearn.parallel.console import duration, say
+from jaxunlearn.parallel.console import say
 from jaxunlearn.parallel.sharding import mesh_from
-from jaxunlearn.report.grids import table
-from jaxunlearn.report.headline import headline
+from jaxunlearn.report.headline import headline, table
 from jaxunlearn.report.page import CLAIM, write_report
 from jaxunlearn.run.directory import RunDirectory
 from jaxunlearn.run.inputs import Inputs, read_inputs

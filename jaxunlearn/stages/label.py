@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from jaxunlearn.config import Config, as_dict
+from jaxunlearn.estimates import duration
 from jaxunlearn.files import write_whole
 from jaxunlearn.methods.settings import GENERIC
 from jaxunlearn.parallel import processes
-from jaxunlearn.parallel.console import duration, progress
+from jaxunlearn.parallel.console import progress
 from jaxunlearn.parallel.sharding import fetch
 from jaxunlearn.run.directory import RunDirectory
 from jaxunlearn.run.inputs import Inputs
