@@ -19,7 +19,9 @@ def read_reports(folders: list[str]) -> list[dict]:
     for folder in folders:
         path = Path(folder) / "report.json"
         if not path.is_file():
-            raise InputError(f"{folder} holds no report.json; finish that run first")
+            raise InputError(
+                f"{folder} holds no report.json; finish that run first (jaxunlearn run CONFIG run.dir={folder})"
+            )
         found.append(json.loads(path.read_text(encoding="utf-8")))
     return found
 
