@@ -1,9 +1,9 @@
-"""The two ways a run ends badly: the user's input (exit code 2), or the run itself (exit code 1)."""
+"""The two errors that the command prints without a traceback: bad input (exit code 2), a failed run (exit code 1)."""
 
 
 class InputError(ValueError):
-    """Say what was given, what was expected and what to do; the command line exits with 2."""
+    """Bad input; the message says what was given, what was expected and what to do. Exit code 2."""
 
 
 class RunError(RuntimeError):
-    """A run that started well and failed (NaN loss, full disk); the command line exits with 1."""
+    """A run that began with good input and failed, for example by a NaN loss or a full disk. Exit code 1."""

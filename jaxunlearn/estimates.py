@@ -1,8 +1,13 @@
-"""Estimates with intervals: how they are made, read out of a report's JSON and written as text."""
+"""Estimates with 95% intervals: made from samples, read from a report's JSON, written as text.
+
+In a report an estimate is {"value": x, "low": x, "high": x, "n": items}; low and high are None where one item was
+measured. The functions that read it take a bare number as well.
+"""
 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,54 +15,10 @@ from numpy.typing import ArrayLike
 
 from jaxunlearn.errors import InputError
 
-
-def is_number(value: Any) -> bool:
-    """Tell a number from anything else, truth values included."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def value_of(estimate: Any) -> float | None:
-    """Return the value of an estimate (a dict, or a bare number); None where there is none."""
-    value = estimate.get("value") if isinstance(estimate, dict) else estimate
-    return value if is_number(value) else None
-
-
-def known(estimate: Any) -> float:
-    """Return the value of an estimate that is known to have one."""
-    value = value_of(estimate)
-    assert value is not None, "callers look first"
-    return value
-
-
-def bounds(estimate: Any) -> tuple[float | None, float | None]:
-    """Return both ends of an estimate's interval, None where it has none."""
-    low, high = (value_of(estimate.get(end)) if isinstance(estimate, dict) else None for end in ("low", "high"))
-    return low, high
-
-
-def single(estimate: Any) -> bool:
-    """Tell whether an estimate rests on one item, which gives no interval."""
-    return isinstance(estimate, dict) and estimate.get("n") == 1 and estimate.get("low") is None
-
-
-def meet(one: Any, other: Any) -> bool:
-    """Tell whether two intervals overlap; figures without one meet nowhere."""
-    (a, b), (c, d) = bounds(one), bounds(other)
-    return a is not None and b is not None and c is not None and d is not None and a <= d and c <= b
-
-
-def figure_of(report: dict, name: str, path: tuple[str, ...]) -> Any:
-    """Return one model's estimate (a dict with a value, or a bare number), None where it was not measured."""
-    found = (report.get("models") or {}).get(name)
-    for key in path:
-        found = found.get(key) if isinstance(found, dict) else None
-    return None if value_of(found) is None else found
-
-
-DRAWS = 2_000
-LEVEL = (2.5, 97.5)
+DRAWS = 2_000  # bootstrap resamples
+LEVEL = (2.5, 97.5)  # percentiles of a 95% interval
 Z_95 = 1.959963984540054
-CHUNK = 2_000_000
+CHUNK = 2_000_000  # item numbers drawn at once, which bounds the memory of a bootstrap
 NO_INTERVAL = "one item only: no interval can be given"
 
 
@@ -65,7 +26,7 @@ NO_INTERVAL = "one item only: no interval can be given"
 class Estimate:
     """A measured value with its 95% interval and the number of items (or blocks, or trials) behind it.
 
-    One item has no interval: low and high are None.
+    low and high are None where n is 1: one item has no interval.
     """
 
     value: float
@@ -74,15 +35,18 @@ class Estimate:
     n: int
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report's shape: value, low, high, n; without an interval also "note", which says why."""
+        """Return {"value", "low", "high", "n"}; without an interval also "note", which gives the reason."""
         return asdict(self) | ({"note": NO_INTERVAL} if self.low is None else {})
+
+
+# ---- made from samples -----------------------------------------------------------------------------------------------
 
 
 def mean_estimate(samples: ArrayLike, seed: int = 0) -> Estimate:
     """Estimate a mean with a percentile bootstrap over items (Efron and Tibshirani 1993, chapter 13).
 
-    samples: [N], one finite number an item. Where all items are equal the interval has no width: for rates use
-    rate_estimate. InputError where there is no item or a number is not finite.
+    samples: [N], one finite number per item. Where all items are equal the interval has no width: use rate_estimate
+    for rates. Raises InputError where there is no item or a number is not finite.
     """
     samples_N = _finite("samples", samples)
     draws_R = np.concatenate([samples_N[pick_RN].mean(axis=1) for pick_RN in _resamples(len(samples_N), seed)])
@@ -90,7 +54,10 @@ def mean_estimate(samples: ArrayLike, seed: int = 0) -> Estimate:
 
 
 def rate_estimate(k: int, n: int) -> Estimate:
-    """Estimate a rate, k successes in n trials, with Wilson's score interval (Wilson 1927)."""
+    """Estimate a rate, k successes in n trials, with Wilson's score interval (Wilson 1927).
+
+    Raises InputError unless 0 <= k <= n and n >= 1.
+    """
     if n < 1 or not 0 <= k <= n:
         raise InputError(f"A rate needs 0 <= k <= n and n >= 1, got k = {k} of n = {n}.")
     share, weight = k / n, Z_95**2 / n
@@ -108,15 +75,16 @@ def ratio_estimate(
 ) -> Estimate:
     """Estimate exp(sum of values / sum of counts), the perplexity, with a bootstrap over blocks.
 
-    sum_values: [N] summed negative log-likelihood of each block, in nats; counts: [N] its scored tokens. Blocks without
-    a token add nothing. `transform=np.asarray` gives the plain ratio. InputError on unequal lengths or no tokens.
+    sum_values: [N], the summed negative log-likelihood of each block in nats; counts: [N], its scored tokens. Blocks
+    without a scored token add nothing. transform=np.asarray gives the plain ratio. Raises InputError on unequal
+    lengths, and where no block has a scored token.
     """
     values_N, counts_N = _finite("sum_values", sum_values), _finite("counts", counts)
     if values_N.shape != counts_N.shape or (counts_N < 0).any():
-        raise InputError(f"Expected one count >= 0 a block, got {len(values_N)} blocks and {len(counts_N)} counts.")
+        raise InputError(f"Expected one count >= 0 per block, got {len(values_N)} blocks and {len(counts_N)} counts.")
     values_N, counts_N = values_N[counts_N > 0], counts_N[counts_N > 0]
     if not len(counts_N):
-        raise InputError("Perplexity needs one block with a scored token at least, got none.")
+        raise InputError("Perplexity needs at least one block with a scored token, got none.")
     draws_R = np.concatenate(
         [values_N[pick_RN].sum(axis=1) / counts_N[pick_RN].sum(axis=1) for pick_RN in _resamples(len(counts_N), seed)]
     )
@@ -125,10 +93,10 @@ def ratio_estimate(
 
 
 def paired_difference(before: ArrayLike, after: ArrayLike, seed: int = 0) -> Estimate:
-    """Estimate mean(after - before) over items that both models were asked, each item drawn for both at once.
+    """Estimate mean(after - before) over items that both models were asked; each draw takes an item of both at once.
 
-    before, after: [N], one number an item in one order. What the items share cancels, so the interval is narrower than
-    the two models' own ones suggest. InputError where the two do not have the same items.
+    before, after: [N], one number per item, items in the same order. What the items share cancels, so the interval is
+    narrower than the two models' own intervals suggest. Raises InputError on unequal lengths.
     """
     before_N, after_N = _finite("before", before), _finite("after", after)
     if len(before_N) != len(after_N):
@@ -137,32 +105,126 @@ def paired_difference(before: ArrayLike, after: ArrayLike, seed: int = 0) -> Est
 
 
 def mcnemar(before: ArrayLike, after: ArrayLike) -> float:
-    """Return p of McNemar's exact test: did one of two models answer more of the same questions rightly?
+    """Return p of McNemar's exact test that two models answer equally many of the same questions correctly.
 
-    before, after: [N] of right (1) and wrong (0). Only questions that the two answer differently count; where there is
-    none, p is 1 (McNemar 1947; two-sided, binomial).
+    before, after: [N] of right (1) and wrong (0). Two-sided and binomial (McNemar 1947); only questions that the two
+    answer differently count, and p is 1 where there are none. Raises InputError on other values or unequal lengths.
     """
     before_N, after_N = _finite("before", before), _finite("after", after)
     if len(before_N) != len(after_N) or not np.isin([*before_N, *after_N], (0, 1)).all():
-        raise InputError("McNemar's test needs right (1) or wrong (0) of the same questions, of both models.")
+        raise InputError("McNemar's test needs right (1) or wrong (0) for the same questions, from both models.")
     lost, gained = int(np.sum(before_N > after_N)), int(np.sum(after_N > before_N))
     n, least = lost + gained, min(lost, gained)
     return min(1.0, 2 * sum(math.comb(n, k) for k in range(least + 1)) / 2**n)
 
 
 def over_runs(values: ArrayLike, seed: int = 0) -> dict[str, Any]:
-    """Return the figure of a number over whole runs that differ in their seed alone, each run one item.
+    """Return the estimate, as JSON, of a number over whole runs that differ in their seed alone; a run is one item.
 
-    One run has no interval, and "note" says so: its intervals over prompts say nothing about another seed.
+    values: [R], one finite number per run. One run has no interval, and "note" gives the reason: intervals over its
+    prompts tell nothing about another seed.
     """
     values_R = _finite("runs", values)
-    if len(values_R) > 1:
-        return mean_estimate(values_R, seed).to_json()
-    return {"value": float(values_R[0]), "low": None, "high": None, "n": 1, "note": "one run: no interval over seeds"}
+    found = mean_estimate(values_R, seed).to_json()
+    return found if len(values_R) > 1 else found | {"note": "one run: no interval over seeds"}
+
+
+def _resamples(n: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield item numbers drawn with replacement, [R, N], in pieces of at most CHUNK numbers."""
+    generator = np.random.default_rng(seed)
+    rows = max(1, min(DRAWS, CHUNK // n))
+    for first in range(0, DRAWS, rows):
+        yield generator.integers(0, n, size=(min(rows, DRAWS - first), n))
+
+
+def _between(value: float, draws_R: np.ndarray, n: int) -> Estimate:
+    """Return a value with the percentiles of its resamples; n is the number of items."""
+    if n == 1:
+        return Estimate(value=value, low=None, high=None, n=1)
+    low, high = np.percentile(draws_R, LEVEL)
+    return Estimate(value=value, low=float(low), high=float(high), n=n)
+
+
+def _finite(name: str, values: ArrayLike) -> np.ndarray:
+    """Return the values as fp64; raise InputError unless they are finite numbers, one per item, at least one."""
+    values_N = np.asarray(values, np.float64)
+    if values_N.ndim != 1 or not values_N.size:
+        raise InputError(f"{name}: expected one number per item, and one item at least, got shape {values_N.shape}.")
+    if not np.isfinite(values_N).all():
+        first = int(np.flatnonzero(~np.isfinite(values_N))[0])
+        raise InputError(f"{name}: item {first} is {values_N[first]}; an interval needs finite numbers.")
+    return values_N
+
+
+# ---- read from a report ----------------------------------------------------------------------------------------------
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is an int or a float; True and False are neither."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def value_of(estimate: Any) -> float | None:
+    """Return the value of an estimate (a dict, or a bare number), None where it has none."""
+    value = estimate.get("value") if isinstance(estimate, dict) else estimate
+    return value if is_number(value) else None
+
+
+def known(estimate: Any) -> float:
+    """Return the value of an estimate that has one; the caller has checked."""
+    value = value_of(estimate)
+    assert value is not None, "the caller checks first that there is a value"
+    return value
+
+
+def bounds(estimate: Any) -> tuple[float | None, float | None]:
+    """Return both ends of an estimate's interval, each None where it has none."""
+    low, high = (value_of(estimate.get(end)) if isinstance(estimate, dict) else None for end in ("low", "high"))
+    return low, high
+
+
+def single(estimate: Any) -> bool:
+    """Return whether an estimate is of one item, which has no interval."""
+    return isinstance(estimate, dict) and estimate.get("n") == 1 and estimate.get("low") is None
+
+
+def overlap(one: Any, other: Any) -> bool:
+    """Return whether two intervals overlap; False where either has none."""
+    (a, b), (c, d) = bounds(one), bounds(other)
+    return a is not None and b is not None and c is not None and d is not None and a <= d and c <= b
+
+
+def figure_of(report: dict, name: str, path: tuple[str, ...]) -> Any:
+    """Return report["models"][name] at a path of keys, an estimate or a number; None where it was not measured."""
+    found = (report.get("models") or {}).get(name)
+    for key in path:
+        found = found.get(key) if isinstance(found, dict) else None
+    return None if value_of(found) is None else found
+
+
+# ---- written as JSON and as text -------------------------------------------------------------------------------------
+
+
+def plain(tree: Any, where: str = "report") -> Any:
+    """Return a tree of estimates, numpy values and paths as JSON values.
+
+    Raises InputError on NaN and infinity, and names their place in the tree, which is called `where`.
+    """
+    if hasattr(tree, "to_json"):
+        tree = tree.to_json()
+    if isinstance(tree, dict):
+        return {str(key): plain(inner, f"{where}.{key}") for key, inner in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [plain(inner, f"{where}[{n}]") for n, inner in enumerate(tree)]
+    if hasattr(tree, "tolist"):
+        return plain(tree.tolist(), where)
+    if isinstance(tree, float) and not math.isfinite(tree):
+        raise InputError(f"{where} is {tree}, expected a finite number; leave out what was not measured.")
+    return str(tree) if isinstance(tree, Path) else tree
 
 
 def number(value: float) -> str:
-    """Write a measurement with the digits that a reader can use: 690, 24.1, 5.71, 0.027, 0.0008."""
+    """Write a measurement with two to three significant digits: 690, 24.1, 5.71, 0.027, 0.0008, 4e-05."""
     return f"{value:.{decimals(value)}f}" if value == 0 or abs(value) >= 1e-4 else f"{value:.0e}"
 
 
@@ -176,26 +238,23 @@ def decimals(value: float) -> int:
     return 1 if size >= 10 else 2 if size >= 1 else 3
 
 
-def _resamples(n: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield item numbers drawn with replacement, [R, N], in pieces that bound the memory."""
-    generator = np.random.default_rng(seed)
-    rows = max(1, min(DRAWS, CHUNK // n))
-    for first in range(0, DRAWS, rows):
-        yield generator.integers(0, n, size=(min(rows, DRAWS - first), n))
+def bound(end: float, value: float) -> str:
+    """Write the end of an interval with the decimals of its value, or with its own where those would show 0."""
+    text = f"{end:.{decimals(value)}f}"
+    return number(end) if value == 0 or (end and not float(text)) else text
 
 
-def _between(value: float, draws_R: np.ndarray, n: int) -> Estimate:
-    if n == 1:
-        return Estimate(value=value, low=None, high=None, n=1)
-    low, high = np.percentile(draws_R, LEVEL)
-    return Estimate(value=value, low=float(low), high=float(high), n=n)
+def interval(estimate: Any, write: Callable[[float], str] = number) -> str:
+    """Write an interval, "0.20 to 0.30"; a dash where one item was measured, "" where there is none."""
+    if single(estimate):
+        return "–"
+    low, high = bounds(estimate)
+    return "" if low is None or high is None else f"{write(low)} to {write(high)}"
 
 
-def _finite(name: str, values: ArrayLike) -> np.ndarray:
-    values_N = np.asarray(values, np.float64)
-    if values_N.ndim != 1 or not values_N.size:
-        raise InputError(f"{name}: expected one number an item, and one item at least, got shape {values_N.shape}.")
-    if not np.isfinite(values_N).all():
-        first = int(np.flatnonzero(~np.isfinite(values_N))[0])
-        raise InputError(f"{name}: item {first} is {values_N[first]}; an interval needs finite numbers.")
-    return values_N
+def duration(seconds: float) -> str:
+    """Write a time: 9.1 s, 2 min 26 s, 1 h 05 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

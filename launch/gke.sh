@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# A TPU slice of GKE, as a JobSet (kubectl; the cluster has the JobSet controller). Usage:
+# A TPU slice on GKE, as a JobSet (needs kubectl, and the JobSet controller in the cluster). Usage:
 #
 #   NAME=whp IMAGE=IMAGE CLAIM=PVC TYPE=tpu-v5-lite-podslice TOPOLOGY=4x4 HOSTS=4 CHIPS=4 \
 #       launch/gke.sh [--dry-run] run llama2_7b model=/shared/DIR run.dir=/shared/runs/mine
 #
-# IMAGE has jaxunlearn[tpu]; CLAIM, a volume that many hosts may write, is /shared; CHIPS: of one host. A preempted or
-# failed set starts again, RESTARTS (20) times, and goes on where it stopped. Follow it: kubectl logs -f -l job=NAME
+# IMAGE has jaxunlearn[tpu]; CLAIM, a volume that many hosts may write, is /shared; CHIPS: per host. A set that
+# is preempted or fails restarts, at most RESTARTS (20) times, and goes on. Its output: kubectl logs -f -l job=NAME
 set -euo pipefail
 run=(kubectl apply -f -)
 if [ "${1-}" = --dry-run ]; then shift && run=(cat); fi

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# One node, all of its GPUs in one process; the mesh of the configuration is laid over them. Usage:
+# One node with all of its GPUs in one process; the mesh of the configuration is over them. Usage:
 #
 #   [GPUS=0,1] launch/gpu_node.sh [--dry-run] run configs/llama2_7b.py model=DIR run.dir=runs/mine
 #
-# Stops where JAX finds no GPU, instead of running on the CPU. Killed at any moment, the same command goes on.
+# It stops where JAX finds no GPU, instead of running on the CPU. After a kill at any moment the same command goes on.
 set -euo pipefail
 show() { (PS4='' && set -x && : "$@") 2>&1 | cut -c3-; } # as it would be typed
 dry=''

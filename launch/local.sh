@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Several processes on one box make one run; on GPUs, process I has GPU I. Usage:
+# Several processes of one run on one machine; on GPUs, process I has GPU I. Usage:
 #
 #   launch/local.sh [--dry-run] N run configs/llama2_7b.py model=DIR run.dir=runs/mine
 #
-# Process 0 writes to the terminal, process I to $LOGS/process_I.log. SIGTERM and Ctrl-C go on to all of them. Where one
-# fails or a signal came, the rest have GRACE (30) seconds to end by themselves; the exit code is the first failure's.
+# Process 0 writes to the terminal, process I to $LOGS/process_I.log. All processes get SIGTERM and Ctrl-C. After a
+# failure or a signal the rest have GRACE (30) seconds to end by themselves; the exit code is that of the first failure.
 set -u
 show() { (PS4='' && set -x && : "$@") 2>&1 | cut -c3-; } # as it would be typed
 dry='' && [ "${1-}" = --dry-run ] && dry=1 && shift
@@ -28,7 +28,7 @@ while [ ${#pids[@]} -gt 0 ]; do
         code=0 && wait "${pids[i]}" || code=$?
         unset "pids[i]"
         if [ "$code" = 0 ]; then continue; fi
-        echo "launch/local.sh: process $i of $count ended with $code; the others' words are in $logs" >&2
+        echo "launch/local.sh: process $i of $count ended with $code; the output of processes 1 and up is in $logs" >&2
         [ "$i" = 0 ] || tail -n 5 "$logs/process_$i.log" >&2
         [ "$first" != 0 ] || first=$code
         limit=${limit:-$((SECONDS + ${GRACE:-30}))}

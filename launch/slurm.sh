@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Slurm: submits itself, then starts one process for each GPU of every node. Usage:
+# A Slurm job: the script submits itself, then starts one process for each GPU of every node. Usage:
 #
 #   NODES=2 GPUS=8 HOURS=24 launch/slurm.sh [--dry-run] run configs/llama2_7b.py model=DIR run.dir=/shared/runs/mine
 #
-# GPUS: of one node. Partition, account and the like by sbatch's own variables (SBATCH_PARTITION, SBATCH_ACCOUNT...).
-# run.dir and the inputs must lie where every node sees them. Two minutes before the time is up the processes get
-# SIGTERM and the job goes back into the queue, as it does when preempted: the same command goes on where it stopped.
+# GPUS: per node. sbatch's own variables set partition, account and so on (SBATCH_PARTITION, SBATCH_ACCOUNT, ...). Every
+# node must see run.dir and the inputs. Two minutes before the time limit the processes get SIGTERM and the job goes
+# back into the queue, as it does when preempted; the same command then goes on where it stopped.
 set -euo pipefail
 show() { (PS4='' && set -x && : "$@") 2>&1 | cut -c3-; } # as it would be typed
 dry=''
@@ -18,7 +18,7 @@ nodes=${NODES:-1} gpus=${GPUS:-8}
 tasks=$((nodes * gpus))
 submit=(sbatch --job-name=jaxunlearn --nodes="$nodes" --ntasks="$tasks" --ntasks-per-node="$gpus" --exclusive
     --gpus-per-node="$gpus" --time="${HOURS:-24}:00:00" --requeue --open-mode=append --signal=B:USR1@120 "$0" "$@")
-# JAX reads the rest from the step; the count makes sure that one run comes out of it, not many
+# JAX reads the rest from the Slurm step; the count prevents one run per process
 start=(srun --kill-on-bad-exit=1 --cpu-bind=none env JAXUNLEARN_DISTRIBUTED=auto JAXUNLEARN_PROCESSES="$tasks"
     JAX_PLATFORMS="${JAX_PLATFORMS:-cuda,cpu}" "${PYTHON:-python}" -m jaxunlearn "$@")
 if [ "$dry" ]; then show "${submit[@]}" && show "${start[@]}" && exit; fi

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# A TPU slice that is there: copies this checkout to every host, installs it, starts one process on each. Usage:
+# An existing TPU slice: copies this checkout to every host, installs it, starts one process on each. Usage:
 #
 #   TPU=NAME ZONE=ZONE [HOSTS=4] launch/tpu_pod.sh [--dry-run] run configs/llama2_7b.py model=DIR run.dir=/shared/mine
 #
-# run.dir and the inputs must lie where every host sees them (Filestore, gcsfuse). JAX finds the hosts by itself; with
-# HOSTS=n a run of fewer stops at once. Killed or preempted: the same command goes on where it stopped.
+# Every host must see run.dir and the inputs (Filestore, gcsfuse). JAX finds the hosts by itself; with HOSTS=n a run of
+# fewer stops at once. After a kill or a preemption the same command goes on where it stopped.
 set -euo pipefail
 show() { (PS4='' && set -x && : "$@") 2>&1 | cut -c3-; } # as it would be typed
 act() { if [ "$dry" ]; then show "$@"; else "$@"; fi; }

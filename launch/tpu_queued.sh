@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# A TPU from the queue: asks for it, waits for it, runs launch/tpu_pod.sh on it, deletes it. Usage:
+# A queued TPU: requests it, waits for it, runs launch/tpu_pod.sh on it, deletes it. Usage:
 #
 #   TPU=NAME ZONE=ZONE TYPE=v5litepod-16 RUNTIME=v2-alpha-tpuv5-lite [SPOT=1 HOSTS=4] \
 #       launch/tpu_queued.sh [--dry-run] run configs/llama2_7b.py model=DIR run.dir=/shared/runs/mine
 #
-# Preempted, it queues again and repeats the same command, which goes on where it stopped: run.dir must outlive the TPU.
-# However this script ends, the TPU is deleted; a TPU of that name that is there already is used, and deleted too.
+# After a preemption it queues again and repeats the command, which goes on where it stopped: run.dir must outlive the
+# TPU. However this script ends, it deletes the TPU, also one of that name that it found there.
 set -euo pipefail
 show() { (PS4='' && set -x && : "$@") 2>&1 | cut -c3-; } # as it would be typed
 act() { if [ "$dry" ]; then show "$@"; else "$@"; fi; }
@@ -29,7 +29,7 @@ while true; do
     code=0
     "$(dirname "$0")/tpu_pod.sh" $dry "$@" || code=$?
     if [ "$dry" ] || [ "$code" = 0 ]; then exit; fi
-    sleep "${POLL:-30}" # a preemption shows a little late
+    sleep "${POLL:-30}" # the state shows a preemption only after some seconds
     if [ "$(state)" = ACTIVE ]; then exit "$code"; fi
     delete
 done

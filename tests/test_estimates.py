@@ -11,6 +11,8 @@ from jaxunlearn.errors import InputError
 from jaxunlearn.estimates import (
     Estimate,
     decimals,
+    duration,
+    interval,
     mcnemar,
     mean_estimate,
     number,
@@ -103,7 +105,7 @@ def test_bad_samples_are_refused():
         mean_estimate([0.0, math.nan])
     with pytest.raises(InputError, match="2 blocks and 3 counts"):
         ratio_estimate([1.0, 2.0], [1, 2, 3])
-    with pytest.raises(InputError, match="one block with a scored token"):
+    with pytest.raises(InputError, match="at least one block with a scored token"):
         ratio_estimate([0.0], [0])
 
 
@@ -121,6 +123,16 @@ def test_estimates_become_json():
 def test_numbers_have_the_digits_a_reader_can_use(value, text):
     assert number(value) == text
     assert "e" in text or decimals(value) == len(text.partition(".")[2])
+
+
+def test_times_are_written_for_people():
+    assert (duration(9.06), duration(146.2), duration(3900)) == ("9.1 s", "2 min 26 s", "1 h 05 min")
+
+
+def test_intervals_are_written_with_a_dash_for_one_item():
+    assert interval({"value": 0.25, "low": 0.2, "high": 0.3, "n": 9}) == "0.200 to 0.300"
+    assert interval({"value": 0.25, "low": None, "high": None, "n": 1}) == "–"
+    assert interval(0.25) == "" == interval({"value": 0.25, "low": 0.2})
 
 
 def test_pairs_cancel_what_their_items_share():

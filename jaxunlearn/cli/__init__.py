@@ -1,7 +1,7 @@
-"""The console command; each file of this package registers its subcommands beside their functions.
+"""The console command; in each file of this package `add_NAME` describes a subcommand before the function it calls.
 
 Exit codes: 0 done, 1 failed, 2 bad usage or input, 75 stopped by SIGTERM (saved; the same command goes on). With --json
-one object goes to standard output and nothing else; progress goes to standard error.
+standard output gets one JSON object and nothing else; progress goes to standard error.
 """
 
 import argparse
@@ -16,13 +16,18 @@ from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.parallel import preemption, processes
 from jaxunlearn.parallel.host_memory import keep_freed
 
+SUBCOMMANDS = (  # in the order of `jaxunlearn --help`
+    run.add_demo, run.add_run, run.add_stages, anchors.add_anchors, run.add_labels, model.add_generate, model.add_score,
+    model.add_export, run.add_methods, run.add_sweep, perf.add_bench, perf.add_plan, run.add_birthdays, run.add_report,
+)  # fmt: skip
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run one subcommand and return its exit code."""
     arguments = parse(argv)
     _quiet()
     _keep_programs()
-    if arguments.command != "bench":  # which does so itself, after what it measures without
+    if arguments.command != "bench":  # bench calls it itself, after what it measures without
         keep_freed()
     try:
         with preemption.listening():
@@ -39,14 +44,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _failed(why, code: int) -> int:
-    """Say why, and which of several processes says it; the others are not waited for."""
+    """Print the reason, and which of several processes failed; return the code without waiting for the others."""
     which = f" (process {processes.index()})" if processes.count() > 1 else ""
     print(f"jaxunlearn{which}: {why}", file=sys.stderr, flush=True)
     return processes.leave(code)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line; key=value overrides may stand before and after options."""
+    """Return the arguments; key=value overrides may stand before and after options. Exits with 2 on bad usage."""
     top = parser()
     arguments, rest = top.parse_known_args(argv)
     if rest and not (hasattr(arguments, "overrides") and all("=" in r and r[0] != "-" for r in rest)):
@@ -57,30 +62,30 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the command line: `jaxunlearn SUBCOMMAND --help` describes each."""
+    """Return the parser of the command line; `jaxunlearn SUBCOMMAND --help` describes each subcommand."""
     top = argparse.ArgumentParser(prog="jaxunlearn", description="Make a Llama forget a text, and prove it.")
     commands = top.add_subparsers(required=True, metavar="SUBCOMMAND")
 
     def add(name: str, function, text: str, shared: bool = False):
-        """Add a subcommand; `shared`: several processes do it together."""
+        """Add a subcommand that calls function(arguments); `shared`: several processes may run it together."""
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(function=function, command=name, shared=shared)
         return command
 
-    for part in (run, anchors, model, perf):
-        part.register(add)
+    for describe in SUBCOMMANDS:
+        describe(add)
     return top
 
 
 def _quiet() -> None:
-    """Keep libraries from talking over the progress."""
+    """Keep libraries' log lines out of the progress."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.getLogger("absl").setLevel(logging.ERROR)
     logging.getLogger("jax").setLevel(logging.ERROR)
 
 
 def _keep_programs() -> None:
-    """Keep compiled programs between runs, apart for each machine: a CPU program may not run on another CPU."""
+    """Keep compiled programs between runs, in a folder per machine: a CPU program may not run on another CPU."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "jaxunlearn" / (platform.node() or "here")))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")

@@ -7,10 +7,14 @@ from jaxunlearn.cli.common import add_overrides, configured, one_model_mesh
 from jaxunlearn.errors import InputError
 
 
-def register(add) -> None:
-    """Add the subcommands of this file."""
+def add_anchors(add) -> None:
     command = add("anchors", lambda a: a.action(a), "make and check the dictionary of anchored terms")
     actions = command.add_subparsers(required=True, metavar="build|audit")
+    _add_build(actions)
+    _add_audit(actions)
+
+
+def _add_build(actions) -> None:
     text = "make a dictionary from the texts of a configuration: by counting, or with anchors.source=llm by a model"
     build = actions.add_parser("build", help=text, description=text)
     build.set_defaults(action=build_command)
@@ -21,21 +25,10 @@ def register(add) -> None:
     )
     build.add_argument("--json", action="store_true")
     add_overrides(build)
-    text = "check a dictionary against the text it is for; exit code 1 while an error-level fault remains"
-    audit = actions.add_parser("audit", help=text, description=text)
-    audit.set_defaults(action=audit_command)
-    audit.add_argument("file", help="the dictionary, JSON")
-    audit.add_argument("--text", nargs="+", required=True, help="the text to forget: .txt files, folders, globs")
-    audit.add_argument("--retain", nargs="+", default=[], help="text to compare with")
-    audit.add_argument("--tokenizer", default="", help="model directory, to find traps of its tokenizer")
-    audit.add_argument("--match", choices=("longest", "first"), default="longest", help="as in whp.match")
-    audit.add_argument("--unwrap", action="store_true", help="join hard line breaks, as text.unwrap does")
-    audit.add_argument("--fix", default="", metavar="OUT", help="write the repaired dictionary and audit that")
-    audit.add_argument("--json", action="store_true")
 
 
 def build_command(a) -> None:
-    """Make a dictionary from the texts of a configuration."""
+    """Make a dictionary from the texts of a configuration, and print where it is."""
     from jaxunlearn.anchors.building.make import build_dictionary
     from jaxunlearn.anchors.dictionary import load_dictionary
     from jaxunlearn.run.sources import read_texts
@@ -53,7 +46,7 @@ def build_command(a) -> None:
 
 
 def _lift(config, documents):
-    """Return nats a word by which a finished run's reinforced model raises it over the baseline."""
+    """Return {word: nats by which a finished run's reinforced model raises it over the baseline}."""
     from jaxunlearn.anchors.building.lift import word_lift
     from jaxunlearn.data.blocks import make_blocks
     from jaxunlearn.data.tokenizer import load_tokenizer
@@ -69,8 +62,22 @@ def _lift(config, documents):
         return word_lift(baseline, reinforced, tokenizer, blocks, batch=config.eval.batch)
 
 
+def _add_audit(actions) -> None:
+    text = "check a dictionary against the text it is for; exit code 1 while an error-level fault remains"
+    audit = actions.add_parser("audit", help=text, description=text)
+    audit.set_defaults(action=audit_command)
+    audit.add_argument("file", help="the dictionary, JSON")
+    audit.add_argument("--text", nargs="+", required=True, help="the text to forget: .txt files, folders, globs")
+    audit.add_argument("--retain", nargs="+", default=[], help="text to compare with")
+    audit.add_argument("--tokenizer", default="", help="model directory, to find traps of its tokenizer")
+    audit.add_argument("--match", choices=("longest", "first"), default="longest", help="as in whp.match")
+    audit.add_argument("--unwrap", action="store_true", help="join hard line breaks, as text.unwrap does")
+    audit.add_argument("--fix", default="", metavar="OUT", help="write the repaired dictionary and audit that")
+    audit.add_argument("--json", action="store_true")
+
+
 def audit_command(a) -> int:
-    """Print what is wrong with a dictionary; 1 while an error-level fault remains."""
+    """Print the faults of a dictionary; return 1 while an error-level fault remains."""
     from jaxunlearn.anchors.auditing.findings import exit_status, rich_table, to_json
     from jaxunlearn.anchors.auditing.repair import audit_files
     from jaxunlearn.data.tokenizer import load_tokenizer

@@ -1,4 +1,4 @@
-"""What several subcommands share: overrides, the configuration they name, the mesh of a command for one model."""
+"""Shared by subcommands: overrides, the configuration named, its quick form, the mesh for one model."""
 
 import dataclasses
 
@@ -6,12 +6,12 @@ from jaxunlearn.parallel import processes
 
 
 def add_overrides(command) -> None:
-    """Let a subcommand take key=value overrides."""
+    """Let a subcommand take key=value overrides of its configuration."""
     command.add_argument("overrides", nargs="*", metavar="key=value", help="for example whp.alpha=3 run.dir=out")
 
 
 def configured(name: str, overrides: list[str], ablate: bool = False):
-    """Read a configuration with its overrides; with `ablate` the controls are trained too."""
+    """Return a configuration with its overrides; with `ablate` it trains the controls too."""
     from jaxunlearn.config import load_config
 
     config = load_config(name, overrides)
@@ -23,7 +23,7 @@ def configured(name: str, overrides: list[str], ablate: bool = False):
 
 
 def quick(config):
-    """Return the configuration cut down to a few steps, in a run directory of its own."""
+    """Return the configuration with a few steps and prompts, in a run directory of its own."""
     few = {
         n: dataclasses.replace(getattr(config, n), steps=min(getattr(config, n).steps, 3))
         for n in ("pretrain", "reinforce", "unlearn", "repair")
@@ -35,7 +35,7 @@ def quick(config):
 
 
 def one_model_mesh():
-    """Return the context of a mesh for one model: one device, or all of several processes."""
+    """Return the context of a mesh for one model: one device, or all devices of several processes."""
     import jax
 
     from jaxunlearn.parallel.sharding import make_mesh

@@ -8,8 +8,7 @@ from jaxunlearn.errors import InputError
 from jaxunlearn.parallel import processes
 
 
-def register(add) -> None:
-    """Add the subcommands of this file."""
+def add_generate(add) -> None:
     command = add("generate", generate, "continue a prompt", shared=True)
     command.add_argument("--model", required=True, help="Hugging Face directory, or a model of a run")
     command.add_argument("--prompt", required=True, action="append", help="may be given several times")
@@ -19,27 +18,10 @@ def register(add) -> None:
     command.add_argument("--top-p", type=float, default=1.0)
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--json", action="store_true")
-    command = add("score", score, "mean negative log-likelihood of a text, every token once", shared=True)
-    command.add_argument("--model", required=True)
-    command.add_argument("--text", required=True, help="a .txt file")
-    command.add_argument(
-        "--context", type=int, default=0, help="block length, BOS included (default: the model's, at most 2048)"
-    )
-    command.add_argument("--json", action="store_true")
-    command = add("export", export, "write a model for other programs")
-    command.add_argument("--model", required=True)
-    command.add_argument("--format", choices=("hf", "gguf"), default="hf")
-    command.add_argument("--out", required=True)
-    command.add_argument("--dtype", choices=("float32", "float16", "bfloat16", "q8_0"), default="float32")
-    command.add_argument(
-        "--baseline", default="", help="to say how much of the edit rounding loses (default: the run's)"
-    )
-    command.add_argument("--push", default="", metavar="OWNER/NAME", help="then upload it to the hub, private")
-    command.add_argument("--public", action="store_true", help="what --push makes is for everybody to see")
 
 
 def generate(a) -> None:
-    """Continue prompts and print them."""
+    """Print the continuations of prompts, on process 0."""
     from jaxunlearn.evals.words import Words
     from jaxunlearn.methods import inference
     from jaxunlearn.models.generate import Sampling
@@ -70,8 +52,18 @@ def generate(a) -> None:
         print("\n\n".join(p + t for p, t in zip(a.prompt, texts, strict=True)))
 
 
+def add_score(add) -> None:
+    command = add("score", score, "mean negative log-likelihood of a text, every token once", shared=True)
+    command.add_argument("--model", required=True)
+    command.add_argument("--text", required=True, help="a .txt file")
+    command.add_argument(
+        "--context", type=int, default=0, help="block length, BOS included (default: the model's, at most 2048)"
+    )
+    command.add_argument("--json", action="store_true")
+
+
 def score(a) -> None:
-    """Print {"tokens": n, "nll": mean nats a token}."""
+    """Print {"tokens": n, "nll": mean nats per token} of a text, on process 0."""
     from jaxunlearn.data.documents import read_documents
     from jaxunlearn.models.scoring import score_text
     from jaxunlearn.models.transformer import context_fits
@@ -87,8 +79,21 @@ def score(a) -> None:
     print(json.dumps(found) if a.json else f"{found['tokens']} tokens, {found['nll']:.5f} nats a token")
 
 
+def add_export(add) -> None:
+    command = add("export", export, "write a model for other programs")
+    command.add_argument("--model", required=True)
+    command.add_argument("--format", choices=("hf", "gguf"), default="hf")
+    command.add_argument("--out", required=True)
+    command.add_argument("--dtype", choices=("float32", "float16", "bfloat16", "q8_0"), default="float32")
+    command.add_argument(
+        "--baseline", default="", help="to say how much of the edit rounding loses (default: the run's)"
+    )
+    command.add_argument("--push", default="", metavar="OWNER/NAME", help="then upload it to the hub, private")
+    command.add_argument("--public", action="store_true", help="what --push makes is for everybody to see")
+
+
 def export(a) -> None:
-    """Write a Hugging Face directory or GGUF; below fp32, say what the rounding loses of the edit."""
+    """Write a Hugging Face directory or a GGUF file; below fp32, print how much of the edit the rounding loses."""
     from jaxunlearn.methods import inference
     from jaxunlearn.models import hub, huggingface
     from jaxunlearn.stages import export as exports
@@ -96,7 +101,9 @@ def export(a) -> None:
     out = Path(a.out)
     exports.check(a.format, a.dtype, a.push, out)
     if inference.is_guided(Path(a.model)):
-        raise InputError(f"{a.model} forgets at inference time alone and has no weights of its own to export")
+        raise InputError(
+            f"{a.model} forgets at inference time and has no weights of its own; export a model that was trained"
+        )
     source = hub.find_model(a.model)
     with one_model_mesh():
         model = huggingface.load(source)
@@ -112,11 +119,12 @@ def export(a) -> None:
 
 
 def _one_model(directory: str):
+    """Return the model of a directory, or of a hub name, and its tokenizer."""
     from jaxunlearn.data.tokenizer import load_tokenizer
     from jaxunlearn.methods import inference
     from jaxunlearn.models import hub, huggingface
 
     path = hub.find_model(directory)
-    if inference.is_guided(path):  # a method at inference time: its models lie beside it
+    if inference.is_guided(path):  # a method at inference time, whose models are beside it
         return inference.load(path, huggingface.load), load_tokenizer(inference.baseline(path))
     return huggingface.load(path), load_tokenizer(path)

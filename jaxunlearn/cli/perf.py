@@ -8,8 +8,7 @@ from jaxunlearn.cli.common import add_overrides, configured
 from jaxunlearn.errors import InputError
 
 
-def register(add) -> None:
-    """Add the subcommands of this file."""
+def add_bench(add) -> None:
     command = add("bench", bench, "throughput, share of the measured matmul ceiling, peak memory")
     command.add_argument("config")
     command.add_argument("--json", action="store_true")
@@ -18,6 +17,24 @@ def register(add) -> None:
     command.add_argument("--whole", action="store_true", help="project the whole method from the measured rates")
     command.add_argument("--profile", default="", metavar="DIR", help="write a trace for TensorBoard or xprof")
     add_overrides(command)
+
+
+def bench(a) -> None:
+    """Measure a configuration's programs on this machine, and print the rates."""
+    from jaxunlearn.perf.bench import bench as measure
+
+    if a.scaling:
+        from jaxunlearn.perf.bench_devices import scaling, table
+
+        rows = scaling(configured(a.config, a.overrides), Path(a.scaling))
+        print(json.dumps({"rows": rows}) if a.json else table(rows))
+        return
+    found = measure(configured(a.config, a.overrides), torch=a.torch, whole=a.whole, trace=a.profile)
+    if a.json:
+        print(json.dumps(found))
+
+
+def add_plan(add) -> None:
     command = add(
         "plan", plan, "does it fit: bytes a chip and collectives, compiled for an accelerator that is not here"
     )
@@ -32,26 +49,13 @@ def register(add) -> None:
     add_overrides(command)
 
 
-def bench(a) -> None:
-    """Measure a configuration's programs on this machine."""
-    from jaxunlearn.perf.bench import bench as measure
-
-    if a.scaling:
-        from jaxunlearn.perf.bench_devices import scaling, table
-
-        rows = scaling(configured(a.config, a.overrides), Path(a.scaling))
-        print(json.dumps({"rows": rows}) if a.json else table(rows))
-        return
-    found = measure(configured(a.config, a.overrides), torch=a.torch, whole=a.whole, trace=a.profile)
-    if a.json:
-        print(json.dumps(found))
-
-
 def plan(a) -> None:
-    """Compile a configuration's functions for a named topology and say what they need."""
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1"  # the compiler's warnings are wanted: plan.measured looks for one
+    """Compile a configuration's functions for a named topology, and print the memory and collectives they need."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1"  # keep the compiler's warnings: plan.measured looks for one
     if a.topology.lower().startswith("v"):
-        os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the chips are described; those of this machine stay free
+        os.environ.setdefault(
+            "JAX_PLATFORMS", "cpu"
+        )  # the chips are only described, so those of this machine stay free
     from jaxunlearn.perf.plan import lines
     from jaxunlearn.perf.plan import plan as compile_for
     from jaxunlearn.perf.programs import FUNCTIONS

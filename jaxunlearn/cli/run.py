@@ -1,4 +1,4 @@
-"""Subcommands that work on a run: its stages, labels, the sweep, the report; and the list of methods."""
+"""Subcommands on a run: demo, run, its stages, labels, sweep, report; and methods and birthdays, which prepare one."""
 
 import dataclasses
 import json
@@ -6,21 +6,36 @@ import sys
 from pathlib import Path
 
 from jaxunlearn.cli.common import add_overrides, configured, quick
-from jaxunlearn.errors import InputError
 
 
-def register(add) -> None:
-    """Add the subcommands of this file."""
+def add_demo(add) -> None:
     command = add("demo", demo, "the whole story on the built-in universe; downloads nothing", shared=True)
     command.add_argument("--out", default="", help="run directory (default runs/universe)")
     command.add_argument("--ablate", action="store_true", help="also train the controls")
     add_overrides(command)
+
+
+def demo(a) -> None:
+    """Run every stage on the built-in universe."""
+    overrides = [*a.overrides, *([f"run.dir={a.out}"] if a.out else [])]
+    _run(configured("universe", overrides, a.ablate))
+
+
+def add_run(add) -> None:
     command = add("run", run, "every stage, resumable; re-running skips what is done", shared=True)
     command.add_argument(
         "config", help="a file with a config() function, or the name of one that ships with the package"
     )
     command.add_argument("--ablate", action="store_true", help="also train the controls")
     add_overrides(command)
+
+
+def run(a) -> None:
+    """Run every stage of a configuration."""
+    _run(configured(a.config, a.overrides, a.ablate))
+
+
+def add_stages(add) -> None:
     for name in ("pretrain", "reinforce", "label", "unlearn", "repair", "evaluate", "attack"):
         command = add(name, stage, f"the stage {name!r} of a run, and what it needs", shared=True)
         command.add_argument("config")
@@ -29,52 +44,10 @@ def register(add) -> None:
         )
         command.set_defaults(stage=name)
         add_overrides(command)
-    _register_views(add)
-
-
-def _register_views(add) -> None:
-    command = add("labels", labels, "what a block was labelled with: tokens, translation and labels side by side")
-    command.add_argument("action", choices=("show",))
-    command.add_argument("config")
-    command.add_argument("--block", type=int, default=0)
-    command.add_argument("--json", action="store_true")
-    command.add_argument("--html", default="", metavar="FILE", help="write a page: the text tinted by its labels")
-    command.add_argument("--no-models", action="store_true", help="faster: without top tokens and departures")
-    command.add_argument("--quick", action="store_true", help="of the run that `label --quick` made")
-    add_overrides(command)
-    command = add("methods", methods, "every unlearning method with one line each")
-    command.add_argument("--json", action="store_true")
-    command = add("sweep", sweep, "methods x learning rates x alphas x seeds, on one footing; resumable")
-    command.add_argument("config")
-    add_overrides(command)
-    command = add("birthdays", birthdays, "invent people with random years of birth: independent facts for RTT")
-    command.add_argument("--out", required=True, metavar="DIR", help="for facts.json and statements.txt")
-    command.add_argument("--count", type=int, default=785, help="people (default 785: five splits of 157)")
-    command.add_argument("--seed", type=int, default=0)
-    command = add("report", report, "report.html and report.json from what a run holds")
-    command.add_argument("run_dir")
-    command.add_argument("--figures", default="", help="also save the pictures as PNG files in this folder")
-    command.add_argument(
-        "--seeds", nargs="+", default=[], metavar="RUN_DIR", help="runs with other seeds, to set beside"
-    )
-    command.add_argument(
-        "--rivals", nargs="+", default=[], metavar="RUN_DIR", help="runs of other methods on the same baseline"
-    )
-
-
-def demo(a) -> None:
-    """The built-in universe, from nothing to the report."""
-    overrides = [*a.overrides, *([f"run.dir={a.out}"] if a.out else [])]
-    _run(configured("universe", overrides, a.ablate))
-
-
-def run(a) -> None:
-    """Every stage of a configuration."""
-    _run(configured(a.config, a.overrides, a.ablate))
 
 
 def stage(a) -> None:
-    """One stage, after the ones it builds on."""
+    """Run one stage, after the stages that it builds on."""
     from jaxunlearn.stages import STAGES
 
     config = configured(a.config, a.overrides)
@@ -89,7 +62,7 @@ def stage(a) -> None:
 
 
 def _attacks(config, quick: bool):
-    """Return the configuration with every attack on, or with the quick set: fewer samples, rates and conditions."""
+    """Return the configuration with every attack on; with `quick`, of fewer samples, rates and passages."""
     from jaxunlearn.config import ATTACKS
 
     c = dataclasses.replace(config.attack, kinds=config.attack.kinds or ATTACKS)
@@ -100,8 +73,20 @@ def _attacks(config, quick: bool):
     return dataclasses.replace(config, attack=c)
 
 
+def add_labels(add) -> None:
+    command = add("labels", labels, "what a block was labelled with: tokens, translation and labels side by side")
+    command.add_argument("action", choices=("show",))
+    command.add_argument("config")
+    command.add_argument("--block", type=int, default=0)
+    command.add_argument("--json", action="store_true")
+    command.add_argument("--html", default="", metavar="FILE", help="write a page: the text tinted by its labels")
+    command.add_argument("--no-models", action="store_true", help="faster: without top tokens and departures")
+    command.add_argument("--quick", action="store_true", help="of the run that `label --quick` made")
+    add_overrides(command)
+
+
 def labels(a) -> None:
-    """Show one block of a labelled run: tokens, translation, what is trained and why not, top tokens, labels."""
+    """Print one block of a labelled run as a table or as JSON, or write it as a page."""
     from jaxunlearn.report.block import print_table, write_page
     from jaxunlearn.stages.inspect import show_labels
 
@@ -122,8 +107,13 @@ def _run(config, stages=None) -> None:
     run_stages(config, stages or STAGES)
 
 
+def add_methods(add) -> None:
+    command = add("methods", methods, "every unlearning method with one line each")
+    command.add_argument("--json", action="store_true")
+
+
 def methods(a) -> None:
-    """List the methods: what each does, what it needs, its settings and their defaults."""
+    """Print the methods: what each does, its settings with their defaults, its paper."""
     from jaxunlearn.methods import METHODS, needs_of
 
     if a.json:
@@ -138,6 +128,12 @@ def methods(a) -> None:
         print(f"{name:20} {m.summary}{f' [{settings}]' if settings else ''} ({m.paper})")
 
 
+def add_sweep(add) -> None:
+    command = add("sweep", sweep, "methods x learning rates x alphas x seeds, on one footing; resumable")
+    command.add_argument("config")
+    add_overrides(command)
+
+
 def sweep(a) -> None:
     """Compare methods, each at the setting that the stop rule chooses."""
     from jaxunlearn.stages.sweep import sweep as compare
@@ -145,33 +141,44 @@ def sweep(a) -> None:
     compare(configured(a.config, a.overrides))
 
 
+def add_birthdays(add) -> None:
+    command = add("birthdays", birthdays, "invent people with random years of birth: independent facts for RTT")
+    command.add_argument("--out", required=True, metavar="DIR", help="for facts.json and statements.txt")
+    command.add_argument("--count", type=int, default=785, help="people (default 785: five splits of 157)")
+    command.add_argument("--seed", type=int, default=0)
+
+
 def birthdays(a) -> None:
-    """Write facts to ask for and the text that teaches them, and say how a run uses both."""
+    """Write facts to ask for and the text that teaches them, and print how a run uses both."""
     from jaxunlearn.data.facts import write_birthdays
 
     facts, text = write_birthdays(Path(a.out), a.count, a.seed)
-    print(f"{facts}: {a.count} questions; {text}: what to teach and to forget. In a run:")
+    print(f"{facts}: {a.count} questions; {text}: the text to train on and to forget. In a run:")
     print(f"  text.forget=YOUR_TEXT,{text} attack.facts={facts}")
 
 
+def add_report(add) -> None:
+    command = add("report", report, "report.html and report.json from what a run holds")
+    command.add_argument("run_dir")
+    command.add_argument("--figures", default="", help="also save the pictures as PNG files in this folder")
+    command.add_argument(
+        "--seeds", nargs="+", default=[], metavar="RUN_DIR", help="runs with other seeds, to set beside"
+    )
+    command.add_argument(
+        "--rivals", nargs="+", default=[], metavar="RUN_DIR", help="runs of other methods on the same baseline"
+    )
+
+
 def report(a) -> None:
-    """Write the report again from a finished run's own files."""
-    from jaxunlearn.report.grids import table
+    """Write the report again from report.json of a finished run, and print its key figures."""
+    from jaxunlearn.report.compare import beside, over_seeds, read_reports
+    from jaxunlearn.report.headline import table
     from jaxunlearn.report.page import export_figures, write_report
 
-    path = Path(a.run_dir) / "report.json"
-    if not path.is_file():
-        raise InputError(
-            f"{a.run_dir} holds no report.json: finish the run first (jaxunlearn run CONFIG run.dir={a.run_dir})"
-        )
-    found = json.loads(path.read_text())
+    (found,) = read_reports([a.run_dir])
     if a.seeds:
-        from jaxunlearn.report.compare import over_seeds, read_reports
-
         found["seeds"] = over_seeds([found, *read_reports(a.seeds)])
     if a.rivals:
-        from jaxunlearn.report.compare import beside, read_reports
-
         found = beside(found, read_reports(a.rivals))
     write_report(Path(a.run_dir), found)
     if a.figures:

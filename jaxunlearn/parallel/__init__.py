@@ -1,1 +1,1 @@
-"""Devices and processes: the mesh, several processes as one run, preemption."""
+"""Devices and processes: the mesh, several processes as one run, preemption, progress."""

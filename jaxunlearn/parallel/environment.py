@@ -1,8 +1,8 @@
-"""Which processes make a run, as the environment says it.
+"""The environment variables that name the processes of a run.
 
-JAXUNLEARN_COORDINATOR=host:port (of process 0), JAXUNLEARN_PROCESSES=n and JAXUNLEARN_PROCESS=i say which of n
-processes this is. JAXUNLEARN_DISTRIBUTED=auto lets JAX find out (TPU pods, Slurm, MPI); JAXUNLEARN_PROCESSES then says
-how many there must be. JAXUNLEARN_TIMEOUT: seconds to wait for the last one. Without any of these a process is alone.
+JAXUNLEARN_COORDINATOR=host:port (of process 0), JAXUNLEARN_PROCESSES=n and JAXUNLEARN_PROCESS=i: this is process i of
+n. JAXUNLEARN_DISTRIBUTED=auto: JAX finds the processes (TPU pods, Slurm, MPI), and JAXUNLEARN_PROCESSES is the number
+that must be found. JAXUNLEARN_TIMEOUT: seconds to wait for all of them. Without these a process is alone.
 """
 
 import re
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 from jaxunlearn.errors import InputError
 
-TIMEOUT = 300  # seconds until all processes must have come
+TIMEOUT = 300  # seconds within which all processes must connect
 NAMES = ("COORDINATOR", "PROCESSES", "PROCESS", "DISTRIBUTED", "TIMEOUT")
 ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):([0-9]{1,5})")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """What the environment asks for; None: for JAX to find out. timeout in seconds."""
+    """The processes that the environment names; None is left to JAX. timeout: in seconds."""
 
     coordinator: str | None = None
     processes: int | None = None
@@ -27,16 +27,16 @@ class Cluster:
 
 
 def read_cluster(environment: Mapping[str, str]) -> Cluster | None:
-    """Read and check the variables; None where no other process is spoken of.
+    """Return the processes that the variables name, None where this process is alone.
 
-    Raises one InputError that names every variable that is missing or wrong.
+    Raises one InputError that names every missing and every wrong variable.
     """
     given = {name: environment.get(f"JAXUNLEARN_{name}", "").strip() for name in NAMES}
     if not any(given[name] for name in NAMES if name != "TIMEOUT"):
         return None
     wrong = [*_contradictions(given), *_malformed(given)]
     if wrong:
-        raise InputError("it is not clear which processes make this run:\n  " + "\n  ".join(wrong))
+        raise InputError("the variables do not tell which processes make up this run:\n  " + "\n  ".join(wrong))
     return Cluster(
         coordinator=given["COORDINATOR"] or None,
         processes=int(given["PROCESSES"]) if given["PROCESSES"] else None,
@@ -46,12 +46,15 @@ def read_cluster(environment: Mapping[str, str]) -> Cluster | None:
 
 
 def _contradictions(given: Mapping[str, str]) -> list[str]:
-    """Say what is there too much, or missing."""
+    """Return a line for each variable that contradicts another one or is missing."""
     if given["DISTRIBUTED"] not in ("", "auto"):
-        return [f"JAXUNLEARN_DISTRIBUTED is {given['DISTRIBUTED']!r}, expected auto, or nothing"]
+        return [f"JAXUNLEARN_DISTRIBUTED is {given['DISTRIBUTED']!r}, expected auto or no value"]
     if given["DISTRIBUTED"]:
-        told = [name for name in ("COORDINATOR", "PROCESS") if given[name]]
-        return [f"JAXUNLEARN_{name} is set beside JAXUNLEARN_DISTRIBUTED=auto: unset one of the two" for name in told]
+        given_too = [name for name in ("COORDINATOR", "PROCESS") if given[name]]
+        return [
+            f"JAXUNLEARN_{name} is set, and so is JAXUNLEARN_DISTRIBUTED=auto: unset one of the two"
+            for name in given_too
+        ]
     needed = {
         "COORDINATOR": "the host:port of process 0, the same everywhere",
         "PROCESSES": "how many processes there are",
@@ -61,7 +64,7 @@ def _contradictions(given: Mapping[str, str]) -> list[str]:
 
 
 def _malformed(given: Mapping[str, str]) -> list[str]:
-    """Say which values cannot be what they should be."""
+    """Return a line for each value of the wrong form."""
     wrong, address = [], ADDRESS.fullmatch(given["COORDINATOR"])
     if given["COORDINATOR"] and not (address and 0 < int(address[2]) < 65536):
         wrong.append(f"JAXUNLEARN_COORDINATOR is {given['COORDINATOR']!r}, expected host:port, such as 10.0.0.1:8476")

@@ -1,4 +1,4 @@
-"""What the C library does with memory that a step gives back."""
+"""Keep freed host memory in the process (glibc)."""
 
 import ctypes
 
@@ -6,11 +6,11 @@ M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # malloc.h
 
 
 def keep_freed() -> None:
-    """Keep freed memory for the next allocation instead of giving it to the system, where the C library is glibc.
+    """Make glibc keep freed memory for the next allocation; do nothing with another C library.
 
-    XLA's CPU client allocates a program's temporaries anew for every call. By default glibc maps blocks of that size
-    and unmaps them again, and every page is then faulted in and zeroed in every step: a tenth of a small model's step.
-    The process stays as large as it has been at its largest; memory of accelerators is not concerned.
+    XLA's CPU client allocates a program's temporaries anew for every call. By default glibc maps and unmaps blocks of
+    that size, so every step faults in and zeroes every page again, which takes a tenth of a small model's step. The
+    process never shrinks after this call. Memory of accelerators is not affected.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:

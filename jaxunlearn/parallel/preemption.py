@@ -1,7 +1,7 @@
-"""SIGTERM, the notice before a machine is taken away: a training loop saves and ends, anything else ends at once.
+"""SIGTERM, the notice before a machine is taken away: a training loop saves and ends, everything else ends at once.
 
-Everything else may end at once because it keeps what it has as it goes. Exit code 75 (sysexits.h: a temporary failure,
-try again) tells launchers that the same command goes on.
+Everything else may end at once because it writes its results as it goes. Exit code 75 (sysexits.h: temporary failure,
+try again) tells launchers to start the same command again.
 """
 
 import os
@@ -16,17 +16,17 @@ NOTICE = b"jaxunlearn: SIGTERM; "
 
 
 class Preempted(BaseException):
-    """All that is worth keeping is on disk, and the process should end with CODE."""
+    """Raised when everything is saved after SIGTERM; the process then ends with CODE."""
 
 
 class _Notice:
     came = False
-    saving = 0  # loops that look for the notice and save; 0: nobody does
+    saving = 0  # how many loops look for the notice and save
 
 
 @contextmanager
 def listening():
-    """Answer SIGTERM while a command runs (only a process's main thread can)."""
+    """Handle SIGTERM inside the context; does nothing outside of the main thread, where no handler can be set."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -39,7 +39,10 @@ def listening():
 
 
 def _heard(number, frame) -> None:
-    """Leave the rest to a loop that saves, once; a handler may neither print nor raise wherever it happens to be."""
+    """Note the first signal for a loop that saves, else end the process.
+
+    It writes to descriptor 2 because a handler can interrupt any code, where print and exceptions are not safe.
+    """
     if _Notice.saving and not _Notice.came:
         _Notice.came = True
         os.write(2, NOTICE + b"saving after this step\n")
@@ -50,10 +53,10 @@ def _heard(number, frame) -> None:
 
 @contextmanager
 def saving():
-    """Yield asked(step): whether all processes save and stop after this step; for one loop with a checkpoint.
+    """Yield asked(step), which returns whether all processes save and stop after this step.
 
-    The loop must read the metrics of step n - 1, which every process had a part in, before it asks about step n.
-    Raises Preempted at the end of a loop that was over before the step agreed on.
+    It serves one loop with checkpoints. Before the loop asks about step n it must read the metrics of step n - 1, which
+    exist only when every process has computed its part. Raises Preempted where the loop ends before the agreed step.
     """
     key = f"jaxunlearn/stop/{next(_loops)}"
     _Notice.saving += 1
@@ -71,8 +74,8 @@ _loops = iter(range(1 << 62))  # all processes train the same stages in the same
 def _asked(key: str, step: int) -> bool:
     """Return whether to stop after `step`.
 
-    One process alone stops right away. Of several, the first to have the notice asks all to stop two steps on: none
-    can be past that yet, and whoever gets there has read metrics to which this process gave its part after asking.
+    A single process stops right away. Of several, the first with the notice posts a stop two steps ahead. No process
+    can be past that step yet, and each that reaches it has read metrics that this process took part in after posting.
     """
     if processes.count() == 1:
         return _Notice.came

@@ -1,7 +1,7 @@
-"""Several processes as one run: joining, what process 0 does for all, agreement, and stopping all of them together.
+"""Several processes as one run: connecting, work that process 0 does for all, agreement, stopping together.
 
-What is said here goes through JAX's coordination service, not through the devices: it works before any backend is
-there, and whoever waits can still be told that a process is gone.
+Messages go through JAX's coordination service, not through the devices. So they work before a backend is there, and a
+process that waits still learns when another one has died.
 """
 
 import contextlib
@@ -19,20 +19,20 @@ from typing import Any
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.parallel.environment import Cluster, read_cluster
 
-PARTING = 5  # seconds that a failed process gives the others to end as well
-GONE = 180  # seconds without a sign of life after which a process counts as dead (a crash shows sooner)
-PATIENCE = 300  # seconds that the others may take to say what all must say
-LISTEN_MS = 1000  # a wait is made of waits this long, so that signals are heard in between
+PARTING = 5  # seconds that a failed process waits for the others to end
+GONE = 180  # seconds without a heartbeat after which a process counts as dead (a crash shows sooner)
+PATIENCE = 300  # seconds to wait for another process's message in `gather`
+LISTEN_MS = 1000  # one blocking call; a wait is many of them, so that signals are handled in between
 
 
 class _Session:
-    """Whether this process has joined others, and how much has been said since."""
+    """Whether this process is connected to others, and the number of the next message."""
 
     client: Any = None
     count = 1
     index = 0
     said = itertools.count()
-    alone = False  # inside of first(): nobody else listens
+    alone = False  # inside first(), where no other process listens
 
 
 def index() -> int:
@@ -41,51 +41,52 @@ def index() -> int:
 
 
 def count() -> int:
-    """Return how many processes make this run."""
+    """Return the number of processes of this run; 1 where this process is alone."""
     return _Session.count
 
 
 def start() -> None:
-    """Join the other processes of this run, where the environment asks for it; once, before any backend is used.
+    """Connect to the other processes of this run that the environment names; once, before any backend is used.
 
-    Raises InputError on wrong variables, RunError when not all processes come in time, or fewer than were asked for.
+    Raises InputError on wrong variables, and RunError where processes are missing after the timeout or their number
+    is not JAXUNLEARN_PROCESSES.
     """
     cluster = read_cluster(os.environ)
     if cluster is None:
         return
     import jax
-    from jax._src.distributed import global_state  # the only way to the service's own messages
+    from jax._src.distributed import global_state  # the only access to the service's messages
 
-    # it would swallow SIGTERM, which preemption.py answers
+    # This service would catch SIGTERM, which preemption.py handles.
     jax.config.update("jax_enable_preemption_service", False)
     _initialize(cluster)
     try:
         found = jax.process_count()
     except RuntimeError as error:
-        raise RunError(f"the processes came together, their devices did not: {_first_line(error)}") from error
+        raise RunError(f"the processes came together, but their devices did not: {_first_line(error)}") from error
     if cluster.processes is not None and found != cluster.processes:
         came = f"JAXUNLEARN_PROCESSES is {cluster.processes}, and {found} came together"
-        raise RunError(f"{came}; nothing was run, so that they do not go on as separate runs")
+        raise RunError(f"{came}; nothing was run, as they would have become separate runs")
     _Session.client, _Session.count, _Session.index = global_state.client, found, jax.process_index()
     sys.excepthook = _die
     _own_output()
 
 
 def _own_output() -> None:
-    """Keep standard output for our own results: native libraries (Gloo) say there whom they met."""
+    """Keep standard output for results; native libraries (Gloo), which print there, get standard error."""
     sys.stdout.flush()
     sys.stdout = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
 
 
 def alone(what: str) -> None:
-    """Refuse several processes for a command that one does by itself."""
+    """Raise InputError where the environment names several processes for a command of one process."""
     if read_cluster(os.environ) is not None:
-        raise InputError(f"`{what}` is done by one process: start it without JAXUNLEARN_COORDINATOR and the like")
+        raise InputError(f"`{what}` is done by one process: start it without the variables JAXUNLEARN_...")
 
 
 def _initialize(cluster: Cluster) -> None:
-    """Call jax.distributed.initialize in a thread: where a process is missing it aborts this one, and says little."""
+    """Call jax.distributed.initialize in a thread, with a timeout: its own one aborts the process without a reason."""
     import jax
 
     outcome: list[Exception | None] = []
@@ -97,9 +98,9 @@ def _initialize(cluster: Cluster) -> None:
                 cluster.coordinator,
                 None if found_by_jax else cluster.processes,
                 cluster.process,
-                # what we were told goes before what a Slurm job says: it would pick one GPU a process
+                # the variables take precedence over a Slurm job, from which JAX would take one GPU per process
                 cluster_detection_method=None if found_by_jax else "deactivate",
-                initialization_timeout=cluster.timeout + 600,  # later than ours
+                initialization_timeout=cluster.timeout + 600,  # after the timeout below
                 heartbeat_timeout_seconds=GONE,
             )
             outcome.append(None)
@@ -115,18 +116,18 @@ def _initialize(cluster: Cluster) -> None:
         ways = "set JAXUNLEARN_COORDINATOR, JAXUNLEARN_PROCESSES and JAXUNLEARN_PROCESS instead"
         raise InputError(f"JAXUNLEARN_DISTRIBUTED=auto, but JAX finds no TPU pod, Slurm step or MPI here; {ways}")
     if outcome[0] is not None:
-        raise RunError(f"this process could not join the run: {_first_line(outcome[0])}") from outcome[0]
+        raise RunError(f"this process could not connect to the run: {_first_line(outcome[0])}") from outcome[0]
 
 
 def _late(cluster: Cluster) -> str:
-    """Say who waited for whom, and what to look at."""
+    """Return the error text of a timeout: which process waited for how many, and what to check."""
     wanted = cluster.processes or "all"
     where = f" at JAXUNLEARN_COORDINATOR={cluster.coordinator}" if cluster.coordinator else ""
     who = "this process" if cluster.process is None else f"process {cluster.process}"
-    advice = "see whether every one was started, with the same variables, and can reach that address"
+    advice = "check that each was started with the same variables and can reach that address"
     proxies = sorted(name for name in os.environ if name.lower() in ("http_proxy", "https_proxy", "all_proxy"))
     through = f"; {' and '.join(proxies)} may be in the way: unset them" if proxies else ""
-    more = "JAXUNLEARN_TIMEOUT gives them longer"
+    more = "JAXUNLEARN_TIMEOUT (seconds) gives them longer"
     return f"{who} waited {cluster.timeout} s for {wanted} processes to come together{where}; {advice}{through}; {more}"
 
 
@@ -134,14 +135,14 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n")[0][:300]
 
 
-# ---- what is said between them
+# ---- messages between them -------------------------------------------------------------------------------------------
 
 
 def first(act: Callable[[], Any]):
-    """Do something on process 0 alone and return its result, a JSON value, on every process.
+    """Call act() on process 0 alone and return its result, a JSON value, on every process.
 
-    The others wait for it however long it takes; what it raises is raised on all. All processes must come here, in
-    the same order; inside of `act` the process counts as alone.
+    The others wait without a limit. An error of act() is raised on all: InputError as InputError, any other as RunError
+    on the others. All processes must make the same calls in the same order. Inside act() process 0 counts as alone.
     """
     if _Session.count == 1 or _Session.alone:
         return act()
@@ -163,11 +164,11 @@ def first(act: Callable[[], Any]):
     finally:
         _Session.alone = False
     _Session.client.key_value_set(key, text)
-    return json.loads(text)["value"]  # the same types everywhere
+    return json.loads(text)["value"]  # the same types as on the other processes
 
 
 def gather(value) -> list:
-    """Return every process's JSON value, in their order. Raises RunError when one does not say it within PATIENCE."""
+    """Return every process's JSON value, by process number. Raises RunError where one is missing after PATIENCE."""
     if _Session.count == 1 or _Session.alone:
         return [value]
     key = f"jaxunlearn/{next(_Session.said)}"
@@ -176,13 +177,13 @@ def gather(value) -> list:
 
 
 def post(key: str, text: str) -> None:
-    """Leave a note for all processes to find; the first one under a key stays."""
-    with contextlib.suppress(Exception):  # there is one
+    """Store a text under a key for all processes; the first text under a key stays."""
+    with contextlib.suppress(Exception):  # the key is taken
         _Session.client.key_value_set(key, text)
 
 
 def posted(key: str) -> str | None:
-    """Return the note under a key, None where there is none yet."""
+    """Return the text under a key, None where there is none. Raises RunError where process 0 is gone."""
     try:
         return _Session.client.key_value_try_get(key)
     except Exception as error:
@@ -192,7 +193,10 @@ def posted(key: str) -> str | None:
 
 
 def _hear(key: str, patience: float = float("inf"), who: int = 0) -> str:
-    """Wait for a message; the service ends this process if that of process 0 dies meanwhile."""
+    """Return the message under a key, waiting up to `patience` seconds for process `who`.
+
+    Where process 0 dies meanwhile, the coordination service ends this process. Raises RunError on any other failure.
+    """
     waited = 0.0
     while True:
         try:
@@ -202,13 +206,14 @@ def _hear(key: str, patience: float = float("inf"), who: int = 0) -> str:
                 raise RunError(f"process {who} is gone: {_first_line(error)}") from error
         waited += LISTEN_MS / 1000
         if waited > patience:
-            raise RunError(f"process {who} has said nothing for {patience:g} s; see what it is doing, or did last")
+            raise RunError(f"process {who} has said nothing for {patience:g} s; look at the end of its output")
 
 
 def same_everywhere(name: str, value: str) -> None:
-    """Stop every process when a value (a configuration, hashes of inputs) is not the same on all of them.
+    """Raise InputError on every process where a value is not the same on all, with the processes that differ.
 
-    All processes must call it, in the same order. Raises InputError on every one, naming the processes that differ.
+    value: for example a configuration, or the hashes of inputs. All processes must make these calls in
+    the same order.
     """
     groups: dict[str, list[str]] = {}
     mine = hashlib.sha256(value.encode()).hexdigest(), socket.gethostname()
@@ -218,17 +223,17 @@ def same_everywhere(name: str, value: str) -> None:
         most = max(groups.values(), key=len)
         others = ", ".join(who for group in groups.values() if group is not most for who in group)
         like = f"process {most[0]}" + f" and {len(most) - 1} more" * (len(most) > 1)
-        advice = "start all of them with the same command, files and versions"
+        advice = "start all processes with the same command, files and versions"
         raise InputError(f"{name} is not the same everywhere: process {others} differs from {like}; {advice}")
 
 
-# ---- the end
+# ---- the end ---------------------------------------------------------------------------------------------------------
 
 
 def leave(code: int) -> int:
-    """Return the exit code; where one of several processes failed, end it here with that code instead.
+    """Return the exit code; where this one of several processes failed, end the process with it instead.
 
-    An ordinary exit waits for the other processes, up to 5 minutes, while they wait for this one's part of a sum.
+    An ordinary exit would wait up to 5 minutes for the other processes, which wait for this one's part of a sum.
     """
     jax = sys.modules.get("jax")
     if code and jax and jax.distributed.is_initialized():
@@ -247,8 +252,9 @@ def leave(code: int) -> int:
 
 
 def _die(kind, error, trace) -> None:
+    """Print an uncaught error, with advice where another process caused it, and end this process."""
     traceback.print_exception(kind, error, trace)
     if any(name in str(error) for name in ("Gloo", "NCCL", "coordination service")):
-        advice = "see what it said last; what was saved is kept, the same command goes on"
+        advice = "look at the end of its output; what was saved is kept, the same command goes on"
         print(f"jaxunlearn (process {index()}): another process of this run is gone: {advice}", file=sys.stderr)
     leave(1)

@@ -1,7 +1,7 @@
 """Letters to mesh axes: one table for weights at rest, one for activations. The only file that writes P(...).
 
-Every array's name ends in the letters of its dimensions (model.py holds the legend), so that a sharding can be
-derived from a name and cannot drift from the code.
+Every array's name ends in the letters of its dimensions (models/transformer.py lists them). A sharding is derived from
+the name, so the two cannot disagree.
 """
 
 import math
@@ -22,11 +22,11 @@ KNOWN = set("ABCDEFGHJKLMNPRSTUV")
 
 
 def make_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1, devices=None, slices: int = 0) -> jax.sharding.Mesh:
-    """Return the explicit ("data", "fsdp", "tensor") mesh; one size may be -1: whatever is left.
+    """Return the explicit ("data", "fsdp", "tensor") mesh; one size may be -1, which takes the devices that are left.
 
-    Several slices (groups of devices with a slower network between them; 0: as many as the devices say) lie along
-    "data" alone, so that only gradients cross, once a step. Raises InputError when the sizes do not multiply to the
-    number of devices, and when "data" is no multiple of the slices.
+    slices: groups of devices with a slower network between them; 0 takes their number from the devices. They lie along
+    "data" alone, so that only gradients cross between them, once per step. Raises InputError where the sizes do not
+    multiply to the number of devices, and where "data" is no multiple of the slices.
     """
     devices = jax.devices() if devices is None else devices
     sizes = [data, fsdp, tensor]
@@ -55,12 +55,12 @@ def make_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1, devices=None, slice
 
 
 def mesh_from(c, devices=None) -> jax.sharding.Mesh:
-    """Return the mesh that a configuration's config.Mesh asks for."""
+    """Return the mesh that config.Mesh asks for."""
     return make_mesh(c.data, c.fsdp, c.tensor, devices, c.slices)
 
 
 def _slices(devices, slices: int) -> list[list]:
-    """Group devices by slice: by what they say of themselves, else (GPU nodes, CPUs) in equal runs."""
+    """Group devices by their slice_index; devices without one (GPUs, CPUs) in equal runs."""
     named = sorted({getattr(d, "slice_index", 0) or 0 for d in devices})
     if len(named) > 1:
         if slices not in (0, len(named)):
@@ -74,7 +74,7 @@ def _slices(devices, slices: int) -> list[list]:
 
 
 def platform() -> str:
-    """Return what the current mesh is made of: "cpu", "gpu" or "tpu", also while tracing and for described devices."""
+    """Return the devices of the current mesh: "cpu", "gpu" or "tpu"; also while tracing and for described devices."""
     device = jax.sharding.get_abstract_mesh().abstract_device
     kind = getattr(device, "platform", None) or getattr(device, "device_kind", "cpu")
     known = {"tpu": "tpu", "cpu": "cpu", "gpu": "gpu", "cuda": "gpu", "nvidia": "gpu", "rocm": "gpu"}
@@ -98,7 +98,10 @@ def act(letters: str) -> P:
 
 
 def letters_of(path) -> str:
-    """Return the dimension letters of a weight from its tree path; raises for a weight whose name carries none."""
+    """Return the dimension letters of a weight from its tree path, "L" in front inside a block.
+
+    Raises ValueError for a weight whose name has none: every weight must be covered by the table.
+    """
     names = [k.name for k in path if hasattr(k, "name")]
     names = [n for n in names if n != "value"]
     letters = names[-1].rpartition("_")[2]
@@ -114,33 +117,33 @@ def shard(tree):
 
 
 def gather(weight, letters: str, dtype):
-    """Cast a weight for use, then gather what fsdp split; the gradient is summed and split again on the way back."""
+    """Cast a weight for use, then gather what fsdp split; the backward pass sums and splits the gradient."""
     return jax.reshard(weight.astype(dtype), act(letters))
 
 
 def lookup(table_VD, index_BT):
-    """Return rows_BTD of an embedding table at rest; rows are gathered with D split (V split would gather it all)."""
+    """Return rows_BTD of an embedding table at rest; D is split meanwhile, as a split V would gather it all."""
     table_VD = jax.reshard(table_VD, P(None, "tensor"))
     rows_BTD = table_VD.at[index_BT].get(out_sharding=P(("data", "fsdp"), None, "tensor"))
     return jax.reshard(rows_BTD, act("BTD"))
 
 
 def rows_at(h_BSD, index_BT):
-    """Return h_BTD, each row's hidden states at the positions asked for."""
+    """Return h_BTD: of each row of h_BSD, the hidden states at the positions index_BT."""
     local = jax.vmap(lambda h_SD, index_T: h_SD[index_T])
     specs = (act("BSD"), act("BT"))
     return jax.shard_map(local, in_specs=specs, out_specs=act("BTD"))(h_BSD, index_BT)
 
 
 def put(array, letters: str):
-    """Place one host array, which every process holds in full, on the mesh as an activation."""
+    """Return a host array, which every process holds whole, on the mesh as an activation with these letters."""
     array = np.asarray(array)
     sharding = NamedSharding(jax.sharding.get_mesh(), act(letters))
     return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
 
 
 def put_rows(array, rows, letters: str):
-    """Place array[rows] on the mesh as an activation; each process reads only the rows that its devices hold."""
+    """Return array[rows] on the mesh as an activation; each process reads only the rows that its devices hold."""
     sharding = NamedSharding(jax.sharding.get_mesh(), act(letters))
     every = (slice(None),) * rows.ndim
 
@@ -153,7 +156,7 @@ def put_rows(array, rows, letters: str):
 
 
 def once(read):
-    """Return read(index) for make_array_from_callback, asked once for devices that hold the same part."""
+    """Return a reader for make_array_from_callback that calls read(index) once for each part, not for each device."""
     known = {}
 
     def part(index):
@@ -166,13 +169,13 @@ def once(read):
 
 
 def fetch(x) -> np.ndarray:
-    """Return an array whole, on the host; what is split over several processes is gathered, so all must ask."""
+    """Return an array whole on the host; where it is split over several processes, all of them must call this."""
     local = not isinstance(x, jax.Array) or x.is_fully_addressable or x.is_fully_replicated
     return np.asarray(x if local else _whole(x))
 
 
 def batch_size_fits(batch: int) -> None:
-    """Raise InputError when a batch does not divide over the mesh's data axes."""
+    """Raise InputError where a batch does not divide over the mesh's data axes."""
     shape = jax.sharding.get_mesh().shape
     ways = shape["data"] * shape["fsdp"]
     if batch % ways:
@@ -180,7 +183,7 @@ def batch_size_fits(batch: int) -> None:
 
 
 def model_fits(c) -> None:
-    """Raise InputError, with the arithmetic, when a model's dimensions do not divide over the mesh."""
+    """Raise InputError, with the arithmetic, where a model's dimensions do not divide over the mesh."""
     shape, wrong = jax.sharding.get_mesh().shape, []
     for letter, size in {"N": c.N, "K": c.K, "F": c.F, "V": c.V}.items():
         if size % shape["tensor"]:
@@ -195,7 +198,7 @@ def model_fits(c) -> None:
 
 
 def replicated(x):
-    """Gather an array so that every device (and process) holds it whole."""
+    """Return an array gathered so that every device holds it whole."""
     return jax.reshard(x, P(*[None] * jnp.ndim(x)))
 
 

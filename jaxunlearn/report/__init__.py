@@ -1,1 +1,1 @@
-"""JSON in, one page out: tables, words, pictures. Imports no jax."""
+"""The report: JSON in, one page out, with tables, a verdict in words and pictures. Imports no jax."""

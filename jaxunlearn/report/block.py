@@ -1,7 +1,7 @@
-"""A labelled block for people: a table in the terminal, and one self-contained page.
+"""A labelled block, as a table in the terminal and as one self-contained page.
 
-The page shows the text tinted by how far its labels depart from it: the picture by which the paper explains its method.
-Both take what labels.show_labels returns.
+The page shows the text tinted by how far its labels depart from it, as the paper's figures do. Both take what
+stages.inspect.show_labels returns.
 """
 
 import io
@@ -13,24 +13,25 @@ from typing import Any
 
 from jaxunlearn.errors import InputError
 from jaxunlearn.files import write_whole
-from jaxunlearn.report.jinja import environment
+from jaxunlearn.report.templates import environment
 
-WIDE = 190  # columns from which all the top tokens fit
+FURTHEST = 8.0  # nats at which the tint saturates
+WIDE = 190  # columns of a terminal from which all top tokens fit
 WHY = {  # a position's reason: the mark it leaves in the text, and what it means
-    "inside an anchor": ("i", "a name goes on; only its last token has a counterpart in the translation"),
-    "asked": ("q", "a question goes on, which is given and not learnt; or an answer has ended"),
+    "inside an anchor": ("i", "inside a name; only its last token has a counterpart in the translation"),
+    "asked": ("q", "part of a question, which is given and not trained; or after the end of an answer"),
     "repeated anchor": ("r", "a name comes again in this block; its label would contradict the text"),
-    "unaligned": ("u", "no token of the translation ends where this one ends"),
-    "cut off": ("c", "past the longest translation that the model can read"),
+    "unaligned": ("u", "no token of the translation ends where this token ends"),
+    "cut off": ("c", "past the longest translation that fits the model's context"),
     "padding": ("", "the text ends before"),
-    "held out": ("", "labelled to measure by; no step trains on this block"),
+    "held out": ("", "labelled to measure on; no step trains on this block"),
     "trained": ("", "trained"),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One position: what stands there, what follows it in the text, and what the model is to say instead."""
+    """One position: its token, the token that follows it in the text, and the label that is trained instead."""
 
     t: int
     token: str
@@ -43,31 +44,34 @@ class Row:
 
     @property
     def mark(self) -> str:
+        """The letter that the reason leaves in the text; "" where it leaves none."""
         return WHY[self.reason][0]
 
     @property
     def why(self) -> str:
+        """The reason, explained."""
         return WHY[self.reason][1]
 
     @property
     def nats(self) -> str:
+        """The departure as text; "" where it is not known."""
         return "" if self.departure is None else f"{self.departure:.1f}"
 
     @property
     def other(self) -> bool:
-        """Whether the label is another token than the text's; what follows the block is not known here."""
+        """Whether the label is another token than the text's; False at the end of the block, where that is unknown."""
         return self.label is not None and self.follows is not None and self.label != self.follows
 
     @property
     def tint(self) -> float | None:
-        """How strongly to tint what follows, 0 to 1; None: untrained. Without the models every other label is 0.5."""
+        """How strongly to tint what follows, 0 to 1; None: untrained. Without the models, 0.5 for every other label."""
         if self.label is None:
             return None
         return self.other / 2 if self.departure is None else self.departure / FURTHEST
 
 
 def rows_of(shown: dict[str, Any]) -> list[Row]:
-    """Return the positions of a block."""
+    """Return a row for each position of a block."""
     nothing = [None] * len(shown["tokens"])
     top, departure = shown.get("top", nothing), shown.get("departure", nothing)
     return [
@@ -86,26 +90,26 @@ def rows_of(shown: dict[str, Any]) -> list[Row]:
 
 
 def visible(piece: str) -> str:
-    """Write a token so that its line breaks and control characters show."""
+    """Return a token with its line breaks and control characters escaped."""
     return repr(piece)[1:-1]
 
 
 def share(p: float) -> str:
-    """Write a probability in few characters."""
+    """Return a probability in at most four characters."""
     return "<.01" if p < 0.01 else f"{p:.2f}".removeprefix("0")
 
 
 def heading(shown: dict[str, Any]) -> str:
-    """Name the run, the block and alpha."""
+    """Return the title: the run, the block and alpha."""
     held = ", held out" if shown["held_out"] else ""
     return f"{shown['title']}: block {shown['block']} (0 to {shown['blocks'] - 1}){held}, alpha {shown['alpha']:g}"
 
 
-# ---- in a terminal
+# ---- in a terminal ---------------------------------------------------------------------------------------------------
 
 
 def print_table(shown: dict[str, Any], console=None) -> None:
-    """Print a row a position: coloured on a terminal; plain, unwrapped and with every top token elsewhere."""
+    """Print a row per position: coloured on a terminal; elsewhere plain, unwrapped and with all top tokens."""
     from rich.console import Console
 
     console = console or Console()
@@ -138,16 +142,16 @@ def _table(shown: dict[str, Any], likeliest: int):
 
 
 def _heat(row: Row) -> str:
-    """Return the colour of a label: plain as in the text, else yellow, and red from half of the scale on."""
+    """Return the style of a label: none where it is the text's token, else yellow, red from half of the scale on."""
     far = row.departure is not None and row.departure >= FURTHEST / 2
     return ("bold red" if far else "bold yellow") if row.other else ""
 
 
-# ---- as a page
+# ---- as a page -------------------------------------------------------------------------------------------------------
 
 
 def write_page(shown: dict[str, Any], path: Path) -> None:
-    """Write the page; raise InputError where the file cannot be written."""
+    """Write the page; raises InputError where the file cannot be written."""
     try:
         write_whole(path, page(shown))
     except OSError as error:
@@ -155,7 +159,7 @@ def write_page(shown: dict[str, Any], path: Path) -> None:
 
 
 def page(shown: dict[str, Any]) -> str:
-    """Render the block as one page that needs no network and runs no script."""
+    """Return the block as one HTML page that needs no network and runs no script."""
     pages = environment()
     pages.filters |= {"visible": visible, "share": share}
     rows, counts = rows_of(shown), Counter(shown["reason"])
@@ -172,9 +176,9 @@ def page(shown: dict[str, Any]) -> str:
 
 
 def groups(shown: dict[str, Any], rows: list[Row]) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Give the running text as (translation to stand above, "" for none; its tokens): one group an anchor.
+    """Return the running text as groups (translation to show above, its tokens): one per anchor, "" between anchors.
 
-    Each token wears what is learnt about it: the label and the reason of the position before it.
+    Each token carries what is trained on it: the label and the reason of the position before it.
     """
     tokens = [_worn(text, rows, t) for t, text in enumerate(shown["text"])]
     found, free = [], 0
@@ -183,10 +187,10 @@ def groups(shown: dict[str, Any], rows: list[Row]) -> list[tuple[str, list[dict[
         if first < stop:
             found += [("", tokens[free:first]), (anchor["translation"], tokens[first:stop])]
             free = stop
-        else:  # its only token belongs to the anchor before as well
+        else:  # its only token is the last one of the anchor before
             found[-1] = f"{found[-1][0]} {anchor['translation']}", found[-1][1]
     found = [(above, inner) for above, inner in [*found, ("", tokens[free:])] if inner]
-    for _, inner in found:  # one mark for a run of the same
+    for _, inner in found:  # a run of equal marks shows one
         for this, after in itertools.pairwise(inner):
             if this["mark"] == after["mark"]:
                 this["mark"] = ""
@@ -194,13 +198,10 @@ def groups(shown: dict[str, Any], rows: list[Row]) -> list[tuple[str, list[dict[
 
 
 def _worn(text: str, rows: list[Row], t: int) -> dict[str, Any]:
-    """Split a token's text into space before, core and space after; a token of nothing but space gets a sign."""
+    """Split a token's text into space before, core and space after; a token of space alone becomes a sign."""
     row, core = rows[t - 1] if t else None, text.strip()
     worn = {"row": row, "mark": row.mark if row else "", "before": "", "after": text if "\n" in text else ""}
     if not core:
         return worn | {"core": "↵" if "\n" in text else "␣" if text else "·", "sign": True}
     before, after = text[: len(text) - len(text.lstrip())], text[len(text.rstrip()) :]
     return worn | {"before": before, "core": core, "after": after, "sign": t == 0 and text == rows[0].token}
-
-
-FURTHEST = 8.0  # nats at which the tint saturates

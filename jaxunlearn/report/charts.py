@@ -1,4 +1,4 @@
-"""The report's pictures: panels drawn once, as inline SVG for the page and as PNG for the README."""
+"""What the report's pictures show: each is made of panels, which drawing.py draws as SVG or PNG."""
 
 from collections.abc import Sequence
 from itertools import cycle
@@ -20,12 +20,13 @@ from jaxunlearn.report.drawing import (
     draw_lines,
     draw_trajectories,
 )
+from jaxunlearn.report.tables import MAIN, ordered
 
-MAX_WORDS = 8
+MAX_WORDS = 8  # of a tracked prompt
 
 
 def pictures(report: dict) -> list[Picture]:
-    """Return the pictures for which the report has data, in the page's order."""
+    """Return the pictures for which the report has data, in the order of the page."""
     made = (tracked(report), course(report), tradeoff(report), relearning(report))
     return [picture for picture in made if picture is not None]
 
@@ -217,9 +218,8 @@ def _rows(rows: Any) -> list[dict]:
 
 
 def _sorted_models(rows: dict) -> dict:
-    """Put the main models first, the others by name, so that colours do not hang on the order of a dict."""
-    first = {name: n for n, name in enumerate(("baseline", "unlearned", "twin"))}
-    return {name: rows[name] for name in sorted(rows, key=lambda name: (first.get(name, len(first)), name))}
+    """Put the main models first and the others by name, so that colours do not depend on the order of a dict."""
+    return {name: rows[name] for name in ordered(sorted(rows), MAIN)}
 
 
 def _series(name: str, points: Sequence[tuple], color: str, marker: str, twin: Any = None) -> Series:
@@ -228,7 +228,7 @@ def _series(name: str, points: Sequence[tuple], color: str, marker: str, twin: A
 
 
 def _story(lines: list[Series]) -> str:
-    """Tell a chart in words, for those who hear the page."""
+    """Return a chart in words, for those who hear the page."""
     parts = []
     for s in lines:
         twin = "" if s.twin is None else f" (twin {number(s.twin)})"

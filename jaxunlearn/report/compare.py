@@ -1,4 +1,4 @@
-"""Runs set beside each other: other seeds of one configuration, other methods on one baseline."""
+"""Several runs in one report: other seeds of one configuration, other methods on one baseline."""
 
 import copy
 import json
@@ -8,17 +8,20 @@ from typing import Any
 from jaxunlearn.errors import InputError
 from jaxunlearn.estimates import over_runs, value_of
 
-FREE = ("seed", "run", "title", "name", "mesh")  # what runs may differ in; universe.seed beside them
+FREE = ("seed", "run", "title", "name", "mesh")  # where runs of one configuration may differ; and universe.seed
 GROUPS = ("familiarity", "accuracy", "perplexity", "leaks", "rtt", "benchmarks", "memorisation", "muse", "membership")
+SAME = ("text.prompts", "text.forget", "text.retain")  # hashes that must agree, or figures cannot be compared
 
 
 def read_reports(folders: list[str]) -> list[dict]:
-    """Read report.json of each run directory; InputError for one that is not there."""
+    """Return report.json of each run directory; raises InputError where one has none."""
     found = []
     for folder in folders:
         path = Path(folder) / "report.json"
         if not path.is_file():
-            raise InputError(f"{folder} holds no report.json: finish that run first")
+            raise InputError(
+                f"{folder} holds no report.json; finish that run first (jaxunlearn run CONFIG run.dir={folder})"
+            )
         found.append(json.loads(path.read_text(encoding="utf-8")))
     return found
 
@@ -26,18 +29,20 @@ def read_reports(folders: list[str]) -> list[dict]:
 def over_seeds(reports: list[dict]) -> dict[str, Any]:
     """Return {"runs", "seeds", "models": {model: {"group, measure": figure over the runs}}}.
 
-    Only models and measures that all runs have. InputError where the runs differ in more than their seed, or one seed
-    stands twice: its results are no second sample.
+    A figure is an estimate as JSON, of the models and measures that all runs have. Raises InputError where the runs
+    differ in more than their seed, or two have the same seed and so are not independent.
     """
     seeds = [_seed(r) for r in reports]
     if len(set(map(str, seeds))) < len(seeds):
-        raise InputError(f"the runs have the seeds {seeds}: give runs of different seeds, each once")
+        raise InputError(f"the runs have the seeds {seeds}, expected different seeds; give one run per seed")
     first = _settings(reports[0])
     for report in reports[1:]:
         other = _settings(report)
         changed = sorted(k for k in {*first, *other} if first.get(k) != other.get(k))
         if changed:
-            raise InputError(f"the runs differ in more than their seed: {', '.join(changed)}")
+            raise InputError(
+                f"the runs differ in more than their seed: {', '.join(changed)}; give runs of one configuration"
+            )
     models = {}
     for name in reports[0].get("models") or {}:
         figures = [_figures((r.get("models") or {}).get(name) or {}) for r in reports]
@@ -69,20 +74,19 @@ def _figures(measures: dict) -> dict[str, float]:
     return found
 
 
-ASKED = ("text.prompts", "text.forget", "text.retain")  # hashes that must agree, or the figures are of other things
-
-
 def beside(report: dict, others: list[dict]) -> dict:
-    """Return the report with each other run's `unlearned` under its method's name, and what was found of it.
+    """Return the report with each other run's `unlearned`, and its results, under the name of its method.
 
-    "rivals" lists the names. InputError where a run has another baseline, other prompts or texts, or a name that is
-    one of this run's own.
+    "rivals" lists the names. Raises InputError where a run has a different baseline, prompts or texts, or two models
+    would have the same name.
     """
     made, names = copy.deepcopy(report), [method_of(other) for other in others]
     for name in names:
         own = name in report.get("models", {}) and name not in report.get("rivals", ())
         if own or names.count(name) > 1:
-            raise InputError(f"two models would be called {name!r}: one run a method, and none of this run's own")
+            raise InputError(
+                f"two models would be called {name!r}; give one run per method, and no method that this run has"
+            )
     made["rivals"] = sorted({*report.get("rivals", ()), *names})
     for name, other in zip(names, others, strict=True):
         _refuse(made, other, name)
@@ -112,10 +116,12 @@ def _copy(mine: Any, found: Any, name: str) -> None:
 
 def _refuse(report: dict, other: dict, name: str) -> None:
     if "unlearned" not in (other.get("models") or {}):
-        raise InputError(f"the run of {name!r} has no unlearned model yet")
+        raise InputError(f"the run of {name!r} has no unlearned model; finish that run first")
     ours, theirs = ((r.get("manifest") or {}).get("hashes") or {} for r in (report, other))
-    if odd := [key for key in ASKED if ours.get(key) != theirs.get(key)]:
-        raise InputError(f"the run of {name!r} has another {', '.join(odd)}: its figures are of other things")
+    if odd := [key for key in SAME if ours.get(key) != theirs.get(key)]:
+        raise InputError(f"the run of {name!r} has a different {', '.join(odd)}, so its figures cannot be compared")
     first, second = (r["models"].get("baseline", {}).get("familiarity") for r in (report, other))
     if first != second:
-        raise InputError(f"the run of {name!r} has another baseline: start both runs from one (or from one seed)")
+        raise InputError(
+            f"the run of {name!r} has a different baseline; start both runs from one model, or from one seed"
+        )

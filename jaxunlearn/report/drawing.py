@@ -1,4 +1,4 @@
-"""Panels of lines as SVG and PNG, in one style."""
+"""Panels of lines, drawn as SVG for the page and as PNG for the README, in one style."""
 
 import io
 import math
@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 INK, MUTED, GRID = "#1c2128", "#5a6372", "#d8dce2"
-# Light-mode colours; on the page each becomes the CSS variable of its name, so that dark mode can choose its own.
+# Colours of light mode. On the page each becomes the CSS variable of its name, for which dark mode has another value.
 PALETTE = {
     INK: "ink", MUTED: "muted", GRID: "grid", "#0b5cad": "c0", "#b3440e": "c1", "#187a56": "c2", "#7e47b5": "c3",
     "#946200": "c4", "#0d7480": "c5", "#b02a67": "c6", "#697180": "c7", "#4d5b9e": "c8",
@@ -21,7 +22,7 @@ MODEL_COLORS = {"unlearned": LINES[0], "twin": LINES[2], "baseline": LINES[7], "
 WORD_COLORS = [LINES[n] for n in (0, 1, 2, 3, 4, 6, 7, 5)]
 SPARE_COLORS = [LINES[n] for n in (1, 3, 4, 6, 5, 8)]
 MARKERS = "osD^vPX*"
-FLOOR = 1e-5
+FLOOR = 1e-5  # where a logarithmic axis shows zero
 STYLE = {
     "font.family": "DejaVu Sans", "font.size": 11, "text.parse_math": False, "svg.fonttype": "none",
     "svg.hashsalt": "jaxunlearn", "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": MUTED,
@@ -33,7 +34,7 @@ STYLE = {
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One pair of axes: `draw` fills them; sizes and margins (left, right, top, bottom) in pixels."""
+    """One pair of axes, which `draw` fills; size and margins (left, right, top, bottom) in pixels."""
 
     title: str
     alt: str
@@ -44,7 +45,7 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True)
 class Numbers:
-    """The figures behind a picture, as a table: column heads and rows of text."""
+    """The numbers of a picture as a table: column heads and rows of text."""
 
     title: str
     head: tuple[str, ...]
@@ -64,7 +65,7 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """One line of a panel: a name, its points, how it looks."""
+    """One line of a panel: its name, points, colour and marker; `twin` is the twin's value, drawn dashed."""
 
     name: str
     x: tuple[float, ...]
@@ -76,33 +77,21 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """A vertical axis: logarithmic; or at least `room` high, so that noise does not fill it, and at most `top`."""
+    """A vertical axis: logarithmic, or linear with a height of at least `room`, so that noise does not fill it.
+
+    top: the highest value that a linear axis shows.
+    """
 
     log: bool = False
     room: float = 0.0
     top: float = math.inf
 
 
-def draw_trajectories(ax: Any, lines: list[Series], end: tuple[float | None, float | None]) -> None:
-    for s in lines:
-        y = [max(value, FLOOR) for value in s.y]
-        ax.plot(s.x, y, color=s.color, marker=s.marker, markersize=3.5, label=s.name.lstrip("_"))
-        ax.plot(s.x[:1], y[:1], color=s.color, marker=s.marker, markersize=8, markerfacecolor="none")
-        ax.plot(s.x[-1:], y[-1:], color=s.color, marker=s.marker, markersize=8)
-    twin_x, twin_y = end
-    if twin_x is not None and twin_y is not None:
-        color, label = MODEL_COLORS["twin"], "twin (never saw the target)"
-        ax.plot([twin_x], [max(twin_y, FLOOR)], "*", color=color, markersize=13, label=label)
-    _log_axis(ax)
-    _finish_axes(ax, "perplexity on retain text", whole=False)
-    draw_legend(ax)
-
-
 # ---- drawing ---------------------------------------------------------------------------------------------------------
 
 
 def svg(panel: Panel, key: str) -> str:
-    """Draw one panel as an SVG element for the page; `key` makes its ids unique there."""
+    """Return one panel as an SVG element; `key`, unique on the page, begins its ids."""
     from markupsafe import escape
 
     (width, height), (left, right, top, bottom) = panel.size, panel.margins
@@ -124,7 +113,7 @@ def svg(panel: Panel, key: str) -> str:
 
 
 def png(picture: Picture, path: Path) -> None:
-    """Draw all panels of a picture into one PNG, at most three side by side."""
+    """Write all panels of a picture into one PNG file, at most three side by side."""
     columns = min(len(picture.panels), 2 if len(picture.panels) in (2, 4) else 3)
     lines = -(-len(picture.panels) // columns)
     width, height = (max(panel.size[n] for panel in picture.panels) for n in (0, 1))
@@ -137,11 +126,12 @@ def png(picture: Picture, path: Path) -> None:
             box = (x + left / across, y + bottom / up, (width - left - right) / across, (height - top - bottom) / up)
             ax = figure.add_axes(box)
             panel.draw(ax)
-            ax.set_title(wrapped(panel.title), loc="left", fontsize=11, x=-0.12 if right > 50 else -0.1)
+            ax.set_title(fill(panel.title, 48), loc="left", fontsize=11, x=-0.12 if right > 50 else -0.1)
         figure.savefig(path, format="png", dpi=144, metadata={"Software": None})
 
 
 def draw_lines(ax: Any, lines: list[Series], scale: Scale = Scale(), labels: bool = True) -> None:
+    """Draw lines by step, with their names at their right ends where `labels` is set."""
     for s in lines:
         ax.plot(s.x, [_placed(value, scale) for value in s.y], color=s.color, marker=s.marker, label=s.name.lstrip("_"))
         if s.twin is not None:
@@ -155,12 +145,38 @@ def draw_lines(ax: Any, lines: list[Series], scale: Scale = Scale(), labels: boo
         _end_labels(ax, lines)
 
 
+def draw_trajectories(ax: Any, lines: list[Series], end: tuple[float | None, float | None]) -> None:
+    """Draw familiarity against perplexity, a line per run from its open first point to its large last one.
+
+    end: (perplexity, familiarity) of the twin, drawn as a star.
+    """
+    for s in lines:
+        y = [max(value, FLOOR) for value in s.y]
+        ax.plot(s.x, y, color=s.color, marker=s.marker, markersize=3.5, label=s.name.lstrip("_"))
+        ax.plot(s.x[:1], y[:1], color=s.color, marker=s.marker, markersize=8, markerfacecolor="none")
+        ax.plot(s.x[-1:], y[-1:], color=s.color, marker=s.marker, markersize=8)
+    twin_x, twin_y = end
+    if twin_x is not None and twin_y is not None:
+        color, label = MODEL_COLORS["twin"], "twin (never saw the target)"
+        ax.plot([twin_x], [max(twin_y, FLOOR)], "*", color=color, markersize=13, label=label)
+    _log_axis(ax)
+    _finish_axes(ax, "perplexity on retain text", whole=False)
+    draw_legend(ax)
+
+
+def draw_legend(ax: Any) -> None:
+    """List the lines below the axes."""
+    offset = -46 / (ax.get_position().height * ax.figure.get_figheight() * 72)
+    ax.legend(loc="upper left", bbox_to_anchor=(-0.05, offset), labelspacing=0.45, borderpad=0, fontsize=10.5)
+
+
 def _placed(value: float, scale: Scale) -> float:
-    """Return where a value is drawn; zero has no place on a logarithmic axis."""
+    """Return where a value is drawn: a logarithmic axis has no zero."""
     return max(value, FLOOR) if scale.log else value
 
 
 def _open_up(ax: Any, scale: Scale) -> None:
+    """Widen a linear axis to what its scale asks for."""
     low, high = ax.get_ylim()
     if not scale.room:
         low, high = min(0.0, low), max(high, 0.01)
@@ -173,7 +189,7 @@ def _open_up(ax: Any, scale: Scale) -> None:
 
 
 def _end_labels(ax: Any, lines: list[Series]) -> None:
-    """Name each line at its right end; push names apart where the lines end together."""
+    """Write each line's name at its right end, and push names apart where lines end together."""
     low = ax.get_ylim()[0]
     to_axes = ax.transAxes.inverted().transform
     places = [to_axes(ax.transData.transform((s.x[-1], max(s.y[-1], low))))[1] for s in lines]
@@ -209,23 +225,12 @@ def _finish_axes(ax: Any, x_label: str, whole: bool) -> None:
     ax.grid(axis="x", visible=False)
 
 
-def draw_legend(ax: Any) -> None:
-    offset = -46 / (ax.get_position().height * ax.figure.get_figheight() * 72)
-    ax.legend(loc="upper left", bbox_to_anchor=(-0.05, offset), labelspacing=0.45, borderpad=0, fontsize=10.5)
-
-
 @contextmanager
 def _drawing() -> Iterator[type]:
-    """Set the style, leave matplotlib's global state as it was, and hold back warnings on glyphs a font lacks."""
+    """Yield matplotlib's Figure in the report's style, without warnings on glyphs that the font lacks."""
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)
         yield Figure
-
-
-def wrapped(text: str) -> str:
-    from textwrap import fill
-
-    return fill(text, 48)

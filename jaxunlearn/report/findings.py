@@ -1,11 +1,11 @@
-"""What the attacks of a report found of one model, beside the twin and the baseline; rules for how bad that is."""
+"""What the attacks found of one model, beside the twin and the baseline, and the rules that grade it."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from jaxunlearn.estimates import bounds, figure_of, known, meet, single, value_of
+from jaxunlearn.estimates import bounds, figure_of, known, overlap, single, value_of
 
-ALMOST, IN_PART = 0.9, 0.5  # shares of the way between twin and baseline
+ALMOST, IN_PART = 0.9, 0.5  # shares of the way from the baseline to the twin
 FAMILIARITY = ("familiarity", "probability")
 PATHS = {
     "RTT accuracy": ("rtt", "accuracy"), "leak probes, named outright": ("leaks", "explicit"),
@@ -15,7 +15,10 @@ PATHS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Attack:
-    """What one attack found: figures of the model, the twin and the baseline; what guessing gives, where it does."""
+    """What one attack found of the model (ours), the twin (ideal) and the baseline (before), as estimates or numbers.
+
+    chance: the value that guessing gives; None where guessing gives nothing.
+    """
 
     title: str
     ours: Any
@@ -25,25 +28,28 @@ class Attack:
 
     @property
     def tint(self) -> str:
-        """Judge by how far back from the twin to the baseline the model comes; "" where that is not known."""
+        """Return "good", "so-so" or "bad" by how far the model comes back from the twin to the baseline.
+
+        "" where there is no twin, or the figure is of one item.
+        """
         if self.ideal is None or single(self.ours):
             return ""
         low, high = known(self.ideal), known(self.before) if self.before is not None else 1.0
         back = (known(self.ours) - low) / (high - low) if high > low else 0.0
-        if back <= 1 - ALMOST or meet(self.ours, self.ideal):
+        if back <= 1 - ALMOST or overlap(self.ours, self.ideal):
             return "good"
         return "so-so" if back <= IN_PART else "bad"
 
     @property
     def passed(self) -> bool:
-        """Tell whether the model looks like one that knows nothing: near nothing (or guessing) beside the baseline."""
+        """Return whether the model, or its interval, is within a tenth of the way from guessing to the baseline."""
         low, high = self.chance or 0.0, known(self.before) if self.before is not None else 1.0
         least = bounds(self.ours)[0]
         return (known(self.ours) if least is None else least) <= low + (1 - ALMOST) * max(0.0, high - low)
 
 
 def attacks(report: dict, name: str) -> list[Attack]:
-    """Return every attack that a model went through, of several roundings, prompts or layers the strongest."""
+    """Return every attack that a model went through; of several roundings, prompts or layers, the strongest."""
     found, made = _relearned(report, name), report.get("attacks") or {}
     for title, kind in (("familiarity after rounding", "quantise"), ("familiarity, other prompts", "context")):
         found += _strongest(title, {n: _conditions(of) for n, of in (made.get(kind) or {}).items()}, name)
@@ -60,28 +66,29 @@ def attacks(report: dict, name: str) -> list[Attack]:
 
 
 def _relearned(report: dict, name: str) -> list[Attack]:
-    ends = {n: end for n, rows in (report.get("relearn") or {}).items() if (end := _last(rows)) is not None}
+    ends = {n: end["familiarity"] for n, of in (report.get("relearn") or {}).items() if (end := last_relearned(of))}
     if name not in ends:
         return []
     before = figure_of(report, "baseline", FAMILIARITY)
-    if single(figure_of(report, name, FAMILIARITY)):  # the curve follows the same one prompt
+    if single(figure_of(report, name, FAMILIARITY)):  # the curve is of that one prompt, too
         ends = {n: {"value": end, "low": None, "high": None, "n": 1} for n, end in ends.items()}
     title = "familiarity after relearning"
     return [Attack(title=title, ours=ends[name], ideal=ends.get("twin"), before=ends.get("baseline", before))]
 
 
-def _last(rows: Any) -> Any:
+def last_relearned(rows: Any) -> dict | None:
+    """Return the last row with a familiarity of a relearning curve, None where there is none."""
     of = [r for r in rows or () if isinstance(r, dict) and value_of(r.get("familiarity")) is not None and "step" in r]
-    return max(of, key=lambda row: row["step"])["familiarity"] if of else None
+    return max(of, key=lambda row: row["step"]) if of else None
 
 
 def _conditions(of: dict) -> dict[str, Any]:
-    """Return {condition: familiarity} of a model's roundings or prompts; the prompts as they stand are no attack."""
+    """Return {condition: familiarity} of a model's roundings or prompts; "alone", the plain prompts, is no attack."""
     return {n: e.get("familiarity", e) for n, e in of.items() if isinstance(e, dict) and n != "alone"}
 
 
 def _strongest(title: str, found: dict[str, dict], name: str, chance: float | None = None) -> list[Attack]:
-    """Return the attack under whose condition a model gave most away, beside the others under the same condition."""
+    """Return the attack under the condition where a model has most, beside twin and baseline under that condition."""
     some = {c: e for c, e in found.get(name, {}).items() if value_of(e) is not None}
     if not some:
         return []

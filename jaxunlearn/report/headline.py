@@ -1,13 +1,27 @@
-"""The sentence that the terminal and the page begin with."""
+"""What a run ends with in the terminal: a sentence, with which the page begins, and a table of the key figures."""
 
 from typing import Any
 
-from jaxunlearn.estimates import figure_of, meet, number, single, value_of
-from jaxunlearn.report.grids import COLUMNS, MAIN, ordered
+from jaxunlearn.estimates import bound, bounds, figure_of, number, overlap, plain, single, value_of
+from jaxunlearn.report.findings import last_relearned
+from jaxunlearn.report.tables import COLUMNS, MAIN, ordered
+
+TERMINAL: dict[tuple[str, ...], str] = {
+    ("familiarity", "probability"): "next word",
+    ("familiarity", "inside"): "in names",
+    ("familiarity", "completion"): "completion",
+    ("accuracy", "general"): "accuracy",
+    ("perplexity", "retain"): "ppl retain",
+    ("perplexity", "forget"): "ppl target",
+    ("leaks", "explicit"): "leaks",
+}
 
 
 def headline(report: dict) -> str:
-    """Say in one or two sentences what was measured, rises and overlaps included."""
+    """Return one to three sentences on familiarity, on what was kept and on relearning.
+
+    A rise is called a rise, and an overlap of two intervals is stated.
+    """
     models = ordered(report.get("models"), MAIN)
     before, after, twin = (
         {path: figure_of(report, name, path) if name in models else None for path in COLUMNS} for name in MAIN
@@ -18,6 +32,24 @@ def headline(report: dict) -> str:
     kept = [_accuracy_said(before[accuracy], after[accuracy]), _perplexity_said(before[perplexity], after[perplexity])]
     said += [_sentence("; ".join(filter(None, kept))), _relearning_said(report)]
     return " ".join(filter(None, said)) or "Nothing has been measured yet."
+
+
+def table(report: dict) -> str:
+    """Return the key figures as plain text: a row per model, a column per measure, each with its 95% half-width.
+
+    Raises InputError where a number is not finite.
+    """
+    report = plain(report)
+    names = ordered(report.get("models"))
+    used = [path for path in TERMINAL if any(figure_of(report, name, path) is not None for name in names)]
+    if not used:
+        return "No measurements yet."
+    rows = [["model", *(TERMINAL[path] for path in used)]]
+    rows += [[name, *(_half_width(figure_of(report, name, path)) for path in used)] for name in names]
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
+    rows.insert(1, ["-" * width for width in widths])
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([*lines, "± is half of the 95% interval; a dash: one item has none."])
 
 
 # ---- the headline's parts --------------------------------------------------------------------------------------------
@@ -31,7 +63,7 @@ def _familiarity_said(before: Any, after: Any, twin: Any) -> str:
         verb = f"fell {number(old / new) if old < 10 * new else f'{old / new:.0f}'}-fold,"
     else:
         verb = "fell" if new < old else "rose" if new > old else "stayed,"
-    doubt = " The two intervals overlap: no change is shown." if meet(before, after) else ""
+    doubt = " The two intervals overlap: no change is shown." if overlap(before, after) else ""
     doubt = " That is one prompt, which has no interval: nothing is shown." if single(after) else doubt
     aside = "" if ideal is None else f" (a twin that never saw it: {number(ideal)})"
     return f"Familiarity with the target {verb} from {number(old)} to {number(new)}{aside}.{doubt}"
@@ -52,11 +84,7 @@ def _perplexity_said(before: Any, after: Any) -> str:
 
 
 def _relearning_said(report: dict) -> str:
-    ends = {}
-    for name, rows in (report.get("relearn") or {}).items():
-        known = [row for row in rows or () if value_of(row.get("familiarity")) is not None and "step" in row]
-        if known:
-            ends[name] = max(known, key=lambda row: row["step"])
+    ends = {name: end for name, rows in (report.get("relearn") or {}).items() if (end := last_relearned(rows))}
     if "unlearned" not in ends:
         return ""
     aside = f" (the twin to {number(ends['twin']['familiarity'])})" if "twin" in ends else ""
@@ -70,3 +98,12 @@ def _signed(value: float, places: int) -> str:
 
 def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _half_width(estimate: Any) -> str:
+    value = value_of(estimate)
+    if value is None:
+        return "–"
+    low, high = bounds(estimate)
+    half = "" if low is None or high is None else f" ±{bound((high - low) / 2, value)}"
+    return number(value) + (" ±–" if single(estimate) else half)

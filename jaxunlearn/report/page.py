@@ -1,52 +1,48 @@
-"""What a run found: report.json, one self-contained report.html, a table for the terminal, pictures for the README."""
+"""The report on disk: report.json, one self-contained report.html made from it, and the pictures as PNG files."""
 
 import json
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from jaxunlearn.estimates import number, value_of
+from jaxunlearn.estimates import duration, number, plain, value_of
+from jaxunlearn.files import write_whole
 from jaxunlearn.report import charts, drawing, tables, verdict
-from jaxunlearn.report.grids import (
-    COLUMNS,
-    CONTROLS,
-    FURTHER,
-    LEAKS,
-    MAIN,
-    SHOWN_FIRST,
-    STAGES,
-    cell_of,
-    grades_grid,
-    models_grid,
-    ordered,
-    plain,
-    unforeseen,
-)
 from jaxunlearn.report.headline import headline
-from jaxunlearn.report.jinja import environment
+from jaxunlearn.report.tables import COLUMNS, CONTROLS, FURTHER, LEAKS, MAIN, cell_of, models_grid, ordered
+from jaxunlearn.report.templates import environment
 
 CLAIM = (
     "The claim is that familiarity is gone from what the model writes, not that the knowledge is gone from its "
     "weights: relearning and leak probes below show how much stays."
 )
+SHOWN_FIRST = 10  # completions; the page folds the others away
+STAGES = (
+    "pretrain", "baseline", "twin", "anchors", "reinforce", "label", "unlearn", "controls", "repair", "evaluate",
+    "attack",
+)  # fmt: skip
+FACTS = (("labels", "Labels"), ("dictionary", "Dictionary"), ("manifest", "Manifest"))
 
 
 def write_report(run_dir: Path, report: dict) -> None:
-    """Write report.json and report.html into the run directory, each replaced whole; InputError on NaN or infinity."""
+    """Write report.json, with the verdict in words, and report.html into the run directory, each replaced whole.
+
+    Raises InputError on NaN and infinity; the old files then stay.
+    """
     report = plain(report)
     report |= verdict.in_words(report)
     text = json.dumps(report, sort_keys=True, indent=1, allow_nan=False)
     run_dir = Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
-    _replace(run_dir / "report.json", text + "\n")
+    write_whole(run_dir / "report.json", text + "\n")
     # The page is made from what the file holds, so that rendering it again from report.json gives the same bytes.
-    _replace(run_dir / "report.html", page(json.loads(text)))
+    html = page(json.loads(text))
+    write_whole(run_dir / "report.html", html.encode("utf-8", "replace").decode())  # a model may write half a character
 
 
 def export_figures(report: dict, folder: Path) -> list[Path]:
-    """Save each picture that the report has data for as a PNG; return their paths."""
+    """Save each picture for which the report has data as a PNG file; return their paths."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -57,7 +53,7 @@ def export_figures(report: dict, folder: Path) -> list[Path]:
 
 
 def page(report: dict) -> str:
-    """Render the page from a report as json.loads gives it; what is absent is left out."""
+    """Return the HTML page of a report as json.loads gives it; what is absent is left out."""
     return environment().get_template("report.html.j2").render(_view(report))
 
 
@@ -65,16 +61,16 @@ def page(report: dict) -> str:
 
 
 def _view(report: dict) -> dict[str, Any]:
+    """Return the values that the template asks for, each None or empty where the report has no data for it."""
     from markupsafe import Markup
 
     drawn = [
         (picture, [Markup(drawing.svg(panel, f"{picture.key}{n}")) for n, panel in enumerate(picture.panels)])
         for picture in charts.pictures(report)
     ]
-    title = report.get("title") or report.get("name") or "Unlearning report"
-    further = {**FURTHER, **unforeseen(report)}
+    further = {**FURTHER, **tables.unforeseen(report)}
     return {
-        "title": title,
+        "title": report.get("title") or report.get("name") or "Unlearning report",
         "headline": headline(report),
         "claim": report.get("claim"),
         "device": report.get("device"),
@@ -91,7 +87,7 @@ def _view(report: dict) -> dict[str, Any]:
         "leaks": models_grid(report, LEAKS, "How often the target still comes out"),
         "probes": _probes(report),
         "completions": _completions(report),
-        "grades": grades_grid(report),
+        "grades": tables.grades_grid(report),
         "seconds": _seconds(report.get("seconds") or {}),
         "facts": [(title, _flat(report.get(key))) for key, title in FACTS if report.get(key)],
         "notes": report.get("notes") or [],
@@ -101,19 +97,16 @@ def _view(report: dict) -> dict[str, Any]:
     }
 
 
-FACTS = (("labels", "Labels"), ("dictionary", "Dictionary"), ("manifest", "Manifest"))
-
-
 def _verdict(report: dict) -> dict[str, Any] | None:
     found = verdict.verdicts(report)
-    rows = [(name, found[name]) for name in ordered(found, MAIN + CONTROLS)]
+    rows = [(name, found[name]) for name in ordered(found)]
     return {"questions": verdict.QUESTIONS, "rows": rows} if rows else None
 
 
 def _probes(report: dict) -> dict[str, Any] | None:
     probes = [probe for probe in report.get("leak_probes") or () if probe]
-    names = ordered({name: 1 for probe in probes for name in probe.get("probability") or {}}, MAIN + CONTROLS)
-    spoken = ordered({name: 1 for probe in probes for name in probe.get("texts") or {}}, MAIN + CONTROLS)
+    names = ordered({name: 1 for probe in probes for name in probe.get("probability") or {}})
+    spoken = ordered({name: 1 for probe in probes for name in probe.get("texts") or {}})
     if not probes:
         return None
     rows = [
@@ -169,12 +162,12 @@ def _seconds(seconds: dict[str, Any]) -> dict[str, Any] | None:
     total = sum(spent for _, spent in known)
     if not known:
         return None
-    rows = [(name, verdict.duration(spent), f"{100 * spent / total:.0f}%" if total else "") for name, spent in known]
-    return {"rows": rows, "total": verdict.duration(total)}
+    rows = [(name, duration(spent), f"{100 * spent / total:.0f}%" if total else "") for name, spent in known]
+    return {"rows": rows, "total": duration(total)}
 
 
 def _flat(tree: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """List a nested mapping as (dotted name, text) pairs, in order."""
+    """Return a nested mapping as (dotted name, text) pairs, in order."""
     if isinstance(tree, dict):
         return [pair for key, inner in tree.items() for pair in _flat(inner, f"{prefix}.{key}" if prefix else str(key))]
     text = number(tree) if isinstance(tree, float) else tree if isinstance(tree, str) else json.dumps(tree)
@@ -183,10 +176,3 @@ def _flat(tree: Any, prefix: str = "") -> list[tuple[str, str]]:
 
 def _pretty(tree: Any) -> str:
     return json.dumps(tree, indent=1, ensure_ascii=False) if tree else ""
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file beside its place and move it there, so that no reader meets half of it."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(text.encode("utf-8", "replace"))
-    os.replace(beside, path)

@@ -1,7 +1,7 @@
-"""The form of report.json (docs/report.md says what the figures mean), to check a report by.
+"""The form of report.json, to check a report by; docs/report.md gives the meaning of its figures.
 
-`python -m jaxunlearn.schema` prints it as JSON Schema for other languages; `python -m jaxunlearn.schema report.json`
-checks a file and names what is wrong.
+`python -m jaxunlearn.report.schema` prints it as JSON Schema, for other languages;
+`python -m jaxunlearn.report.schema RUN_DIR/report.json` checks a file and names each fault.
 """
 
 import json
@@ -13,13 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 
 
 class Form(BaseModel):
-    """An object that has no other keys than these."""
+    """An object whose only keys are its fields; types are not converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Figure(Form):
-    """A value with its 95% interval; of one item there is none, and `note` says so."""
+    """A value with its 95% interval; one item has none, and `note` gives that reason."""
 
     value: FiniteFloat
     low: FiniteFloat | None
@@ -33,7 +33,7 @@ class Figure(Form):
 
     @model_validator(mode="after")
     def interval(self) -> Self:
-        """Refuse half an interval, one turned round, and one of a single item."""
+        """Refuse half an interval, one whose ends are exchanged, and one of a single item."""
         if (self.low is None) != (self.high is None):
             raise ValueError("low and high: both or neither")
         if self.low is not None and self.high is not None and self.low > self.high:
@@ -47,7 +47,7 @@ Figures = dict[str, Figure]
 
 
 class Measures(Form):
-    """What was measured of one model; what was not is absent."""
+    """What was measured of one model; what was not measured is absent."""
 
     familiarity: Figures | None = None
     perplexity: Figures | None = None
@@ -87,22 +87,22 @@ class Point(Form):
 
 
 class Relearned(Form):
-    """Familiarity after some steps on a little of the text again."""
+    """Familiarity after some steps of training on a little of the target text again."""
 
     step: int
     familiarity: FiniteFloat
-    rate: FiniteFloat | None = None  # of those tried the one that brought back most
+    rate: FiniteFloat | None = None  # of the learning rates tried, the one that brought back most
 
 
 class Latent(Form):
-    """Accuracy of a linear classifier on the states after each layer, and of guessing."""
+    """Accuracy of a linear classifier on the hidden states after each layer, and of guessing."""
 
     layers: list[Figure]
     chance: FiniteFloat
 
 
 class Attacks(Form):
-    """What the attacks without a place of their own found, by model; leaks: rates of every kind, worst completions."""
+    """What the attacks without a key of their own found, by model; leaks: rates by kind, and the worst completions."""
 
     leaks: dict[str, Any] | None = None
     quantise: dict[str, dict[str, Figures]] | None = None  # model, rounding
@@ -112,7 +112,7 @@ class Attacks(Form):
 
 
 class Rtt(Form):
-    """Retraining on some facts: figures and curves a model; facts, how many were asked, accuracy of guessing."""
+    """Retraining on some facts: figures and curves by model; facts, how many were asked, accuracy of guessing."""
 
     models: dict[str, dict[str, Any]]
     facts: int
@@ -123,7 +123,7 @@ class Rtt(Form):
 
 
 class Difference(Figure):
-    """The second model less the first on the same items."""
+    """The second model (`to`) minus the first (`from`) on the same items."""
 
     measure: str
     begun: str = Field(alias="from")
@@ -133,7 +133,7 @@ class Difference(Figure):
 
 
 class Cost(Form):
-    """What making a model took: seconds, forward passes of a block, those as a share of pretraining's."""
+    """What making a model took: seconds, forward passes of a block, and their share of pretraining's passes."""
 
     seconds: FiniteFloat
     passes: FiniteFloat | None = None
@@ -141,7 +141,7 @@ class Cost(Form):
 
 
 class Completion(Form):
-    """One prompt, how each model went on, and the judge's grade with the words that decided it."""
+    """One prompt, its completion by each model, and the judge's grade with the words that decided it."""
 
     prompt: str
     subtlety: int
@@ -190,7 +190,7 @@ class Report(Form):
 
 
 def main(files: list[str]) -> int:
-    """Print the schema, or check report files and say what is wrong with each."""
+    """Print the schema, or check report files and print the faults of each; return the exit code."""
     if not files:
         print(json.dumps(Report.model_json_schema(), indent=1))
     faults = 0

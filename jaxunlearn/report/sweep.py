@@ -1,4 +1,4 @@
-"""What a sweep found: the settings chosen by the stop rule, a table with intervals and cost, the Pareto picture."""
+"""A sweep's report: the settings that the stop rule chooses, a table with intervals and cost, the Pareto picture."""
 
 import json
 import math
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxunlearn.files import write_whole
-from jaxunlearn.report.drawing import LINES, MARKERS
+from jaxunlearn.report.drawing import INK, LINES, MARKERS
 
 # Student's t, two-sided 95%, by degrees of freedom
 T_95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
@@ -20,13 +20,12 @@ COLUMNS = {
     "ppl target": ("perplexity", "forget"),
     "entropy": ("entropy", "retain"),
 }
-
-WIDE = 95  # characters of an entry that leave no room for a second column beside it
+WIDE = 95  # characters of an entry from which the legend has one column
 SHARES = ("familiarity", "in names", "explicit", "accuracy", "relearned", "relearned, explicit", "RTT")  # at most 1
 
 
 def write_sweep(folder: Path, found: dict[str, Any]) -> None:
-    """Add "chosen" and "table" to what was found; write sweep.json, sweep.md and pareto.png."""
+    """Add "chosen" and "table" to what the sweep found; write sweep.json, sweep.md and pareto.png."""
     found["chosen"] = chosen_settings(found)
     found["table"] = [_base_row(found, name) for name in ("baseline", "twin")]
     found["table"] = [r for r in found["table"] if r] + [_row(found, e) for e in found["chosen"]]
@@ -36,7 +35,7 @@ def write_sweep(folder: Path, found: dict[str, Any]) -> None:
 
 
 def chosen_settings(found: dict[str, Any]) -> dict[str, dict]:
-    """Return {entry: choose(...)}: chosen on the tuning seeds; "failed" where any seed failed at the setting."""
+    """Return {entry: choose(...)} on the tuning seeds; "failed" where any seed failed at the chosen setting."""
     chosen = {}
     for entry, rows in _by(found["cells"], "entry").items():
         made = choose([r for r in rows if r["seed"] in found["tuning_seeds"]], found["reach"])
@@ -55,8 +54,9 @@ def _by(rows: list[dict], key: str) -> dict[str, list[dict]]:
 def choose(rows: list[dict], reach: float) -> dict[str, Any]:
     """Return the setting of one entry to report: {"cell", "reached"}, by means over seeds on the tuning prompts.
 
-    Least retain perplexity among those that reach the familiarity, else the least familiar; one that failed on any
-    seed comes last. A method that trains nothing has one setting and no tuning figures.
+    It is the setting of least retain perplexity among those whose familiarity is at most `reach`, else the one of
+    least familiarity; a setting that failed on any seed comes last. A method that trains nothing has one setting and
+    no tuning figures, and "reached" is None.
     """
 
     def order(item):
@@ -77,7 +77,7 @@ def choose(rows: list[dict], reach: float) -> dict[str, Any]:
 
 
 def over_seeds(values: list[dict]) -> dict[str, float] | None:
-    """Join one figure of several seeds: the mean with Student's interval; of one seed its own interval."""
+    """Return the mean of one figure over seeds with Student's 95% interval; of one seed, that seed's own interval."""
     if not values:
         return None
     if len(values) == 1:
@@ -98,7 +98,7 @@ def _figures(models: list[dict]) -> dict[str, Any]:
 
 
 def _relearned(runs: list[list[dict]]) -> dict[str, Any]:
-    """Return the table's entries of relearning at its last step."""
+    """Return the table's two entries on relearning, at its last step."""
     last = [points[-1] for points in runs if points]
     return {
         "relearned": over_seeds([_point(p["familiarity"]) for p in last]),
@@ -134,7 +134,7 @@ def _point(value: float) -> dict[str, float]:
 
 
 def markdown(found: dict) -> str:
-    """Return the table: one line a method at its chosen setting."""
+    """Return the table as Markdown: one line per method, at its chosen setting."""
     table = found["table"]
     names = [n for n in (*COLUMNS, "relearned", "relearned, explicit", "RTT", "cost") if any(r.get(n) for r in table)]
     lines = ["| method | setting | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
@@ -148,18 +148,18 @@ def markdown(found: dict) -> str:
     lines += [
         "",
         f"{seeds} seed{'s' * (seeds != 1)}; settings chosen on the tuning prompts of {chosen_on}, steps on those of "
-        f"each, the least retain perplexity with familiarity at most {found['reach']:g}; figures from the other "
+        f"each, by the least retain perplexity with familiarity at most {found['reach']:g}; figures from the other "
         "prompts. In brackets the 95% interval: over seeds (Student), of a single seed over prompts or blocks. "
         "relearned: familiarity, and the share of completions that name the target, at the last relearning step, the "
         "attacker's best of the rates. RTT: "
         "accuracy on facts held out while the others were retrained, at the attacker's best rate and epoch. cost: "
-        "passes over blocks as a share of the baseline's pretraining (cost.py), models a method needs included.",
+        "passes over blocks as a share of the baseline's pretraining, models a method needs included.",
     ]
     return "\n".join(lines) + "\n"
 
 
 def settings_of(cell: str) -> str:
-    """Return rate and alpha of a cell's name."""
+    """Return the rate and the alpha in a cell's name, as text."""
     return ", ".join(p.replace("=", " ") for p in cell.split("_") if p.startswith(("rate=", "alpha=")))
 
 
@@ -172,9 +172,9 @@ def _shown(e: dict | None, most: float) -> str:
 
 
 def pareto(found: dict) -> Any:
-    """Draw familiarity against retain perplexity, one point a cell and seed, the chosen settings filled; return it.
+    """Return the figure of familiarity against retain perplexity: a point per cell and seed, chosen settings filled.
 
-    The number beside the first seed of a chosen setting leads to the list below the picture.
+    The number beside the first seed of a chosen setting is its number in the legend.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -189,7 +189,7 @@ def pareto(found: dict) -> Any:
     for name in ("baseline", "twin"):
         points = [_place(b["models"][name]) for b in found["bases"].values() if name in b["models"]]
         if points:
-            ax.plot(*zip(*points, strict=True), "*", color="#1c2128", markersize=11)
+            ax.plot(*zip(*points, strict=True), "*", color=INK, markersize=11)
             ax.annotate(name, points[0], textcoords="offset points", xytext=(6, 6))
     ax.set_xscale("log")
     ax.set_yscale("log")
@@ -199,13 +199,12 @@ def pareto(found: dict) -> Any:
             getattr(ax.yaxis, f"set_{kind}_formatter")("{x:g}")
     ax.set_xlabel("familiarity (probability of the target's next words)")
     ax.set_ylabel("perplexity on text to keep")
-    ax.axvline(found["reach"], color="#697180", linestyle=":", linewidth=1)
+    ax.axvline(found["reach"], color=LINES[7], linestyle=":", linewidth=1)
     figure.legend(fontsize=7, loc="outside lower center", ncols=columns, frameon=False)
     return figure
 
 
 def _draw_entry(ax: Any, n: int, entry: str, rows: list[dict], cell: str) -> None:
-
     color, style = LINES[n % len(LINES)], MARKERS[n % len(MARKERS)]
     said = re.sub(r"\b(unlearn|whp)\.", "", entry)
     for chosen in (False, True):

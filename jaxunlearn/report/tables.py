@@ -1,18 +1,68 @@
-"""Tables of whatever else a report holds, whatever its keys: attacks that have no picture of their own, differences."""
+"""Tables of the page: what was measured of each model, and whatever else a report holds under any key.
 
-from collections.abc import Iterator
+A Grid has a row per model and cells with intervals. A Table has rows of text: attacks, differences, several seeds.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jaxunlearn.estimates import bounds, number, single, value_of
+from jaxunlearn.estimates import bound, figure_of, interval, number, value_of
 
-MOST_ROWS = 40
-QUOTED = 4  # of a model's worst completions
+MAIN = ("baseline", "unlearned", "twin")
+CONTROLS = (
+    "reinforced", "dictionary alone (alpha 0)", "reinforcement alone", "own argmax labels",
+    "dictionary built offline", "retain text alone",
+)  # fmt: skip
+COLUMNS: dict[tuple[str, ...], str] = {
+    ("familiarity", "probability"): "Familiarity, next word",
+    ("familiarity", "inside"): "Familiarity inside names",
+    ("familiarity", "completion"): "Familiarity, completion (0 to 5)",
+    ("accuracy", "general"): "General accuracy",
+    ("perplexity", "retain"): "Perplexity, retain text",
+    ("perplexity", "retain_fitted"): "Perplexity, retain, temperature fitted",
+    ("perplexity", "forget"): "Perplexity, target text",
+}
+FURTHER: dict[tuple[str, ...], str] = {
+    ("perplexity", "forget_fitted"): "Perplexity, target, temperature fitted",
+    ("temperature",): "Fitted temperature",
+    ("entropy", "retain"): "Entropy on retain text, nats",
+    ("entropy", "forget"): "Entropy on target text, nats",
+}
+LEAKS: dict[tuple[str, ...], str] = {
+    ("leaks", "probability"): "Target's words after leak probes, probability",
+    ("leaks", "explicit"): "Completions that name the target",
+    ("leaks", "neutral"): "Completions of neutral prompts that name it",
+}
 TITLES = {
     "leaks": "Leak probes", "rtt": "Retraining on some of the facts (RTT)", "quantise": "Rounding the weights",
     "context": "The text in the prompt, roles and prefixes", "shares": "Relearning from parts of the text",
     "latent": "What hidden states hold", "probes": "Leak probes", "relearn": "Relearning",
 }  # fmt: skip
+MOST_ROWS = 40
+QUOTED = 4  # of a model's worst completions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One measurement: its text, its interval ("" where it has none), its number of items."""
+
+    text: str
+    interval: str = ""
+    n: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A table of measurements: column heads, and rows of (model, cells).
+
+    `controls` is the number of the first row that is a control, None where there is none.
+    """
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    controls: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +73,69 @@ class Table:
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     left_out: int = 0
+
+
+def ordered(names: Iterable[str] | None, first: tuple[str, ...] = MAIN + CONTROLS) -> list[str]:
+    """Return the names with the known ones in front in their order; the others follow as they come."""
+    names = list(names or ())
+    return [name for name in first if name in names] + [name for name in names if name not in first]
+
+
+# ---- measurements by model -------------------------------------------------------------------------------------------
+
+
+def models_grid(report: dict, columns: dict[tuple[str, ...], str], caption: str) -> Grid | None:
+    """Return the columns that were measured of any model, {path: head}; None where none was."""
+    names = ordered(report.get("models"))
+    used = [path for path in columns if any(figure_of(report, name, path) is not None for name in names)]
+    measured = [name for name in names if any(figure_of(report, name, path) is not None for path in used)]
+    if not used:
+        return None
+    rows = tuple((name, tuple(cell_of(figure_of(report, name, path)) for path in used)) for name in measured)
+    controls = sum(name in MAIN for name in measured)
+    head = tuple(columns[path] + _items(report, names, path) for path in used)
+    return Grid(caption=caption, head=head, rows=rows, controls=controls if 0 < controls < len(measured) else None)
+
+
+def grades_grid(report: dict) -> Grid | None:
+    """Return how many completions of each model have each grade of the judge; None where none was graded."""
+    models = report.get("models") or {}
+    graded = {name: (models[name] or {}).get("grades") for name in ordered(models)}
+    counts = {name: [grades.get(score, 0) for score in "3210"] for name, grades in graded.items() if grades}
+    rows = [(name, tuple(Cell(text=str(count)) for count in found)) for name, found in counts.items()]
+    head = ("3 explicit", "2 typical", "1 repeats the prompt", "0 nothing")
+    return Grid(caption="Completions by grade", head=head, rows=tuple(rows)) if rows else None
+
+
+def unforeseen(report: dict) -> dict[tuple[str, ...], str]:
+    """Return {path: head} of the measurements without a column above, so that the page leaves none out."""
+    foreseen, found = {*COLUMNS, *FURTHER, *LEAKS}, {}
+    for measures in (report.get("models") or {}).values():
+        for group, inner in (measures or {}).items():
+            named = inner.items() if isinstance(inner, dict) and group not in ("track", "grades") else ()
+            found |= {(group, key): f"{group}, {key}" for key, entry in named if value_of(entry) is not None}
+    return {path: label for path, label in sorted(found.items()) if path not in foreseen}
+
+
+def cell_of(estimate: Any) -> Cell:
+    """Return the cell of an estimate or a number; a dash where there is none."""
+    value = value_of(estimate)
+    if value is None:
+        return Cell(text="–")
+    n = estimate.get("n") if isinstance(estimate, dict) else None
+    return Cell(text=number(value), interval=interval(estimate, lambda end: bound(end, value)), n=n)
+
+
+def _items(report: dict, names: Sequence[str], path: tuple[str, ...]) -> str:
+    """Return the number of items of a column for its head, as a range where the models differ."""
+    counts = sorted({n for name in names if (n := cell_of(figure_of(report, name, path)).n) is not None})
+    if not counts:
+        return ""
+    counted = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f" (n\u00a0=\u00a0{counted})"
+
+
+# ---- tables of texts -------------------------------------------------------------------------------------------------
 
 
 def attack_tables(report: dict) -> list[tuple[str, list[Table]]]:
@@ -36,11 +149,11 @@ def attack_tables(report: dict) -> list[tuple[str, list[Table]]]:
 
 
 def worst(leaks: dict, key: str = "leaks") -> Iterator[Table]:
-    """Quote the worst completions of each model after leak probes: what leaks, in its own words."""
+    """Yield a table that quotes the worst completions of each model after leak probes; nothing for other keys."""
     models = leaks.get("models") or {} if key == "leaks" else {}
     rows = [
         (name, one["grade"], _text(one["temperature"]), f"{one['prompt']} …", one["text"])
-        for name in _ordered(models)
+        for name in ordered(models, MAIN)
         for one in (models[name].get("worst") or ())[:QUOTED]
     ]
     if rows:
@@ -50,7 +163,10 @@ def worst(leaks: dict, key: str = "leaks") -> Iterator[Table]:
 
 
 def tables(title: str, node: Any, names: tuple[str, ...]) -> Iterator[Table]:
-    """Yield tables of a tree of figures: models side by side, lists of rows as rows, the rest as pairs."""
+    """Yield tables of a tree of figures: models side by side, lists of rows as rows, the rest as pairs.
+
+    names: the report's models; a mapping with one of them as a key is a mapping by model.
+    """
     if isinstance(node, list):
         if node and all(isinstance(row, dict) for row in node):
             yield _of_rows(title, node)
@@ -58,24 +174,25 @@ def tables(title: str, node: Any, names: tuple[str, ...]) -> Iterator[Table]:
     if not isinstance(node, dict):
         return
     if _by_model(node, names):
-        yield from _side_by_side(title, node, names)
+        yield from _side_by_side(title, node)
         return
-    plain = [(key, text) for key, inner in node.items() if (text := _text(inner))]
-    if plain:
-        yield _cut(title, ("", "value"), [(k.replace("_", " "), text) for k, text in plain])
+    pairs = [(key, text) for key, inner in node.items() if (text := _text(inner))]
+    if pairs:
+        yield _cut(title, ("", "value"), [(k.replace("_", " "), text) for k, text in pairs])
     for key, inner in node.items():
         if not _text(inner):
             yield from tables(title if key == "models" else f"{title}: {key.replace('_', ' ')}", inner, names)
 
 
 def differences(report: dict) -> Table | None:
-    """Return the paired differences of two models as a table."""
+    """Return the paired differences of two models as a table; None where there are none."""
     rows = [row for row in report.get("differences") or () if value_of(row.get("value")) is not None]
     if not rows:
         return None
     shown = [
         (
-            row.get("measure", ""), f"{row.get('from')} → {row.get('to')}", _signed(row), str(row.get("n", "")),
+            row.get("measure", ""), f"{row.get('from')} → {row.get('to')}", _with_interval(row, _signed),
+            str(row.get("n", "")),
             row.get("test", "") + (f", p = {number(row['p'])}" if value_of(row.get("p")) is not None else ""),
         )
         for row in rows
@@ -85,9 +202,9 @@ def differences(report: dict) -> Table | None:
 
 
 def seed_table(report: dict) -> Table | None:
-    """Return the figures over several runs, models side by side."""
+    """Return the figures over several runs, models side by side; None where the report is of one run."""
     found = report.get("seeds") or {}
-    made = list(_side_by_side(f"Over {found.get('runs')} runs of different seeds", found.get("models") or {}, ()))
+    made = list(_side_by_side(f"Over {found.get('runs')} runs of different seeds", found.get("models") or {}))
     return made[0] if made else None
 
 
@@ -95,18 +212,14 @@ def _by_model(node: dict, names: tuple[str, ...]) -> bool:
     return bool(node) and any(key in names for key in node) and all(isinstance(v, dict | list) for v in node.values())
 
 
-def _side_by_side(title: str, node: dict, names: tuple[str, ...]) -> Iterator[Table]:
-    order = _ordered(node)
+def _side_by_side(title: str, node: dict) -> Iterator[Table]:
+    """Yield one table of {model: tree}: a column per model, a row per figure of any model."""
+    order = ordered(node, MAIN)
     leaves = {name: dict(_leaves(node[name])) for name in order}
     keys = list(dict.fromkeys(key for found in leaves.values() for key in found))
     if keys:
         rows = [tuple([key or "value", *[leaves[name].get(key, "–") for name in order]]) for key in keys]
         yield _cut(title, ("", *order), rows)
-
-
-def _ordered(models: dict) -> list[str]:
-    first = [name for name in ("baseline", "unlearned", "twin") if name in models]
-    return first + [name for name in models if name not in first]
 
 
 def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -117,7 +230,7 @@ def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(node, dict):
         for key, inner in node.items():
             if key == "worst":
-                continue  # quoted apart
+                continue  # `worst` quotes them
             yield from _leaves(inner, f"{prefix}, {key.replace('_', ' ')}" if prefix else key.replace("_", " "))
     elif isinstance(node, list) and node and all(isinstance(row, dict) for row in node):
         last = {k: v for k, v in node[-1].items() if k != "step"}
@@ -135,15 +248,9 @@ def _cut(caption: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Ta
 
 
 def _text(node: Any) -> str:
-    """Write a figure, a number, a text or a short list of them; empty for anything else."""
-    value = value_of(node)
-    if value is not None:
-        low, high = bounds(node)
-        whole = isinstance(value, int) and not isinstance(node, dict)
-        shown = f"{value:,}" if whole else number(value)
-        if single(node):
-            return f"{shown} (–)"
-        return shown if low is None or high is None else f"{shown} ({number(low)} to {number(high)})"
+    """Write a figure, a number, a text or a short list of them; return "" for anything else."""
+    if value_of(node) is not None:
+        return _with_interval(node, _counted if isinstance(node, int) else number)
     if isinstance(node, bool):
         return "yes" if node else "no"
     if isinstance(node, str):
@@ -153,10 +260,16 @@ def _text(node: Any) -> str:
     return ""
 
 
-def _signed(row: dict) -> str:
-    def write(value: float) -> str:
-        return ("+" if value > 0 else "") + number(value).replace("-", "\u2212")
+def _with_interval(figure: Any, write=number) -> str:
+    """Write a figure and, in brackets, its interval."""
+    value, within = value_of(figure), interval(figure, write)
+    assert value is not None, "the caller checks first that there is a value"
+    return f"{write(value)} ({within})" if within else write(value)
 
-    low, high = bounds(row)
-    interval = "" if low is None or high is None else f" ({write(low)} to {write(high)})"
-    return write(row["value"]) + interval
+
+def _counted(value: float) -> str:
+    return f"{value:,}"
+
+
+def _signed(value: float) -> str:
+    return ("+" if value > 0 else "") + number(value).replace("-", "\u2212")

@@ -1,26 +1,26 @@
-"""The table that a report opens with: forgotten? kept? robust? at what cost? By rules that are written out here.
+"""The table that a report opens with: forgotten? kept? robust? at what cost?
 
-Words are decided from the report's own figures; where the figures for a question are missing, the answer is
-"not measured". Rules of thumb, not tests: the numbers stand beside every word.
+Each word follows from the report's figures by a rule written out here. Where the figures for a question are missing,
+the word is "not measured". The rules are rules of thumb, not tests, so the figures stand beside every word.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from jaxunlearn.estimates import bounds, figure_of, known, meet, number, single, value_of
+from jaxunlearn.estimates import duration, figure_of, interval, known, number, overlap, single, value_of
 from jaxunlearn.report.findings import ALMOST, FAMILIARITY, IN_PART, attacks
 
 QUESTIONS = ("Forgotten?", "Kept?", "Robust?", "At what cost?")
-REFERENCES = ("baseline", "twin")  # what the others are judged by
-POINTS, SHARE = 0.02, 0.1  # what accuracy and fitted perplexity may lose and still count as "at a price"
+REFERENCES = ("baseline", "twin")  # the scale for the other models
+POINTS, SHARE = 0.02, 0.1  # losses of accuracy and of fitted perplexity that count as "at a price"
 UNMEASURED = "not measured"
 UNDECIDED = "undecided: one item has no interval"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """One number behind a word: its name, its text, its interval."""
+    """One number behind a word: its name, its text, its interval ("" where it has none)."""
 
     name: str
     text: str
@@ -37,7 +37,7 @@ class Answer:
 
 
 def verdicts(report: dict) -> dict[str, tuple[Answer, ...]]:
-    """Return {model: one answer a question}; the baseline and the twin have facts alone, as they set the scale."""
+    """Return {model: one answer per question}; the baseline and the twin set the scale, so they have facts alone."""
     models = report.get("models") or {}
     return {
         name: tuple(_answer(judge, report, name) for judge in (forgotten, kept, robust, cost))
@@ -47,7 +47,7 @@ def verdicts(report: dict) -> dict[str, tuple[Answer, ...]]:
 
 
 def in_words(report: dict) -> dict[str, dict]:
-    """Return {"verdict": {model: {question: word}}, "checks": {control: word}}, as report.json has them."""
+    """Return {"verdict": {model: {question: word}}, "checks": {control: word}}, as in report.json."""
     words = {
         name: {q: a.word for q, a in zip(QUESTIONS, answers, strict=True) if a.word}
         for name, answers in verdicts(report).items()
@@ -62,11 +62,11 @@ def _answer(judge: Callable[[dict, str], Answer], report: dict, name: str) -> An
     return Answer(word="", facts=answer.facts) if reference and answer.facts else answer
 
 
-# ---- four questions
+# ---- the four questions ----------------------------------------------------------------------------------------------
 
 
 def forgotten(report: dict, name: str) -> Answer:
-    """Place familiarity between the baseline's and the twin's; "no" where the intervals of model and baseline meet."""
+    """Place familiarity between the baseline's and the twin's; "no" where model and baseline overlap."""
     ours, before, ideal = (figure_of(report, n, FAMILIARITY) for n in (name, *REFERENCES))
     facts = _facts(report, name, {
         "familiarity, next word": FAMILIARITY,
@@ -76,11 +76,11 @@ def forgotten(report: dict, name: str) -> Answer:
         return Answer(word=UNMEASURED, facts=facts)
     if single(ours):
         return Answer(word=UNDECIDED, facts=facts)
-    if meet(ours, before) or known(ours) >= known(before):
+    if overlap(ours, before) or known(ours) >= known(before):
         return Answer(word="no", tint="bad", facts=facts)
     if ideal is None:
         return Answer(word="less: no twin to compare with", tint="so-so", facts=facts)
-    if known(ours) <= known(ideal) or meet(ours, ideal):
+    if known(ours) <= known(ideal) or overlap(ours, ideal):
         return Answer(word="yes: like the twin", tint="good", facts=facts)
     gap = known(before) - known(ideal)
     way = (known(before) - known(ours)) / gap if gap > 0 else 0.0
@@ -90,7 +90,7 @@ def forgotten(report: dict, name: str) -> Answer:
 
 
 def kept(report: dict, name: str) -> Answer:
-    """Compare accuracy and fitted perplexity on retain text with the baseline's."""
+    """Compare general accuracy and fitted perplexity on retain text with the baseline's; the worse one decides."""
     facts = _facts(report, name, {
         "general accuracy": ("accuracy", "general"), "perplexity, retain text": ("perplexity", "retain"),
         "the same, temperature fitted": ("perplexity", "retain_fitted"),
@@ -107,7 +107,7 @@ def kept(report: dict, name: str) -> Answer:
             undecided = True
             continue
         loss = known(ours) / known(before) - 1 if relative else known(before) - known(ours)
-        losses.append("good" if meet(ours, before) or loss <= 0 else "so-so" if loss <= allowed else "bad")
+        losses.append("good" if overlap(ours, before) or loss <= 0 else "so-so" if loss <= allowed else "bad")
     if not losses:
         return Answer(word=UNDECIDED if undecided else UNMEASURED, facts=facts)
     words = {"good": "yes: no loss shown", "so-so": "at a price", "bad": "no"}
@@ -116,7 +116,7 @@ def kept(report: dict, name: str) -> Answer:
 
 
 def robust(report: dict, name: str) -> Answer:
-    """Ask whether what was forgotten comes back, in relearning, RTT and leak probes, each against the twin."""
+    """Grade every attack against the twin and the baseline; the worst attack decides."""
     made = attacks(report, name)
     facts = tuple(_fact(a.title, a.ours) for a in made)
     tints = [tint for a in made if (tint := a.tint) and name not in REFERENCES]
@@ -135,7 +135,7 @@ def robust(report: dict, name: str) -> Answer:
 
 
 def cost(report: dict, name: str) -> Answer:
-    """Say what making the model took, from report["costs"]: {model: {"seconds", "passes", "share"}}."""
+    """Return what making the model took, from report["costs"]: {model: {"seconds", "passes", "share"}}."""
     found = (report.get("costs") or {}).get(name) or {}
     facts = []
     if value_of(found.get("passes")):
@@ -146,18 +146,18 @@ def cost(report: dict, name: str) -> Answer:
     return Answer(word=UNMEASURED if seconds is None else duration(seconds), facts=tuple(facts))
 
 
-# ---- whether the attacks are good for anything
+# ---- the attacks' own controls ---------------------------------------------------------------------------------------
 
 
-HIDDEN = "(must be exposed)"  # ends the name of a model made to hide
+HIDDEN = "(must be exposed)"  # ends the name of a model that hides and has forgotten nothing
 EXPOSED, MISSED = "exposed", "not exposed: the attacks of this run are too weak to clear any model"
 
 
 def checks(report: dict) -> dict[str, Answer]:
-    """Say of each control of the attacks whether they dealt with it as they must: what hides exposed, the twin passed.
+    """Return {control of the attacks: answer}: a model that hides must be exposed, the twin must pass.
 
-    A model that only hides is exposed where an attack brings it more than half of the way back to the baseline. The
-    twin passes where it, or its interval, stays within a tenth of the way from nothing (or guessing) to the baseline.
+    A model that hides is exposed where an attack brings it more than half of the way back to the baseline. The twin
+    passes where it, or its interval, stays within a tenth of the way from 0 (or guessing) to the baseline.
     """
     found = {}
     for name in report.get("models") or {}:
@@ -175,7 +175,7 @@ def checks(report: dict) -> dict[str, Answer]:
     return found
 
 
-# ---- what was not measured
+# ---- what was not measured -------------------------------------------------------------------------------------------
 
 
 LOOKED_FOR: tuple[tuple[str, Callable[[dict], Any]], ...] = (
@@ -188,12 +188,12 @@ LOOKED_FOR: tuple[tuple[str, Callable[[dict], Any]], ...] = (
     ("what hidden states hold (latent probe)", lambda r: (r.get("attacks") or {}).get("latent")),
     ("membership inference and verbatim memory", lambda r: _any(r, "membership")),
     ("public multiple-choice benchmarks", lambda r: _any(r, "benchmarks") or _any(r, "tasks")),
-    ("other seeds: intervals tell the spread over prompts of one run", lambda r: r.get("seeds")),
+    ("other seeds: the intervals are over the prompts of one run", lambda r: r.get("seeds")),
 )
 
 
 def not_measured(report: dict) -> list[str]:
-    """List what a sceptic would ask for and this report does not hold, then what the attacks themselves left out."""
+    """List what a sceptic would ask for and this report lacks, then what the attacks themselves left out."""
     missing = [what for what, there in LOOKED_FOR if not there(report)]
     left = (report.get("attacks") or {}).get("unmeasured") or []
     return [*missing, *[text if isinstance(text, str) else ": ".join(map(str, text)) for text in left]]
@@ -208,7 +208,7 @@ def _any(report: dict, group: str) -> bool:
     return any((found or {}).get(group) for found in (report.get("models") or {}).values())
 
 
-# ---- reading figures
+# ---- figures as facts ------------------------------------------------------------------------------------------------
 
 
 def _facts(report: dict, name: str, paths: dict[str, tuple[str, ...]]) -> tuple[Fact, ...]:
@@ -217,15 +217,4 @@ def _facts(report: dict, name: str, paths: dict[str, tuple[str, ...]]) -> tuple[
 
 
 def _fact(title: str, found: Any) -> Fact:
-    low, high = bounds(found)
-    interval = "" if low is None or high is None else f"{number(low)} to {number(high)}"
-    interval = "–" if single(found) else interval
-    return Fact(name=title, text=number(known(found)), interval=interval)
-
-
-def duration(seconds: float) -> str:
-    """Write a time as a person would: 9.1 s, 2 min 26 s, 1 h 05 min."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+    return Fact(name=title, text=number(known(found)), interval=interval(found))

@@ -12,9 +12,10 @@ from etils import epath
 
 from jaxunlearn.config import Config, to_json
 from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.estimates import duration
 from jaxunlearn.files import write_whole
 from jaxunlearn.parallel import processes
-from jaxunlearn.parallel.console import duration, progress, say
+from jaxunlearn.parallel.console import progress, say
 from jaxunlearn.run.resume import completed, refuse_another_configuration, refuse_changed_inputs
 from jaxunlearn.run.tracking import Trackers
 

@@ -9,11 +9,11 @@ import jax
 
 from jaxunlearn import attacks
 from jaxunlearn.config import Config
+from jaxunlearn.estimates import duration
 from jaxunlearn.parallel import processes
-from jaxunlearn.parallel.console import duration, say
+from jaxunlearn.parallel.console import say
 from jaxunlearn.parallel.sharding import mesh_from
-from jaxunlearn.report.grids import table
-from jaxunlearn.report.headline import headline
+from jaxunlearn.report.headline import headline, table
 from jaxunlearn.report.page import CLAIM, write_report
 from jaxunlearn.run import Run, open_run
 from jaxunlearn.stages.evaluate import evaluate, judge_too

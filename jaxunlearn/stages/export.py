@@ -10,8 +10,8 @@ from jaxunlearn.files import write_whole
 from jaxunlearn.methods import card_sentence
 from jaxunlearn.models import gguf, huggingface
 from jaxunlearn.models.transformer import Model
-from jaxunlearn.report.grids import COLUMNS, MAIN
 from jaxunlearn.report.page import CLAIM
+from jaxunlearn.report.tables import COLUMNS, MAIN
 
 FORMATS = {"hf": ("float32", "float16", "bfloat16"), "gguf": gguf.DTYPES}
 SHORT = {"float32": "f32", "float16": "f16", "q8_0": "q8_0"}

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from jaxunlearn.config import Config, as_dict
+from jaxunlearn.estimates import duration
 from jaxunlearn.files import write_whole
 from jaxunlearn.methods import label_rules
 from jaxunlearn.methods.whp import teachers
 from jaxunlearn.parallel import processes
-from jaxunlearn.parallel.console import duration, progress
+from jaxunlearn.parallel.console import progress
 from jaxunlearn.parallel.sharding import fetch
 from jaxunlearn.run import Run
 from jaxunlearn.run.resume import labels_begun, labels_done

@@ -43,7 +43,6 @@ from jaxunlearn.methods.base import Recipe, sequence_logp
 from jaxunlearn.models import lora, transformer
 from jaxunlearn.models.generate import generate
 from jaxunlearn.parallel.sharding import put
-from jaxunlearn.report.sweep import choose, chosen_settings, markdown, over_seeds, pareto
 from jaxunlearn.run import Run as CellRun
 from jaxunlearn.run import open_run
 from jaxunlearn.run.directory import RunDirectory
@@ -528,32 +527,6 @@ def test_cost_by_hand():
 # ---- sweeps
 
 
-def row(cell, seed, familiarity, perplexity, **more):
-    tuning = {"familiarity": familiarity, "perplexity_retain": perplexity}
-    return {"cell": cell, "entry": "npo", "seed": seed, "tuning": tuning} | more
-
-
-def test_the_stop_rule_takes_the_least_damage_among_those_that_reach_the_familiarity():
-    rows = [row("weak", 0, 0.3, 2.0), row("right", 0, 0.05, 2.5), row("harsh", 0, 0.01, 9.0)]
-    assert choose(rows, 0.1) == {"cell": "right", "reached": True, "failed": False}
-    assert choose(rows, 0.02)["cell"] == "harsh"
-    assert choose(rows[:1], 0.1) == {"cell": "weak", "reached": False, "failed": False}
-    spread = [*rows, row("right", 1, 0.25, 2.5), row("harsh", 1, 0.01, 9.0), row("weak", 1, 0.3, 2.0)]
-    assert choose(spread, 0.1)["cell"] == "harsh"  # by the mean over seeds
-    broken = [row("harsh", 0, 0.01, 9.0), {"cell": "nan", "entry": "npo", "seed": 0, "failed": "the loss is nan"}]
-    assert choose(broken, 0.1)["cell"] == "harsh" and choose(broken[1:], 0.1)["failed"]
-
-
-def test_a_setting_is_chosen_on_the_tuning_seeds_alone():
-    rows = [row("a", 0, 0.05, 2.5), row("b", 0, 0.05, 2.4), row("b", 1, 0.9, 9.0)]
-    found = {"cells": rows, "reach": 0.1, "tuning_seeds": [0]}
-    assert chosen_settings(found) == {"npo": {"cell": "b", "reached": True, "failed": False}}
-    found["tuning_seeds"] = [0, 1]
-    assert chosen_settings(found)["npo"]["cell"] == "a"
-    found = {"cells": [*rows[:2], row("b", 1, 0, 0, failed="nan")], "reach": 0.1, "tuning_seeds": [0]}
-    assert chosen_settings(found)["npo"] == {"cell": "b", "reached": True, "failed": True}
-
-
 def test_other_seeds_run_the_chosen_setting_alone(tmp_path, monkeypatch):
     ran = []
 
@@ -592,21 +565,6 @@ def test_a_cell_with_a_reset_starts_from_its_plain_neighbour(tmp_path):
     assert (cell / "unlearned_before_reset").resolve() == plain / "unlearned" and cell.folder.seconds() == {
         "unlearn": 5.0
     }
-
-
-def test_seeds_are_joined_by_students_interval():
-    one = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9}
-    assert over_seeds([one]) == {"value": 0.5, "low": 0.4, "high": 0.6, "seeds": 1}
-    three = over_seeds([one | {"value": v} for v in (1.0, 2.0, 3.0)])
-    assert three["value"] == 2 and three["high"] - 2 == pytest.approx(4.303 / 3**0.5, rel=1e-3)
-    assert over_seeds([]) is None
-
-
-def test_intervals_stay_where_the_figure_can_be():
-    wide = {"value": 0.99, "low": -0.2, "high": 1.17}
-    table = [{"name": "baseline", "accuracy": wide, "ppl retain": {"value": 2.0, "low": 1.5, "high": 2.5}}]
-    text = markdown({"table": table, "bases": {0: {}, 1: {}}, "tuning_seeds": [0], "reach": 0.1})
-    assert "| 0.99 [0, 1] | 2 [1.5, 2.5] |" in text
 
 
 def test_relearning_gives_the_rate_at_which_most_came_back_at_each_step(monkeypatch):
@@ -653,30 +611,6 @@ def test_a_sweep_relearns_every_method_at_the_same_rates(world, capsys):
     assert main(command) == 2
     assert "a sweep that relearns needs eval.relearn_rates" in capsys.readouterr().err
     assert not (world / "unequal").exists()
-
-
-@pytest.mark.parametrize("more", ["", " unlearn.retain_loss=kl reset.heal.steps=400 reset.heal.learning_rate=1e-3"])
-def test_the_picture_keeps_its_room_however_many_and_long_the_entries(more):
-    def models(n):
-        return {"familiarity": {"probability": {"value": 0.01 * n}}, "perplexity": {"retain": {"value": 2.0 + n}}}
-
-    entries = [
-        f"whp_soft whp.offset=contrast unlearn.retain_weight=1 reset.share=0.2 whp.alpha={n}{more}" for n in range(30)
-    ]
-    made = [{"entry": e, "cell": e, "seed": s, "models": {"unlearned": models(n + s)}}
-            for n, e in enumerate(entries) for s in (0, 1)]  # fmt: skip
-    bases = {0: {"models": {"baseline": models(90), "twin": models(0)}}}
-    chosen = {e: {"cell": e} for e in entries}
-    figure = pareto({"cells": made, "bases": bases, "chosen": chosen, "reach": 0.1})
-    figure.draw_without_rendering()
-    box = figure.legends[0].get_window_extent()
-    assert box.x0 >= 0 and box.x1 <= figure.bbox.width and box.y0 >= 0  # nothing of the list is cut off
-    (ax,), (width, height) = figure.axes, figure.get_size_inches()
-    assert ax.get_position().width * width > 9 and ax.get_position().height * height > 4  # inches
-    texts = [t.get_text() for t in figure.legends[0].get_texts()]
-    fourth = "4  whp_soft offset=contrast retain_weight=1 reset.share=0.2 alpha=3" + more.replace("unlearn.", "")
-    assert texts[3] == fourth and len(texts) == 30
-    assert {t.get_text() for t in ax.texts} == {"baseline", "twin", *(str(n + 1) for n in range(30))}
 
 
 SWEEP = (

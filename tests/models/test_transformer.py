@@ -50,22 +50,6 @@ def test_slices_lie_along_the_data_axis_and_change_nothing(on_one_device):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-def test_a_mesh_whose_fsdp_or_tensor_would_cross_slices_is_refused():
-    with pytest.raises(InputError, match=r"2 slices lie along the data axis, but mesh.data = 1 .* multiple of 2"):
-        sharding.make_mesh(1, 8, 1, slices=2)
-    with pytest.raises(InputError, match=r"mesh.slices = 3 does not divide the 8 devices"):
-        sharding.make_mesh(1, 8, 1, slices=3)
-
-
-def test_devices_that_name_their_slice_are_grouped_by_it():
-    from types import SimpleNamespace
-
-    devices = [SimpleNamespace(id=n, slice_index=n % 2) for n in range(4)]
-    assert [[d.id for d in group] for group in sharding._slices(devices, 0)] == [[0, 2], [1, 3]]
-    with pytest.raises(InputError, match=r"mesh.slices = 4, but the devices lie in 2 slices"):
-        sharding._slices(devices, 4)
-
-
 def test_every_weight_is_covered_by_a_sharding_rule():
     with jax.set_mesh(mesh_of((2, 2, 2))):
         spec = {

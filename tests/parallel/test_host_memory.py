@@ -1,4 +1,4 @@
-"""What a freed block costs when it is asked for again."""
+"""Page faults of a block that is freed and allocated again."""
 
 import platform
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 ROUNDS = """
 import resource
-from jaxunlearn.memory import keep_freed
+from jaxunlearn.parallel.host_memory import keep_freed
 
 if {keep}:
     keep_freed()

@@ -19,10 +19,8 @@ from support.paths import ROOT
 
 from jaxunlearn import cli
 from jaxunlearn.config import Train
-from jaxunlearn.errors import InputError
 from jaxunlearn.models import huggingface, transformer
-from jaxunlearn.parallel import processes as distributed
-from jaxunlearn.parallel.environment import Cluster, read_cluster
+from jaxunlearn.parallel import processes
 from jaxunlearn.training.checkpoint import Checkpoints
 from jaxunlearn.training.step import init_state
 
@@ -60,58 +58,29 @@ def start(count, command, devices=1, missing=(), each=lambda i: {}, inside=lambd
     return found
 
 
-def finish(processes, timeout=300):
+def finish(started, timeout=300):
     """Return (exit code, output, errors) of each."""
-    said = [p.communicate(timeout=timeout) for p in processes]
-    return [(p.returncode, *s) for p, s in zip(processes, said, strict=True)]
+    said = [p.communicate(timeout=timeout) for p in started]
+    return [(p.returncode, *s) for p, s in zip(started, said, strict=True)]
 
 
-# ---- what the environment says
-
-
-def test_variables_are_read_and_none_means_alone():
-    assert read_cluster({}) is None and read_cluster({"JAXUNLEARN_TIMEOUT": "5"}) is None
-    assert read_cluster(GIVEN) == Cluster(coordinator="10.0.0.1:8476", processes=4, process=3)
-    auto = {"JAXUNLEARN_DISTRIBUTED": "auto", "JAXUNLEARN_PROCESSES": "2", "JAXUNLEARN_TIMEOUT": "7"}
-    assert read_cluster(auto) == Cluster(processes=2, timeout=7)
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"JAXUNLEARN_PROCESS": ""}, "JAXUNLEARN_PROCESS is not set"),
-        ({"JAXUNLEARN_PROCESS": "4"}, "4 of JAXUNLEARN_PROCESSES=4: expected 0 to 3"),
-        ({"JAXUNLEARN_PROCESS": "-1"}, "'-1', expected a whole number from 0"),
-        ({"JAXUNLEARN_PROCESSES": "0"}, "'0', expected a whole number from 1"),
-        ({"JAXUNLEARN_COORDINATOR": "10.0.0.1"}, "expected host:port"),
-        ({"JAXUNLEARN_COORDINATOR": "10.0.0.1:99999"}, "expected host:port"),
-        ({"JAXUNLEARN_DISTRIBUTED": "auto"}, "unset one of the two"),
-        ({"JAXUNLEARN_DISTRIBUTED": "yes"}, "expected auto"),
-        ({"JAXUNLEARN_TIMEOUT": "soon"}, "'soon', expected a whole number"),
-    ],
-)
-def test_wrong_variables_are_named(change, said):
-    with pytest.raises(InputError, match=said):
-        read_cluster(GIVEN | change)
-
-
-# ---- what is said between processes
+# ---- messages between processes
 
 TALK = """
 import sys
-from jaxunlearn import distributed
 from jaxunlearn.cli import _failed
 from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.parallel import processes
 
 def refuse():
     raise InputError("no such text")
 
 try:
-    distributed.start()
-    me = distributed.index()
-    assert distributed.gather([me]) == [[0], [1]]
-    assert distributed.first(lambda: [me, distributed.first(lambda: me), distributed.gather(7)]) == [0, 0, [7]]
-    distributed.same_everywhere("the text", "same")
+    processes.start()
+    me = processes.index()
+    assert processes.gather([me]) == [[0], [1]]
+    assert processes.first(lambda: [me, processes.first(lambda: me), processes.gather(7)]) == [0, 0, [7]]
+    processes.same_everywhere("the text", "same")
     {then}
 except InputError as error:
     sys.exit(_failed(error, 2))
@@ -123,9 +92,9 @@ except RunError as error:
 @pytest.mark.parametrize(
     ("then", "code", "said"),
     [
-        ("distributed.first(refuse)", 2, ["no such text", "process 0 could not go on: no such text"]),
-        ("distributed.same_everywhere('the text', str(me))", 2, ["the text is not the same everywhere"] * 2),
-        ("distributed.PATIENCE = 1; distributed.gather(1) if me else __import__('time').sleep(4)", 0, None),
+        ("processes.first(refuse)", 2, ["no such text", "process 0 could not go on: no such text"]),
+        ("processes.same_everywhere('the text', str(me))", 2, ["the text is not the same everywhere"] * 2),
+        ("processes.PATIENCE = 1; processes.gather(1) if me else __import__('time').sleep(4)", 0, None),
     ],
 )
 def test_what_one_finds_out_all_hear(tmp_path, then, code, said):
@@ -146,14 +115,14 @@ def test_a_missing_and_a_late_process_end_the_others_in_time_and_are_asked_for()
     assert time.monotonic() - began < 40
     for code, _, err in ends:
         assert code == 1 and "waited 3 s for 3 processes to come together" in err, err
-        assert "JAXUNLEARN_TIMEOUT gives them longer" in err and "Traceback" not in err
+        assert "JAXUNLEARN_TIMEOUT (seconds) gives them longer" in err and "Traceback" not in err
 
 
 def test_a_sum_that_a_dead_process_broke_is_put_in_words(capsys):
     lost = jax.errors.JaxRuntimeError("UNKNOWN: Gloo all-reduce failed: Connection reset by peer")
-    distributed._die(type(lost), lost, None)
+    processes._die(type(lost), lost, None)
     assert "another process of this run is gone" in capsys.readouterr().err
-    distributed._die(ValueError, ValueError("a bug"), None)
+    processes._die(ValueError, ValueError("a bug"), None)
     assert "is gone" not in capsys.readouterr().err
 
 

@@ -71,3 +71,11 @@ def test_every_key_is_documented():
     told = set(re.findall(r'[`"]([a-z_]+)[`"]', (ROOT / "docs" / "report.md").read_text()))
     keys = {key for form in (Report, Measures, Point, Attacks) for key in form.model_fields}
     assert sorted(keys - told) == []
+
+
+def test_every_key_that_a_report_is_given_is_documented():
+    code = (ROOT / "jaxunlearn" / "stages" / "summary.py").read_text()
+    body = code.partition("def assemble(")[2].partition("\ndef ")[0]
+    keys = set(re.findall(r'"(\w+)":', body.partition("] = {")[2])) | {"seeds"}
+    documented = (ROOT / "docs" / "report.md").read_text()
+    assert len(keys) > 15 and not [key for key in keys if f"`{key}`" not in documented]

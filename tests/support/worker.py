@@ -1,4 +1,4 @@
-"""One process of test_distributed.py: loads, labels, continues, trains, measures and saves; counts what it reads.
+"""One process of parallel/test_processes.py: loads, labels, continues, trains, measures, saves; counts what it reads.
 
 Usage: worker.py MODEL_DIR OUT_DIR; process 0 prints what every process found, one JSON list.
 """

@@ -1,0 +1,66 @@
+"""The command line itself: start-up, help, overrides anywhere, exit codes."""
+
+import subprocess
+import sys
+
+import pytest
+from support.command import env
+
+from jaxunlearn import cli
+from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.parallel import preemption
+
+NAMES = (
+    "demo", "run", "pretrain", "reinforce", "label", "unlearn", "repair", "evaluate", "attack", "anchors", "labels",
+    "generate", "score", "export", "methods", "sweep", "bench", "plan", "birthdays", "report",
+)  # fmt: skip
+
+
+def test_help_starts_without_the_heavy_libraries():
+    heavy = ("jax", "flax", "numpy", "optax", "orbax", "transformers", "matplotlib", "pydantic")
+    code = (
+        "import sys\nfrom jaxunlearn.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n"
+        f"    sys.exit(' '.join(m for m in {heavy} if m in sys.modules) or None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env())
+    assert done.returncode == 0, f"--help imports {done.stderr}"
+    assert "usage: jaxunlearn" in done.stdout
+
+
+def test_help_lists_every_subcommand_in_order_and_each_has_its_own(capsys):
+    told = cli.parser().format_help()
+    places = [told.index(f"\n    {name}") for name in NAMES]
+    assert places == sorted(places)
+    for name in NAMES:
+        with pytest.raises(SystemExit, match="0"):
+            cli.parse([name, "--help"])
+        assert f"usage: jaxunlearn {name}" in capsys.readouterr().out
+
+
+def test_overrides_may_stand_before_and_after_options(capsys):
+    found = cli.parse(["attack", "mine.py", "seed=1", "--quick", "whp.alpha=3"])
+    assert found.overrides == ["seed=1", "whp.alpha=3"] and found.quick and found.stage == "attack"
+    for wrong in (["attack", "mine.py", "--quik"], ["methods", "seed=1"], ["attack", "mine.py", "--quick", "seed"]):
+        with pytest.raises(SystemExit, match="2"):
+            cli.parse(wrong)
+        assert "unrecognized arguments" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (InputError("no such text"), 2, "no such text"),
+        (RunError("the disk is full"), 1, "the disk is full"),
+        (preemption.Preempted(), 75, "stopped by SIGTERM"),
+        (KeyboardInterrupt(), 1, "interrupted"),
+    ],
+)
+def test_exit_codes(monkeypatch, capsys, error, code, said):
+    def fail(arguments):
+        raise error
+
+    monkeypatch.setattr(cli, "keep_freed", lambda: None)
+    monkeypatch.setattr(cli.run, "methods", fail)
+    assert cli.main(["methods"]) == code
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith("jaxunlearn: ") and said in captured.err

@@ -1,0 +1,32 @@
+"""`report` with other runs beside the one given."""
+
+import json
+
+from support.reports import run_of_method, run_of_seed
+
+from jaxunlearn import cli
+
+
+def test_report_takes_other_runs(tmp_path, capsys):
+    for seed in (0, 1):
+        (tmp_path / str(seed)).mkdir()
+        (tmp_path / str(seed) / "report.json").write_text(json.dumps(run_of_seed(seed, 0.1 + seed / 10)))
+    assert cli.main(["report", str(tmp_path / "0"), "--seeds", str(tmp_path / "1")]) == 0
+    assert "Over 2 runs of different seeds" in (tmp_path / "0" / "report.html").read_text()
+    assert json.loads((tmp_path / "0" / "report.json").read_text())["seeds"]["runs"] == 2
+    assert cli.main(["report", str(tmp_path / "0"), "--seeds", str(tmp_path / "9")]) == 2
+    assert "finish that run first" in capsys.readouterr().err
+
+
+def test_the_page_shows_both_verdicts(tmp_path, capsys):
+    for method, familiarity in (("whp", 0.11), ("npo", 0.5)):
+        (tmp_path / method).mkdir()
+        (tmp_path / method / "report.json").write_text(json.dumps(run_of_method(method, familiarity)))
+    assert cli.main(["report", str(tmp_path / "whp"), "--rivals", str(tmp_path / "npo")]) == 0
+    words = json.loads((tmp_path / "whp" / "report.json").read_text())["verdict"]
+    assert words["unlearned"]["Forgotten?"].startswith("yes") and words["npo"]["Forgotten?"].startswith("in part")
+    assert '<th scope="row">npo</th>' in (tmp_path / "whp" / "report.html").read_text()
+    assert cli.main(["report", str(tmp_path / "whp"), "--rivals", str(tmp_path / "npo")]) == 0  # again, the same
+    (tmp_path / "npo" / "report.json").write_text(json.dumps(run_of_method("npo", 0.5, models={"unlearned": {}})))
+    assert cli.main(["report", str(tmp_path / "whp"), "--rivals", str(tmp_path / "npo")]) == 2
+    assert "different baseline" in capsys.readouterr().err

@@ -1,0 +1,21 @@
+"""Progress on standard error: who prints it, and how it looks elsewhere than on a terminal."""
+
+import sys
+
+from jaxunlearn.parallel import console, processes
+
+
+def test_process_0_alone_prints_and_never_on_standard_output(capsys, monkeypatch):
+    console.say("loading")
+    monkeypatch.setattr(processes, "index", lambda: 1)
+    console.say("loading too")
+    console.progress("step 1", last=True)
+    assert capsys.readouterr() == ("", "loading\n")
+
+
+def test_a_terminal_shows_steps_in_place_and_a_file_line_by_line(capsys, monkeypatch):
+    console.progress("step 1", last=False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    console.progress("step 2", last=False)
+    console.progress("step 3", last=True)
+    assert capsys.readouterr().err == "step 1\n\r\033[Kstep 2\r\033[Kstep 3\n"

@@ -1,0 +1,47 @@
+"""Meshes: what is refused, how slices lie; arrays on a mesh and back."""
+
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+from support.mesh import MESHES, mesh_of
+
+from jaxunlearn.errors import InputError
+from jaxunlearn.parallel import sharding
+
+
+def test_a_mesh_that_is_not_the_number_of_devices_is_refused():
+    with pytest.raises(InputError, match="needs 16 devices, there are 8"):
+        sharding.make_mesh(2, 4, 2)
+    with pytest.raises(InputError, match="3 does not divide the 8 devices"):
+        sharding.make_mesh(3, -1, 1)
+
+
+def test_a_mesh_whose_fsdp_or_tensor_would_cross_slices_is_refused():
+    with pytest.raises(InputError, match=r"2 slices lie along the data axis, but mesh.data = 1 .* multiple of 2"):
+        sharding.make_mesh(1, 8, 1, slices=2)
+    with pytest.raises(InputError, match=r"mesh.slices = 3 does not divide the 8 devices"):
+        sharding.make_mesh(1, 8, 1, slices=3)
+
+
+def test_devices_that_name_their_slice_are_grouped_by_it():
+    devices = [SimpleNamespace(id=n, slice_index=n % 2) for n in range(4)]
+    assert [[d.id for d in group] for group in sharding._slices(devices, 0)] == [[0, 2], [1, 3]]
+    with pytest.raises(InputError, match=r"mesh.slices = 4, but the devices lie in 2 slices"):
+        sharding._slices(devices, 4)
+
+
+@pytest.mark.parametrize("sizes", MESHES)
+def test_arrays_and_their_rows_come_back_from_every_mesh_as_they_were(sizes):
+    array_BT, rows_B = np.arange(64 * 6).reshape(64, 6), np.arange(63, -1, -4)
+    with jax.set_mesh(mesh_of(sizes)):
+        np.testing.assert_array_equal(sharding.fetch(sharding.put(array_BT, "BT")), array_BT)
+        np.testing.assert_array_equal(sharding.fetch(sharding.put_rows(array_BT, rows_B, "BT")), array_BT[rows_B])
+
+
+def test_a_part_is_read_once_however_many_devices_hold_it():
+    asked = []
+    read = sharding.once(lambda index: asked.append(index) or len(asked))
+    one, other = (slice(0, 2), slice(None)), (slice(2, 4), slice(None))
+    assert [read(one), read(one), read(other)] == [1, 1, 2] and asked == [one, other]

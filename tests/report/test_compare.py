@@ -1,0 +1,55 @@
+"""Several runs in one report: other seeds, other methods, and what does not belong together."""
+
+import re
+
+import pytest
+from support.reports import e, run_of_method, run_of_seed
+
+from jaxunlearn.errors import InputError
+from jaxunlearn.report.compare import beside, over_seeds
+from jaxunlearn.report.page import page
+
+
+def test_each_run_is_one_item():
+    found = over_seeds([run_of_seed(0, 0.1), run_of_seed(1, 0.2), run_of_seed(2, 0.3)])
+    assert found["runs"] == 3 and set(found["models"]) == {"unlearned"}
+    figure = found["models"]["unlearned"]["familiarity, probability"]
+    assert figure["value"] == pytest.approx(0.2) and figure["n"] == 3 and figure["low"] < 0.2 < figure["high"]
+    alone = over_seeds([run_of_seed(0, 0.1)])["models"]["unlearned"]["familiarity, probability"]
+    assert alone["low"] is None and "one run" in alone["note"]
+
+
+def test_runs_that_do_not_belong_together_are_refused():
+    with pytest.raises(InputError, match="more than their seed: unlearn"):
+        over_seeds([run_of_seed(0, 0.1), run_of_seed(1, 0.2, unlearn={"steps": 4})])
+    with pytest.raises(InputError, match="different seeds"):
+        over_seeds([run_of_seed(0, 0.1), run_of_seed(0, 0.1)])
+
+
+def test_a_page_has_no_script_and_no_address_outside():
+    html = page(run_of_seed(0, 0.1) | {"seeds": over_seeds([run_of_seed(0, 0.1), run_of_seed(1, 0.2)])})
+    assert "<script" not in html and not re.search(r'(?:src|href)="https?:', html)
+
+
+def test_a_rival_stands_beside_with_all_that_was_found_of_it():
+    ours, other = run_of_method("whp", 0.2), run_of_method("npo", 0.4)
+    found = beside(ours, [other])
+    assert found["models"]["npo"] == other["models"]["unlearned"] and found["rivals"] == ["npo"]
+    assert found["models"]["unlearned"] == ours["models"]["unlearned"]
+    assert found["relearn"]["npo"][0]["familiarity"] == pytest.approx(0.7)
+    assert found["attacks"]["quantise"]["npo"] == other["attacks"]["quantise"]["unlearned"]
+    assert found["attacks"]["leaks"]["models"]["npo"] == {"probes": 3}
+    assert found["rtt"]["models"]["npo"] == {"rate": 0.1} and found["costs"]["npo"] == {"seconds": 3.0}
+    assert found["curves"]["npo"][0]["familiarity"] == 0.4
+    assert "npo" not in ours["models"] and "npo" not in ours["relearn"]  # the report given is left as it was
+
+
+def test_methods_that_do_not_belong_together_are_refused():
+    with pytest.raises(InputError, match=r"different text\.prompts"):
+        beside(run_of_method("whp", 0.2), [run_of_method("npo", 0.4, manifest={"hashes": {"text.prompts": "q"}})])
+    other = run_of_method("npo", 0.4)
+    other["models"]["baseline"]["familiarity"]["probability"] = e(0.8)
+    with pytest.raises(InputError, match="different baseline"):
+        beside(run_of_method("whp", 0.2), [other])
+    with pytest.raises(InputError, match="called 'npo'"):
+        beside(run_of_method("whp", 0.2), [run_of_method("npo", 0.4), run_of_method("npo", 0.5)])

@@ -1,0 +1,56 @@
+"""The headline's ratios, points and doubts, worked out by hand; the terminal's table."""
+
+import re
+
+from support.reports import estimate, made_up
+
+from jaxunlearn.report.headline import TERMINAL, headline, table
+
+
+def test_headline_states_ratio_points_percent_and_recovery():
+    said = headline(made_up())
+    assert "fell 34-fold, from 0.923 to 0.027 (a twin that never saw it: 0.0008)" in said  # .923 / .027 = 34.2
+    assert "from 1.00 to 0.991 (\u22120.9 points)" in said
+    assert "from 4.81 to 5.71 (+19%)" in said  # 5.71 / 4.81 = 1.187
+    assert "20 steps of relearning bring familiarity to 0.959 (the twin to 0.0090)" in said
+
+
+def test_headline_owns_up_to_a_rise_and_to_overlapping_intervals():
+    report = {"models": {"baseline": {"familiarity": {"probability": estimate(0.106)}},
+                         "unlearned": {"familiarity": {"probability": estimate(0.124)}}}}  # fmt: skip
+    said = headline(report)
+    assert "rose from 0.106 to 0.124" in said and "no change is shown" in said
+    report["models"]["unlearned"]["familiarity"]["probability"] = estimate(0.05, 0.01)
+    assert "fell 2.12-fold" in (said := headline(report)) and "overlap" not in said
+
+
+def test_headline_with_zero_familiarity_divides_by_nothing():
+    report = {"models": {"baseline": {"familiarity": {"probability": 0.5}},
+                         "unlearned": {"familiarity": {"probability": 0.0}}}}  # fmt: skip
+    assert headline(report) == "Familiarity with the target fell from 0.500 to 0."
+
+
+def test_one_item_shows_nothing_and_has_a_dash():
+    one = {"value": 0.1, "low": None, "high": None, "n": 1}
+    report = {"models": {name: {"familiarity": {"probability": one}} for name in ("baseline", "unlearned")}}
+    assert "nothing is shown" in headline(report) and "0.100 ±–" in table(report)
+
+
+def test_the_last_step_of_relearning_counts():
+    rows = [
+        {"step": 5, "familiarity": 0.4},
+        {"step": 20, "familiarity": 0.6},
+        {"step": 30},
+        {"step": 0, "familiarity": 0},
+    ]
+    assert headline({"relearn": {"unlearned": rows}}) == "20 steps of relearning bring familiarity to 0.600."
+
+
+def test_terminal_table_lines_up():
+    lines = table(made_up()).splitlines()
+    assert re.split(r"  +", lines[0]) == ["model", *TERMINAL.values()]
+    assert lines[2].startswith("baseline") and "0.923 ±0.092" in lines[2] and "4.81 ±0.11" in lines[2]
+    starts = [line.index(text) for line, text in zip(lines[2:5], ("0.923", "0.027", "0.0008"), strict=True)]
+    assert len(set(starts)) == 1
+    assert max(map(len, lines)) <= 132
+    assert table({}) == "No measurements yet."

@@ -1,0 +1,16 @@
+"""The environment of the templates: what is not known is an error, what is written is escaped."""
+
+import pytest
+from jinja2 import UndefinedError
+
+from jaxunlearn.report.templates import environment
+
+
+def test_values_are_escaped_and_an_unknown_name_is_an_error():
+    assert environment().from_string("{{ a }}").render(a="<b>") == "&lt;b&gt;"
+    with pytest.raises(UndefinedError, match="'b' is undefined"):
+        environment().from_string("{{ b }}").render(a=1)
+
+
+def test_both_pages_are_there():
+    assert environment().list_templates(extensions=["j2"]) == ["labels.html.j2", "report.html.j2"]
