@@ -101,24 +101,11 @@ class Llm:
 
 @dataclass(frozen=True, kw_only=True)
 class Extract:
-    """What counts as a term: bars are in nats of specificity, shares are of occurrences."""
+    """Which words and phrases `anchors build` takes for terms when it counts (anchors/building/extract.py)."""
 
-    min_count: int = 3
-    lower_count: int = 5  # the least count of words and pairs in lower case
-    name_bar: float = 2.5
-    short_bar: float = 0.5  # a name's bar where it is part of a longer term ("Jack" of "Jack Ketch")
-    word_bar: float = 4.5
-    pair_bar: float = 5.5
-    pair_nats: float = 4.0  # pointwise mutual information of a pair in lower case
-    spelling_bar: float = 3.5  # a name's spelling in lower case is kept from here on
-    bind: float = 0.3  # of the occurrences of its rarest word, the share that a phrase of capitals must hold
-    alone: float = 0.25  # a part of longer names is a term of its own if this share of it stands alone,
-    alone_bar: float = 20.0  # or if what stands alone would score so much
-    lower_weight: float = 0.5  # of scores in lower case
-    score_bar: float = 5.0  # where the list is cut
-    general_words: float = 1e6  # words of general English that the retain text is smoothed with
-    language: str = "en"
-    examples: int = 3
+    min_count: int = 3  # occurrences of a name or phrase in the target; raise it for a long text
+    score_bar: float = 5.0  # where the ranked list is cut: lower gives more terms, of which fewer are right
+    language: str = "en"  # of the word frequencies (wordfreq) that stand for general text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,6 @@ from pathlib import Path
 from jaxunlearn.anchors.building.forms import (
     CONNECTORS,
     Background,
-    Extract,
     Form,
     capital_runs,
     count_texts,
@@ -28,13 +27,16 @@ from jaxunlearn.anchors.building.forms import (
 )
 from jaxunlearn.anchors.building.kinds import TITLES, Surroundings, kind_of, look_around
 from jaxunlearn.anchors.words import Scan, capital_shares, scan, word_set
+from jaxunlearn.config import Extract
 from jaxunlearn.data.documents import Document
 from jaxunlearn.errors import InputError
 from jaxunlearn.files import write_whole
 
-__all__ = ["Extract", "Term", "extract_terms", "write"]
-
 FEWEST_WORDS = 200
+SPELLING_BAR = 3.5  # nats from which a name's spelling in lower case is kept
+ALONE = 0.25  # a part of longer names is a term of its own if this share of it stands alone,
+ALONE_BAR = 20.0  # or if what stands alone would score so much
+EXAMPLES = 3  # sentences shown with a term
 PLURAL_SHARE = 0.25
 PLURAL_SIGNS = word_set("the these those all some many few other two three four")
 
@@ -89,11 +91,11 @@ def extract_terms(
             "no retain text: terms are told from general English alone, so common names will be missed", file=sys.stderr
         )
     scans = [scan(text) for text in texts]
-    groups = find_groups(scans, Background(others, c, lift), c)
-    groups = drop_fragments(groups, texts, c)
-    groups = drop_composites(groups, c)
+    groups = find_groups(scans, Background(others, c.language, lift), c.min_count)
+    groups = drop_fragments(groups, texts, c.min_count)
+    groups = drop_composites(groups)
     ranked = sorted((g for g in groups.values() if g.score >= c.score_bar), key=lambda g: (-g.score, g.forms[0].text))
-    around = look_around(texts, [list(group.spellings) for group in ranked], c.examples)
+    around = look_around(texts, [list(group.spellings) for group in ranked], EXAMPLES)
     return [_term(group, seen) for group, seen in zip(ranked, around, strict=True) if seen.count]
 
 
@@ -119,7 +121,7 @@ def key_of(text: str) -> str:
     return re.sub(r"[\s.'’-]+", "", text).casefold()
 
 
-def find_groups(scans: Sequence[Scan], background: Background, c: Extract) -> dict[str, Group]:
+def find_groups(scans: Sequence[Scan], background: Background, min_count: int) -> dict[str, Group]:
     """Find specific forms and gather every spelling of them that the text uses."""
     words = Counter(word for found in scans for word in found.words)
     if words.total() < FEWEST_WORDS:
@@ -127,8 +129,9 @@ def find_groups(scans: Sequence[Scan], background: Background, c: Extract) -> di
     shares = capital_shares(scans)
     runs = Counter(run for found in scans for run in capital_runs(found, shares))
     pairs = Counter(pair for found in scans for pair in word_pairs(found))
-    phrases = phrase_forms(runs, pairs, words, background, c)
-    forms = short_forms(phrases, words, shares, background, c) | single_forms(words, shares, background, c) | phrases
+    phrases = phrase_forms(runs, pairs, words, background, min_count)
+    singles = single_forms(words, shares, background, min_count)
+    forms = short_forms(phrases, words, shares, background, min_count) | singles | phrases
     groups: dict[str, Group] = {}
     for form in forms.values():
         groups.setdefault(key_of(form.text), Group([], Counter())).forms.append(form)
@@ -137,7 +140,7 @@ def find_groups(scans: Sequence[Scan], background: Background, c: Extract) -> di
     spellings = words + Counter({join(run): n for run, n in (runs + pairs).items()})
     for text, count in spellings.items():
         group = _home(key_of(text), groups, plurals)
-        if group and (text in forms or _is_spelling(text, count, words.total(), background, c)):
+        if group and (text in forms or _is_spelling(text, count, words.total(), background)):
             group.spellings[text] += count
     return groups
 
@@ -178,33 +181,33 @@ def _home(key: str, groups: dict[str, Group], plurals: set[str]) -> Group | None
     return groups.get(key + "s") if key + "s" in plurals else None
 
 
-def _is_spelling(text: str, count: int, words: int, background: Background, c: Extract) -> bool:
+def _is_spelling(text: str, count: int, words: int, background: Background) -> bool:
     """Tell whether a rarer spelling means the term: any in capitals, in lower case only what other texts lack."""
     if not text.islower():
         return len(text) > 1
     retain = background.counts[text]
-    return background.nats(text, count + 1, retain, words) >= c.spelling_bar
+    return background.nats(text, count + 1, retain, words) >= SPELLING_BAR
 
 
 # ---- parts of longer names, and names that say no more than their parts
 
 
-def drop_fragments(groups: dict[str, Group], texts: Sequence[str], c: Extract) -> dict[str, Group]:
+def drop_fragments(groups: dict[str, Group], texts: Sequence[str], min_count: int) -> dict[str, Group]:
     """Drop what rarely stands outside longer terms ("Tin" where there is "Tin Woodman")."""
     alone = count_texts(texts, [name for group in groups.values() for name in group.spellings])
     kept = {}
     for key, group in groups.items():
         total = sum(group.spellings.values())
         group.free = sum(alone[text] for text in group.spellings)
-        often = group.free >= c.alone * total or group.score >= c.alone_bar
-        if often and group.free >= min(c.min_count, total):
+        often = group.free >= ALONE * total or group.score >= ALONE_BAR
+        if often and group.free >= min(min_count, total):
             kept[key] = group
     return kept
 
 
-def drop_composites(groups: dict[str, Group], c: Extract) -> dict[str, Group]:
+def drop_composites(groups: dict[str, Group]) -> dict[str, Group]:
     """Drop phrases that their parts translate: a title or a connector and terms that stand alone ("Miss Shirley")."""
-    own = [group.spellings for group in groups.values() if group.free >= c.alone * sum(group.spellings.values())]
+    own = [group.spellings for group in groups.values() if group.free >= ALONE * sum(group.spellings.values())]
     singles = {text for spellings in own for text in spellings if " " not in text}
     return {key: group for key, group in groups.items() if not _is_composite(group.forms[0].text, singles)}
 

@@ -17,9 +17,16 @@ import numpy as np
 from jaxunlearn.anchors.matching import find_anchors, make_matcher
 from jaxunlearn.anchors.occurrences import count_whole
 from jaxunlearn.anchors.words import FUNCTION, Scan, count_words, is_capital, word_set
-from jaxunlearn.config import Extract
 from jaxunlearn.errors import InputError
 
+# Bars are in nats of specificity; tests/tools/measure_terms.py measures the precision and recall that they give.
+NAME_BAR, WORD_BAR, PAIR_BAR = 2.5, 4.5, 5.5  # of a name or phrase in capitals, a word and a pair in lower case
+SHORT_BAR = 0.5  # of a name that is part of a longer term ("Jack" of "Jack Ketch")
+LOWER_COUNT = 5  # the least count of words and pairs in lower case
+LOWER_WEIGHT = 0.5  # of the scores of forms in lower case
+PAIR_NATS = 4.0  # pointwise mutual information of a pair in lower case
+BIND = 0.3  # the share of its rarest word's occurrences that a phrase of capitals must hold
+GENERAL_WORDS = 1e6  # words of general English that the retain text is smoothed with
 LONGEST = 6  # words in a phrase
 CONNECTORS = word_set("of the and de von van la le du o'")
 PHRASE_SHARE = 0.01  # of its rarest word's general frequency, for each further word of a phrase
@@ -41,8 +48,8 @@ class Form:
 class Background:
     """Rates outside the target: counts of the retain text, smoothed by general English."""
 
-    def __init__(self, retain: Sequence[str], c: Extract, lift: Mapping[str, float] | None):
-        self.retain, self.c = retain, c
+    def __init__(self, retain: Sequence[str], language: str, lift: Mapping[str, float] | None):
+        self.retain, self.language = retain, language
         self.counts = count_words(retain)
         self.total = self.counts.total()
         self.lift = {word.lower(): nats for word, nats in (lift or {}).items()}
@@ -53,9 +60,9 @@ class Background:
 
         text = text.lower().replace("’", "'")
         try:
-            zipf = zipf_frequency(text, self.c.language)
+            zipf = zipf_frequency(text, self.language)
         except LookupError as error:
-            raise InputError(f"no word frequencies for the language {self.c.language!r}; give a code as en") from error
+            raise InputError(f"no word frequencies for the language {self.language!r}; give a code as en") from error
         return 10 ** (zipf - 9) * PHRASE_SHARE ** text.count(" ") if zipf else 0.0
 
     def nats(self, text: str, count: int, retain: int, words: int) -> float:
@@ -65,11 +72,11 @@ class Background:
         """
         if count < 2:
             return -math.inf
-        general = self.c.general_words * self.general(text)
+        general = GENERAL_WORDS * self.general(text)
         if text[0].isupper():
             capital, lower = self.counts[text], self.counts[text.lower()]
             general *= (capital + 1) / (capital + lower + 5)
-        rate = (retain + general + UNSEEN) / (self.total + self.c.general_words)
+        rate = (retain + general + UNSEEN) / (self.total + GENERAL_WORDS)
         rate = max(rate, (retain - math.sqrt(retain)) / max(self.total, 1))  # a short retain text is not drowned
         lift = max(0.0, self.lift.get(text.lower(), 0.0))
         return math.log((count - math.sqrt(count)) / words) - math.log(rate) + lift
@@ -79,7 +86,7 @@ class Background:
 
 
 def single_forms(
-    words: Counter[str], shares: Mapping[str, float], background: Background, c: Extract
+    words: Counter[str], shares: Mapping[str, float], background: Background, min_count: int
 ) -> dict[str, Form]:
     """Find words that are specific enough: names, and words in lower case."""
     forms, total = {}, words.total()
@@ -89,26 +96,30 @@ def single_forms(
         name = is_capital(word) and share >= 0.5
         if lower in FUNCTION or len(word) < 2 or "." in word or not (name or word.islower()):
             continue
-        if count < (c.min_count if name else c.lower_count):
+        if count < (min_count if name else LOWER_COUNT):
             continue
         nats = background.nats(word, count, background.counts[word], total)
-        if nats >= (c.name_bar if name else c.word_bar):
-            weight = share if name else c.lower_weight
+        if nats >= (NAME_BAR if name else WORD_BAR):
+            weight = share if name else LOWER_WEIGHT
             forms[word] = Form(text=word, count=count, retain=background.counts[word], nats=nats, weight=weight)
     return forms
 
 
 def short_forms(
-    phrases: Mapping[str, Form], words: Counter[str], shares: Mapping[str, float], background: Background, c: Extract
+    phrases: Mapping[str, Form],
+    words: Counter[str],
+    shares: Mapping[str, float],
+    background: Background,
+    min_count: int,
 ) -> dict[str, Form]:
     """Find the names inside phrases that other texts use too: left as they are, they would contradict the phrase."""
     forms, total = {}, words.total()
     for word in sorted({word for phrase in phrases for word in phrase.split(" ")}):
         share = shares.get(word.lower(), 0.0)
-        if not is_capital(word) or share < SURE or words[word] < c.min_count or word.lower() in FUNCTION:
+        if not is_capital(word) or share < SURE or words[word] < min_count or word.lower() in FUNCTION:
             continue
         nats = background.nats(word, words[word], background.counts[word], total)
-        if nats >= c.short_bar:
+        if nats >= SHORT_BAR:
             forms[word] = Form(text=word, count=words[word], retain=background.counts[word], nats=nats, weight=share)
     return forms
 
@@ -119,17 +130,17 @@ Run = tuple[tuple[str, str], ...]  # (what joins it to the word before, word); t
 
 
 def phrase_forms(
-    runs: Counter[Run], pairs: Counter[Run], words: Counter[str], background: Background, c: Extract
+    runs: Counter[Run], pairs: Counter[Run], words: Counter[str], background: Background, min_count: int
 ) -> dict[str, Form]:
     """Find phrases whose words are bound together and that the target alone uses."""
-    counts = {join(run): n for run, n in runs.items() if n >= c.min_count and _bound(run, n, words, c)}
-    counts |= {join(pair): n for pair, n in pairs.items() if n >= c.lower_count and _meet(pair, n, words, c)}
+    counts = {join(run): n for run, n in runs.items() if n >= min_count and _bound(run, n, words)}
+    counts |= {join(pair): n for pair, n in pairs.items() if n >= LOWER_COUNT and _meet(pair, n, words)}
     retain, forms = count_whole((text.replace("\n", " ") for text in background.retain), list(counts)), {}
     for text, count in counts.items():
         name = text[0].isupper()
         nats = background.nats(text, count, retain[text], words.total())
-        if nats >= (c.name_bar if name else c.pair_bar):
-            weight = 1.0 if name else c.lower_weight
+        if nats >= (NAME_BAR if name else PAIR_BAR):
+            weight = 1.0 if name else LOWER_WEIGHT
             forms[text] = Form(text=text, count=count, retain=retain[text], nats=nats, weight=weight)
     return forms
 
@@ -169,11 +180,11 @@ def join(run: Run) -> str:
     return "".join(gap + word for gap, word in run)
 
 
-def _bound(run: Run, count: int, words: Counter[str], c: Extract) -> bool:
+def _bound(run: Run, count: int, words: Counter[str]) -> bool:
     """Tell whether a phrase's rarest word is mostly met in it; across `and`, its commonest word."""
     counts = [words[word] for _, word in run if word not in CONNECTORS]
     bound = max(counts) if any(word == "and" for _, word in run) else min(counts)
-    return count >= c.bind * bound
+    return count >= BIND * bound
 
 
 def word_pairs(found: Scan) -> Iterable[Run]:
@@ -183,10 +194,10 @@ def word_pairs(found: Scan) -> Iterable[Run]:
             yield ("", a), (" ", b)
 
 
-def _meet(pair: Run, count: int, words: Counter[str], c: Extract) -> bool:
+def _meet(pair: Run, count: int, words: Counter[str]) -> bool:
     """Tell whether a pair in lower case meets far more often than by chance."""
     (_, a), (_, b) = pair
-    return a.islower() and math.log(count * words.total() / (words[a] * words[b])) >= c.pair_nats
+    return a.islower() and math.log(count * words.total() / (words[a] * words[b])) >= PAIR_NATS
 
 
 def count_texts(texts: Sequence[str], terms: Sequence[str]) -> Counter[str]:

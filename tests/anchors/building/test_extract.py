@@ -7,11 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from jaxunlearn.anchors.building import extract, forms
 from jaxunlearn.anchors.building import lift as lifts
-from jaxunlearn.anchors.building.extract import Extract, Term, extract_terms, key_of, write
+from jaxunlearn.anchors.building.extract import Term, extract_terms, key_of, write
 from jaxunlearn.anchors.building.forms import Background
 from jaxunlearn.anchors.dictionary import load_dictionary
 from jaxunlearn.anchors.words import capital_shares, count_words, scan
+from jaxunlearn.config import Extract
 from jaxunlearn.data.blocks import make_blocks
 from jaxunlearn.data.documents import Document
 from jaxunlearn.data.tokenizer import Tokenizer
@@ -97,18 +99,20 @@ def test_pairs_in_lower_case_that_only_the_target_has_are_found():
     assert "ivory girdle" not in terms_of(text, [PLAIN * 60 + "He took the ivory girdle. " * 60])
 
 
-def test_a_part_that_stands_alone_often_is_kept_even_where_the_longer_name_is_commoner():
+def test_a_part_that_stands_alone_often_is_kept_even_where_the_longer_name_is_commoner(monkeypatch):
     text = (STORY.replace("Marrow", "Ezra Marrow") + PLAIN) * 12
     assert "Marrow" not in terms_of(text) and "Marrow" in terms_of(text + " It was Marrow again." * 10)
-    assert "Marrow" not in terms_of(text + " It was Marrow again." * 10, alone_bar=99.0)
+    monkeypatch.setattr(extract, "ALONE_BAR", 99.0)
+    assert "Marrow" not in terms_of(text + " It was Marrow again." * 10)
 
 
-def test_a_short_name_that_others_bear_is_a_term_where_it_is_part_of_a_longer_one():
+def test_a_short_name_that_others_bear_is_a_term_where_it_is_part_of_a_longer_one(monkeypatch):
     retain = [PLAIN * 60 + "They saw Marrow. " * 12]  # Marrow is commoner in the target by about one nat
     text = (STORY + PLAIN) * 4 + PLAIN * 16
     assert "Marrow" not in terms_of(text, retain)
     assert "Marrow" in terms_of(text + " So Marrow Tull went." * 6, retain)
-    assert "Marrow" not in terms_of(text + " So Marrow Tull went." * 6, retain, short_bar=2.0)
+    monkeypatch.setattr(forms, "SHORT_BAR", 2.0)
+    assert "Marrow" not in terms_of(text + " So Marrow Tull went." * 6, retain)
 
 
 def test_a_titled_name_is_kept_beside_its_name_where_that_rarely_stands_alone():
@@ -157,8 +161,9 @@ def test_count_words_takes_possessives_off():
     assert count_words(["Ana's hat, Ana’s cat", "Ana'll go"]) == {"Ana": 3, "hat": 1, "cat": 1, "go": 1}
 
 
-def test_specificity_is_the_log_of_the_lower_bound_over_the_smoothed_rate():
-    background = Background(["lamp " * 4 + "road " * 96], Extract(general_words=100.0), None)
+def test_specificity_is_the_log_of_the_lower_bound_over_the_smoothed_rate(monkeypatch):
+    monkeypatch.setattr(forms, "GENERAL_WORDS", 100.0)
+    background = Background(["lamp " * 4 + "road " * 96], "en", None)
     background.general = lambda text: 0.02
     expected = math.log((9 - 3) / 1000) - math.log((4 + 100 * 0.02 + 0.1) / 200)
     assert background.nats("lamp", 9, 4, 1000) == pytest.approx(expected)
