@@ -82,21 +82,27 @@ class Whp:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Llm:
-    """The language model that `anchors build` asks, behind any OpenAI-compatible endpoint."""
+class LlmEndpoint:
+    """A language model behind an OpenAI-compatible endpoint, and how it is asked (llm/endpoint.py)."""
 
     base_url: str = ""  # ends in /v1 as a rule; empty: OPENAI_BASE_URL
     model: str = ""  # as the endpoint knows it; empty: OPENAI_MODEL
     key_variable: str = "OPENAI_API_KEY"  # the environment variable that holds the key, if one is needed
-    passages: int = 400  # at most; 0: the whole text
-    passage_characters: int = 4000  # at most
     concurrency: int = 4  # requests under way at once
-    attempts: int = 5  # a passage
+    attempts: int = 5  # a question
     timeout: float = 120.0  # seconds for a whole reply
     seed: int = 0
     temperature: float = 0.7
-    price_in: float = 0.0  # a million prompt tokens, in any currency; 0: not given
-    price_out: float = 0.0  # a million completion tokens
+    price_in: float = 0.0  # of a million prompt tokens, in any currency; 0: not given
+    price_out: float = 0.0  # of a million completion tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class Llm(LlmEndpoint):
+    """The language model that `anchors build` asks."""
+
+    passages: int = 400  # at most; 0: the whole text
+    passage_characters: int = 4000  # at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,21 +177,12 @@ class Attack:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LlmJudge:
-    """A language model that grades completions too, behind any OpenAI-compatible endpoint (evals/llm_judge.py)."""
+class LlmJudge(LlmEndpoint):
+    """A language model that grades completions beside the offline judge (evals/llm_judge.py)."""
 
     use: bool = False
     work: str = ""  # what to grade for, in words ("the Oz novels of L. Frank Baum"); empty: the prompts' name
-    base_url: str = ""  # ends in /v1 as a rule; empty: OPENAI_BASE_URL
-    model: str = ""  # as the endpoint knows it; empty: OPENAI_MODEL
-    key_variable: str = "OPENAI_API_KEY"
     temperature: float = 0.0
-    seed: int = 0
-    concurrency: int = 4
-    attempts: int = 5
-    timeout: float = 120.0
-    price_in: float = 0.0  # a million prompt tokens, in any currency; 0: not given
-    price_out: float = 0.0
 
 
 ABLATIONS = (  # what --ablate trains

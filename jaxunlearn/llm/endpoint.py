@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from jaxunlearn.config.fields import LlmEndpoint
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.llm.journal import MALFORMED, REPLIES, Journal
 from jaxunlearn.llm.replies import Trouble, Usage, complaint, read_completion, read_reply, refused_field, retry_after
@@ -26,20 +27,16 @@ SILENT = 3  # requests in a row without any reply in all their attempts: the end
 
 
 @dataclass(frozen=True, kw_only=True)
-class Endpoint:
-    """Where to ask and how insistently; timeout in seconds, for a whole reply."""
+class Endpoint(LlmEndpoint):
+    """The settings of an endpoint, with what follows from them: the key and the cost."""
 
-    base_url: str = ""  # ends in /v1 as a rule; empty: OPENAI_BASE_URL
-    model: str = ""  # empty: OPENAI_MODEL
-    key_variable: str = "OPENAI_API_KEY"  # the environment variable that holds the key, if one is needed
-    temperature: float = 0.7
-    seed: int = 0
-    concurrency: int = 4
-    attempts: int = 5
-    timeout: float = 120.0
+    @classmethod
+    def of(cls, settings: LlmEndpoint) -> "Endpoint":
+        """Return the endpoint that a section of the configuration describes."""
+        return cls(**{field.name: getattr(settings, field.name) for field in dataclasses.fields(LlmEndpoint)})
 
     def resolved(self) -> "Endpoint":
-        """Fill in from the environment and check; raise one InputError that names all that is missing or wrong."""
+        """Fill empty fields from the environment and check all; one InputError names everything missing or wrong."""
         url = (self.base_url or os.environ.get("OPENAI_BASE_URL", "")).strip().rstrip("/")
         url = url.removesuffix("/chat/completions")
         model, wrong = self.model or os.environ.get("OPENAI_MODEL", ""), []
@@ -55,8 +52,14 @@ class Endpoint:
             raise InputError("the language model's endpoint is not usable:\n  " + "\n  ".join(wrong))
         return dataclasses.replace(self, base_url=url, model=model)
 
+    def cost(self, usage: Usage) -> float | None:
+        """Return the cost of tokens in the currency of the prices, None where no price was given."""
+        if not (self.price_in or self.price_out):
+            return None
+        return (usage.prompt * self.price_in + usage.completion * self.price_out) / 1e6
+
     def secret(self) -> str:
-        """Return the key; InputError where the variable holds what no header can carry."""
+        """Return the key, "" where there is none; raise InputError where no HTTP header can carry it."""
         key = os.environ.get(self.key_variable, "").strip()
         if not key.isascii() or not (key.isprintable() and " " not in key):
             raise InputError(f"{self.key_variable} does not hold a key: it has spaces or characters outside ASCII")
@@ -118,7 +121,7 @@ def ask(
     endpoint = endpoint.resolved()
     questions = {request.key(endpoint): request for request in requests}
     todo = {key: request for key, request in questions.items() if not journal.holds(key)}
-    session = _Session(endpoint, journal, say, sleep, len(questions), len(questions) - len(todo))
+    session = _Session(endpoint, journal, say, sleep, total=len(questions), done=len(questions) - len(todo))
     if todo:
         asyncio.run(session.run(todo))
     read = {k: read_reply(journal.replies[k]["text"], q.schema) for k, q in questions.items() if k in journal.replies}
@@ -140,7 +143,7 @@ def ask(
 class _Session:
     """The state that the workers of one call share."""
 
-    def __init__(self, endpoint: Endpoint, journal: Journal, say, sleep, total: int, done: int):
+    def __init__(self, endpoint: Endpoint, journal: Journal, say, sleep, *, total: int, done: int):
         self.endpoint, self.journal, self.say, self.sleep = endpoint, journal, say, sleep
         self.key, self.total, self.done = endpoint.secret(), total, done
         self.sent = self.first = self.unanswered = self.silent = 0

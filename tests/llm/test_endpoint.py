@@ -323,8 +323,8 @@ def test_settings_are_filled_from_the_environment_and_all_faults_named_at_once(m
 
 CHILD = """
 import sys
-from jaxunlearn.endpoint import Endpoint, Request, ask
-from jaxunlearn.journal import Journal
+from jaxunlearn.llm.endpoint import Endpoint, Request, ask
+from jaxunlearn.llm.journal import Journal
 requests = [Request(messages=({"role": "user", "content": f"question {i}"},)) for i in range(8)]
 settings = Endpoint(base_url=sys.argv[1], model="m", concurrency=2)
 ask(requests, settings, Journal(sys.argv[2]), lambda line: None)

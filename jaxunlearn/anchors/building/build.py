@@ -83,7 +83,7 @@ class Built:
 
 
 def build_with_llm(
-    documents: Sequence["Document"],
+    documents: Sequence[Document],
     settings: Llm,
     out: Path | str,
     say: Callable[[str], None],
@@ -102,10 +102,10 @@ def build_with_llm(
     journal = Journal(out)
     todo = [request for request in requests if not journal.holds(request.key(endpoint))]
     say(f"  {len(passages):,} passages, {len(passages) - len(todo):,} of them settled before; {endpoint.model}")
-    say(f"  to ask: {_forecast([request.characters() for request in todo], settings)}")
+    say(f"  to ask: {_forecast([request.characters() for request in todo], endpoint)}")
     answers = ask(requests, endpoint, journal, say, sleep)
     dictionary = _merge(answers, journal.folder)
-    built = _write(dictionary, [d.text for d in documents], answers, settings, journal.folder)
+    built = _write(dictionary, [d.text for d in documents], answers, endpoint, journal.folder)
     for line in built.summary().split("\n"):
         say(f"  {line}")
     if built.unanswered:
@@ -113,7 +113,7 @@ def build_with_llm(
     return built
 
 
-def make_endpoint(settings: Llm) -> "Endpoint":
+def make_endpoint(settings: Llm) -> Endpoint:
     """Check the settings and fill the endpoint's in from the environment; InputError names what is wrong."""
 
     wrong = []
@@ -123,11 +123,7 @@ def make_endpoint(settings: Llm) -> "Endpoint":
         wrong.append("price_in, price_out and temperature must be at least 0")
     if wrong:
         raise InputError("the dictionary cannot be built:\n  " + "\n  ".join(wrong))
-    return Endpoint(
-        base_url=settings.base_url, model=settings.model, key_variable=settings.key_variable,
-        temperature=settings.temperature, seed=settings.seed, concurrency=settings.concurrency,
-        attempts=settings.attempts, timeout=settings.timeout,
-    ).resolved()  # fmt: skip
+    return Endpoint.of(settings).resolved()
 
 
 # ---- passages
@@ -220,7 +216,7 @@ def _entry(entry: dict) -> dict:
     return {"term": entry["term"], "generic": [values] if isinstance(values, str) else values}
 
 
-def _merge(answers: "Answers", folder: Path) -> dict[str, tuple[str, ...]]:
+def _merge(answers: Answers, folder: Path) -> dict[str, tuple[str, ...]]:
     """Consolidate the replies in the passages' order, whichever came first."""
 
     usable = [value for value in answers.values if value is not None]
@@ -240,22 +236,14 @@ def _merge(answers: "Answers", folder: Path) -> dict[str, tuple[str, ...]]:
 # ---- what it takes, and the result
 
 
-def _forecast(characters: list[int], settings: Llm) -> str:
-
+def _forecast(characters: list[int], endpoint: Endpoint) -> str:
     usage = Usage(prompt=sum(characters) // CHARACTERS_PER_TOKEN, completion=REPLY_TOKENS * len(characters))
-    cost = _cost(usage, settings)
+    cost = endpoint.cost(usage)
     price = "" if cost is None else f", cost about {cost:,.2f}"
     return f"{len(characters):,} requests, about {usage.prompt:,} + {usage.completion:,} tokens{price}"
 
 
-def _cost(usage: "Usage", settings: Llm) -> float | None:
-    if not (settings.price_in or settings.price_out):
-        return None
-    return (usage.prompt * settings.price_in + usage.completion * settings.price_out) / 1e6
-
-
-def _write(dictionary: dict, texts: list[str], answers: "Answers", settings: Llm, folder: Path) -> Built:
-
+def _write(dictionary: dict, texts: list[str], answers: Answers, endpoint: Endpoint, folder: Path) -> Built:
     path, everything = folder / "dictionary.json", "\n".join(texts).casefold()
     try:
         write_whole(path, json.dumps(dictionary, indent=1, ensure_ascii=False) + "\n")
@@ -275,5 +263,5 @@ def _write(dictionary: dict, texts: list[str], answers: "Answers", settings: Llm
         prompt_tokens=answers.usage.prompt,
         completion_tokens=answers.usage.completion,
         estimated=answers.usage.estimated,
-        cost=_cost(answers.usage, settings),
+        cost=endpoint.cost(answers.usage),
     )
