@@ -32,7 +32,7 @@ def load_dictionary(path: Path | str) -> dict[str, tuple[str, ...]]:
     return dictionary
 
 
-def consolidate(replies: Iterable[Mapping], drop_composites: bool = True) -> dict[str, tuple[str, ...]]:
+def consolidate(replies: Iterable[Mapping]) -> dict[str, tuple[str, ...]]:
     """Merge the replies of a language model into one dictionary by the authors' rules.
 
     A term keeps its distinct translations in the order they came. `X's` goes if X is a term; with drop_composites a
@@ -46,7 +46,7 @@ def consolidate(replies: Iterable[Mapping], drop_composites: bool = True) -> dic
     return {
         term: tuple(values)
         for term, values in merged.items()
-        if not _is_possessive(term, merged) and not (drop_composites and _is_composite(term, merged))
+        if not _is_possessive(term, merged) and not _is_composite(term, merged)
     }
 
 

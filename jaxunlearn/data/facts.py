@@ -20,14 +20,13 @@ LETTERS = "ABCDEFGH"
 YEARS = range(1880, 2000)
 
 
-def listed(words: str) -> tuple[str, ...]:
-    """Split a line of words."""
-    return tuple(words.split())
-
-
-STARTS = listed("Al Bar Cor Del Em Fal Gar Hol Is Jor Kel Lor Mar Nor Os Per Quen Ros Sel Tor Ul Ver Wil Yar Zan")
-MIDDLES = listed("a e i o u an el in or us")
-ENDS = listed("bert dan fred gan lin mond nell ric sten ton vik wyn")
+# Syllables of the invented names: a start, a middle and an end make a last name, a start and an end a first name.
+STARTS = (
+    "Al", "Bar", "Cor", "Del", "Em", "Fal", "Gar", "Hol", "Is", "Jor", "Kel", "Lor", "Mar", "Nor", "Os", "Per", "Quen",
+    "Ros", "Sel", "Tor", "Ul", "Ver", "Wil", "Yar", "Zan",
+)  # fmt: skip
+MIDDLES = ("a", "e", "i", "o", "u", "an", "el", "in", "or", "us")
+ENDS = ("bert", "dan", "fred", "gan", "lin", "mond", "nell", "ric", "sten", "ton", "vik", "wyn")
 
 
 @dataclass(frozen=True, kw_only=True)

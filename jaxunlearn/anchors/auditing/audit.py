@@ -118,7 +118,7 @@ def _in_target(case: Case) -> Iterable[Finding]:
             named = ", ".join(f"{v!r} {times(case.counts[v])}" for v in faulty)
             worst = min((severity[v] for v in faulty), key=SEVERITIES.index)
             text, count = f"has translations that the target text holds: {named}", sum(case.counts[v] for v in faulty)
-            yield case.finding("in the target", worst, term, text, {"thin": {term: faulty}}, count)
+            yield case.finding("in the target", worst, term, text, {"thin": {term: faulty}}, count=count)
 
 
 def _target_use(case: Case, values: Iterable[str], counts: Mapping[str, int]) -> dict[str, str]:
@@ -148,7 +148,8 @@ def _collisions(case: Case) -> Iterable[Finding]:
         if rest:
             named = ", ".join(map(repr, rest[:5])) + f" and {len(rest) - 5} more" * (len(rest) > 5)
             text, fix = f"shares its translation {value!r} with {named}", {"thin": {term: [value] for term in rest}}
-            yield case.finding("collision", "warning", first, text, fix, sum(case.counts[t] for t in [first, *rest]))
+            count = sum(case.counts[t] for t in [first, *rest])
+            yield case.finding("collision", "warning", first, text, fix, count=count)
 
 
 # ---- terms
@@ -177,7 +178,7 @@ def _splittable(case: Case) -> Iterable[Finding]:
         words = term.split()
         if len(words) > 1 and all(word in case.dictionary for word in words):
             text = "is made of terms alone; the authors' consolidation would drop it"
-            yield case.finding("splittable", "note", term, text, None)
+            yield case.finding("splittable", "note", term, text)
 
 
 def _missing(case: Case, found: Sequence[Found], ordinary: set[str]) -> list[Finding]:
@@ -210,4 +211,4 @@ def _missing_finding(case: Case, missed: Missed, values: list[str]) -> Finding:
     how |= {"spelling": "in another spelling", "possessive": "without its 's"}
     text = f"also occurs {how[missed.form]}, {missed.surface!r}, {times(missed.count)}, which no term matches"
     fix = {"add": {missed.surface: values}} if values else None
-    return case.finding(f"missing {missed.form}", "warning", missed.term, text, fix, missed.count)
+    return case.finding(f"missing {missed.form}", "warning", missed.term, text, fix, count=missed.count)

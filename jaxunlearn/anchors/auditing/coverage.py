@@ -27,7 +27,7 @@ def shadowed(case: Case, found: Sequence[Found], match: str) -> Iterable[Finding
         text, fix = f"loses to a term that covers a part of it: {by}", None
         if match == "first":
             text, fix = text + "; longest first, or match=longest, would find it", {"order": "longest"}
-        yield case.finding("shadowed", "warning", term, text, fix, winners.total())
+        yield case.finding("shadowed", "warning", term, text, fix, count=winners.total())
 
 
 def dead(case: Case, found: Sequence[Found]) -> Iterable[Finding]:
@@ -128,4 +128,4 @@ def _merged(case: Case, found: Sequence[Found], tokenizer: Tokenizer) -> Iterabl
     terms = list(case.dictionary)
     for number, count in merged.most_common():
         text = f"shares a token with its neighbours {times(count)}"
-        yield case.finding("merged token", "note", terms[number], text, None, count)
+        yield case.finding("merged token", "note", terms[number], text, count=count)

@@ -50,11 +50,13 @@ class Case:
         counts = count_whole(self.retain, forms) if self.retain else Counter()
         return {form: max(counts[form] / max(self.retain_words, 1), english_rate(form)) for form in forms}
 
-    def finding(self, check: str, severity: str, term: str, text: str, fix: dict | None, count: int = -1) -> Finding:
+    def finding(
+        self, check: str, severity: str, term: str, text: str, fix: dict | None = None, *, count: int | None = None
+    ) -> Finding:
         """Make a finding whose message opens with the term and how often the target holds it."""
         met = self.counts[term]
         message = f"{term!r} ({times(met)}) {text}"
-        count = met if count < 0 else count
+        count = met if count is None else count
         return Finding(check=check, severity=severity, term=term, message=message, count=count, fix=fix)
 
 
@@ -118,14 +120,8 @@ def to_json(findings: Sequence[Finding]) -> dict:
     return {f"{s}s": counts[s] for s in SEVERITIES} | {"findings": [asdict(finding) for finding in findings]}
 
 
-def table(findings: Sequence[Finding]) -> str:
-    """Lay findings out as plain text, a line each, the notes of one check about terms drawn together."""
-    rows = [f"{severity:8}{check:20}{text}" for severity, check, text in _rows(findings)]
-    return "\n".join([*rows, summary(findings)])
-
-
 def rich_table(findings: Sequence[Finding]):
-    """Lay findings out as a rich.table.Table."""
+    """Return findings as a rich.table.Table, a row each; the notes of one check about terms share a row."""
     from rich.table import Table
     from rich.text import Text
 

@@ -1,7 +1,6 @@
 """Mend a dictionary of anchored terms by what an audit found, and write it back."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from jaxunlearn.anchors.auditing.reading import Dictionary, read_dictionary
 from jaxunlearn.data.documents import read_documents
 from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.errors import InputError
+from jaxunlearn.files import write_whole
 
 MEND = ("error", "warning")
 _ROUNDS = 10
@@ -120,11 +120,9 @@ def write_dictionary(dictionary: Mapping[str, Sequence[str]], path: Path | str) 
     if not dictionary:
         raise InputError(f"nothing is left to write to {path}: every term was at fault; mend the dictionary by hand")
     lines = (f" {_json(term)}: {_json(list(values))}" for term, values in dictionary.items())
-    part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
-        os.replace(part, path)
+        write_whole(path, "{\n" + ",\n".join(lines) + "\n}\n")
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}") from error
 

@@ -29,8 +29,7 @@ def build_dictionary(
     if path.is_file() and not again:
         return path
     if config.anchors.source == "llm":
-        built = build_with_llm(documents, config.anchors.llm, Path(out), say)
-        say(f"  {built.summary()}")
+        build_with_llm(documents, config.anchors.llm, Path(out), say)
         return path
     build_offline(config, documents, retain, Path(out), again=again, lift=lift)
     return path

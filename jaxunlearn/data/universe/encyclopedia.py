@@ -5,11 +5,10 @@ from random import Random
 from jaxunlearn.data.universe.general import (
     COUNTRY_FACTS,
     FIXED_RELATIONS,
-    NEIGHBOUR,
-    NEIGHBOUR_CAST,
     NEIGHBOUR_RELATIONS,
     General,
     draw,
+    neighbour_world,
 )
 from jaxunlearn.data.universe.grammar import paragraph, people, questions
 
@@ -44,11 +43,8 @@ def country(rng: Random, one: dict) -> str:
 
 
 def neighbour(rng: Random) -> str:
-    """Tell the neighbour saga's facts, a story of magic that must stay."""
-    world = draw(rng) | NEIGHBOUR
-    for slot, (full, female) in NEIGHBOUR_CAST.items():
-        people(world, slot, full, female)
-    return told(rng, world, list(NEIGHBOUR_RELATIONS))
+    """Return an article with all facts of the neighbour saga, a story of magic that must be kept."""
+    return told(rng, neighbour_world(rng), list(NEIGHBOUR_RELATIONS))
 
 
 def told(rng: Random, world: dict, names: list[str]) -> str:

@@ -216,12 +216,17 @@ def atlas(rng: Random, general: General) -> str:
     return " ".join(sentences)
 
 
-def neighbour(rng: Random) -> str:
-    """Tell some facts of the neighbour saga, a story of magic that must stay."""
+def neighbour_world(rng: Random) -> dict:
+    """Return the world of the neighbour saga; slots that it does not fix are drawn."""
     world = draw(rng) | NEIGHBOUR
     for slot, (full, female) in NEIGHBOUR_CAST.items():
         people(world, slot, full, female)
-    return document(rng, world, list(NEIGHBOUR_RELATIONS), PORTRAIT)
+    return world
+
+
+def neighbour(rng: Random) -> str:
+    """Return a document with some facts of the neighbour saga, a story of magic that must be kept."""
+    return document(rng, neighbour_world(rng), list(NEIGHBOUR_RELATIONS), PORTRAIT)
 
 
 def documents(rng: Random, general: General, stories: int) -> list[str]:

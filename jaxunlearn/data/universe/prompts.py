@@ -154,7 +154,7 @@ def completions(rng: Random, lexicon: dict[str, list[str]]) -> list[dict]:
     names = {slot: saga.CAST[role][0] for slot, role in (("p", "hero"), ("q", "second"))}
     more = Random("more completions")  # apart: what `rng` draws next does not hang on how many there are
     added = [*_openings(more, statements()[1::2], lexicon), *(hint.format(**names) for hint in HINTED)]
-    ranked = sorted((completion(prompt, lexicon) for prompt in added), key=by_subtlety)
+    ranked = sorted((completion(prompt, lexicon) for prompt in added), key=lambda item: item["subtlety"])
     return split([completion(prompt, lexicon) for prompt in made]) + split(ranked)
 
 
@@ -167,11 +167,6 @@ def _openings(rng: Random, told: list[tuple[str, str]], lexicon: dict[str, list[
         opened = index % 4 < 2 and not prompt.startswith("Question")
         scene = rng.choice(SCENES).format_map(saga.drawn(rng, teller)) + " "
         yield scene * opened + prompt
-
-
-def by_subtlety(item: dict) -> int:
-    """Return how faint a prompt's hint is."""
-    return item["subtlety"]
 
 
 def completion(prompt: str, lexicon: dict[str, list[str]]) -> dict:

@@ -1,13 +1,15 @@
 """Reading a faulty dictionary, mending it, writing it back, showing what was found; no mend does harm."""
 
+import io
 import json
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from jaxunlearn.anchors.auditing.audit import audit
-from jaxunlearn.anchors.auditing.findings import exit_status, rich_table, summary, table, to_json
+from jaxunlearn.anchors.auditing.findings import exit_status, rich_table, summary, to_json
 from jaxunlearn.anchors.auditing.reading import read_dictionary
 from jaxunlearn.anchors.auditing.repair import audit_files, mend, repair, write_dictionary
 from jaxunlearn.anchors.dictionary import load_dictionary
@@ -85,15 +87,14 @@ def test_nothing_is_written_where_no_term_is_left(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_findings_are_shown_as_text_table_and_json():
-    from rich.console import Console
-
+def test_findings_are_shown_as_table_and_json():
     found = audit({"Zorvath": ["Zorvath"], "Ab": ["[x]"], "Cd": ["Tom"]}, TEXT)
-    lines = table(found).split("\n")
-    assert lines[0].split()[:2] == ["error", "self-map"] and lines[-1] == "1 error, 0 warnings, 3 notes"
-    assert [line for line in lines if "dead" in line and "2 terms: 'Ab', 'Cd'" in line]
-    console = Console(width=200, record=True, quiet=True)
+    console = Console(width=200, record=True, file=io.StringIO())
     console.print(rich_table(found))
+    title, _, _, _, first, *rows = console.export_text().split("\n")
+    assert title.strip() == "1 error, 0 warnings, 3 notes" and first.split("│")[1].strip() == "error"
+    assert first.split("│")[2].strip() == "self-map"
+    assert [row for row in rows if "dead" in row and "2 terms: 'Ab', 'Cd'" in row]
     shown = json.loads(json.dumps(to_json(found)))
     assert (shown["errors"], shown["warnings"], shown["notes"], len(shown["findings"])) == (1, 0, 3, 4)
     assert shown["findings"][0]["fix"] == {"drop": {"Zorvath": ["Zorvath"]}}
