@@ -1,4 +1,4 @@
-"""An encyclopedia of the general world: what a repaired model should know again, and not a word of the saga."""
+"""An encyclopedia of the general world: what a repaired model should know again, without a word of the saga."""
 
 from random import Random
 
@@ -16,7 +16,7 @@ EDITIONS = 3  # wordings of each article
 
 
 def articles(rng: Random, general: General) -> list[str]:
-    """Write every fixed person, every country and the neighbour saga up, each in a few wordings, shuffled."""
+    """Return articles on every fixed person, every country and the neighbour saga, a few wordings each, shuffled."""
     texts = []
     for _ in range(EDITIONS):
         texts += [person(rng, one) for one in general.fixed]
@@ -27,14 +27,14 @@ def articles(rng: Random, general: General) -> list[str]:
 
 
 def person(rng: Random, one: dict) -> str:
-    """Tell all facts of a fixed person, half of the articles as questions and answers."""
+    """Return an article with all facts of a fixed person; half of the articles are questions and answers."""
     world = draw(rng) | one["facts"]
     people(world, "p", *one["p"])
     return told(rng, world, list(FIXED_RELATIONS))
 
 
 def country(rng: Random, one: dict) -> str:
-    """Tell all facts of a country."""
+    """Return an article with all facts of a country."""
     said = []
     for fact, (says, ask, _) in COUNTRY_FACTS.items():
         form = rng.choice((*says, f"Question: {ask} Answer: {{x}}."))
@@ -48,5 +48,5 @@ def neighbour(rng: Random) -> str:
 
 
 def told(rng: Random, world: dict, names: list[str]) -> str:
-    """Tell relations as a paragraph or as questions and answers."""
+    """Return relations of a world as a paragraph or as questions and answers."""
     return paragraph(rng, world, names, []) if rng.random() < 0.5 else questions(world, names)
