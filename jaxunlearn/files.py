@@ -1,4 +1,4 @@
-"""Files: data that ships with the package, whole writes, hashes."""
+"""Files: hashes, writes that are whole or not there, data that ships with the package."""
 
 import hashlib
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def sha256(path: Path) -> str:
-    """Return the hash of a file, or of a folder's names and files."""
+    """Return the SHA-256 of a file's name and content, or of the names and contents in a folder, sorted by path."""
     digest = hashlib.sha256()
     for file in sorted(p for p in Path(path).rglob("*") if p.is_file()) if Path(path).is_dir() else [Path(path)]:
         digest.update(file.name.encode())
@@ -17,7 +17,7 @@ def sha256(path: Path) -> str:
 
 
 def sha256_text(*texts: str) -> str:
-    """Return the hash of texts in their order."""
+    """Return the SHA-256 of texts, joined in their order."""
     digest = hashlib.sha256()
     for text in texts:
         digest.update(text.encode())
@@ -25,7 +25,7 @@ def sha256_text(*texts: str) -> str:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Replace a file in one step, so that a kill leaves the old or the new one."""
+    """Write a file in one step: a kill leaves the old content or the new one, never a part. Raises OSError."""
     scratch = path.with_name(f".{path.name}.writing")
     with scratch.open("w", encoding="utf-8") as file:
         file.write(text)
@@ -35,6 +35,6 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def find_data(path: str) -> Path:
-    """Resolve a data file: a path, or the name of one that ships with the package (oz/dictionary.json)."""
+    """Return the path of a data file: an existing path, or the name of a shipped file (oz/dictionary.json)."""
     shipped = Path(__file__).parent / "data" / path
     return shipped if not Path(path).exists() and shipped.exists() else Path(path)

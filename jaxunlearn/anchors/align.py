@@ -1,4 +1,7 @@
-"""Where anchors lie in tokens, and the alignment of two tokenisations by character ends."""
+"""Where anchors lie in tokens, and the alignment of two tokenisations by character ends.
+
+Dimensions: N tokens of one document's stream, M tokens of its translation, A anchors.
+"""
 
 import dataclasses
 
@@ -9,7 +12,7 @@ from jaxunlearn.data.blocks import Blocks, Stream
 
 
 def row_tokens(blocks: Blocks) -> int:
-    """Count the stream tokens that a full row holds."""
+    """Return how many tokens of a stream a full row holds."""
     return blocks.tokens_NT.shape[1] - blocks.bos_width
 
 
@@ -18,7 +21,11 @@ def row_tokens(blocks: Blocks) -> int:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Anchors:
-    """A document's anchors: term, characters, first and last token, and the rows that hold those two tokens."""
+    """A document's anchors in order.
+
+    key_A: number of the term; start_A, end_A: characters in the text; first_A, last_A: tokens of the stream;
+    first_row_A, last_row_A: the rows of the blocks that hold those two tokens.
+    """
 
     key_A: np.ndarray
     start_A: np.ndarray
@@ -30,10 +37,11 @@ class Anchors:
 
 
 def locate(stream: Stream, matcher: Matcher, match: str, row: int, step: int) -> Anchors:
-    """Match each section by itself and find the tokens its anchors touch.
+    """Match each section of a stream by itself and return its anchors with the tokens that they touch.
 
-    The first token is the first that ends after the anchor starts. The last is the one that ends where the anchor
-    does (the last such, where the bytes of a character share an end), else the first that ends after it.
+    An anchor's first token is the first that ends after the anchor starts. Its last token is the one that ends where
+    the anchor ends (the last of them where the bytes of one character share an end), else the first that ends later.
+    row: the document's first row. step: tokens of a row.
     """
     found = [np.zeros((0, 5), np.int64)]
     for characters, tokens in stream.section_slices():
@@ -55,9 +63,9 @@ def locate(stream: Stream, matcher: Matcher, match: str, row: int, step: int) ->
 
 
 def align(stream: Stream, translated: Stream, anchors: Anchors, values: list[str]) -> tuple[np.ndarray, ...]:
-    """Give for each token its translated token (-1 for none), whether it is inside an anchor, and the edge after it.
+    """Return target_N, inside_N and edge_N of a whole document, section by section, as align_ends defines them.
 
-    The edge is the number of translated tokens that lie before the next block if the block were to end here.
+    values: the translation of each anchor. target_N and edge_N count tokens of the whole translated document.
     """
     target_N = np.full(len(stream.ids_N), -1, np.int64)
     inside_N = np.zeros(len(stream.ids_N), bool)
@@ -81,10 +89,15 @@ def align(stream: Stream, translated: Stream, anchors: Anchors, values: list[str
 def align_ends(
     ends_N: np.ndarray, to_ends_M: np.ndarray, start_A: np.ndarray, end_A: np.ndarray, grown_A: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Align two tokenisations of one text by character ends, anchors A having grown by so many characters.
+    """Align the tokens of a text and of its translation by the characters at which they end.
 
-    Returns target_N (index into M, -1 for none), inside_N (strictly inside an anchor) and edge_N (how many of M come
-    before what follows this token). Tokens that share an end are paired from the last of them.
+    ends_N, to_ends_M: character ends of the tokens. start_A, end_A: characters of the anchors in the original.
+    grown_A: characters by which each translation is longer than its anchor. Tokens that share an end are paired from
+    the last of them.
+
+    Returns target_N (index of the translated token that ends at the same place, -1 for none), inside_N (the token
+    ends strictly inside an anchor) and edge_N (how many translated tokens lie before the next block if a block ends
+    with this token).
     """
     moved_A = np.append(0, np.cumsum(grown_A))
     passed_N = np.searchsorted(end_A, ends_N, "right")  # anchors that end at or before this token
@@ -92,12 +105,12 @@ def align_ends(
     at_end_N = np.append(end_A, -1)[passed_N - 1] == ends_N
     last_byte_N = at_end_N & (rank_N == 0)
     inside_N = np.append(start_A, np.iinfo(np.int64).max)[passed_N] < ends_N
-    inside_N |= at_end_N & ~last_byte_N  # the bytes of an anchor's last character, but for the last byte
+    inside_N |= at_end_N & ~last_byte_N  # bytes of an anchor's last character, except its last byte
     to_N = ends_N + moved_A[passed_N]
     low_N, high_N = np.searchsorted(to_ends_M, to_N, "left"), np.searchsorted(to_ends_M, to_N, "right")
     target_N = np.where(inside_N | (high_N - 1 - rank_N < low_N), -1, high_N - 1 - rank_N)
     edge_N = np.maximum(high_N - rank_N, low_N)
-    held_N = (passed_N - at_end_N)[inside_N]  # the anchor a token is inside of goes whole to the next block
+    held_N = (passed_N - at_end_N)[inside_N]  # an anchor cut by a block edge belongs whole to the next block
     edge_N[inside_N] = np.searchsorted(to_ends_M, start_A[held_N] + moved_A[held_N], "right")
     edge_N[-1:] = len(to_ends_M)
     return target_N, inside_N, edge_N

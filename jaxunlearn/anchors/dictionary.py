@@ -8,9 +8,10 @@ from jaxunlearn.errors import InputError
 
 
 def load_dictionary(path: Path | str) -> dict[str, tuple[str, ...]]:
-    """Read {term: translation or [translations]}; raise one InputError that names every faulty term.
+    """Read a dictionary file, {term: translation or [translations]}, as {term: (translation, ...)}.
 
-    A JSON list of such objects, replies of a language model, is consolidated by the authors' rules.
+    A JSON list of such objects, the form of the authors' replies, is merged by `consolidate`. Raises one InputError
+    that names every faulty term, or says why the file cannot be read.
     """
     path = Path(path)
     pairs = _read_pairs(path)
@@ -32,12 +33,12 @@ def load_dictionary(path: Path | str) -> dict[str, tuple[str, ...]]:
     return dictionary
 
 
-def consolidate(replies: Iterable[Mapping], drop_composites: bool = True) -> dict[str, tuple[str, ...]]:
-    """Merge the replies of a language model into one dictionary by the authors' rules.
+def consolidate(replies: Iterable[Mapping]) -> dict[str, tuple[str, ...]]:
+    """Merge the replies of a language model into one dictionary by the authors' rules (arXiv 2310.02238).
 
-    A term keeps its distinct translations in the order they came. `X's` goes if X is a term; with drop_composites a
-    term of several words goes if each of them is a term. Entries no dictionary may hold (not strings, empty, mapped
-    to themselves) are left out.
+    A term keeps its distinct translations in their order. `X's` is dropped if X is a term. A term of several words is
+    dropped if each of its words is a term. Entries that no dictionary may hold (no string, empty, mapped to itself)
+    are left out.
     """
     merged: dict[str, dict[str, None]] = {}
     for reply in replies:
@@ -46,7 +47,7 @@ def consolidate(replies: Iterable[Mapping], drop_composites: bool = True) -> dic
     return {
         term: tuple(values)
         for term, values in merged.items()
-        if not _is_possessive(term, merged) and not (drop_composites and _is_composite(term, merged))
+        if not _is_possessive(term, merged) and not _is_composite(term, merged)
     }
 
 
@@ -68,17 +69,18 @@ def _is_composite(term: str, terms: Mapping) -> bool:
 
 
 def read_text(path: Path) -> str:
-    """Return the dictionary file's text; InputError where it cannot be read or is not UTF-8."""
+    """Return the text of a dictionary file; raise InputError where it cannot be read or is not UTF-8."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"cannot read the dictionary {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"the dictionary {path} is not UTF-8 text (byte {error.start})") from error
+        fault = f"is not UTF-8 text (byte {error.start}); convert it to UTF-8"
+        raise InputError(f"the dictionary {path} {fault}") from error
 
 
 def _read_pairs(path: Path) -> list[tuple[str, object]]:
-    """Read the top level as pairs, so that a term given twice is not lost."""
+    """Return the top level of the file as pairs: a dict would lose a term that is given twice."""
     text = read_text(path)
     try:
         content = json.loads(text, object_pairs_hook=_Pairs)
@@ -92,7 +94,7 @@ def _read_pairs(path: Path) -> list[tuple[str, object]]:
 
 
 class _Pairs(list):
-    """A JSON object as its pairs, told apart from a JSON list."""
+    """The pairs of a JSON object; a class of its own tells them from a JSON list."""
 
 
 def _problems(term: str, values: object) -> list[str]:

@@ -1,8 +1,8 @@
-"""Other forms of a term (plural, singular, without 's) and translations formed alike; pure functions on strings."""
+"""Forms of a term (plural, singular, without 's) and translations in the same form; pure functions on strings."""
 
 import re
 
-# Words that open what belongs to a noun: in "porter with the grey coat" the plural goes to "porter".
+# The head noun stands before the first of these: the plural of "porter with the grey coat" changes "porter".
 _LINKS = frozenset(
     ["of", "with", "in", "on", "at", "by", "from", "for", "to", "who", "that", "and", "or", "the", "under", "over"]
 )
@@ -19,7 +19,7 @@ def plural(term: str) -> str:
 
 
 def plurals(term: str) -> list[str]:
-    """List the plurals a writer may use, the likeliest first."""
+    """Return the plurals that a writer may use, the likeliest first."""
     head, noun, tail = _head(term)
     return [head + many + tail for many in _plurals(noun)]
 
@@ -37,24 +37,28 @@ def unpossessed(term: str) -> str:
 
 
 def parts(term: str) -> list[str]:
-    """Cut a term at spaces and hyphens."""
+    """Return the pieces of a term between spaces and hyphens."""
     return [part for part in _SPLIT.split(term) if part]
 
 
 def identity(term: str) -> str:
-    """Return what all spellings of a name share: its letters in lower case, singular, without 's."""
+    """Return what all spellings of a name share: its letters in lower case, in the singular, without 's."""
     flat = "".join(parts(unpossessed(term) or term)).lower().replace("’", "'")
     return flat[:-1] if len(flat) > 3 and flat.endswith("s") and not flat.endswith("ss") else flat
 
 
 def alike(term: str, other: str) -> bool:
-    """Tell whether two terms name one thing: spellings of one name, or one made of words of the other."""
+    """Return whether two terms name one thing: spellings of one name, or one made of words of the other."""
     words, others = ({part.lower() for part in parts(name)} for name in (term, other))
     return identity(term) == identity(other) or words <= others or others <= words
 
 
 def like(values: tuple[str, ...], term: str, surface: str, form: str) -> tuple[str, ...]:
-    """Form translations of `term` as `surface` was formed: in the plural, singular, without 's or spelled anew."""
+    """Return translations of `term` in the form in which `surface` stands.
+
+    form: "plural", "singular", "possessive" (without 's), or "case" and "spelling", which only copy capitals and
+    hyphens. Values that equal the surface are left out.
+    """
     made = dict.fromkeys(_respell(_reform(value, form), term, surface) for value in values)
     return tuple(value for value in made if value and value != surface)
 
@@ -80,7 +84,7 @@ def _respell(value: str, term: str, surface: str) -> str:
 
 
 def _head(term: str) -> tuple[str, str, str]:
-    """Cut a term around its head noun: the word before the first link, else the last."""
+    """Return (before, head noun, after): the head noun is the word before the first link, else the last word."""
     words = list(re.finditer(r"[^\s-]+", term))
     if not words:
         return term, "", ""
@@ -91,7 +95,7 @@ def _head(term: str) -> tuple[str, str, str]:
 
 
 def _plurals(noun: str) -> list[str]:
-    """List candidate plurals; a capitalised noun in y keeps it first (Kennedys), one in lower case does not."""
+    """Return candidate plurals; a capitalised noun in -y keeps its y first (Kennedys), a common noun does not."""
     low = noun.lower()
     if low in _IRREGULAR:
         return [_cased(_IRREGULAR[low], noun)]

@@ -1,4 +1,7 @@
-"""Where terms stand in a text as whole words; every hit, or those that are kept where hits overlap."""
+"""Find terms in a text as whole words: all hits, or the anchors, which do not overlap.
+
+Dimensions: K terms, H hits, A anchors. Positions are characters.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +12,11 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class Matcher:
-    """All terms in one automaton, and for each its length and whether its first and last character make words."""
+    """All terms in one Aho-Corasick automaton.
+
+    length_K: characters of each term. opens_word_K, closes_word_K: whether its first and last character belong to a
+    word, so that a word character beside it makes it a part of a longer word.
+    """
 
     automaton: Any  # ahocorasick.Automaton; None where there are no terms
     length_K: np.ndarray
@@ -18,7 +25,7 @@ class Matcher:
 
 
 def make_matcher(terms: Sequence[str]) -> Matcher:
-    """Prepare terms, numbered in their order, for find_anchors."""
+    """Return a matcher of terms, which are numbered in their order; terms must not be empty."""
     import ahocorasick
 
     automaton = ahocorasick.Automaton()
@@ -34,22 +41,23 @@ def make_matcher(terms: Sequence[str]) -> Matcher:
 
 
 def whole_hits(text: str, matcher: Matcher) -> np.ndarray:
-    """Find every whole-word occurrence, overlapping ones too, by their ends: (term, first, end) as hits_H3."""
+    """Return hits_H3, every whole-word occurrence as (term, first character, end), sorted by end; hits may overlap."""
     hits = list(matcher.automaton.iter(text)) if matcher.automaton else []
     if not hits:
         return np.zeros((0, 3), np.int64)
     last_H, key_H = np.array(hits, np.int64).T
     end_H = last_H + 1
     start_H = end_H - matcher.length_K[key_H]
-    word = np.pad(code_characters(text, in_word), 1).astype(bool)  # word[c] tells of the character before c
+    word = np.pad(code_characters(text, in_word), 1).astype(bool)  # word[c]: the character before c is part of a word
     whole_H = ~(word[start_H] & matcher.opens_word_K[key_H]) & ~(word[end_H + 1] & matcher.closes_word_K[key_H])
     return np.stack([key_H, start_H, end_H], axis=1)[whole_H]
 
 
 def find_anchors(text: str, matcher: Matcher, match: str = "longest") -> np.ndarray:
-    """Find non-overlapping terms at word boundaries; return (term number, first character, end) as anchors_A3.
+    """Return anchors_A3, the whole-word occurrences that do not overlap, as (term, first character, end).
 
-    Left to right; at one position the longest term, or with match="first" the first in the terms' order.
+    The text is read left to right. Of the terms that begin at one character the longest is taken, or with
+    match="first", the authors' rule, the first in the order of the terms.
     """
     hits_H3 = whole_hits(text, matcher)
     key_H, start_H, end_H = hits_H3.T
@@ -63,12 +71,12 @@ def find_anchors(text: str, matcher: Matcher, match: str = "longest") -> np.ndar
 
 
 def in_word(character: str) -> bool:
-    """Tell whether a term may not begin or end beside this character."""
+    """Return whether a character is part of a word, so that no term may begin or end beside it."""
     return character.isalnum() or character == "_"
 
 
 def code_characters(text: str, code) -> np.ndarray:
-    """Give code(character), a small number, for each character, computed once for each distinct one."""
+    """Return code(character), a small number, for each character of a text; each distinct one is computed once."""
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
     table = np.zeros(int(codes.max(initial=0)) + 1, np.uint32)
     for character in set(text):

@@ -1,4 +1,7 @@
-"""Where terms and their other spellings occur in texts, by the matcher's own rules: whole words, case as given."""
+"""Where terms and their other spellings occur in texts, by the matcher's own rules: whole words, case as given.
+
+Dimensions: H hits, A anchors, C characters without separators. Positions are characters.
+"""
 
 import re
 from collections import Counter, defaultdict
@@ -10,42 +13,42 @@ import numpy as np
 from jaxunlearn.anchors.inflection import parts, plurals, singular, unpossessed
 from jaxunlearn.anchors.matching import Matcher, code_characters, find_anchors, in_word, make_matcher, whole_hits
 
-SEPARATORS = frozenset(" \t\n\u00a0-‐‑")  # what spellings of one name may differ in, apart from case
+SEPARATORS = frozenset(" \t\n\u00a0-‐‑")  # spellings of one name may differ in these, and in case
 _WRAP = re.compile(r"[^\S\n]*\n[^\S\n]*|[^\S\n]{2,}")
 _RUN = re.compile(r"[\s‐‑-]{2,}|\n")
-_SHORTEST_PART = 3  # "Nome" is no "no me"
+_SHORTEST_PART = 3  # letters; "no me" is not a spelling of "Nome"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """One text, every whole-word hit of a term in it and the anchors that the matcher keeps: (term, first, end)."""
+    """One text with hits_H3, every whole-word hit, and anchors_A3, those that the matcher keeps: (term, first, end)."""
 
     text: str
     hits_H3: np.ndarray
     anchors_A3: np.ndarray
 
     def holds(self, start_H: np.ndarray, end_H: np.ndarray) -> np.ndarray:
-        """Tell which spans lie inside one anchor."""
+        """Return for each span of characters whether one anchor holds it whole."""
         if not len(self.anchors_A3):
             return np.zeros(len(start_H), bool)
         at_H = np.searchsorted(self.anchors_A3[:, 1], start_H, "right") - 1
         return (at_H >= 0) & (self.anchors_A3[at_H, 2] >= end_H)
 
     def lost(self) -> list[tuple[int, int]]:
-        """List (term, the term that took its place) of each hit that sticks out of the anchor over its start."""
+        """Return (term, the term that took its place) of each hit that the anchor over its start holds only in part."""
         stick = self.hits_H3[~self.holds(self.hits_H3[:, 1], self.hits_H3[:, 2])]
         at_H = np.searchsorted(self.anchors_A3[:, 1], stick[:, 1], "right") - 1
         return list(zip(stick[:, 0].tolist(), self.anchors_A3[at_H, 0].tolist(), strict=True))
 
 
 def find(texts: Sequence[str], terms: Sequence[str], match: str) -> list[Found]:
-    """Match all terms in each text."""
+    """Return the hits and anchors of all terms in each text; match as in find_anchors."""
     matcher = make_matcher(terms)
     return [Found(text=t, hits_H3=whole_hits(t, matcher), anchors_A3=find_anchors(t, matcher, match)) for t in texts]
 
 
 def count_whole(texts: Iterable[str], terms: Iterable[str]) -> Counter[str]:
-    """Count whole-word occurrences of each term, overlapping ones too."""
+    """Return how often each term stands in the texts as a whole word, overlapping occurrences included."""
     terms, counts = list(dict.fromkeys(terms)), Counter()
     matcher = make_matcher(terms)
     for text in texts:
@@ -59,10 +62,10 @@ def count_whole(texts: Iterable[str], terms: Iterable[str]) -> Counter[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Missed:
-    """A spelling that texts hold and the matcher leaves: of which term, formed how, how often.
+    """A spelling of a term that texts hold and the matcher does not find, with how often.
 
-    form is "case", "spelling", "plural", "singular" or "possessive". broken: it is a term but for a line break or
-    several spaces inside it.
+    form is "case", "spelling", "plural", "singular" or "possessive". broken: the spelling is a term, but a line break
+    or several spaces stand inside it.
     """
 
     term: str
@@ -73,7 +76,7 @@ class Missed:
 
 
 def missed_spellings(found: Sequence[Found], terms: Sequence[str]) -> list[Missed]:
-    """Find occurrences of other spellings of the terms, none of them inside an anchor, the most frequent first."""
+    """Return other spellings of the terms that stand outside all anchors, the most frequent first."""
     shapes = _shapes(terms)
     squeezed, known = list(shapes), set(terms)
     matcher = make_matcher(squeezed)
@@ -89,7 +92,7 @@ def missed_spellings(found: Sequence[Found], terms: Sequence[str]) -> list[Misse
 
 
 def squeeze(text: str) -> tuple[str, np.ndarray]:
-    """Drop separators, lower case and straighten apostrophes; return the rest and where each character stood."""
+    """Return a text in lower case without separators, apostrophes straight, and place_C, where each character stood."""
     codes = code_characters(text, _squeezed)
     place_C = np.flatnonzero(codes)
     return codes[place_C].astype("<u4").tobytes().decode("utf-32-le", "surrogatepass"), place_C
@@ -101,7 +104,7 @@ def _squeezed(character: str) -> int:
 
 
 def _shapes(terms: Sequence[str]) -> Mapping[str, list[tuple[str, str]]]:
-    """Give {squeezed form: [(term, form)]}, spellings before plurals, singulars and what a possessive leaves."""
+    """Return {squeezed form: [(term, form)]}; spellings come before plurals, singulars and possessives."""
     shapes = defaultdict(list)
     for form in ("spelling", "plural", "singular", "possessive"):
         for term in terms:
@@ -120,7 +123,7 @@ def _forms(term: str, form: str) -> list[str]:
 
 
 def _loose_hits(one: Found, matcher: Matcher) -> list[list[int]]:
-    """Find squeezed forms as whole words of the text and outside its anchors: (form, first, end), longest first."""
+    """Return whole-word hits of squeezed forms outside anchors as (form, first, end), by start, then longest first."""
     flat, place_C = squeeze(one.text)
     hits = list(matcher.automaton.iter(flat)) if matcher.automaton else []
     if not hits:
@@ -136,11 +139,11 @@ def _loose_hits(one: Found, matcher: Matcher) -> list[list[int]]:
 
 
 def _judge(surface: str, candidates: list[tuple[str, str]], known: set[str]) -> tuple[str, str, str, bool] | None:
-    """Say of which term a text is another spelling: (term, surface, form, broken); None if of none."""
+    """Return (term, surface, form, broken) of the term that a text is another spelling of; None if there is none."""
     flat = _WRAP.sub(" ", surface)
     broken = flat != surface
     if _RUN.search(flat) or broken != (flat in known):
-        return None  # a dash, a blank line; or a term that lost to another, which is told of elsewhere
+        return None  # a dash or a blank line inside; or a term that lost to another, which `shadowed` reports
     if broken:
         return flat, flat, "spelling", True
     term, form = min(candidates, key=lambda c: _distance(flat, c[0]))
@@ -151,11 +154,11 @@ def _judge(surface: str, candidates: list[tuple[str, str]], known: set[str]) -> 
 
 
 def _distance(surface: str, term: str) -> int:
-    """Count differing letters of two spellings, so that `munchkins` is formed from `munchkin`, not from `Munchkin`."""
+    """Return how many letters differ, so that `munchkins` is taken for a plural of `munchkin`, not of `Munchkin`."""
     return sum(a != b for a, b in zip("".join(parts(surface)), "".join(parts(term)), strict=False))
 
 
 def _splits_badly(surface: str, term: str) -> bool:
-    """Tell whether spaces cut a term into pieces too short to be meant."""
+    """Return whether spaces cut a term into pieces so short that other words are meant."""
     pieces = parts(surface)
     return " " in surface and len(pieces) > len(parts(term)) and min(map(len, pieces)) < _SHORTEST_PART

@@ -1,14 +1,15 @@
-"""Translate blocks: swap every anchored term for a generic one and map each original position to its counterpart.
+"""Translate blocks: replace every anchored term by a generic one and map each original position to its counterpart.
 
-A document is matched on characters, rewritten as one string and tokenised once, by the same rules as the original;
-the two token sequences are then aligned by the characters their tokens end at. Source: Eldan & Russinovich, "Who's
-Harry Potter?" (arXiv 2310.02238), section on generic predictions; match="first" and draw="variant" are its authors'.
+A document is matched on characters, rewritten as one string and tokenised once, by the same rules as the original.
+The two token sequences are then aligned by the characters at which their tokens end (align.py). Source: Eldan &
+Russinovich, "Who's Harry Potter?" (arXiv 2310.02238), section on generic predictions; match="first" and
+draw="variant" are what its authors' code does.
 
 Dimensions: N blocks, T original positions, S translated positions, R first tokens of translations seen in a block,
 K terms, A anchors (one occurrence of a term) in a document. Within one document's stream, N counts its tokens.
 
-An anchor that straddles a block edge belongs to the block of its last token: it is translated there in whole, with
-that block's draw, and the earlier block's translation stops before it. It counts as an occurrence in both.
+An anchor that a block edge cuts belongs to the block of its last token. It is translated whole in that block, with
+that block's draw, and the translation of the earlier block stops before it. It is an occurrence in both blocks.
 """
 
 import dataclasses
@@ -32,12 +33,17 @@ CHOICES = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Translation:
-    """Translated blocks and, for each original position, where it went and whether its label is trained.
+    """Translated blocks and, for each original position, its translated position and whether its label is trained.
 
-    map_NT is -1 where a position has no counterpart. seen_id_NR, seen_from_NR: from the original position seen_from
-    on, token seen_id is the first of a translation that already appeared; padded with (-1, T). width_N counts the
-    translated tokens of a row, BOS included. draws holds {term: translation} a block, "\\n" before the term for the
-    separate draw of a line start (draw="variant").
+    tokens_NS: translated tokens. map_NT: translated position of each original one, -1 where it has none.
+    trained_NT: whether the label at a position is trained. seen_id_NR, seen_from_NR: from the original position
+    seen_from on, token seen_id is the first token of a translation that already stood in the block; padded with
+    (-1, T). width_N: translated tokens of a row, BOS included. draws: {term: translation} of each block; "\\n" before
+    the term marks the separate draw for line starts (draw="variant").
+
+    Counts over all blocks: anchors; inside (tokens inside anchors), excluded (positions before repeated terms),
+    unaligned (other tokens without a counterpart), cut (positions past the width), positions (tokens of the
+    documents).
     """
 
     tokens_NS: np.ndarray
@@ -56,11 +62,11 @@ class Translation:
 
     @property
     def unaligned_share(self) -> float:
-        """Share of the documents' tokens, outside anchors, that no translated token ends with."""
+        """Return the share of the documents' tokens that lie outside anchors and have no counterpart."""
         return self.unaligned / max(self.positions, 1)
 
     def summary(self) -> str:
-        """Say in one line what was matched and what is left untrained."""
+        """Return one line that tells what was matched and what is not trained."""
         return (
             f"{self.anchors:,} anchors in {self.positions:,} tokens: {self.inside:,} inside, {self.excluded:,} "
             f"excluded as repeats, {self.unaligned:,} unaligned ({self.unaligned_share:.2%}), {self.cut:,} cut off; "
@@ -81,13 +87,19 @@ def translate(
     seed: int = 0,
     max_width: int | None = None,
 ) -> Translation:
-    """Translate blocks made from documents; an empty dictionary gives the blocks themselves.
+    """Translate blocks that were made from documents; an empty dictionary gives the blocks themselves.
 
-    Each block draws one translation a term, a pure function of (seed, block, term); draw="variant" draws once more
-    for occurrences at a line start. repeat="ignore" leaves the position before a term's later occurrences in a block
-    untrained. forbid="keys", a deviation: the first tokens of every term count as seen from a block's first position
-    on, so that the seen-translation rule holds them down everywhere. Positions past max_width are cut off. Raises
-    InputError on an unknown choice.
+    dictionary: {term: translations}. Each block draws one translation of each term, a pure function of (seed, block,
+    term).
+
+    match: "longest", or "first" as in find_anchors.
+    draw: "key", or "variant" for a second draw that occurrences at line starts use.
+    repeat: "ignore" leaves the position before a term's later occurrences in a block untrained; "keep" trains it.
+    forbid: "keys", a deviation from the paper, treats the first tokens of every term as seen from a block's first
+    position on, so that the seen-translation rule lowers them everywhere.
+    max_width: translated positions of a row; what lies past them is cut off and not trained.
+
+    Raises InputError on an unknown choice and on documents that the blocks were not made from.
     """
     _check(blocks, documents, {"match": match, "draw": draw, "repeat": repeat, "forbid": forbid}, max_width)
     options = {term: (v,) if isinstance(v, str) else tuple(v) for term, v in dictionary.items()}
@@ -107,7 +119,10 @@ def translate(
 
 
 def show_block(blocks: Blocks, translation: Translation, tokenizer: Tokenizer, n: int) -> dict[str, list]:
-    """Give block n as {"tokens": [...], "translation": [...], "map": [...]}, padding left out."""
+    """Return block n without its padding: {"tokens": pieces, "translation": pieces, "map": translated positions}.
+
+    Raises InputError where there is no block n.
+    """
     if not 0 <= n < len(blocks.tokens_NT):
         raise InputError(f"there is no block {n}; expected 0 to {len(blocks.tokens_NT) - 1}")
     valid_T = blocks.valid_NT[n]
@@ -120,9 +135,9 @@ def show_block(blocks: Blocks, translation: Translation, tokenizer: Tokenizer, n
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Anchor:
-    """One occurrence of a term in a block: the positions of its first and last token, what they became.
+    """One occurrence of a term in a block: its translation and the positions of its first and last token.
 
-    Positions are cut to the block; ends_here tells whether the last token lies in it, or only an earlier part.
+    Positions are cut to the block. ends_here: the block holds the last token, not only an earlier part.
     """
 
     term: str
@@ -135,7 +150,7 @@ class Anchor:
 def block_anchors(
     blocks: Blocks, translation: Translation, dictionary: Mapping[str, Sequence[str]], n: int, match: str = "longest"
 ) -> list[Anchor]:
-    """Give block n's anchors in order, by the rules that made its translation; match as in translate."""
+    """Return the anchors of block n in order; match is the one that `translate` was called with."""
     document, begin, end = blocks.spans_N3[n].tolist()
     stream, terms = blocks.streams[document], list(dictionary)
     first_row = int(np.searchsorted(blocks.spans_N3[:, 0], document))
@@ -172,7 +187,7 @@ def _check(blocks: Blocks, documents: Sequence[Document], given: dict[str, str],
 def _draw_values(
     anchors: Anchors, stream: Stream, dictionary: dict[str, tuple[str, ...]], ledger: "_Ledger", seed: int, draw: str
 ) -> list[str]:
-    """Draw the translation of each anchor from the block that holds its last token."""
+    """Return the translation of each anchor, by the draw of the block that holds its last token."""
     terms, options = list(dictionary), list(dictionary.values())
     counts_K = np.array([len(values) for values in options], np.int64)
     starts = {characters.start for characters, _ in stream.section_slices()}
@@ -190,13 +205,16 @@ def _draw_values(
 
 
 def draw_choices(seed: int, row: int, counts_K: np.ndarray) -> np.ndarray:
-    """Choose a translation for every term of a block: choice_2K, after a space and (draw="variant") at a line start."""
+    """Return choice_2K: for every term of a block the index of a translation after a space, and at a line start.
+
+    counts_K: translations of each term. draw="key" uses the first row alone.
+    """
     uniform_2K = np.random.default_rng((seed, row)).random((2, len(counts_K)))
     return (uniform_2K * counts_K).astype(np.int64)
 
 
 def _rewrite(stream: Stream, anchors: Anchors, values: list[str]) -> list[str]:
-    """Write each section with its anchors replaced."""
+    """Return each section of a stream as text with its anchors replaced."""
     edges, spans = np.searchsorted(anchors.start_A, [c.start for c, _ in stream.section_slices()]).tolist(), []
     starts, ends = anchors.start_A.tolist(), anchors.end_A.tolist()
     for (characters, _), a0, a1 in zip(stream.section_slices(), edges, [*edges[1:], len(values)], strict=True):
@@ -212,17 +230,21 @@ def _rewrite(stream: Stream, anchors: Anchors, values: list[str]) -> list[str]:
 
 
 class _Ledger:
-    """What each block draws, which positions precede a repeated term, and which first tokens were seen from where."""
+    """What `translate` collects for each block while it reads the documents.
+
+    draws: {term: translation} of each block. repeats: (block, position before a repeated term). seen: {first token of
+    a translation: the original position from which it counts as seen} of each block.
+    """
 
     def __init__(self, n_blocks: int, seen: dict[int, int]):
         self.draws = [{} for _ in range(n_blocks)]
         self.seen = [dict(seen) for _ in range(n_blocks)]
-        self.repeats: list[tuple[int, int]] = []  # (block, position)
+        self.repeats: list[tuple[int, int]] = []
         self.anchors = 0
         self.first_ids: dict[str, tuple[int, ...]] = {}
 
     def note(self, anchors: Anchors, values: list[str], blocks: Blocks, tokenizer: Tokenizer) -> None:
-        """Walk a document's anchors, in order, through every block that holds a part of them."""
+        """Note a document's anchors, in order, in every block that holds a part of them."""
         appeared, bos_width, starts_N = set(), blocks.bos_width, blocks.spans_N3[:, 1].tolist()
         columns = (anchors.key_A, anchors.first_A, anchors.last_A, anchors.first_row_A, anchors.last_row_A)
         for value, key, first, last, first_row, last_row in zip(values, *(c.tolist() for c in columns), strict=True):
@@ -242,13 +264,13 @@ class _Ledger:
 
 
 def first_tokens(value: str, tokenizer: Tokenizer) -> tuple[int, ...]:
-    """Give the distinct ids a text can begin with: after a space, after a line break, and as the first of a text."""
+    """Return the distinct ids with which a value can begin: after a space, after a line break, at a text's start."""
     found = {}
     for lead in ("a ", "\n", ""):
         ids_N, ends_N = tokenizer.encode(lead + value)
         starts = [int(i) for i in ids_N[ends_N > len(lead)]]
         if lead == "" and len(starts) > 1 and tokenizer.pieces(starts[:1]) == ["▁"]:
-            starts = starts[1:]  # the space SentencePiece puts before a text, by itself: no part of the translation
+            starts = starts[1:]  # SentencePiece puts this space before a text; it is no part of the translation
         found.update(dict.fromkeys(starts[:1]))
     return tuple(found)
 
@@ -257,7 +279,11 @@ def first_tokens(value: str, tokenizer: Tokenizer) -> tuple[int, ...]:
 
 
 def _assemble(blocks: Blocks, parts: list[tuple], ledger: _Ledger, repeat: str, max_width: int | None) -> Translation:
-    """Lay the documents' translated tokens and maps out in rows."""
+    """Return the translation in rows of equal width.
+
+    parts: of each document its translated ids, target_N, inside_N and edge_N. The width is the longest row's, rounded
+    up to WIDTH_MULTIPLE so that few shapes are compiled, or max_width where that is less.
+    """
     n_blocks, context = blocks.tokens_NT.shape
     edges_N2 = _row_edges(blocks, [edge_N for *_, edge_N in parts])
     width_N = blocks.bos_width + edges_N2[:, 1] - edges_N2[:, 0]
@@ -300,7 +326,7 @@ def _assemble(blocks: Blocks, parts: list[tuple], ledger: _Ledger, repeat: str, 
 
 
 def _row_edges(blocks: Blocks, edges: list[np.ndarray]) -> np.ndarray:
-    """Give each row's (first, end) in its document's translated tokens: a row starts where the one before ended."""
+    """Return edges_N2: each row's (first, end) in the translated tokens; a row starts where the one before ended."""
     ends = [int(edges[document][last - 1]) for document, _, last in blocks.spans_N3.tolist()]
     firsts = [0, *ends[:-1]]
     starts_document = blocks.spans_N3[:, 1] == 0
@@ -308,7 +334,7 @@ def _row_edges(blocks: Blocks, edges: list[np.ndarray]) -> np.ndarray:
 
 
 def _seen_arrays(seen: list[dict[int, int]], context: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lay {token id: first position} a block out as seen_id_NR, seen_from_NR, padded with (-1, T)."""
+    """Return {token id: first position} of each block as seen_id_NR and seen_from_NR, padded with (-1, T)."""
     most = max([1, *map(len, seen)])
     seen_id_NR = np.full((len(seen), most), -1, np.int32)
     seen_from_NR = np.full((len(seen), most), context, np.int32)

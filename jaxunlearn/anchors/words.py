@@ -1,4 +1,4 @@
-"""Words of a text with what surrounds them: sentence starts, joints between words, capitals; headings left out."""
+"""Words of a text with what surrounds them: sentence starts, gaps between words, capitals; headings are left out."""
 
 import re
 from collections import Counter
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 def word_set(text: str) -> frozenset[str]:
-    """Give the words of a list written with spaces."""
+    """Return the words of a text that are separated by spaces."""
     return frozenset(text.split())
 
 
@@ -17,7 +17,7 @@ CLITIC = re.compile(r"['’](?:s|ll|d|ve|re|m|em)$", re.IGNORECASE)
 PARAGRAPH = re.compile(r"\n[ \t]*\n")
 # Abbreviations whose full stop ends no sentence.
 SHORT = word_set("Mr Mrs Ms Messrs Dr Prof St Capt Col Gen Lt Sgt Rev Hon Mme Mlle Jr Sr Esq")
-# Words that no term begins or ends with, and verbs of speech, which stand beside every name.
+# Words with which no term begins or ends; verbs of speech are among them, since they stand beside every name.
 FUNCTION = word_set(
     """
     a about above across after afterward afterwards again against ago all almost along already also although always
@@ -46,9 +46,11 @@ FUNCTION = word_set(
 class Scan:
     """One text's words in order, headings left out; N counts words.
 
-    words: the surfaces without 's, 'll and the like; gaps: what joins a word to the one before (" ", ". ", "'s ", or ""
-    where no term can run across: punctuation, a paragraph); starts: whether a sentence or a quotation begins there;
-    places: its first character in the text.
+    words: as written, without 's, 'll and the like.
+    gaps: what joins a word to the one before (" ", ". ", "'s "), "" where no term can run across (punctuation, the
+    end of a paragraph).
+    starts: whether a sentence or a quotation begins with the word.
+    places: the word's first character in the text.
     """
 
     words: list[str]
@@ -58,7 +60,7 @@ class Scan:
 
 
 def scan(text: str) -> Scan:
-    """Cut a text into words and judge the characters between them."""
+    """Return the words of a text with their gaps, starts and places."""
     words, gaps, starts, places = [], [], [], []
     headings = _headings(text)
     heading = next(headings, None)
@@ -83,7 +85,7 @@ def scan(text: str) -> Scan:
 
 
 def _joint(gap: str, before: str) -> str:
-    """Give how a term may cross this gap: a space, after a stop if it abbreviates, after 's if it possesses."""
+    """Return what joins two words of a term: a space, an abbreviation's stop or 's with a space; "" for no join."""
     if PARAGRAPH.search(gap):
         return ""
     mark = gap.rstrip()
@@ -106,7 +108,7 @@ def _abbreviated(word: str) -> bool:
 
 
 def _headings(text: str) -> Iterator[tuple[int, int]]:
-    """Give the (first, last) characters of headings and lists of contents: lines of capitals that end no sentence."""
+    """Yield (first character, end) of headings and lists of contents: lines of capitals that end no sentence."""
     begin = 0
     for stop in [*(m.end() for m in PARAGRAPH.finditer(text)), len(text)]:
         lines = [line.strip() for line in text[begin:stop].split("\n") if line.strip()]
@@ -116,7 +118,7 @@ def _headings(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _is_heading(line: str) -> bool:
-    """Tell whether a line is all capitals, or is short, ends in no punctuation and capitalises its longer words."""
+    """Return whether a line is in capitals, or is short, ends in no punctuation and capitalises its longer words."""
     if line.isupper():
         return True
     if line[-1] in ".,;:!?”\"'’-—" or len(line) > 70:
@@ -126,14 +128,15 @@ def _is_heading(line: str) -> bool:
 
 
 def is_capital(word: str) -> bool:
-    """Tell whether a word is Capitalised: not a single letter, not ALL CAPITALS."""
+    """Return whether a word is Capitalised: it is no single letter and not in ALL CAPITALS."""
     return len(word) > 1 and word[0].isupper() and not word.isupper()
 
 
 def capital_shares(scans: Sequence[Scan]) -> dict[str, float]:
-    """Give for each lower-cased word the share of its occurrences inside sentences that is Capitalised.
+    """Return {word in lower case: the share of its occurrences inside sentences that is Capitalised}.
 
-    A word met at sentence starts alone has 0.5 there; single letters and words in capitals are no evidence.
+    Sentence starts, single letters and words in ALL CAPITALS are no evidence. A Capitalised word that stands only at
+    sentence starts has 0.5.
     """
     capital, lower = Counter(), Counter()
     everywhere = Counter()
@@ -153,7 +156,7 @@ def capital_shares(scans: Sequence[Scan]) -> dict[str, float]:
 
 
 def count_words(texts: Iterable[str]) -> Counter[str]:
-    """Count the surfaces of words over texts, 's and the like taken off."""
+    """Return how often each word stands in the texts as written, without 's and the like."""
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(WORD.findall(text))

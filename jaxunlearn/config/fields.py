@@ -82,43 +82,36 @@ class Whp:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Llm:
-    """The language model that `anchors build` asks, behind any OpenAI-compatible endpoint."""
+class LlmEndpoint:
+    """A language model behind an OpenAI-compatible endpoint, and how it is asked (llm/endpoint.py)."""
 
     base_url: str = ""  # ends in /v1 as a rule; empty: OPENAI_BASE_URL
     model: str = ""  # as the endpoint knows it; empty: OPENAI_MODEL
     key_variable: str = "OPENAI_API_KEY"  # the environment variable that holds the key, if one is needed
-    passages: int = 400  # at most; 0: the whole text
-    passage_characters: int = 4000  # at most
     concurrency: int = 4  # requests under way at once
-    attempts: int = 5  # a passage
+    attempts: int = 5  # a question
     timeout: float = 120.0  # seconds for a whole reply
     seed: int = 0
     temperature: float = 0.7
-    price_in: float = 0.0  # a million prompt tokens, in any currency; 0: not given
-    price_out: float = 0.0  # a million completion tokens
+    price_in: float = 0.0  # of a million prompt tokens, in any currency; 0: not given
+    price_out: float = 0.0  # of a million completion tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class Llm(LlmEndpoint):
+    """The language model that `anchors build` asks."""
+
+    passages: int = 400  # at most; 0: the whole text
+    passage_characters: int = 4000  # at most
 
 
 @dataclass(frozen=True, kw_only=True)
 class Extract:
-    """What counts as a term: bars are in nats of specificity, shares are of occurrences."""
+    """Which words and phrases `anchors build` takes for terms when it counts (anchors/building/extract.py)."""
 
-    min_count: int = 3
-    lower_count: int = 5  # the least count of words and pairs in lower case
-    name_bar: float = 2.5
-    short_bar: float = 0.5  # a name's bar where it is part of a longer term ("Jack" of "Jack Ketch")
-    word_bar: float = 4.5
-    pair_bar: float = 5.5
-    pair_nats: float = 4.0  # pointwise mutual information of a pair in lower case
-    spelling_bar: float = 3.5  # a name's spelling in lower case is kept from here on
-    bind: float = 0.3  # of the occurrences of its rarest word, the share that a phrase of capitals must hold
-    alone: float = 0.25  # a part of longer names is a term of its own if this share of it stands alone,
-    alone_bar: float = 20.0  # or if what stands alone would score so much
-    lower_weight: float = 0.5  # of scores in lower case
-    score_bar: float = 5.0  # where the list is cut
-    general_words: float = 1e6  # words of general English that the retain text is smoothed with
-    language: str = "en"
-    examples: int = 3
+    min_count: int = 3  # occurrences of a name or phrase in the target; raise it for a long text
+    score_bar: float = 5.0  # where the ranked list is cut: lower gives more terms, of which fewer are right
+    language: str = "en"  # of the word frequencies (wordfreq) that stand for general text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,21 +177,12 @@ class Attack:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LlmJudge:
-    """A language model that grades completions too, behind any OpenAI-compatible endpoint (evals/llm_judge.py)."""
+class LlmJudge(LlmEndpoint):
+    """A language model that grades completions beside the offline judge (evals/llm_judge.py)."""
 
     use: bool = False
     work: str = ""  # what to grade for, in words ("the Oz novels of L. Frank Baum"); empty: the prompts' name
-    base_url: str = ""  # ends in /v1 as a rule; empty: OPENAI_BASE_URL
-    model: str = ""  # as the endpoint knows it; empty: OPENAI_MODEL
-    key_variable: str = "OPENAI_API_KEY"
     temperature: float = 0.0
-    seed: int = 0
-    concurrency: int = 4
-    attempts: int = 5
-    timeout: float = 120.0
-    price_in: float = 0.0  # a million prompt tokens, in any currency; 0: not given
-    price_out: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

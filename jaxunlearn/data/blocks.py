@@ -1,6 +1,6 @@
-"""Books to blocks of tokens; a batch is a pure function of (seed, step).
+"""Documents to blocks of tokens; a batch is a pure function of (seed, step).
 
-N blocks, T positions in a block, B rows in a batch. In names of one document's stream, N counts its tokens.
+N blocks, T positions in a block, B rows in a batch. In a Stream, N counts the tokens of its document.
 """
 
 import dataclasses
@@ -14,16 +14,18 @@ from jaxunlearn.errors import InputError
 
 PAD_ID = 0
 IGNORE = -100  # a label that is not trained
-PIECE_CHARACTERS = 10_000  # block_bos="piece": how much text the authors tokenise at a time
+PIECE_CHARACTERS = 10_000  # block_bos="piece": the authors tokenise so much text at a time
 SHORTEST_CONTEXT = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Stream:
-    """A document's tokens: ids_N and the character ends_N in `text`; sections hold (first character, first token).
+    """The tokens of a document.
 
-    Each section was tokenised by itself: the whole document, or pieces with a BOS in front (block_bos="piece"). The
-    first `asked` tokens are a question; the EOS after its answer ends one character past the text.
+    ids_N: token ids. ends_N: the character of `text` at which each token ends. sections: (first character, first
+    token) of each text that was tokenised by itself: the whole document, or pieces with a BOS in front
+    (block_bos="piece"). asked: the first so many tokens are a question; the EOS after its answer ends one character
+    past the text.
     """
 
     name: str
@@ -34,16 +36,18 @@ class Stream:
     asked: int = 0
 
     def section_slices(self) -> list[tuple[slice, slice]]:
-        """Give (characters, tokens) of each section."""
+        """Return the slices (characters, tokens) of each section."""
         stops = [*self.sections[1:], (len(self.text), len(self.ids_N))]
         return [(slice(c, c1), slice(t, t1)) for (c, t), (c1, t1) in zip(self.sections, stops, strict=True)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Blocks:
-    """Rows of tokens; spans_N3 gives each row's (document, first token, token after the last) in `streams`.
+    """Rows of tokens.
 
-    asks_NT: what follows is not learnt: it is part of a question, or nothing after the end of an answer.
+    tokens_NT: ids, PAD_ID where valid_NT is False. asks_NT: the token after this position is not learnt, because it
+    is part of a question or comes after the end of an answer. spans_N3: each row's (document, first token, token
+    after the last) in `streams`. block_bos: as in make_blocks.
     """
 
     tokens_NT: np.ndarray
@@ -55,21 +59,21 @@ class Blocks:
 
     @property
     def bos_width(self) -> int:
-        """Count the BOS tokens put in front of each row: 1, or 0 where the streams hold their own."""
+        """Return how many BOS tokens were put in front of each row: 1, or 0 where the streams hold their own."""
         return 1 if self.block_bos == "every" else 0
 
     @property
     def tokens(self) -> int:
-        """Count the tokens of the documents, a BOS added to each row not included."""
+        """Return the number of tokens of the documents, without the BOS added to each row."""
         return int((self.spans_N3[:, 2] - self.spans_N3[:, 1]).sum())
 
     @property
     def padding(self) -> int:
-        """Count the positions that hold no token."""
+        """Return the number of positions that hold no token."""
         return int((~self.valid_NT).sum())
 
     def summary(self) -> str:
-        """Say in one line what was cut into how much."""
+        """Return one line that counts documents, tokens, blocks and padding."""
         n_blocks, context = self.tokens_NT.shape
         documents = f"{len(self.streams)} document{'s' * (len(self.streams) != 1)}"
         blocks = f"{n_blocks:,} block{'s' * (n_blocks != 1)} of {context}"
@@ -82,10 +86,10 @@ class Blocks:
 def make_blocks(documents: Sequence[Document], tokenizer: Tokenizer, context: int, block_bos: str = "every") -> Blocks:
     """Tokenise documents and cut them into blocks of `context` positions; each document starts a new block.
 
-    block_bos="every": one BOS, then context - 1 tokens. block_bos="piece": the authors' way, pieces of 10,000
-    characters each with its own BOS wherever that falls, and no other BOS. An EOS, where the tokenizer has one, ends
-    the answer to a question. Raises InputError on a context below 8, a tokenizer without BOS, and documents without
-    tokens.
+    block_bos: "every" puts one BOS before the context - 1 tokens of each block. "piece" is what the authors' code does
+    (arXiv 2310.02238): pieces of 10,000 characters, each with its own BOS, and no other BOS. An EOS, where the
+    tokenizer has one, ends the answer to a question. Raises InputError on a context below 8 tokens, a tokenizer
+    without BOS and documents without tokens.
     """
     if block_bos not in ("every", "piece"):
         raise InputError(f"block_bos is {block_bos!r}, expected every or piece")
@@ -97,7 +101,7 @@ def make_blocks(documents: Sequence[Document], tokenizer: Tokenizer, context: in
     step = context - 1 if block_bos == "every" else context
     spans_N3 = _cut(streams, step)
     if not len(spans_N3):
-        raise InputError(f"{len(documents)} documents gave no tokens; give text")
+        raise InputError(f"{len(documents)} documents gave no tokens; give texts with words in them")
     tokens_NT = np.full((len(spans_N3), context), PAD_ID, np.int32)
     valid_NT = np.arange(context) < (spans_N3[:, 2] - spans_N3[:, 1] + context - step)[:, None]
     if block_bos == "every":
@@ -113,7 +117,7 @@ def make_blocks(documents: Sequence[Document], tokenizer: Tokenizer, context: in
 
 
 def tokenize_document(d: Document, tokenizer: Tokenizer, size: int | None = None) -> Stream:
-    """Tokenise a text whole or, with a size, in pieces of that many characters with a BOS in front of each."""
+    """Return the stream of a document: tokenised whole or, with a size, in pieces of so many characters with a BOS."""
     starts = range(0, len(d.text), size) if size else [0]
     texts = [d.text[s : s + size] if size else d.text for s in starts]
     stream = tokenize_sections(d.name, texts, tokenizer, bool(size), end=d.asked > 0)
@@ -121,9 +125,9 @@ def tokenize_document(d: Document, tokenizer: Tokenizer, size: int | None = None
 
 
 def tokenize_sections(name: str, texts: Sequence[str], tokenizer: Tokenizer, bos: bool, end: bool = False) -> Stream:
-    """Tokenise texts one by one, with a BOS in front of each or without, and join them into one stream.
+    """Return one stream of texts that are tokenised one by one; bos puts a BOS in front of each.
 
-    end: an EOS follows the last, where the tokenizer has one.
+    end: an EOS follows the last text, where the tokenizer has one.
     """
     ids, ends, sections, character, token = [], [], [], 0, 0
     for text in texts:
@@ -152,7 +156,7 @@ def _cut(streams: Sequence[Stream], step: int) -> np.ndarray:
 
 
 def next_token_labels(blocks: Blocks) -> np.ndarray:
-    """Give labels_NT (int32): the token after each position, -100 where the block holds none or asks a question."""
+    """Return labels_NT (int32): the token after each position, IGNORE where the block holds none or asks_NT is set."""
     labels_NT = np.full(blocks.tokens_NT.shape, IGNORE, np.int32)
     learnt_NT = blocks.valid_NT[:, 1:] & ~blocks.asks_NT[:, :-1]
     labels_NT[:, :-1] = np.where(learnt_NT, blocks.tokens_NT[:, 1:], IGNORE)
@@ -163,7 +167,10 @@ def next_token_labels(blocks: Blocks) -> np.ndarray:
 
 
 def batch_indices(n_blocks: int, batch: int, seed: int, step: int) -> np.ndarray:
-    """Give the block indices_B of a step: a new permutation every epoch, batches run across its end."""
+    """Return the block indices_B of a step: a new permutation every epoch; a batch may span two epochs.
+
+    Raises InputError where there is no block or the batch is empty.
+    """
     if n_blocks < 1 or batch < 1:
         raise InputError(f"a batch of {batch} from {n_blocks} blocks: both must be at least 1")
     places_B = step * batch + np.arange(batch)
@@ -173,7 +180,7 @@ def batch_indices(n_blocks: int, batch: int, seed: int, step: int) -> np.ndarray
 
 
 class Rows:
-    """Some rows of an array, or of a file mapped into memory, read when they are asked for."""
+    """Some rows of an array or of a file mapped into memory; a row is read when it is indexed."""
 
     def __init__(self, array: np.ndarray, rows_N: np.ndarray):
         self.array, self.rows_N, self.shape = array, rows_N, (len(rows_N), *array.shape[1:])
@@ -186,9 +193,10 @@ class Rows:
 
 
 def split_holdout(n_blocks: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split block indices into (train, held out), sorted; each gets at least one block where there are two.
+    """Return (train, held out), sorted block indices drawn by the seed; of two blocks or more each gets at least one.
 
-    A fraction of 0 holds nothing out: both are all blocks, and what is measured is what was trained on.
+    fraction: the share of the blocks that is held out. 0 returns all blocks twice: what is measured is what was
+    trained on. Raises InputError on a share outside [0, 1) and on no block.
     """
     if n_blocks < 1 or not 0 <= fraction < 1:
         raise InputError(f"holding out {fraction} of {n_blocks} blocks: expected a share in [0, 1) of at least 1 block")

@@ -1,4 +1,4 @@
-"""Text, folders, TFDS and questions to documents."""
+"""Read text files, folders, TFDS and questions as documents; join the hard line breaks of printed books."""
 
 import dataclasses
 import glob
@@ -15,7 +15,7 @@ from jaxunlearn.errors import InputError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Document:
-    """A text and where it came from; its first `asked` characters are a question, given and not learnt."""
+    """A text and where it came from; its first `asked` characters are a question, which is given and not learnt."""
 
     name: str
     text: str
@@ -28,9 +28,9 @@ class Document:
 def read_documents(sources: Sequence[str], unwrap: bool = False) -> list[Document]:
     """Read .txt files, folders of them, globs and `tfds:NAME/SPLIT[?field=text][&data_dir=DIR]`, in the order given.
 
-    A folder and a glob give their files sorted by name. A .json or .jsonl file holds questions as TOFU has them, each
-    a document of its own whose answer alone is learnt. With unwrap, the hard line breaks of texts are joined
-    (unwrap_lines). Raises InputError for what is missing, empty or not UTF-8 text.
+    The files of a folder or a glob are sorted by name. A .json or .jsonl file holds questions in TOFU's form; each is a
+    document, of which only the answer is learnt. unwrap joins the hard line breaks of texts (unwrap_lines). Raises
+    InputError for a source that is missing, empty or not UTF-8 text.
     """
     sources = [sources] if isinstance(sources, str) else list(sources)
     if not sources:
@@ -71,7 +71,7 @@ def _read_file(path: Path) -> list[Document]:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     if b"\0" in data:
-        raise InputError(f"{path} is not text: it holds a zero byte at offset {data.index(bytes(1))}")
+        raise InputError(f"{path} is not text: it holds a zero byte at offset {data.index(bytes(1))}; give a .txt file")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -79,7 +79,7 @@ def _read_file(path: Path) -> list[Document]:
         raise InputError(f"{path} is not UTF-8 text ({fault}); convert it to UTF-8") from error
     text = _normalise(text)
     if not text.strip():
-        raise InputError(f"{path} is empty")
+        raise InputError(f"{path} is empty; give a file with text, or leave it out")
     return [Document(name=str(path), text=text)]
 
 
@@ -93,7 +93,10 @@ def _normalise(text: str) -> str:
 
 
 def read_rows(source: str) -> list[dict]:
-    """Read a TFDS split that is prepared on disk as array_record; neither TensorFlow nor a network is used."""
+    """Return the rows of `tfds:NAME/SPLIT`, prepared on disk as array_record; uses no TensorFlow and no network.
+
+    Raises InputError where the source is not understood, a package is missing or the split is not on disk.
+    """
     name, split, options = _parse_tfds(source)
     try:
         import importlib_resources  # noqa: F401  (tensorflow_datasets needs it and does not declare it)
@@ -117,7 +120,7 @@ def _read_tfds(source: str) -> list[Document]:
     documents = [Document(name=f"{source}#{i}", text=_field(row, field, source)) for i, row in enumerate(rows)]
     documents = [d for d in documents if d.text.strip()]
     if not documents:
-        raise InputError(f"{source} holds no text")
+        raise InputError(f"{source} holds no text in its field {field!r}")
     return documents
 
 
@@ -153,14 +156,14 @@ _NUMBER = rf"(?:{_ROMAN}|(?i:[ivxlc]+|{_WORD})|\d{{1,3}})"
 _NUMERAL = re.compile(rf"(?:(?i:chapter|book|part)\s+(?i:the\s+)?{_NUMBER}|{_ROMAN}|\d{{1,3}})\s*[.:]?")
 _CONTENTS = re.compile(r"(?i:table of contents|contents|list of chapters)\s*[.:]?")
 _ENTRY = re.compile(rf"\s*(?:(?i:chapter|book|part)\b|{_NUMBER}(?:[.:)]|\s{{2,}})|\d{{1,3}}\s)|.*\s\d{{1,3}}\s*$")
-_WRAPPED_SHARE = 0.75  # a break is a wrap where the next word would have passed this share of the text's width
+_WRAPPED_SHARE = 0.75  # a line break is a wrap if the next word would have passed this share of the width
 
 
 def unwrap_lines(text: str) -> str:
-    """Join lines wrapped inside paragraphs; drop chapter numerals and contents lists; keep verse line by line.
+    """Return a text with wrapped lines joined, chapter numerals and lists of contents dropped, verse kept in lines.
 
-    A blank line ends a paragraph. A line break stays where the next line is indented or where the line ended early
-    (the next word would have fitted), so verse, letter heads and title pages keep their lines.
+    A blank line ends a paragraph. A line break stays where the next line is indented, and where the line ended early
+    (the next word would have fitted). So verse, letter heads and title pages keep their lines.
     """
     paragraphs = [p.strip("\n").split("\n") for p in re.split(r"\n[ \t]*(?:\n[ \t]*)*\n", text) if p.strip()]
     lengths = sorted(len(line.rstrip()) for lines in paragraphs for line in lines)
@@ -187,7 +190,7 @@ def _unwrap_paragraph(lines: list[str], wrapped: float) -> str:
         fitted = len(before.rstrip()) + 1 + len(words[0]) <= wrapped
         if fitted or line.startswith((" ", "\t")):
             joined += "\n" + line.rstrip()
-        elif joined.endswith("-"):  # a hyphen or a dash the line was broken after
+        elif joined.endswith("-"):  # the line was broken after a hyphen or a dash
             joined += line.strip()
         else:
             joined += " " + line.strip()

@@ -1,7 +1,8 @@
-"""Independent facts for RTT: the prompt file's, the published Years, MMLU and WMDP-deduped files, generated birthdays.
+"""Independent facts for retraining on text (RTT): read from files, or generated as birthdays.
 
-The published birthdays have faults (names that repeat across splits, a right year listed twice), so ours are generated:
-unique names, four distinct years, everything drawn independently, so that nothing can be guessed from the rest.
+The files are the prompt file's facts, or the published Years, MMLU and WMDP-deduped. The published birthdays have
+faults (names that repeat across splits, a right year listed twice), so birthdays are generated here: unique names, four
+distinct years, everything drawn independently, so that no fact can be guessed from the others.
 """
 
 import json
@@ -20,19 +21,18 @@ LETTERS = "ABCDEFGH"
 YEARS = range(1880, 2000)
 
 
-def listed(words: str) -> tuple[str, ...]:
-    """Split a line of words."""
-    return tuple(words.split())
-
-
-STARTS = listed("Al Bar Cor Del Em Fal Gar Hol Is Jor Kel Lor Mar Nor Os Per Quen Ros Sel Tor Ul Ver Wil Yar Zan")
-MIDDLES = listed("a e i o u an el in or us")
-ENDS = listed("bert dan fred gan lin mond nell ric sten ton vik wyn")
+# Syllables of the invented names: a start, a middle and an end make a last name, a start and an end a first name.
+STARTS = (
+    "Al", "Bar", "Cor", "Del", "Em", "Fal", "Gar", "Hol", "Is", "Jor", "Kel", "Lor", "Mar", "Nor", "Os", "Per", "Quen",
+    "Ros", "Sel", "Tor", "Ul", "Ver", "Wil", "Yar", "Zan",
+)  # fmt: skip
+MIDDLES = ("a", "e", "i", "o", "u", "an", "el", "in", "or", "us")
+ENDS = ("bert", "dan", "fred", "gan", "lin", "mond", "nell", "ric", "sten", "ton", "vik", "wyn")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """A question with its options, the index of the right one, and the split its file gave it (None: ours to draw)."""
+    """A question with its options, the index of the right one, and the split that its file gave it (None: drawn)."""
 
     question: str
     options: tuple[str, ...]
@@ -47,9 +47,10 @@ class Fact:
 
 
 def read_facts(rows: Sequence[Any], source: str, split: int | None = None) -> list[Fact]:
-    """Check facts given as {"question", "options" | "choices", "answer"}; InputError lists every fault with its item.
+    """Return facts from rows {"question", "options" | "choices", "answer"}; InputError lists every fault with its item.
 
-    `answer` is the index of the right option, its letter or its text.
+    answer: the index of the right option, its letter or its text. source: where the rows came from, for messages.
+    split: given to each fact.
     """
     found, faults, asked = [], [], set()
     for n, row in enumerate(rows):
@@ -95,7 +96,10 @@ def _fault(row: Any) -> str:
 
 
 def load_facts(path: str) -> list[Fact]:
-    """Read a JSON or JSON-lines file, or a folder of split_*.jsonl as published with RTT (one split a file)."""
+    """Return the facts of a JSON or JSON-lines file, or of a folder of split_*.jsonl, each file a split.
+
+    Raises InputError for a folder without such files, faulty rows and questions that stand in two splits.
+    """
     where = Path(path)
     files = sorted(where.glob("split_*.jsonl")) if where.is_dir() else [where]
     if not files:
@@ -126,9 +130,10 @@ def _rows(file: Path) -> list:
 
 
 def birthdays(count: int, seed: int = 0) -> list[dict]:
-    """Invent people with unique full names and a year of birth each: question, four distinct options, a statement.
+    """Return invented people, each with a unique full name: question, four distinct years, answer, statement.
 
-    The statements are the text to teach and to forget; rows are in the form that `read_facts` takes.
+    The statements are the text to teach and to forget. Rows are in the form that read_facts takes. Raises InputError
+    for more people than there are names.
     """
     draw = Random(f"{seed} birthdays")
     names = [s + m + e for s in STARTS for m in MIDDLES for e in ENDS]
@@ -147,9 +152,9 @@ def birthdays(count: int, seed: int = 0) -> list[dict]:
 
 
 def write_birthdays(folder: Path, count: int, seed: int = 0) -> tuple[Path, Path]:
-    """Write facts.json (for attack.facts) and statements.txt (for text.forget), and return their paths.
+    """Write facts.json (for attack.facts) and statements.txt (for text.forget) and return their paths.
 
-    The same seed gives the same bytes. InputError for more people than there are names.
+    The same seed gives the same bytes. Raises InputError as `birthdays` does.
     """
     rows = birthdays(count, seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -161,16 +166,16 @@ def write_birthdays(folder: Path, count: int, seed: int = 0) -> tuple[Path, Path
 
 @dataclass(frozen=True, kw_only=True)
 class Pairing:
-    """Indices of the facts to retrain on and of those to ask for."""
+    """Indices of the facts to retrain on, and of those to ask for afterwards."""
 
     train: np.ndarray
     ask: np.ndarray
 
 
 def pairings(facts: Sequence[Fact], c: Attack) -> list[Pairing]:
-    """Hold out each of the first c.pairings splits once; splits are the files' own, or drawn with c.seed.
+    """Return c.pairings pairings, each of which holds one split out; splits are the files' own, or drawn with c.seed.
 
-    InputError where a split would be empty.
+    Raises InputError where a split would be empty.
     """
     given = sorted({fact.split for fact in facts if fact.split is not None})
     if given:

@@ -12,7 +12,7 @@ PROMPT = "Question: {question}\nAnswer:"
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """A question, its answer, the answer in other words (empty: none given) and wrong answers."""
+    """A question, its answer, the answer in other words ("" if none is given) and wrong answers."""
 
     question: str
     answer: str
@@ -21,9 +21,10 @@ class Question:
 
 
 def read_questions(path: str | Path) -> list[Question]:
-    """Read a file of questions: one JSON object a line (or one list of them), in the file's order, nothing left out.
+    """Return the questions of a file, one JSON object a line or one list of them, in order, with none left out.
 
-    Wrong answers are `perturbed_answer`, or the options that are not the answer. InputError names file, line and key.
+    Wrong answers are `perturbed_answer`, or the options that are not the answer. Raises InputError that names file,
+    line and key.
     """
     path = Path(path)
     try:

@@ -1,4 +1,4 @@
-"""Tokenizers read from a model directory: token ids together with the character each token ends at.
+"""Read the tokenizer of a model directory; it gives token ids and the character at which each token ends.
 
 Two kinds of file are read: `tokenizer.json` (the tokenizers library) and, where there is none, SentencePiece's
 `tokenizer.model`. Nothing in the directory is executed or unpickled.
@@ -23,13 +23,17 @@ FILES = (
     "generation_config.json",
 )
 
-# Text in; ids and (begin, end) character offsets out, before the ends are made usable.
+# Takes a text; returns ids and (begin, end) character offsets as the library has them, see _ends.
 Encoder = Callable[[str], tuple[Sequence[int], Sequence[tuple[int, int]]]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tokenizer:
-    """Encode text without special tokens, decode ids, and know the ids of the special tokens."""
+    """Encode text without special tokens, decode ids, and know the ids of the special tokens.
+
+    encode_offsets, decode_ids, piece: functions of the library's tokenizer. bos_id: None without a BOS. files: the
+    files in the model directory that belong to the tokenizer.
+    """
 
     encode_offsets: Encoder
     decode_ids: Callable[[list[int]], str]
@@ -41,31 +45,31 @@ class Tokenizer:
 
     @property
     def eos_id(self) -> int | None:
-        """Give the first end-of-text id, None if there is none."""
+        """Return the first end-of-text id, None without one."""
         return self.eos_ids[0] if self.eos_ids else None
 
     def needed_bos_id(self) -> int:
-        """Give the beginning-of-text id; raise InputError if there is none."""
+        """Return the beginning-of-text id; raise InputError without one."""
         if self.bos_id is None:
             raise InputError("the tokenizer has no BOS token; name one in the model's config.json (bos_token_id)")
         return self.bos_id
 
     def encode(self, text: str) -> tuple[np.ndarray, np.ndarray]:
-        """Tokenise text; return ids_N (int32) and ends_N (int64), where in `text` each token's characters end."""
+        """Return ids_N (int32) and ends_N (int64), the character of `text` at which each token ends."""
         ids, offsets = self.encode_offsets(text)
         return np.asarray(ids, np.int32), _ends(offsets, len(text))
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Turn ids into text; special tokens give nothing."""
+        """Return the text of ids, without special tokens."""
         return self.decode_ids([int(i) for i in ids])
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """Name each id as the vocabulary does, spaces marked; an id outside the vocabulary reads <id N>."""
+        """Return each id's piece as the vocabulary writes it, spaces marked; <id N> for one outside the vocabulary."""
         return [self.piece(int(i)) if 0 <= int(i) < self.vocab_size else f"<id {int(i)}>" for i in ids]
 
 
 def load_tokenizer(directory: Path | str) -> Tokenizer:
-    """Read the tokenizer of a model directory; raise InputError if there is none or it is malformed."""
+    """Return the tokenizer of a model directory; raise InputError where there is none or it is malformed."""
     directory = Path(directory)
     if not directory.is_dir():
         raise InputError(f"{directory} is not a directory; give the directory of a model with its tokenizer files")
@@ -132,10 +136,10 @@ def _load_sentencepiece(directory: Path) -> Tokenizer:
 
 
 def _ends(offsets: Sequence[tuple[int, int]], length: int) -> np.ndarray:
-    """Give each token's end; one that covers no character takes the end of the next that does.
+    """Return each token's end; a token that covers no character takes the end of the next one that does.
 
-    SentencePiece reports the bytes of one character as empty but for the last; with this rule all of them share its
-    end, as they do in the tokenizers library.
+    SentencePiece reports all bytes of a character but the last as empty. By this rule they share its end, as they do
+    in the tokenizers library.
     """
     if not len(offsets):
         return np.zeros(0, np.int64)
@@ -148,7 +152,7 @@ def _ends(offsets: Sequence[tuple[int, int]], length: int) -> np.ndarray:
 
 
 def _special_ids(directory: Path, name: str, token_to_id: Callable[[str], int | None]) -> tuple[int, ...]:
-    """Find the ids of a special token: config.json's numbers first, then tokenizer_config.json's string."""
+    """Return the ids of a special token: config.json's numbers, else those of tokenizer_config.json's string."""
     value = _read_config(directory / "config.json").get(f"{name}_token_id")
     ids = value if isinstance(value, list) else [] if value is None else [value]
     if any(isinstance(i, bool) or not isinstance(i, int) or i < 0 for i in ids):
@@ -167,7 +171,7 @@ def _read_config(path: Path) -> dict:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise InputError(f"{path} is not valid JSON ({error})") from error
+        raise InputError(f"{path} is not valid JSON ({error}); copy it from the model again") from error
     if not isinstance(config, dict):
         raise InputError(f"{path} holds a {type(config).__name__}, expected a JSON object")
     return config
@@ -178,8 +182,7 @@ def _files(directory: Path) -> tuple[Path, ...]:
 
 
 def copy_tokenizer(source: Path, target: Path) -> dict:
-    """Copy the tokenizer's files and return the special token ids that belong into config.json."""
-
+    """Copy the tokenizer's files and return the special token ids that config.json must hold."""
     tokenizer = load_tokenizer(source)
     for file in tokenizer.files:
         shutil.copyfile(file, target / Path(file).name)
@@ -187,5 +190,5 @@ def copy_tokenizer(source: Path, target: Path) -> dict:
 
 
 def holds(tokenizer: Tokenizer, text: str) -> bool:
-    """Tell whether a tokenizer can write a text: an unknown token would stand for anything."""
+    """Return whether a tokenizer can write a text without unknown tokens, which could stand for anything."""
     return "<unk>" not in tokenizer.pieces([int(i) for i in tokenizer.encode(text)[0]])

@@ -53,15 +53,6 @@ def question(work: str, terms: Sequence[str], completion: dict, form: Any) -> Re
     return Request(messages=({"role": "system", "content": RUBRIC}, {"role": "user", "content": said}), schema=form)
 
 
-def endpoint(c: LlmJudge) -> Endpoint:
-    """Return where the judge is asked."""
-
-    return Endpoint(
-        base_url=c.base_url, model=c.model, key_variable=c.key_variable, temperature=c.temperature, seed=c.seed,
-        concurrency=c.concurrency, attempts=c.attempts, timeout=c.timeout,
-    )  # fmt: skip
-
-
 def judged(c: LlmJudge, folder: Path, work: str, terms: Sequence[str], models: dict[str, dict]) -> dict:
     """Grade every model's completions; return {"models": {name: figures}, "agreement", what it took}.
 
@@ -69,11 +60,11 @@ def judged(c: LlmJudge, folder: Path, work: str, terms: Sequence[str], models: d
     there is no usable reply). InputError and RunError as endpoint.ask raises them; what was paid for is kept.
     """
 
-    form = schema()
+    form, endpoint = schema(), Endpoint.of(c)
     asked = [(name, one) for name, model in models.items() for one in model.get("completions", ())]
     order = np.random.default_rng(c.seed).permutation(len(asked))  # a failure half-way leaves no model without grades
     requests = [question(work, terms, asked[i][1], form) for i in order]
-    answers = ask(requests, endpoint(c), Journal(folder), say)
+    answers = ask(requests, endpoint, Journal(folder), say)
     verdicts = dict(zip(order.tolist(), answers.values, strict=True))
     rows: dict[str, list] = {}
     for i, (name, one) in enumerate(asked):
@@ -82,7 +73,7 @@ def judged(c: LlmJudge, folder: Path, work: str, terms: Sequence[str], models: d
     return {
         "models": {name: _figures(each) for name, each in rows.items()},
         "agreement": agreement(pairs),
-    } | _took(c, answers)
+    } | _took(endpoint, answers)
 
 
 def _figures(rows: Sequence[tuple[dict, Any]]) -> dict:
@@ -104,12 +95,11 @@ def agreement(pairs: Sequence[tuple[int, int]]) -> dict:
     return {"n": len(pairs), "equal": same, "kappa": None if chance == 1 else (same - chance) / (1 - chance)}
 
 
-def _took(c: LlmJudge, answers: Answers) -> dict:
+def _took(endpoint: Endpoint, answers: Answers) -> dict:
     usage = answers.usage
-    cost = (usage.prompt * c.price_in + usage.completion * c.price_out) / 1e6
     return {
-        "judge": c.model, "sent": answers.sent, "resumed": answers.resumed, "malformed": answers.malformed,
+        "judge": endpoint.model, "sent": answers.sent, "resumed": answers.resumed, "malformed": answers.malformed,
         "unanswered": answers.unanswered, "fault": answers.fault,
         "tokens": {"prompt": usage.prompt, "completion": usage.completion, "estimated": usage.estimated},
-        "cost": cost or None,
+        "cost": endpoint.cost(usage) or None,
     }  # fmt: skip

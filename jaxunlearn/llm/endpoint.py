@@ -1,8 +1,8 @@
 """Ask any OpenAI-compatible endpoint many questions; no reply is lost, and none is paid for twice.
 
-OpenAI, vLLM, Ollama and llama.cpp's server speak this protocol. Every usable reply is on the disk, in replies.jsonl,
-before its worker asks anything else; a rerun reads it back and asks only for what is missing. Questions that got no
-usable reply in the stated attempts go to malformed.jsonl and are settled too: delete that file to ask them again.
+OpenAI, vLLM, Ollama and llama.cpp's server speak this protocol. A worker writes every usable reply to replies.jsonl
+before it asks anything else; a rerun reads the file and asks only for what is missing. Questions without a usable
+reply in all their attempts are written to malformed.jsonl and count as settled; delete that file to ask them again.
 """
 
 import asyncio
@@ -17,29 +17,26 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from jaxunlearn.config.fields import LlmEndpoint
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.llm.journal import MALFORMED, REPLIES, Journal
 from jaxunlearn.llm.replies import Trouble, Usage, complaint, read_completion, read_reply, refused_field, retry_after
 
-LONGEST_BACKOFF, LONGEST_WAIT = 60.0, 600.0  # seconds: our own waits, and what Retry-After may ask for
-SILENT = 3  # requests in a row without any reply in all their attempts: the endpoint is down
+LONGEST_BACKOFF, LONGEST_WAIT = 60.0, 600.0  # seconds: our longest wait, the longest by Retry-After
+SILENT = 3  # questions in a row without any reply in all their attempts: the endpoint is taken to be down
 
 
 @dataclass(frozen=True, kw_only=True)
-class Endpoint:
-    """Where to ask and how insistently; timeout in seconds, for a whole reply."""
+class Endpoint(LlmEndpoint):
+    """The settings of an endpoint, with what follows from them: the key and the cost."""
 
-    base_url: str = ""  # ends in /v1 as a rule; empty: OPENAI_BASE_URL
-    model: str = ""  # empty: OPENAI_MODEL
-    key_variable: str = "OPENAI_API_KEY"  # the environment variable that holds the key, if one is needed
-    temperature: float = 0.7
-    seed: int = 0
-    concurrency: int = 4
-    attempts: int = 5
-    timeout: float = 120.0
+    @classmethod
+    def of(cls, settings: LlmEndpoint) -> "Endpoint":
+        """Return the endpoint that a section of the configuration describes."""
+        return cls(**{field.name: getattr(settings, field.name) for field in dataclasses.fields(LlmEndpoint)})
 
     def resolved(self) -> "Endpoint":
-        """Fill in from the environment and check; raise one InputError that names all that is missing or wrong."""
+        """Fill empty fields from the environment and check all; one InputError names everything missing or wrong."""
         url = (self.base_url or os.environ.get("OPENAI_BASE_URL", "")).strip().rstrip("/")
         url = url.removesuffix("/chat/completions")
         model, wrong = self.model or os.environ.get("OPENAI_MODEL", ""), []
@@ -55,8 +52,14 @@ class Endpoint:
             raise InputError("the language model's endpoint is not usable:\n  " + "\n  ".join(wrong))
         return dataclasses.replace(self, base_url=url, model=model)
 
+    def cost(self, usage: Usage) -> float | None:
+        """Return the cost of tokens in the currency of the prices, None where no price was given."""
+        if not (self.price_in or self.price_out):
+            return None
+        return (usage.prompt * self.price_in + usage.completion * self.price_out) / 1e6
+
     def secret(self) -> str:
-        """Return the key; InputError where the variable holds what no header can carry."""
+        """Return the key, "" where there is none; raise InputError where no HTTP header can carry it."""
         key = os.environ.get(self.key_variable, "").strip()
         if not key.isascii() or not (key.isprintable() and " " not in key):
             raise InputError(f"{self.key_variable} does not hold a key: it has spaces or characters outside ASCII")
@@ -65,32 +68,32 @@ class Endpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """Messages ({"role", "content"}) and the pydantic model the reply must fit; None: any text.
+    """Messages ({"role", "content"}) and the pydantic model that the reply must fit; schema=None: any text.
 
-    The messages should describe the form in words as well: not every endpoint takes a schema.
+    The messages should describe the form in words as well, since not every endpoint takes a schema.
     """
 
     messages: tuple[Mapping[str, str], ...]
     schema: Any = None
 
     def key(self, endpoint: Endpoint) -> str:
-        """Name the question: a hash of all that shapes its answer, the address left out."""
+        """Return a hash of everything that the answer depends on; the address of the endpoint is not part of it."""
         schema = self.schema.model_json_schema() if self.schema else None
         parts = [endpoint.model, endpoint.temperature, [dict(m) for m in self.messages], schema]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
     def characters(self) -> int:
-        """Count the characters sent, for an estimate."""
+        """Return the number of characters that are sent, for an estimate."""
         return sum(len(m["content"]) for m in self.messages)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """A value for each request in their order, None where there is none, and what it took.
+    """A value for each request in their order, None where there is none, and what the answers needed.
 
-    sent counts HTTP requests of this call and retries those beyond the first of a question; resumed, malformed and
-    unanswered count questions; usage covers all attempts at these questions, also of earlier calls. fault is an
-    example of what went wrong with those that have no value.
+    sent: HTTP requests of this call. retries: those beyond the first of a question. resumed, malformed, unanswered:
+    questions settled by earlier calls, without a usable reply, and left to the next call. usage: tokens of all
+    attempts at these questions, earlier calls included. fault: an example of why a question has no value.
     """
 
     values: tuple[Any, ...]
@@ -110,15 +113,15 @@ def ask(
     say: Callable[[str], None],
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Answers:
-    """Ask what the journal does not hold yet, `concurrency` at a time, and return every answer.
+    """Ask what the journal does not hold yet, `concurrency` questions at a time, and return every answer.
 
-    Raises InputError on a refused key or an unknown address or model, RunError when the endpoint stays silent or the
-    disk is full; what was answered until then is kept.
+    say: prints a line of progress. sleep: waits so many seconds. Raises InputError on a refused key and on an unknown
+    address or model, RunError where the endpoint does not answer or the disk is full; replies until then are kept.
     """
     endpoint = endpoint.resolved()
     questions = {request.key(endpoint): request for request in requests}
     todo = {key: request for key, request in questions.items() if not journal.holds(key)}
-    session = _Session(endpoint, journal, say, sleep, len(questions), len(questions) - len(todo))
+    session = _Session(endpoint, journal, say, sleep, total=len(questions), done=len(questions) - len(todo))
     if todo:
         asyncio.run(session.run(todo))
     read = {k: read_reply(journal.replies[k]["text"], q.schema) for k, q in questions.items() if k in journal.replies}
@@ -138,9 +141,14 @@ def ask(
 
 
 class _Session:
-    """The state that the workers of one call share."""
+    """The state that the workers of one call of `ask` share.
 
-    def __init__(self, endpoint: Endpoint, journal: Journal, say, sleep, total: int, done: int):
+    first: questions sent, so that sent - first are retries. silent: questions in a row without any reply.
+    unkept: tokens of replies that are in no file. refused: optional fields that the endpoint does not take.
+    said: faults that were met, in order.
+    """
+
+    def __init__(self, endpoint: Endpoint, journal: Journal, say, sleep, *, total: int, done: int):
         self.endpoint, self.journal, self.say, self.sleep = endpoint, journal, say, sleep
         self.key, self.total, self.done = endpoint.secret(), total, done
         self.sent = self.first = self.unanswered = self.silent = 0
@@ -149,12 +157,12 @@ class _Session:
         self.said: dict[str, None] = {}
 
     async def run(self, todo: Mapping[str, Request]) -> None:
-        """Settle every question; workers draw from one queue, so that no more than their number are under way."""
+        """Settle every question; workers take from one queue, so at most one request a worker is under way."""
         import httpx
 
         queue = iter(todo.items())
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
-        # no timeout of the library's: ours is for a whole reply
+        # no timeout of the library: `send` limits the time of a whole reply
         async with httpx.AsyncClient(headers=headers, timeout=None, verify=_certificates()) as client:
 
             async def work() -> None:
@@ -169,7 +177,7 @@ class _Session:
                 raise failures.exceptions[0] from None
 
     async def settle(self, client, key: str, request: Request) -> None:
-        """Ask one question until it has a usable reply or its attempts are used up."""
+        """Ask one question until it has a usable reply or its attempts are used up; a bad reply is shown back."""
         draw, messages = random.Random(f"{self.endpoint.seed} {key}"), list(request.messages)
         usage, text, trouble = Usage(), "", Trouble("")
         self.first += 1
@@ -200,9 +208,9 @@ class _Session:
             self.say(f"  {self.done:,} of {self.total:,} questions settled")
 
     def leave(self, trouble: Trouble) -> None:
-        """Leave a question to the next call, or give up where the endpoint has gone silent."""
+        """Leave a question to the next call; raise RunError where the endpoint has stopped answering."""
         self.unanswered += 1
-        self.silent += not trouble.refused  # a refusal is an answer too, though not one to keep
+        self.silent += not trouble.refused  # a refusal is an answer, though none to keep
         if trouble.down or self.silent >= SILENT:
             kept = f"{self.done:,} of {self.total:,} questions are settled and kept in {self.journal.folder}"
             raise RunError(
@@ -210,13 +218,13 @@ class _Session:
             )
 
     async def pause(self, attempt: int, trouble: Trouble, draw: random.Random) -> None:
-        """Wait 1, 2, 4... seconds, spread by half either way, or as long as the endpoint asks, before asking again."""
+        """Wait 1, 2, 4... seconds (times 0.5 to 1.5), or as long as the endpoint asks, before the next attempt."""
         if trouble.wait is None:
             return await self.sleep(min(LONGEST_BACKOFF, 2.0 ** (attempt - 1)) * draw.uniform(0.5, 1.5))
         if trouble.wait > LONGEST_WAIT:
             text = f"{self.endpoint.base_url} asks to wait {trouble.wait:,.0f} s ({trouble})"
             raise RunError(f"{text}; what was finished is kept, and the same command goes on from there later")
-        await self.sleep(trouble.wait + draw.uniform(0, 1))  # so that the workers do not come back all at once
+        await self.sleep(trouble.wait + draw.uniform(0, 1))  # so that the workers do not return all at once
 
     def note(self, reason: str) -> None:
         if reason not in self.said and len(self.said) < 20:
@@ -224,7 +232,7 @@ class _Session:
         self.said[reason] = None
 
     async def post(self, client, messages: list, schema: Any, seed: int) -> tuple[str, Usage]:
-        """Send one question, without the fields that this endpoint turns out not to take."""
+        """Send one question and return text and usage; fields that this endpoint refuses are left out from then on."""
         while True:
             body = {"model": self.endpoint.model, "messages": messages, "temperature": self.endpoint.temperature}
             body |= {"seed": seed} | ({"response_format": _format(schema)} if schema else {})
@@ -237,7 +245,7 @@ class _Session:
             if field not in self.refused:
                 self.say(f"  {self.endpoint.base_url} does not take {field}; going on without")
             self.refused.add(field)
-            self.first += 1  # a question put differently, no retry
+            self.first += 1  # the question is put differently: no retry
 
     async def send(self, client, body: dict) -> Any:
         import httpx
@@ -256,7 +264,7 @@ class _Session:
             raise InputError(f"base_url is {self.endpoint.base_url!r}: {error}") from None
 
     def check(self, response: Any) -> None:
-        """Tell what ends the run from what is worth another attempt."""
+        """Raise InputError for an answer that ends the run, Trouble for one that is worth another attempt."""
         code, url, variable = response.status_code, self.endpoint.base_url, self.endpoint.key_variable
         said = f"HTTP {code}: {self.message(response)}"
         if code in (401, 403):
@@ -271,7 +279,7 @@ class _Session:
             raise Trouble(said, refused=True)
 
     def message(self, response: Any) -> str:
-        """Find what an error says, shortened, never with the key in it."""
+        """Return the message of an error, shortened, with the key removed."""
         try:
             said = response.json()
             said = said.get("error", said.get("detail", said))
@@ -284,7 +292,7 @@ class _Session:
 
 @functools.cache
 def _certificates() -> Any:
-    """Load the trusted certificates once a process: it takes 0.1 s."""
+    """Return the trusted certificates, loaded once a process because it takes 0.1 s."""
     import httpx
 
     return httpx.create_ssl_context()

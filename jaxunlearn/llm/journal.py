@@ -1,4 +1,4 @@
-"""What a client of a language model keeps on disk: one line a settled question, there before the next is asked."""
+"""Settled questions on disk, a line each, written before the next question is asked."""
 
 import json
 import os
@@ -10,7 +10,10 @@ REPLIES, MALFORMED = "replies.jsonl", "malformed.jsonl"
 
 
 class Journal:
-    """A folder's replies.jsonl and malformed.jsonl, one JSON object a line; the half a kill left of one is cut off."""
+    """A folder's replies.jsonl and malformed.jsonl, one JSON object {"key", "text", "usage"} a line.
+
+    A last line that a kill left incomplete is cut off. Raises InputError where the folder cannot be used.
+    """
 
     def __init__(self, folder: Path | str):
         self.folder = Path(folder)
@@ -18,14 +21,14 @@ class Journal:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.replies, self.malformed = _read_lines(self.folder / REPLIES), _read_lines(self.folder / MALFORMED)
         except OSError as error:
-            raise InputError(f"the folder {folder} cannot be used: {error.strerror}") from None
+            raise InputError(f"the folder {folder} cannot be used: {error.strerror}; give another") from None
 
     def holds(self, key: str) -> bool:
-        """Whether a question is settled, with a usable reply or without."""
+        """Return whether a question is settled, with a usable reply or without."""
         return key in self.replies or key in self.malformed
 
     def keep(self, name: str, row: dict) -> None:
-        """Append a row; it is on the disk when this returns."""
+        """Append a row to REPLIES or MALFORMED; it is on the disk when this returns. RunError where it cannot be."""
         try:
             with (self.folder / name).open("ab") as file:
                 file.write(json.dumps(row).encode() + b"\n")
@@ -42,7 +45,7 @@ def _read_lines(path: Path) -> dict[str, dict]:
     tail = data.rpartition(b"\n")[2]
     if tail:
         with path.open("r+b") as file:
-            if _as_row(tail):  # all but the line break was written
+            if _as_row(tail):  # only the line break is missing
                 file.seek(0, os.SEEK_END)
                 file.write(b"\n")
             else:

@@ -1,4 +1,4 @@
-"""Reading what an endpoint sends back: the completion and its usage, what is wrong with it, the JSON that it holds."""
+"""Read what an endpoint sends back: the completion and its usage, its faults, the JSON values in it."""
 
 import ast
 import json
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-CHARACTERS_PER_TOKEN = 4  # to estimate where an endpoint reports no usage; English prose
+CHARACTERS_PER_TOKEN = 4  # of English prose, for an estimate where an endpoint reports no usage
 QUOTED = 2000  # characters of a bad reply that are shown back to the model
-# fields that some endpoints refuse, and the words by which their complaint is known
+# fields that some endpoints refuse, and the words that show it in their error messages
 OPTIONAL = {
     "response_format": ("response_format", "json_schema", "json schema", "structured output", "grammar"),
     "temperature": ("temperature",),
@@ -23,7 +23,7 @@ OPTIONAL = {
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """Tokens read and written by the model; estimated where an endpoint did not report some."""
+    """Tokens read and written by the model; estimated: some were not reported by the endpoint."""
 
     prompt: int = 0
     completion: int = 0
@@ -35,7 +35,11 @@ class Usage:
 
 
 class Trouble(Exception):
-    """An attempt that gave no usable reply; wait: seconds the endpoint asks for."""
+    """An attempt without a usable reply.
+
+    wait: seconds that the endpoint asks to wait. down: no connection. malformed: there was a reply, but not in the
+    form asked for. refused: the endpoint does not take this question.
+    """
 
     def __init__(self, reason: str, *, wait: float | None = None, down=False, malformed=False, refused=False):
         super().__init__(reason)
@@ -51,7 +55,7 @@ def refused_field(response: Any, body: Mapping) -> str | None:
 
 
 def retry_after(value: str) -> float | None:
-    """Read seconds, or a date as HTTP writes it."""
+    """Return the seconds of a Retry-After header, a number or a date; None where it is neither."""
     try:
         seconds = float(value)
     except ValueError:
@@ -63,7 +67,7 @@ def retry_after(value: str) -> float | None:
 
 
 def read_completion(response: Any, messages: Sequence[Mapping[str, str]]) -> tuple[str, Usage]:
-    """Return the text of a chat completion and what it took; raise Trouble where it is none."""
+    """Return the text of a chat completion and its usage; raise Trouble where it is no chat completion."""
     try:
         reply = response.json()
         text = reply["choices"][0]["message"]["content"] or ""
@@ -78,7 +82,7 @@ def read_completion(response: Any, messages: Sequence[Mapping[str, str]]) -> tup
 
 
 def complaint(text: str, fault: str) -> list[dict[str, str]]:
-    """Show the model its reply and what is wrong with it."""
+    """Return the messages that show the model its reply and what is wrong with it."""
     asked = f"That reply cannot be used: {fault}. Reply again with the JSON object alone, in the form described."
     return [{"role": "assistant", "content": text[:QUOTED] or "(empty)"}, {"role": "user", "content": asked}]
 
@@ -87,7 +91,7 @@ def complaint(text: str, fault: str) -> list[dict[str, str]]:
 
 
 def read_reply(text: str, schema: Any) -> tuple[Any, str]:
-    """Find the first value in a reply that fits the schema; return (value, "") or (None, what is wrong with it)."""
+    """Return (value, "") with the first value in a reply that fits the schema, or (None, what is wrong)."""
     if schema is None:
         return (text, "") if text.strip() else (None, "the reply is empty")
     from pydantic import ValidationError
@@ -103,9 +107,9 @@ def read_reply(text: str, schema: Any) -> tuple[Any, str]:
 
 
 def find_values(text: str) -> Iterator[Any]:
-    """Yield the JSON objects and lists, or Python literals of these, that stand in a text: bare, fenced or in prose."""
+    """Yield the JSON objects and lists in a text, bare, fenced or in prose; Python literals of these are read too."""
     text, place = text.rpartition("</think>")[2], 0
-    for _ in range(50):  # a bound for garbage
+    for _ in range(50):  # a bound for texts of many brackets
         match = re.compile(r"[{\[]").search(text, place)
         if match is None:
             return
@@ -125,14 +129,14 @@ def _parse_at(text: str, start: int) -> tuple[Any, int] | None:
         return None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an odd escape in a string
+            warnings.simplefilter("ignore")  # about invalid escapes in strings
             return ast.literal_eval(text[start:end]), end
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return None
 
 
 def _closing(text: str, start: int) -> int | None:
-    """Find where the bracket opened at start closes, outside quotes."""
+    """Return the end of the bracket that opens at start, quotes skipped; None where it never closes."""
     depth = 0
     for part in re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[{}\[\]()]""", re.DOTALL).finditer(text, start):
         depth += (part[0] in "{[(") - (part[0] in "}])")

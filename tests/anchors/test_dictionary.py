@@ -81,9 +81,3 @@ def test_replies_merge_into_distinct_values_without_possessives_and_composites()
         "Harry Black": ("Al Dee",),  # nor is Black
         "Draco": ("Max",),
     }
-
-
-def test_drop_composites_changes_only_terms_made_of_terms():
-    kept, dropped = consolidate(REPLIES, drop_composites=False), consolidate(REPLIES)
-    assert {term: kept[term] for term in kept if term not in dropped} == {"Harry Potter": ("Jon Smith",)}
-    assert {term: kept[term] for term in dropped} == dropped

@@ -1,25 +1,22 @@
 """Alignment and consistency against tables worked out by hand; each switch changes exactly what its name says."""
 
 import dataclasses
-import os
-import pathlib
 import re
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import translations
 from support.translations import PAPER, cells, run
 
-from jaxunlearn.anchors.align import align_ends
-from jaxunlearn.anchors.matching import find_anchors, make_matcher
 from jaxunlearn.anchors.translate import draw_choices, first_tokens, show_block, translate
 from jaxunlearn.data.blocks import make_blocks
 from jaxunlearn.data.documents import Document, read_documents
 from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.errors import InputError
 
-SHARED = pathlib.Path(os.environ.get("JAXUNLEARN_SHARED", pathlib.Path(__file__).parents[2] / "shared"))
+words, merging = translations.words, translations.merging  # their fixtures: a token a word; tokens over word ends
 
 
 def rows(blocks, translation, tokenizer):
@@ -150,25 +147,6 @@ def test_bytes_split_over_a_block_edge_stay_on_their_sides(merging):
     assert translation.map_NT.tolist() == [[0, 1, 2, 3, 4, 5, 6, 7], [0, 1, 2, -1, -1, 5, 6, 7]]
 
 
-def test_ends_align_by_a_table():
-    # "ab HARRY cd" to "ab JON cd": tokens end at 2 3 8 10 11 and at 2 3 6 9; 10 became 8, 11 became 9
-    target_N, inside_N, edge_N = align_ends(
-        np.array([2, 3, 5, 8, 10, 11]), np.array([2, 3, 6, 9]), np.array([3]), np.array([8]), np.array([-2])
-    )
-    assert target_N.tolist() == [0, 1, -1, 2, -1, 3]
-    assert inside_N.tolist() == [False, False, True, False, False, False]
-    assert edge_N.tolist() == [1, 2, 2, 3, 3, 4]
-
-
-def test_shared_ends_pair_from_the_last_and_the_last_token_takes_the_rest():
-    none = np.zeros(0, np.int64)
-    target_N, _, edge_N = align_ends(np.array([1, 3, 3, 3]), np.array([1, 3, 3]), none, none, none)
-    assert target_N.tolist() == [0, -1, 1, 2] and edge_N.tolist() == [1, 1, 2, 3]
-    # The tokens stop inside an anchor (4 of 6 characters): its translation still belongs to the text.
-    _, inside_N, edge_N = align_ends(np.array([2, 4]), np.array([2, 5]), np.array([2]), np.array([6]), np.array([-1]))
-    assert inside_N.tolist() == [False, True] and edge_N.tolist() == [1, 2]
-
-
 # ---- block edges
 
 
@@ -222,30 +200,6 @@ def test_pieces_align_each_with_its_own_bos(words):
     same_NT = mapped_NT & ~np.isin(blocks.tokens_NT, harry)
     assert (target_NT == blocks.tokens_NT)[same_NT].all()
     assert translation.width_N.sum() == blocks.tokens + 600
-
-
-# ---- matching
-
-
-@pytest.mark.parametrize(
-    ("text", "terms", "match", "expected"),
-    [
-        ("Harry's Harryish xHarry _Harry Harry", ["Harry"], "longest", ["Harry@0", "Harry@31"]),
-        ("Ron Weasley", ["Ron", "Ron Weasley"], "longest", ["Ron Weasley@0"]),
-        ("Ron Weasley", ["Ron", "Ron Weasley"], "first", ["Ron@0"]),
-        ("Ron Weasley", ["Ron Weasley", "Ron"], "first", ["Ron Weasley@0"]),
-        ("Al Dee Potter", ["Dee Potter", "Al Dee"], "longest", ["Al Dee@0"]),
-        ("muggle Muggle", ["Muggle"], "longest", ["Muggle@7"]),
-        ("rock'n roll", ["'n"], "longest", ["'n@4"]),
-        ("Zoé Zo Zoéa", ["Zo", "Zoé"], "longest", ["Zoé@0", "Zo@4"]),
-        ("🦄Ron", ["Ron"], "longest", ["Ron@1"]),
-        ("Ron", [], "longest", []),
-    ],
-)
-def test_terms_match_whole_words_left_to_right(text, terms, match, expected):
-    found = find_anchors(text, make_matcher(terms), match)
-    assert [f"{text[start:end]}@{start}" for _, start, end in found.tolist()] == expected
-    assert [terms[key] for key, *_ in found.tolist()] == [text[start:end] for _, start, end in found.tolist()]
 
 
 def test_match_reaches_the_translation(words):
@@ -380,10 +334,9 @@ def test_unknown_choices_and_foreign_documents_are_refused(words):
         show_block(blocks, translation, words, 1)
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason=f"the shared test data is not at {SHARED} (JAXUNLEARN_SHARED)")
-def test_a_merging_pretrained_tokenizer_leaves_little_unaligned():
-    tokenizer = load_tokenizer(SHARED / "models/tinystories-656k")
-    document = read_documents([str(SHARED / "data/books/oz/The-Wonderful-Wizard-of-Oz_55.txt")], unwrap=True)[0]
+def test_a_merging_pretrained_tokenizer_leaves_little_unaligned(shared):
+    tokenizer = load_tokenizer(shared / "models/tinystories-656k")
+    document = read_documents([str(shared / "data/books/oz/The-Wonderful-Wizard-of-Oz_55.txt")], unwrap=True)[0]
     document = dataclasses.replace(document, text=document.text[:60_000])
     dictionary = {"Dorothy": ("Mary", "Lucy"), "Tin Woodman": ("old farmer",), "Scarecrow": ("Tom",), "Toto": ("Max",)}
     blocks, translation = run_documents([document], tokenizer, dictionary)

@@ -32,6 +32,7 @@ def test_overrides_reach_nested_fields_with_their_types():
         ("whp.mode=onlin", "'offline'"),
         ("seed=1.5", "invalid literal for int"),
         ("alpha", "is not key=value"),
+        ("anchors.extract.name_bar=2.5", "Unrecognized"),  # a setting of earlier versions
     ],
 )
 def test_bad_overrides_say_what_was_meant(bad, said):

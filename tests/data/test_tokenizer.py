@@ -1,8 +1,6 @@
 """Tokenizers: ids, character ends, special tokens, and the errors for directories that hold none."""
 
 import json
-import os
-import pathlib
 import shutil
 
 import numpy as np
@@ -12,7 +10,6 @@ from support.tokenizers import save_bpe
 from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.errors import InputError
 
-SHARED = pathlib.Path(os.environ.get("JAXUNLEARN_SHARED", pathlib.Path(__file__).parents[2] / "shared"))
 PAGE = "Été à Oz:\n\n  the 🦄 said “naïve” twice  </s>\n\tand <s> left… 中文 x\n"
 
 
@@ -131,11 +128,10 @@ def test_a_missing_directory_and_malformed_configs_are_refused(tmp_path):
         load_tokenizer(tmp_path)
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason=f"the shared test data is not at {SHARED} (JAXUNLEARN_SHARED)")
-def test_llama_2_ids_equal_sentencepiece_and_ends_cut_the_text_at_its_tokens(tmp_path):
+def test_llama_2_ids_equal_sentencepiece_and_ends_cut_the_text_at_its_tokens(tmp_path, shared):
     import sentencepiece
 
-    shutil.copyfile(SHARED / "tokenizers/llama2_tokenizer.model", tmp_path / "tokenizer.model")
+    shutil.copyfile(shared / "tokenizers/llama2_tokenizer.model", tmp_path / "tokenizer.model")
     tokenizer = load_tokenizer(tmp_path)
     ids_N, ends_N = tokenizer.encode(PAGE)
     backend = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "tokenizer.model"))
@@ -146,9 +142,8 @@ def test_llama_2_ids_equal_sentencepiece_and_ends_cut_the_text_at_its_tokens(tmp
         assert tokenizer.decode(ids_N[: i + 1]) == PAGE[: ends_N[i]]
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason=f"the shared test data is not at {SHARED} (JAXUNLEARN_SHARED)")
-def test_tinystories_tokens_merge_over_words_and_end_after_the_space():
-    tokenizer = load_tokenizer(SHARED / "models/tinystories-656k")
+def test_tinystories_tokens_merge_over_words_and_end_after_the_space(shared):
+    tokenizer = load_tokenizer(shared / "models/tinystories-656k")
     ids_N, ends_N = tokenizer.encode("the sky and he")
     at = tokenizer.pieces(ids_N).index("y▁and▁")
     assert "the sky and he"[: ends_N[at]] == "the sky and "

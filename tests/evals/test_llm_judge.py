@@ -77,9 +77,9 @@ def test_an_endpoint_that_fails_half_way_is_resumed_and_nothing_is_paid_twice(se
 
     with pytest.raises(RunError, match="the same command goes on"):
         many = {"a": {"completions": [completion(f"Once {n}", "a man", 0) for n in range(6)]}}
-        judged(settings(serve(dies)), tmp_path, "saga", [], many)
+        judged(settings(serve(dies)), tmp_path / "judge", "saga", [], many)
     paid, server = asked[0], serve(answer)
-    found = judged(settings(server), tmp_path, "saga", [], many)
+    found = judged(settings(server), tmp_path / "judge", "saga", [], many)
     assert found["sent"] == 5 and found["resumed"] == 1 and found["models"]["a"]["by_prompt"] == [0] * 6
     assert all(paid not in json.dumps(body) for body in server.bodies)
     assert len(Path(tmp_path / "judge" / "replies.jsonl").read_text().splitlines()) == 6

@@ -12,7 +12,7 @@ from support.paths import ROOT
 from support.tokenizers import save_bpe
 from support.world import write_world
 
-from jaxunlearn.data.questions import Question, read_questions
+from jaxunlearn.data.questions import Question
 from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals.memorisation import continue_greedily, score_answers
@@ -160,22 +160,6 @@ def write_rows(path, rows):
     return path
 
 
-def test_reading_every_published_form(tmp_path):
-    rows = [
-        {"question": "Q1?", "answer": "A", "paraphrased_answer": "B", "perturbed_answer": ["C", "D"]},
-        {"question": "Q2?", "option1": "x", "option2": "y", "option3": "z", "answer": "y"},
-        {"question": "Q3?", "answer": "line\u2028separator"},
-    ]
-    expected = [
-        Question(question="Q1?", answer="A", paraphrased="B", wrong=("C", "D")),
-        Question(question="Q2?", answer="y", wrong=("x", "z")),
-        Question(question="Q3?", answer="line\u2028separator"),
-    ]
-    assert read_questions(write_rows(tmp_path / "a.json", rows)) == expected
-    (tmp_path / "list.json").write_text(json.dumps(rows))
-    assert read_questions(tmp_path / "list.json") == expected
-
-
 def test_the_methods_that_teach_other_answers_take_the_published_form(tmp_path):
     row = {"question": "Q1?", "answer": "A", "perturbed_answer": ["B", "C"]}
     questions = load_questions(write_rows(tmp_path / "a.json", [row]))
@@ -183,38 +167,6 @@ def test_the_methods_that_teach_other_answers_take_the_published_form(tmp_path):
     assert replacements("ria", questions) == [(asked, "B", "A"), (asked, "C", "A")]
     with pytest.raises(InputError, match="no wrong answer"):
         load_questions(write_rows(tmp_path / "b.json", [{"question": "Q1?", "answer": "A"}]))
-
-
-@pytest.mark.parametrize(
-    ("text", "fault"),
-    [
-        ('{"question": "Q?", "answer": "A"}\n{"question": ', "line 2: not a JSON object"),
-        ('{"question": "Q?"}', "item 1: 'answer': expected a text"),
-        ('{"question": " ", "answer": "A"}', "'question': expected a text that is not empty"),
-        ('{"question": "Q?", "answer": "A", "perturbed_answer": "C"}', "perturbed_answer: expected a list"),
-        ('{"question": "Q?", "answer": "A", "option1": "B"}', "exactly one of the options"),
-        ("[1]", "item 1: expected an object"),
-        ("[1", "not valid JSON"),
-        ("\n \n", "holds no question"),
-    ],
-)
-def test_bad_files_are_refused(tmp_path, text, fault):
-    (tmp_path / "bad.json").write_text(text)
-    with pytest.raises(InputError, match=fault) as error:
-        read_questions(tmp_path / "bad.json")
-    assert "bad.json" in str(error.value)
-    with pytest.raises(InputError, match="cannot be read"):
-        read_questions(tmp_path / "none.json")
-
-
-@pytest.mark.parametrize(
-    ("name", "n", "wrong"),
-    [("forget10_perturbed", 400, 5), ("retain_perturbed", 400, 5), ("real_authors", 100, 3), ("world_facts", 117, 3)],
-)
-def test_the_published_files(shared, name, n, wrong):
-    questions = read_questions(shared / "data" / "tofu" / f"{name}.json")
-    assert len(questions) == n and {len(q.wrong) for q in questions} == {wrong}
-    assert all(q.answer not in q.wrong for q in questions)
 
 
 QUESTIONS = [

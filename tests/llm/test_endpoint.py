@@ -1,6 +1,5 @@
 """The client against a real server on the loopback that misbehaves on purpose."""
 
-import contextlib
 import json
 import os
 import signal
@@ -11,62 +10,11 @@ import time
 from email.utils import formatdate
 
 import pytest
-from pydantic import BaseModel, ConfigDict
-from support.server import Server, Waits
+from support.asking import grade_of, put, question, questions, rows
+from support.server import Waits
 
 from jaxunlearn.errors import InputError, RunError
-from jaxunlearn.llm.endpoint import Endpoint, Request, ask
-from jaxunlearn.llm.journal import Journal
-from jaxunlearn.llm.replies import QUOTED, Usage, find_values, read_reply
-
-
-class Grade(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    grade: int
-
-
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch):
-    for name in ("OPENAI_BASE_URL", "OPENAI_MODEL", "OPENAI_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-@pytest.fixture
-def serve():
-    """Start servers that are closed after the test."""
-    with contextlib.ExitStack() as stack:
-
-        def start(behave):
-            server = Server(behave)
-            stack.callback(server.close)
-            return server
-
-        yield start
-
-
-def question(text, schema=Grade):
-    return Request(messages=({"role": "user", "content": text},), schema=schema)
-
-
-def questions(n, schema=Grade):
-    return [question(f"question {i}", schema) for i in range(n)]
-
-
-def put(requests, server, folder, sleep=None, say=lambda line: None, **settings):
-    url = server if isinstance(server, str) else server.url
-    settings = {"model": "m", "timeout": 60.0, "concurrency": 4, "attempts": 3} | settings
-    sleep = Waits() if sleep is None else sleep
-    return ask(requests, Endpoint(base_url=url, **settings), Journal(folder), say, sleep)
-
-
-def grade_of(text, nth=0, body=None):
-    return json.dumps({"grade": int(text.split()[-1])})
-
-
-def rows(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
+from jaxunlearn.llm.endpoint import Endpoint
 
 # ---- what a good endpoint gets
 
@@ -298,12 +246,6 @@ def test_one_question_without_a_reply_is_left_for_later_three_in_a_row_end_the_r
         put(questions(20), server, tmp_path, concurrency=1)
 
 
-def test_a_full_disk_is_a_failed_run_with_a_message(serve, tmp_path):
-    (tmp_path / "replies.jsonl").mkdir()  # nothing can be appended to it
-    with pytest.raises(RunError, match=r"cannot write .*replies\.jsonl"):
-        put(questions(1), serve(grade_of), tmp_path)
-
-
 def test_settings_are_filled_from_the_environment_and_all_faults_named_at_once(monkeypatch):
     with pytest.raises(InputError) as caught:
         Endpoint(attempts=0).resolved()
@@ -323,8 +265,8 @@ def test_settings_are_filled_from_the_environment_and_all_faults_named_at_once(m
 
 CHILD = """
 import sys
-from jaxunlearn.endpoint import Endpoint, Request, ask
-from jaxunlearn.journal import Journal
+from jaxunlearn.llm.endpoint import Endpoint, Request, ask
+from jaxunlearn.llm.journal import Journal
 requests = [Request(messages=({"role": "user", "content": f"question {i}"},)) for i in range(8)]
 settings = Endpoint(base_url=sys.argv[1], model="m", concurrency=2)
 ask(requests, settings, Journal(sys.argv[2]), lambda line: None)
@@ -352,87 +294,3 @@ def test_killed_in_the_middle_and_resumed_no_answered_question_is_asked_twice(se
     assert [json.loads(v)["grade"] for v in answers.values] == list(range(8))
     assert [server.asked(f"question {i}") for i in range(8)] == [1, 1, 1, 1, 2, 2, 1, 1]
     assert (answers.resumed, answers.sent) == (4, 4)
-
-
-def test_a_worker_asks_nothing_more_before_its_reply_is_on_the_disk(serve, tmp_path, monkeypatch):
-    seen, synced, fsync = [], [], os.fsync
-    monkeypatch.setattr(os, "fsync", lambda number: synced.append(fsync(number)))
-
-    def behave(text, nth, body):
-        path = tmp_path / "replies.jsonl"
-        seen.append((len(rows(path)) if path.exists() else 0, len(synced)))
-        return grade_of(text)
-
-    put(questions(4), serve(behave), tmp_path, concurrency=1)
-    assert seen == [(0, 0), (1, 1), (2, 2), (3, 3)]
-
-
-@pytest.mark.parametrize("cut", [1, 2, 30])
-def test_half_of_a_last_line_is_cut_off_and_a_whole_one_without_its_end_kept(serve, tmp_path, cut):
-    server = serve(grade_of)
-    put(questions(3), server, tmp_path, concurrency=1)
-    path = tmp_path / "replies.jsonl"
-    path.write_bytes(path.read_bytes()[:-cut])
-    answers = put(questions(3), server, tmp_path)
-    assert [v.grade for v in answers.values] == [0, 1, 2]
-    assert [server.asked(f"question {i}") for i in range(3)] == [1, 1, 1 if cut == 1 else 2]
-    assert len(rows(path)) == 3 and path.read_bytes().endswith(b"}\n")
-
-
-# ---- usage
-
-
-def test_reported_usage_is_summed_over_all_attempts_and_calls(serve, tmp_path):
-    def behave(text, nth, body):
-        bad = text == "question 1" and nth == 0
-        return {"text": "no" if bad else grade_of(text), "usage": {"prompt_tokens": 100, "completion_tokens": 7}}
-
-    server = serve(behave)
-    put(questions(1), server, tmp_path)
-    answers = put(questions(2), server, tmp_path)
-    assert answers.usage == Usage(prompt=300, completion=21, estimated=False)
-
-
-def test_usage_that_is_not_reported_is_estimated_and_said_to_be(serve, tmp_path):
-    server = serve(lambda *_: "four" * 5)
-    answers = put([question("x" * 41, None)], server, tmp_path)
-    assert answers.usage == Usage(prompt=11, completion=5, estimated=True)
-
-
-# ---- reading replies
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ('{"a": 1}', [{"a": 1}]),
-        ('Sure!\n```json\n{"a": [1, 2]}\n```\nAnything else?', [{"a": [1, 2]}]),
-        ("translations = {'Harry': ['Jon', 'it\\'s'], \"D'Arcy\": 'a } b'}\nThat's all.", None),
-        ('{"a": "x",\n "b": ["y", "z",],}', [{"a": "x", "b": ["y", "z"]}]),
-        ('<think>{"a": 0} perhaps</think>{"a": 1}', [{"a": 1}]),
-        ('first {"a": 1} then [2]', [{"a": 1}, [2]]),
-        ('a {brace} and {"a": 1}', [{"a": 1}]),
-        ('{"a": "line\nbreak"}', [{"a": "line\nbreak"}]),
-        ("no value", []),
-        ('{"a": [1, 2', []),
-        ("{'a': __import__('os').getcwd()}", []),
-        ("{[" * 3000, []),
-    ],
-)
-def test_values_are_found_bare_fenced_in_prose_and_as_python(text, expected):
-    expected = [{"Harry": ["Jon", "it's"], "D'Arcy": "a } b"}] if expected is None else expected
-    began = time.monotonic()
-    assert list(find_values(text)) == expected
-    assert time.monotonic() - began < 20  # no blow-up on garbage
-
-
-def test_the_first_value_that_fits_is_taken_and_a_fault_is_named():
-    assert read_reply('like {"score": 1}: {"grade": 3}', Grade)[0].grade == 3
-    assert read_reply('{"grade": "x"}', Grade)[1].startswith("grade: ")
-    assert read_reply("  ", None) == (None, "the reply is empty")
-
-
-def test_long_bad_replies_are_shown_back_in_part(serve, tmp_path):
-    server = serve(lambda text, nth, body: "z" * 9000 if nth == 0 else '{"grade": 1}')
-    put([question("q 1")], server, tmp_path)
-    assert server.bodies[1]["messages"][1]["content"] == "z" * QUOTED

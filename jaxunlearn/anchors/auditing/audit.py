@@ -1,7 +1,7 @@
 """Find what is wrong with a dictionary of anchored terms, given the text it is meant for.
 
-Texts are matched as translate.py does: whole words, case as given, longest term first; a possessive needs no term of
-its own, since an apostrophe ends a word. Rates are shares of words.
+Texts are matched as in translate.py: whole words, case as given, longest term first. A possessive needs no term of its
+own, since an apostrophe ends a word. Rates are shares of words.
 """
 
 from collections import Counter, defaultdict
@@ -14,10 +14,12 @@ from jaxunlearn.anchors.occurrences import Found, Missed, count_whole, find, mis
 from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.errors import InputError
 
-OFTEN, OFTEN_SHARE, OFTEN_RATIO = 20, 1 / 5000, 10  # an error: so many times, this share of words, this times elsewhere
-WORD_RATIO = 2  # a translation in lower case may be in the target at up to this times its rate elsewhere
-RETAIN_COUNT, RETAIN_RATIO = 5, 0.1  # a term the retain text holds so often, and at a tenth of the target's rate
-LOWER_ZIPF = 3.0  # a name in lower case this frequent in English is a word of its own ("shaggy"), "muggle" is not
+# A translation that the target uses is an error from this count, share of words and multiple of the rate elsewhere on.
+OFTEN, OFTEN_SHARE, OFTEN_RATIO = 20, 1 / 5000, 10
+WORD_RATIO = 2  # a translation in lower case may have up to this multiple of its rate elsewhere
+# A term is ordinary from this count in the retain text and this share of its target rate on.
+RETAIN_COUNT, RETAIN_RATIO = 5, 0.1
+LOWER_ZIPF = 3.0  # log10 of times in 10^9 words; from here on a name in lower case is a word ("shaggy")
 _SHOWN = 20  # faults that a refusal lists
 
 
@@ -29,9 +31,9 @@ def audit(
     tokenizer: Tokenizer | None = None,
     match: str = "longest",
 ) -> list[Finding]:
-    """Return every finding, errors first; tokens are looked at where a tokenizer is given.
+    """Return every finding, errors first; tokens are checked where a tokenizer is given.
 
-    target and retain_text: a text, or one a document. Raises InputError for an empty term or translation.
+    target, retain_text: one text, or a list of documents' texts. Raises InputError for an empty term or translation.
     """
     case = make_case(dictionary, target, retain_text)
     found = find(case.target, list(case.dictionary), match)
@@ -51,7 +53,7 @@ def refuse_errors(
     *,
     retain_text: str | Sequence[str] | None = None,
 ) -> None:
-    """Raise InputError where the dictionary has a fault of level error; a second or two for a shelf of novels."""
+    """Raise InputError that lists the faults of level error; takes a second or two for a shelf of novels."""
     faults = [f for f in _errors(make_case(dictionary, target, retain_text)) if f.severity == "error"]
     if faults:
         lines = [f.message for f in faults[:_SHOWN]] + [f"and {len(faults) - _SHOWN} more"] * (len(faults) > _SHOWN)
@@ -77,7 +79,7 @@ def _self_maps(case: Case) -> Iterable[Finding]:
 
 
 def _translated_to_terms(case: Case) -> Iterable[Finding]:
-    """Find translations that are other terms, in any case: the rewritten text would tell of the target again."""
+    """Find translations that are other terms in any case: with them the translated text would still be the target's."""
     terms = {term.lower(): term for term in reversed(case.dictionary)}
     for term, values in case.dictionary.items():
         faulty = [v for v in values if v.lower() in terms and v.lower() != term.lower()]
@@ -88,7 +90,7 @@ def _translated_to_terms(case: Case) -> Iterable[Finding]:
 
 
 def _holding_terms(case: Case) -> Iterable[Finding]:
-    """Find translations of several words that hold a term, as the matcher would find it there."""
+    """Find translations of several words in which the matcher finds a term."""
     values = list(dict.fromkeys(value for values in case.dictionary.values() for value in values))
     held = {}
     for value, one in zip(values, find(values, list(case.dictionary), "longest"), strict=True):
@@ -103,13 +105,13 @@ def _holding_terms(case: Case) -> Iterable[Finding]:
 
 
 def _sound(case: Case) -> dict[str, list[str]]:
-    """Give each term's translations that are no terms themselves; those are told of once, as errors."""
+    """Return each term's translations that are no terms; those that are terms are already reported as errors."""
     terms = {term.lower() for term in case.dictionary}
     return {term: [v for v in values if v.lower() not in terms] for term, values in case.dictionary.items()}
 
 
 def _in_target(case: Case) -> Iterable[Finding]:
-    """Find translations that the target itself uses; count: how often."""
+    """Find translations that the target itself uses; the finding counts how often."""
     sound = _sound(case)
     severity = _target_use(case, {v for values in sound.values() for v in values}, case.counts)
     for term, values in sound.items():
@@ -118,13 +120,13 @@ def _in_target(case: Case) -> Iterable[Finding]:
             named = ", ".join(f"{v!r} {times(case.counts[v])}" for v in faulty)
             worst = min((severity[v] for v in faulty), key=SEVERITIES.index)
             text, count = f"has translations that the target text holds: {named}", sum(case.counts[v] for v in faulty)
-            yield case.finding("in the target", worst, term, text, {"thin": {term: faulty}}, count)
+            yield case.finding("in the target", worst, term, text, {"thin": {term: faulty}}, count=count)
 
 
 def _target_use(case: Case, values: Iterable[str], counts: Mapping[str, int]) -> dict[str, str]:
-    """Give "error" or "warning" for each translation that the target uses.
+    """Return "error" or "warning" for each translation that the target uses more than it may.
 
-    A word in lower case may be there as in any text; a name or phrase with capitals may not be there at all.
+    A word in lower case may stand there as often as in any text; a name or phrase with capitals may not at all.
     """
     used = [value for value in values if counts.get(value, 0)]
     elsewhere, severity = case.elsewhere(used), {}
@@ -138,7 +140,7 @@ def _target_use(case: Case, values: Iterable[str], counts: Mapping[str, int]) ->
 
 
 def _collisions(case: Case) -> Iterable[Finding]:
-    """Find translations that stand for different things; names of one thing may share theirs."""
+    """Find translations that several terms share; names of one thing may share them."""
     users = defaultdict(list)
     for term, values in _sound(case).items():
         for value in values:
@@ -148,14 +150,15 @@ def _collisions(case: Case) -> Iterable[Finding]:
         if rest:
             named = ", ".join(map(repr, rest[:5])) + f" and {len(rest) - 5} more" * (len(rest) > 5)
             text, fix = f"shares its translation {value!r} with {named}", {"thin": {term: [value] for term in rest}}
-            yield case.finding("collision", "warning", first, text, fix, sum(case.counts[t] for t in [first, *rest]))
+            count = sum(case.counts[t] for t in [first, *rest])
+            yield case.finding("collision", "warning", first, text, fix, count=count)
 
 
 # ---- terms
 
 
 def _ordinary_terms(case: Case) -> list[Finding]:
-    """Find terms that are ordinary words: in lower case and frequent in English, or shared with the retain text."""
+    """Find terms that are ordinary words: in lower case and frequent in English, or frequent in the retain text."""
     in_retain, findings = _shared(case, case.dictionary, case.counts), []
     for term in case.dictionary:
         if term in in_retain or is_ordinary(term):
@@ -166,7 +169,7 @@ def _ordinary_terms(case: Case) -> list[Finding]:
 
 
 def _shared(case: Case, forms: Iterable[str], counts: Mapping[str, int]) -> dict[str, int]:
-    """Give how often the retain text holds each form that it holds nearly as often as the target does."""
+    """Return {form: its count in the retain text} for forms frequent there at RETAIN_RATIO of the target's rate."""
     in_retain = count_whole(case.retain, forms) if case.retain else Counter()
     scale = RETAIN_RATIO * case.retain_words / max(case.words, 1)
     return {f: n for f, n in in_retain.items() if n >= max(RETAIN_COUNT, scale * counts.get(f, 0))}
@@ -177,11 +180,11 @@ def _splittable(case: Case) -> Iterable[Finding]:
         words = term.split()
         if len(words) > 1 and all(word in case.dictionary for word in words):
             text = "is made of terms alone; the authors' consolidation would drop it"
-            yield case.finding("splittable", "note", term, text, None)
+            yield case.finding("splittable", "note", term, text)
 
 
 def _missing(case: Case, found: Sequence[Found], ordinary: set[str]) -> list[Finding]:
-    """Find other spellings of terms that the target holds and the matcher leaves."""
+    """Find other spellings of terms that the target holds and no term matches."""
     missed = [m for m in missed_spellings(found, list(case.dictionary)) if m.term not in ordinary]
     broken = [m for m in missed if m.broken]
     counts = {m.surface: m.count for m in missed}
@@ -200,7 +203,7 @@ def _missing(case: Case, found: Sequence[Found], ordinary: set[str]) -> list[Fin
 
 
 def _is_word(missed: Missed) -> bool:
-    """Tell whether a spelling is rather a word of its own: "tip" for Tip, "Another" for An Other."""
+    """Return whether a spelling is a word of its own: "tip" for Tip, "Another" for An Other."""
     regrown = missed.surface.lower() != missed.term.lower() and missed.form == "spelling"
     return is_ordinary(missed.surface.lower() if regrown else missed.surface, LOWER_ZIPF)
 
@@ -210,4 +213,4 @@ def _missing_finding(case: Case, missed: Missed, values: list[str]) -> Finding:
     how |= {"spelling": "in another spelling", "possessive": "without its 's"}
     text = f"also occurs {how[missed.form]}, {missed.surface!r}, {times(missed.count)}, which no term matches"
     fix = {"add": {missed.surface: values}} if values else None
-    return case.finding(f"missing {missed.form}", "warning", missed.term, text, fix, missed.count)
+    return case.finding(f"missing {missed.form}", "warning", missed.term, text, fix, count=missed.count)

@@ -1,4 +1,4 @@
-"""How a dictionary lies over a text: what its terms cover, what they leave, lose to each other, and do to tokens."""
+"""What terms cover of a text and what they leave, what they lose to each other, and what they do to tokens."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,12 +12,13 @@ from jaxunlearn.anchors.words import is_capital, scan
 from jaxunlearn.data.tokenizer import Tokenizer
 
 BLOCK_WORDS = 400  # about a block of 512 tokens
-LEFT_COUNT, LEFT_RATIO, LEFT_SHOWN = 10, 10, 20  # capitalised words left: times met, rate over that elsewhere, listed
+# Capitalised words outside anchors: least count, least multiple of the rate elsewhere, how many are listed.
+LEFT_COUNT, LEFT_RATIO, LEFT_SHOWN = 10, 10, 20
 _SHOWN = 10
 
 
 def shadowed(case: Case, found: Sequence[Found], match: str) -> Iterable[Finding]:
-    """Find terms that lose occurrences to a term that covers only a part of them; count: how many."""
+    """Find terms that lose occurrences to a term that covers only a part of them; the finding counts how many."""
     terms, lost = list(case.dictionary), {}
     for one in found:
         for term, winner in one.lost():
@@ -27,11 +28,11 @@ def shadowed(case: Case, found: Sequence[Found], match: str) -> Iterable[Finding
         text, fix = f"loses to a term that covers a part of it: {by}", None
         if match == "first":
             text, fix = text + "; longest first, or match=longest, would find it", {"order": "longest"}
-        yield case.finding("shadowed", "warning", term, text, fix, winners.total())
+        yield case.finding("shadowed", "warning", term, text, fix, count=winners.total())
 
 
 def dead(case: Case, found: Sequence[Found]) -> Iterable[Finding]:
-    """Find terms that the matcher never finds."""
+    """Find terms that are never an anchor."""
     kept = {int(k) for one in found for k in one.anchors_A3[:, 0]}
     for number, term in enumerate(case.dictionary):
         if number not in kept:
@@ -41,7 +42,7 @@ def dead(case: Case, found: Sequence[Found]) -> Iterable[Finding]:
 
 @dataclass(frozen=True, kw_only=True)
 class Cover:
-    """A text's words, headings left out: whether each begins a sentence, and whether an anchor holds it."""
+    """The words of a text without headings; starts: it begins a sentence; held_N: an anchor holds it."""
 
     words: list[str]
     starts: list[bool]
@@ -49,7 +50,7 @@ class Cover:
 
 
 def cover(one: Found) -> Cover:
-    """Lay the anchors of a text over its words."""
+    """Return which words of a text its anchors hold."""
     read = scan(one.text)
     start_N = np.array(read.places, np.int64)
     end_N = start_N + np.array([len(word) for word in read.words], np.int64)
@@ -57,7 +58,7 @@ def cover(one: Found) -> Cover:
 
 
 def coverage(found: Sequence[Found], covers: Sequence[Cover], tokenizer: Tokenizer | None) -> list[Finding]:
-    """Say what share of words, of tokens where there is a tokenizer, and of blocks the anchors reach."""
+    """Return one note: the share of words and blocks, and with a tokenizer of tokens, that anchors hold."""
     anchors = sum(len(one.anchors_A3) for one in found)
     words, inside = sum(len(c.words) for c in covers), sum(int(c.held_N.sum()) for c in covers)
     blocks = [bool(c.held_N[n : n + BLOCK_WORDS].any()) for c in covers for n in range(0, len(c.words), BLOCK_WORDS)]
@@ -71,7 +72,7 @@ def coverage(found: Sequence[Found], covers: Sequence[Cover], tokenizer: Tokeniz
 
 
 def uncovered(case: Case, covers: Sequence[Cover]) -> list[Finding]:
-    """List capitalised words inside sentences that no anchor holds and the target has far more often than others."""
+    """Find capitalised words inside sentences that no anchor holds and that are far more frequent than elsewhere."""
     counts: Counter[str] = Counter()
     for one in covers:
         free = ~(np.array(one.starts, bool) | one.held_N)
@@ -96,7 +97,7 @@ def _tokens_inside(one: Found, tokenizer: Tokenizer) -> tuple[int, int]:
 
 
 def token_traps(case: Case, found: Sequence[Found], tokenizer: Tokenizer) -> list[Finding]:
-    """Find terms and translations whose tokens change at a line start, and terms whose tokens reach beyond them."""
+    """Find forms whose token count changes at a line start, and terms that share a token with their neighbours."""
     findings = []
     for check, forms in (
         ("line start: term", list(case.dictionary)),
@@ -116,11 +117,11 @@ def _length(form: str, lead: str, tokenizer: Tokenizer) -> int:
 
 
 def _merged(case: Case, found: Sequence[Found], tokenizer: Tokenizer) -> Iterable[Finding]:
-    """Find terms of which no token ends at the end, or none begins at the start or at the space before it."""
+    """Find terms at whose end no token ends, or at whose start (or the space before it) no token begins."""
     merged: Counter[int] = Counter()
     for one in found:
         _, ends_N = tokenizer.encode(one.text)
-        edge_C = np.zeros(len(one.text) + 2, bool)  # edge_C[c + 1]: a token ends before character c
+        edge_C = np.zeros(len(one.text) + 2, bool)  # edge_C[c + 1]: a token ends right before character c
         edge_C[ends_N + 1] = edge_C[0] = edge_C[1] = True
         key_A, start_A, end_A = one.anchors_A3.T
         whole_A = edge_C[end_A + 1] & (edge_C[start_A + 1] | edge_C[start_A])
@@ -128,4 +129,4 @@ def _merged(case: Case, found: Sequence[Found], tokenizer: Tokenizer) -> Iterabl
     terms = list(case.dictionary)
     for number, count in merged.most_common():
         text = f"shares a token with its neighbours {times(count)}"
-        yield case.finding("merged token", "note", terms[number], text, None, count)
+        yield case.finding("merged token", "note", terms[number], text, count=count)

@@ -1,4 +1,4 @@
-"""What an audit of a dictionary finds, what its checks look at, and how findings are shown."""
+"""Findings of an audit, the case that its checks look at, and how findings are shown."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,16 +9,23 @@ from jaxunlearn.errors import InputError
 
 SEVERITIES = ("error", "warning", "note")
 ORDINARY_ZIPF = 3.5  # a lower-case word this frequent in general English (3 in a million) is no anchor
-_SHOWN = 10  # terms named a line where a check's notes are drawn together
+_SHOWN = 10  # terms named in a row that joins the notes of one check
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One fault: what, of which term ("" for the whole), how often the target shows it, and the change that mends it.
+    """One fault of a dictionary, of one term or (term="") of the whole.
 
-    severity: an "error" makes labels wrong, a "warning" costs quality, a "note" is to be known. fix: None,
-    {"remove": term}, {"drop": {term: [translations]}} (the term goes with its last one), {"thin": the same} (which
-    keeps a last one), {"add": {term: [translations]}}, {"set": {term: [translations]}} or {"order": "longest"}.
+    severity: an "error" makes labels wrong, a "warning" costs quality, a "note" informs.
+    count: how often the target text shows the fault.
+    fix: the change that mends it, one of
+        None                              there is none
+        {"remove": term}                  the term goes
+        {"drop": {term: translations}}    they go, and with the last one the term
+        {"thin": {term: translations}}    they go, except a last one
+        {"add": {term: translations}}     a new term
+        {"set": {term: translations}}     the term's translations are these
+        {"order": "longest"}              longer terms come first
     """
 
     check: str
@@ -31,7 +38,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What checks look at: the dictionary, the texts, and how often each term and translation occurs in the target."""
+    """What checks look at: the dictionary, the texts, and the counts of each term and translation in the target."""
 
     dictionary: dict[str, tuple[str, ...]]
     target: tuple[str, ...]
@@ -41,20 +48,22 @@ class Case:
     retain_words: int
 
     def rate(self, count: int) -> float:
-        """Turn a count in the target into a share of its words."""
+        """Return a count in the target as a share of its words."""
         return count / max(self.words, 1)
 
     def elsewhere(self, forms: Iterable[str]) -> dict[str, float]:
-        """Give each form's rate outside the target: the higher of retain text and, for a word, general English."""
+        """Return each form's rate outside the target: in the retain text or, if higher, in general English."""
         forms = list(forms)
         counts = count_whole(self.retain, forms) if self.retain else Counter()
         return {form: max(counts[form] / max(self.retain_words, 1), english_rate(form)) for form in forms}
 
-    def finding(self, check: str, severity: str, term: str, text: str, fix: dict | None, count: int = -1) -> Finding:
-        """Make a finding whose message opens with the term and how often the target holds it."""
+    def finding(
+        self, check: str, severity: str, term: str, text: str, fix: dict | None = None, *, count: int | None = None
+    ) -> Finding:
+        """Return a finding whose message begins with the term and its count in the target; count defaults to that."""
         met = self.counts[term]
         message = f"{term!r} ({times(met)}) {text}"
-        count = met if count < 0 else count
+        count = met if count is None else count
         return Finding(check=check, severity=severity, term=term, message=message, count=count, fix=fix)
 
 
@@ -63,7 +72,7 @@ def make_case(
     target: str | Sequence[str],
     retain: str | Sequence[str] | None = None,
 ) -> Case:
-    """Count what checks need; raise InputError for an empty term or translation."""
+    """Return the case of a dictionary and its texts; raise InputError for an empty term or translation."""
     texts, kept = (((t,) if isinstance(t, str) else tuple(t or ())) for t in (target, retain))
     entries = {term: (v,) if isinstance(v, str) else tuple(v) for term, v in dictionary.items()}
     empty = [term for term, values in entries.items() if not (term.strip() and values and all(values))]
@@ -80,7 +89,7 @@ def make_case(
 
 
 def english_rate(form: str) -> float:
-    """Give a word's rate in general English, 0 for a phrase."""
+    """Return a word's rate in general English (wordfreq), 0 for a phrase."""
     try:
         from wordfreq import word_frequency
     except ImportError as error:
@@ -89,12 +98,12 @@ def english_rate(form: str) -> float:
 
 
 def is_ordinary(word: str, zipf: float = ORDINARY_ZIPF) -> bool:
-    """Tell whether a word is in lower case and frequent in general English (zipf: log10 of times in 10^9 words)."""
+    """Return whether a word is in lower case and frequent in English (zipf: log10 of times in 10^9 words)."""
     return word.islower() and english_rate(word) >= 10 ** (zipf - 9)
 
 
 def times(count: int) -> str:
-    """Say how often."""
+    """Return a count as words: "once", "2 times"."""
     return "once" if count == 1 else f"{count:,} times"
 
 
@@ -102,7 +111,7 @@ def times(count: int) -> str:
 
 
 def summary(findings: Sequence[Finding]) -> str:
-    """Say in one line how many findings there are of each severity."""
+    """Return one line that counts the findings of each severity."""
     counts = Counter(finding.severity for finding in findings)
     return ", ".join(f"{counts[s]} {s}{'s' * (counts[s] != 1)}" for s in SEVERITIES)
 
@@ -118,14 +127,8 @@ def to_json(findings: Sequence[Finding]) -> dict:
     return {f"{s}s": counts[s] for s in SEVERITIES} | {"findings": [asdict(finding) for finding in findings]}
 
 
-def table(findings: Sequence[Finding]) -> str:
-    """Lay findings out as plain text, a line each, the notes of one check about terms drawn together."""
-    rows = [f"{severity:8}{check:20}{text}" for severity, check, text in _rows(findings)]
-    return "\n".join([*rows, summary(findings)])
-
-
 def rich_table(findings: Sequence[Finding]):
-    """Lay findings out as a rich.table.Table."""
+    """Return findings as a rich.table.Table, a row each; the notes of one check about terms share a row."""
     from rich.table import Table
     from rich.text import Text
 

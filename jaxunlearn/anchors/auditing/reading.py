@@ -1,4 +1,4 @@
-"""Read a dictionary of anchored terms as it is, faults and all, and say where in the file they are."""
+"""Read a dictionary of anchored terms with its faults and the lines and columns at which they stand."""
 
 import json
 import re
@@ -17,10 +17,11 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 
 
 def read_dictionary(path: Path | str) -> tuple[Dictionary, list[Finding]]:
-    """Read {term: translation or [translations]} with its faults; findings tell of those no dictionary can hold.
+    """Return a dictionary file's {term: translations} and findings of what `load_dictionary` would refuse.
 
-    Terms given twice are merged and spaces taken off, each an error whose fix is what was read. Raises one InputError
-    with line and column for invalid JSON or for every term and translation that is empty or no string.
+    Terms given twice are merged and outer spaces are removed; each is a finding of level error whose fix is what was
+    read. Raises one InputError with lines and columns for invalid JSON, and for every term or translation that is
+    empty or no string.
     """
     source = _Source(name=str(path), text=_read(Path(path)), faults=[])
     given: Dictionary = {}
@@ -53,7 +54,7 @@ def _read(path: Path) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class _Source:
-    """A text of valid JSON, its name, and what is wrong in it; places are characters."""
+    """A text of valid JSON, its name, and the faults found in it; places are characters."""
 
     name: str
     text: str
@@ -71,7 +72,7 @@ class _Source:
         return space.end() if space else at
 
     def entries(self) -> Iterator[tuple[int, str, list[str]]]:
-        """Give (place, term, translations) of each entry; a list of replies is consolidated by the authors' rules."""
+        """Yield (place, term, translations) of each entry; a list of replies is merged by `consolidate`."""
         content, at = json.loads(self.text), self.skip(0)
         if isinstance(content, dict):
             for place, term in self.items(at):
@@ -95,7 +96,7 @@ class _Source:
         return [value for _, value in items if isinstance(value, str)]
 
     def items(self, at: int) -> Iterator[tuple[int, Any]]:
-        """Give the place and content of each element of the list, or of each name of the object, that begins here."""
+        """Yield place and content of each element of a list, or of each name of an object, that begins at `at`."""
         named = self.text[at] == "{"
         at = self.skip(at + 1)
         while self.text[at] not in "]}":

@@ -1,7 +1,6 @@
-"""Mend a dictionary of anchored terms by what an audit found, and write it back."""
+"""Mend a dictionary of anchored terms by the findings of an audit, and write it back."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from jaxunlearn.anchors.auditing.reading import Dictionary, read_dictionary
 from jaxunlearn.data.documents import read_documents
 from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.errors import InputError
+from jaxunlearn.files import write_whole
 
 MEND = ("error", "warning")
 _ROUNDS = 10
@@ -19,9 +19,9 @@ _ROUNDS = 10
 def repair(
     dictionary: Mapping[str, Sequence[str] | str], findings: Sequence[Finding], severities: Sequence[str] = MEND
 ) -> Dictionary:
-    """Apply the fixes of findings of these severities and return a new dictionary; no fix makes a new error.
+    """Return a new dictionary with the fixes of findings of these severities applied; no fix makes a new error.
 
-    Removals come first, then what may not take a term's last translation, then additions that clash with nothing.
+    Removals come first, then the fixes that keep a term's last translation, then additions that clash with nothing.
     """
     made = {term: (v,) if isinstance(v, str) else tuple(v) for term, v in dictionary.items()}
     fixes = [finding.fix for finding in findings if finding.fix and finding.severity in severities]
@@ -56,7 +56,7 @@ def _thin(made: Dictionary, term: str, values: Sequence[str]) -> None:
 
 
 def _add(made: Dictionary, term: str, values: Sequence[str]) -> None:
-    """Add a term unless it, or a translation of it, would be both term and translation."""
+    """Add a term, except where it or its translation would be a term and a translation at once."""
     terms = {term.lower(), *(other.lower() for other in made)}
     taken = {value.lower() for others in made.values() for value in others}
     kept = tuple(value for value in values if value.lower() not in terms)
@@ -73,9 +73,10 @@ def mend(
     tokenizer: Tokenizer | None = None,
     match: str = "longest",
 ) -> tuple[Dictionary, list[Finding]]:
-    """Audit and repair in turn until nothing changes; return the dictionary and what is left to find in it.
+    """Audit and repair in turn until nothing changes; return the dictionary and the findings that are left.
 
-    findings: of an audit already made. A term that goes may uncover a spelling, so one round is not always enough.
+    findings: those of an audit already made. The rest as in `audit`. One round is not always enough: a removed term
+    may uncover another spelling.
     """
     made = repair(dictionary, ())
     found = findings
@@ -99,9 +100,10 @@ def audit_files(
     unwrap: bool = False,
     fix: Path | str = "",
 ) -> tuple[list[Finding], list[Finding]]:
-    """Audit a dictionary file against texts named as in read_documents; return (findings, those left).
+    """Audit a dictionary file against texts named as in read_documents; return (findings, findings left).
 
-    With fix, the mended dictionary is written there and audited again; without, both are the same.
+    With `fix`, the mended dictionary is written there and audited again; without, both lists are the same. Raises
+    InputError as read_dictionary, read_documents and write_dictionary do.
     """
     dictionary, faults = read_dictionary(path)
     target, kept = ([d.text for d in read_documents(s, unwrap)] if s else [] for s in (text, retain))
@@ -115,16 +117,14 @@ def audit_files(
 
 
 def write_dictionary(dictionary: Mapping[str, Sequence[str]], path: Path | str) -> None:
-    """Write a dictionary as load_dictionary reads it; raise InputError where nothing is left of it."""
+    """Write a dictionary, one term a line; raise InputError where it is empty or cannot be written."""
     path = Path(path)
     if not dictionary:
         raise InputError(f"nothing is left to write to {path}: every term was at fault; mend the dictionary by hand")
     lines = (f" {_json(term)}: {_json(list(values))}" for term, values in dictionary.items())
-    part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
-        os.replace(part, path)
+        write_whole(path, "{\n" + ",\n".join(lines) + "\n}\n")
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}") from error
 

@@ -1,4 +1,4 @@
-"""Build the dictionary with a language model: passages of the text go out, terms and generic translations come back.
+"""Build the dictionary with a language model: it is given passages and returns terms with generic translations.
 
 Source of the procedure: Eldan & Russinovich, arXiv 2310.02238, section on anchored terms. The prompt is our own.
 """
@@ -21,8 +21,8 @@ from jaxunlearn.llm.endpoint import Answers, Endpoint, Request, ask
 from jaxunlearn.llm.journal import Journal
 from jaxunlearn.llm.replies import CHARACTERS_PER_TOKEN, Usage
 
-REPLY_TOKENS = 500  # what a reply is guessed to take, for the estimate beforehand
-SHORTEST_PASSAGE = 200
+REPLY_TOKENS = 500  # of a reply, as guessed for the estimate beforehand
+SHORTEST_PASSAGE = 200  # characters
 
 PROMPT = """\
 You help to make a text anonymous. From a passage of it you collect what gives the text away, so that every such \
@@ -50,9 +50,9 @@ An empty list is right for a passage that gives nothing away."""
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """What a build wrote and what it took: see endpoint.Answers for the counts; cost None where no price was given.
+    """What a build wrote and what it used; counts of requests and tokens as in endpoint.Answers.
 
-    absent counts terms that stand nowhere in the text, capitals aside.
+    absent: terms that stand nowhere in the text, in any case. cost: in the currency of the prices, None without one.
     """
 
     path: Path
@@ -71,7 +71,7 @@ class Built:
     cost: float | None
 
     def summary(self) -> str:
-        """Say in two lines what came out and what it took."""
+        """Return two lines: what was built, and what it used."""
         cost = "" if self.cost is None else f", cost {self.cost:,.2f}"
         tokens = f"{self.prompt_tokens:,} + {self.completion_tokens:,} tokens{' (estimated)' * self.estimated}"
         return (
@@ -83,7 +83,7 @@ class Built:
 
 
 def build_with_llm(
-    documents: Sequence["Document"],
+    documents: Sequence[Document],
     settings: Llm,
     out: Path | str,
     say: Callable[[str], None],
@@ -91,21 +91,20 @@ def build_with_llm(
 ) -> Built:
     """Ask a language model for the terms of random passages and write out/dictionary.json: {term: [translations]}.
 
-    Replies are kept in `out`; a rerun asks for the missing ones alone, and a higher `passages` adds to what is there.
-    Raises InputError on settings that cannot work or a refused key, RunError where the endpoint is down or no
-    reply is usable.
+    Replies are kept in `out`; a rerun asks only for the missing ones, and with a higher `passages` for the new ones.
+    Raises InputError on settings that cannot work and on a refused key, RunError where the endpoint does not answer
+    or no reply is usable.
     """
-
     endpoint = make_endpoint(settings)
     passages = draw_passages([d.text for d in documents], settings)
     requests = [Request(messages=make_messages(p), schema=reply_schema()) for p in passages]
     journal = Journal(out)
     todo = [request for request in requests if not journal.holds(request.key(endpoint))]
     say(f"  {len(passages):,} passages, {len(passages) - len(todo):,} of them settled before; {endpoint.model}")
-    say(f"  to ask: {_forecast([request.characters() for request in todo], settings)}")
+    say(f"  to ask: {_forecast([request.characters() for request in todo], endpoint)}")
     answers = ask(requests, endpoint, journal, say, sleep)
     dictionary = _merge(answers, journal.folder)
-    built = _write(dictionary, [d.text for d in documents], answers, settings, journal.folder)
+    built = _write(dictionary, [d.text for d in documents], answers, endpoint, journal.folder)
     for line in built.summary().split("\n"):
         say(f"  {line}")
     if built.unanswered:
@@ -113,9 +112,8 @@ def build_with_llm(
     return built
 
 
-def make_endpoint(settings: Llm) -> "Endpoint":
-    """Check the settings and fill the endpoint's in from the environment; InputError names what is wrong."""
-
+def make_endpoint(settings: Llm) -> Endpoint:
+    """Return the endpoint of the settings, completed from the environment; InputError names every bad setting."""
     wrong = []
     if settings.passages < 0 or settings.passage_characters < SHORTEST_PASSAGE:
         wrong.append(f"passages must be at least 0 and passage_characters at least {SHORTEST_PASSAGE}")
@@ -123,28 +121,27 @@ def make_endpoint(settings: Llm) -> "Endpoint":
         wrong.append("price_in, price_out and temperature must be at least 0")
     if wrong:
         raise InputError("the dictionary cannot be built:\n  " + "\n  ".join(wrong))
-    return Endpoint(
-        base_url=settings.base_url, model=settings.model, key_variable=settings.key_variable,
-        temperature=settings.temperature, seed=settings.seed, concurrency=settings.concurrency,
-        attempts=settings.attempts, timeout=settings.timeout,
-    ).resolved()  # fmt: skip
+    return Endpoint.of(settings).resolved()
 
 
 # ---- passages
 
 
 def draw_passages(texts: Sequence[str], settings: Llm) -> list[str]:
-    """Draw passages without replacement by the seed; a higher count draws the same ones first, then more."""
+    """Return settings.passages random passages of the texts; a higher count gives the same ones first, then more.
+
+    Raises InputError where the texts are empty.
+    """
     import numpy as np
 
     everything = [passage for text in texts for passage in cut_passages(text, settings.passage_characters)]
     if not everything:
-        raise InputError("the text to forget is empty; give text")
+        raise InputError("the text to forget is empty; text.forget must name a text with words")
     order = np.random.default_rng(settings.seed).permutation(len(everything))
     return [everything[n] for n in order[: settings.passages or None]]
 
 
-_ENDS = (  # where a passage may end, the best first: a paragraph, a sentence, a word
+_ENDS = (  # where a passage may end, the best place first: a paragraph, a sentence, a word
     re.compile(r"\n[ \t]*\n\s*"),
     re.compile(r"[.!?…][\"'”’»)\]]*\s+"),
     re.compile(r"\s+"),
@@ -152,7 +149,7 @@ _ENDS = (  # where a passage may end, the best first: a paragraph, a sentence, a
 
 
 def cut_passages(text: str, characters: int) -> list[str]:
-    """Cut a text into consecutive passages of at most `characters`, at the last good place in each's second half."""
+    """Cut a text into passages of at most `characters`, each at the last good place of its second half."""
     passages, start = [], 0
     while start < len(text):
         end = len(text) if len(text) - start <= characters else _cut_at(text, start, characters)
@@ -163,15 +160,15 @@ def cut_passages(text: str, characters: int) -> list[str]:
 
 def _cut_at(text: str, start: int, characters: int) -> int:
     for ends in _ENDS:
-        # one character more: the space after a passage is stripped
+        # one character more, since the space after a passage is stripped
         places = [match.end() for match in ends.finditer(text, start + characters // 2, start + characters + 1)]
         if places:
             return places[-1]
-    return start + characters  # no space in sight
+    return start + characters  # there is no space
 
 
 def make_messages(passage: str) -> tuple[dict[str, str], ...]:
-    """Put a passage to the model."""
+    """Return the messages that ask the model for the terms of a passage."""
     return ({"role": "system", "content": PROMPT}, {"role": "user", "content": f"The passage:\n\n{passage}"})
 
 
@@ -180,10 +177,10 @@ def make_messages(passage: str) -> tuple[dict[str, str], ...]:
 
 @functools.cache
 def reply_schema() -> Any:
-    """Return the pydantic model of a reply: {"translations": [{"term", "generic"}]}; made late, pydantic is slow.
+    """Return the pydantic model of a reply, {"translations": [{"term", "generic"}]}.
 
-    Reads the form of the authors' replies too, a mapping of terms to one translation or several, bare or as
-    `translations`.
+    It also reads the form of the authors' replies: a mapping of terms to one translation or several, bare or under
+    `translations`. The model is made on the first call, because importing pydantic is slow.
     """
     from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -205,7 +202,7 @@ def reply_schema() -> Any:
 
 
 def _entries(given: Any) -> Any:
-    """Bring what models reply to the schema's form, as far as it has the shape of a dictionary."""
+    """Return a reply in the schema's form where it has the shape of a dictionary, else as it is."""
     if isinstance(given, dict) and set(given) == {"translations"}:
         given = given["translations"]
     if isinstance(given, dict) and "term" not in given:
@@ -220,9 +217,8 @@ def _entry(entry: dict) -> dict:
     return {"term": entry["term"], "generic": [values] if isinstance(values, str) else values}
 
 
-def _merge(answers: "Answers", folder: Path) -> dict[str, tuple[str, ...]]:
-    """Consolidate the replies in the passages' order, whichever came first."""
-
+def _merge(answers: Answers, folder: Path) -> dict[str, tuple[str, ...]]:
+    """Merge the replies in the order of the passages, not in the order in which they arrived."""
     usable = [value for value in answers.values if value is not None]
     if not usable:
         again = f"{folder / 'malformed.jsonl'} holds what came instead; delete it to ask again" * bool(
@@ -240,22 +236,14 @@ def _merge(answers: "Answers", folder: Path) -> dict[str, tuple[str, ...]]:
 # ---- what it takes, and the result
 
 
-def _forecast(characters: list[int], settings: Llm) -> str:
-
+def _forecast(characters: list[int], endpoint: Endpoint) -> str:
     usage = Usage(prompt=sum(characters) // CHARACTERS_PER_TOKEN, completion=REPLY_TOKENS * len(characters))
-    cost = _cost(usage, settings)
+    cost = endpoint.cost(usage)
     price = "" if cost is None else f", cost about {cost:,.2f}"
     return f"{len(characters):,} requests, about {usage.prompt:,} + {usage.completion:,} tokens{price}"
 
 
-def _cost(usage: "Usage", settings: Llm) -> float | None:
-    if not (settings.price_in or settings.price_out):
-        return None
-    return (usage.prompt * settings.price_in + usage.completion * settings.price_out) / 1e6
-
-
-def _write(dictionary: dict, texts: list[str], answers: "Answers", settings: Llm, folder: Path) -> Built:
-
+def _write(dictionary: dict, texts: list[str], answers: Answers, endpoint: Endpoint, folder: Path) -> Built:
     path, everything = folder / "dictionary.json", "\n".join(texts).casefold()
     try:
         write_whole(path, json.dumps(dictionary, indent=1, ensure_ascii=False) + "\n")
@@ -275,5 +263,5 @@ def _write(dictionary: dict, texts: list[str], answers: "Answers", settings: Llm
         prompt_tokens=answers.usage.prompt,
         completion_tokens=answers.usage.completion,
         estimated=answers.usage.estimated,
-        cost=_cost(answers.usage, settings),
+        cost=endpoint.cost(answers.usage),
     )

@@ -1,8 +1,8 @@
-"""Generic translations for extracted terms, drawn by kind from our own lists so that names stay consistent.
+"""Generic translations for extracted terms, drawn from the lists of data/anchors by the kind of the term.
 
-Every term gets one translation that neither the target text nor another term's translation holds, common in the
-retain text or in general English where the list allows, more frequent terms first. Names of several words are
-translated by their parts: what translates "Mary" also opens the translation of "Mary Green".
+Every term gets one translation that neither the target text nor another term's translation holds. Frequent terms draw
+first, and a word that is common in the retain text or in general English is drawn before a rare one. Names of several
+words are translated by their parts: the translation of "Mary" also begins the translation of "Mary Green".
 """
 
 import json
@@ -24,14 +24,14 @@ from jaxunlearn.errors import RunError
 DATA = Path(__file__).parent.parent.parent / "data" / "anchors"
 POOLS = {"person": ("male", "female"), "word": ("object",), "unknown": ("object",)}
 PEOPLE = ("male", "female", "person")
-COMMON_COUNT, COMMON_ZIPF = 3, 3.0  # met so often in the retain text, or in general English (once a million words)
+COMMON_COUNT, COMMON_ZIPF = 3, 3.0  # occurrences in the retain text; or log10 of times in 10^9 words of English
 FORMAL = word_set("Mr Mrs Miss Ms Dr Doctor Professor General Colonel Captain Judge Sir Herr Madame")
-KEPT_ZIPF = 4.0  # a word this common in general English stays as it is beside a translated part ("Land of ...")
+KEPT_ZIPF = 4.0  # log10 of times in 10^9 words; a word this common is kept beside a translated part ("Land of ...")
 
 
 @cache
 def candidates() -> Mapping[str, Sequence[str]]:
-    """Read the lists of generic candidates, {kind: candidates}; people are in the plural."""
+    """Return the lists of generic candidates, {kind: candidates}; those of kind "people" are in the plural."""
     return {
         kind: tuple(values)
         for name in ("names.json", "things.json")
@@ -42,10 +42,10 @@ def candidates() -> Mapping[str, Sequence[str]]:
 def make_dictionary(
     terms: Sequence[Term], target_text: str, retain_text: str, seed: int = 0
 ) -> dict[str, tuple[str, ...]]:
-    """Draw {spelling: (translation,)} for every spelling of every term; the same seed gives the same dictionary."""
+    """Return {spelling: (translation,)} for every spelling of every term; the same seed gives the same dictionary."""
     draw = Draw(target_text, retain_text, seed, surnames(terms))
     values = {}
-    for term in sorted(terms, key=lambda t: (" " in t.text, -t.count)):  # the parts before the names made of them
+    for term in sorted(terms, key=lambda t: (" " in t.text, -t.count)):  # parts before names made of them
         values[term.text] = draw.translate(term)
     made: dict[str, tuple[str, ...]] = {}
     for term in terms:
@@ -57,9 +57,9 @@ def make_dictionary(
 
 
 def settled(terms: Sequence[Term]) -> list[Term]:
-    """Return the terms with each name's gender settled with the longer names that hold it.
+    """Return the terms, each name with the gender that it has in most occurrences, longer names that hold it included.
 
-    "Em", met 9 times among men, is a woman where "Aunt Em" is one 164 times.
+    "Em", taken for a man 9 times, is a woman where "Aunt Em" is one 164 times.
     """
     votes: dict[str, Counter[str]] = {}
     for term in terms:
@@ -76,7 +76,7 @@ def settled(terms: Sequence[Term]) -> list[Term]:
 
 
 def surnames(terms: Iterable[Term]) -> set[str]:
-    """List the words that end people's names more often than they begin them."""
+    """Return the words that end the names of people more often than they begin them."""
     ends: Counter[str] = Counter()
     for term in terms:
         words = [_core(word) for word in term.text.split(" ")]
@@ -88,7 +88,7 @@ def surnames(terms: Iterable[Term]) -> set[str]:
 
 
 class Draw:
-    """The candidates left of each list, and what has been translated so far."""
+    """The candidates that are left of each list, and the translations made so far."""
 
     def __init__(self, target_text: str, retain_text: str, seed: int, last_names: Set[str] = frozenset()):
         self.random = random.Random(f"translations {seed}")
@@ -100,7 +100,7 @@ class Draw:
         self.left: dict[str, Iterator[str]] = {}
 
     def translate(self, term: Term) -> str:
-        """Translate a term by its parts if it has any, else by a draw of its kind."""
+        """Return the translation of a term: made of its parts where it has several, else drawn by its kind."""
         words = term.text.split(" ")
         if len(words) > 1 and _core(term.text)[0].isupper():
             value = self._by_parts(words, term)
@@ -114,9 +114,10 @@ class Draw:
         return value
 
     def _by_parts(self, words: list[str], term: Term) -> str:
-        """Translate word by word: parts as before, titles, connectors and common words kept, new names drawn.
+        """Return a translation word by word, "" where the parts give none.
 
-        An epithet ("the Tin Smith") takes its last word's translation with a new word in front.
+        Known parts keep their translations; titles, connectors and common words stay; new names are drawn. An epithet
+        ("the Tin Smith") gets its last word's translation with a new word in front.
         """
         cores = [_core(word) for word in words]
         person = term.kind in PEOPLE and not term.article
@@ -139,7 +140,7 @@ class Draw:
         return self.parts[core] + word[len(core) :]
 
     def next(self, kind: str) -> str:
-        """Draw the next free candidate of a list; raise RunError when even the made-up ones are used up."""
+        """Return the next free candidate of a list; raise RunError where even the combined ones are used up."""
         if kind not in self.left:
             self.left[kind] = self._shuffled(kind)
         for value in self.left[kind]:
@@ -149,7 +150,7 @@ class Draw:
         raise RunError(f"no generic {kind} is left that the target text lacks; add some to {DATA}")
 
     def _shuffled(self, kind: str) -> Iterator[str]:
-        """Give a list's candidates in random order, common ones first, then made-up ones."""
+        """Yield a list's candidates in random order, common ones first, then combined ones."""
         lists = [candidates()[name] for name in POOLS.get(kind, (kind,))]
         values = [value for values in lists for value in values]
         self.random.shuffle(values)
@@ -157,7 +158,7 @@ class Draw:
         yield from self._made_up(kind, values)
 
     def _made_up(self, kind: str, values: list[str]) -> Iterable[str]:
-        """Combine: a first name and a surname, or a modifier and a thing."""
+        """Yield combinations: a first name and a surname, or a modifier and a thing."""
         named = kind in (*PEOPLE, "surname")
         others = list(candidates()["surname" if named else "modifier"])
         self.random.shuffle(others)
@@ -167,7 +168,7 @@ class Draw:
                 yield f"{value} {other}" if named else f"{_capitalised(other) if value[0].isupper() else other} {value}"
 
     def _is_free(self, value: str) -> bool:
-        """Tell whether neither the target nor another translation holds a value, in the singular or the plural."""
+        """Return whether neither the target nor another translation holds a value, in the singular or the plural."""
         forms = {value.lower(), plural(value).lower(), (singular(value) or value).lower()}
         texts = (" ".join(re.findall(r"[^\W_]+", form)) for form in forms)
         return not forms & self.used and not any(f" {text} " in self.target for text in texts)
@@ -177,11 +178,11 @@ class Draw:
 
 
 def formed(value: str, variant: str, term: Term) -> str:
-    """Give a translation the variant's number and case."""
+    """Return a translation in the number and the case of a variant of its term."""
     keys = [key_of(text) for text in term.variants]
     base = min(keys, key=len)
     many = key_of(variant) != base and key_of(variant).endswith("s")
-    if term.kind == "people":  # drawn in the plural
+    if term.kind == "people":  # such candidates are in the plural
         only = len(set(keys)) == 1
         value = value if many or only else singular(value) or value
     elif many:
@@ -194,12 +195,12 @@ def formed(value: str, variant: str, term: Term) -> str:
 
 
 def _named_plural(name: str) -> str:
-    """Give "the Colemans", not "the Colemen"."""
+    """Return the plural of a name: "the Colemans", not "the Colemen"."""
     return name + ("es" if name.endswith(("s", "x", "z", "ch", "sh")) else "s")
 
 
 def _list_of(term: Term) -> str:
-    """Choose the list: a person with an article is called by a trade, an unknown name by a place."""
+    """Return the list to draw from: a person with an article gets a trade, an unknown name a place."""
     if term.kind in PEOPLE and (term.article or term.text.islower()):
         return "role"
     if term.kind == "unknown" and not term.text.islower():
@@ -208,19 +209,19 @@ def _list_of(term: Term) -> str:
 
 
 def _gender(name: str, kind: str) -> str:
-    """Tell a first name's gender by our lists, which the pronouns around it may contradict, else leave it."""
+    """Return the kind of a name: a first name of our lists has their gender, whatever pronouns stand around it."""
     if kind in PEOPLE:
         return next((gender for gender in ("male", "female") if name in candidates()[gender]), kind)
     return kind
 
 
 def _is_kept(core: str) -> bool:
-    """Tell whether a word of a name stays as it is: a connector, a title, "Lake", "School", an initial."""
+    """Return whether a word of a name is kept: a connector, a title, "Lake", "School", an initial."""
     return core in CONNECTORS | TITLES or core.lower() in PLACES | INSTITUTIONS or len(core) == 1
 
 
 def _core(word: str) -> str:
-    """Give a word of a name without 's and its stop."""
+    """Return a word of a name without 's and without its stop."""
     return re.sub(r"(?:['’]s?|\.)$", "", word)
 
 

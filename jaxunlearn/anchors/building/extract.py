@@ -1,7 +1,7 @@
-"""Anchored terms of a text found by counting alone: names, phrases and words it uses far more than other texts do.
+"""Find the anchored terms of a text by counting: names, phrases and words that it uses far more than other texts do.
 
-Forms that are specific enough (forms.py) are grouped with their spelling variants; parts of longer names and names
-that say no more than their parts are dropped; each group gets a kind from what stands around it (kinds.py).
+Forms that are specific enough (forms.py) are grouped with their spelling variants. Parts of longer names are dropped,
+and so are names that mean no more than their parts. Each group gets a kind from the words around it (kinds.py).
 """
 
 import json
@@ -16,7 +16,6 @@ from pathlib import Path
 from jaxunlearn.anchors.building.forms import (
     CONNECTORS,
     Background,
-    Extract,
     Form,
     capital_runs,
     count_texts,
@@ -28,22 +27,27 @@ from jaxunlearn.anchors.building.forms import (
 )
 from jaxunlearn.anchors.building.kinds import TITLES, Surroundings, kind_of, look_around
 from jaxunlearn.anchors.words import Scan, capital_shares, scan, word_set
+from jaxunlearn.config import Extract
 from jaxunlearn.data.documents import Document
 from jaxunlearn.errors import InputError
 from jaxunlearn.files import write_whole
 
-__all__ = ["Extract", "Term", "extract_terms", "write"]
-
-FEWEST_WORDS = 200
-PLURAL_SHARE = 0.25
+FEWEST_WORDS = 200  # of a target; with fewer, counts are too small to compare
+SPELLING_BAR = 3.5  # nats from which a name's spelling in lower case is kept
+ALONE = 0.25  # a part of longer names is a term of its own if this share of it stands alone,
+ALONE_BAR = 20.0  # or if what stands alone would score so much
+EXAMPLES = 3  # sentences shown with a term
+PLURAL_SHARE = 0.25  # of the occurrences of a word in -s, those that show a plural
 PLURAL_SIGNS = word_set("the these those all some many few other two three four")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Term:
-    """A group of spellings, the commonest first: its kind, how often the matcher finds it, and where.
+    """A term with its spellings.
 
-    article: it stands mostly after `the`, `a` or `an`. retain counts the retain text.
+    text: the commonest spelling. variants: all spellings, the commonest first. score: as Group.score. kind: one of
+    kinds.KINDS. count, retain: occurrences in the target, as the matcher finds them, and in the retain text.
+    article: it stands mostly after `the`, `a` or `an`. examples: sentences that hold it.
     """
 
     text: str
@@ -58,7 +62,7 @@ class Term:
 
 @dataclass
 class Group:
-    """Spelling variants of one term: the forms that are specific themselves, and the counts of every spelling."""
+    """Spelling variants of one term: the specific forms among them, and the count of every spelling."""
 
     forms: list[Form]
     spellings: Counter[str]
@@ -66,7 +70,7 @@ class Group:
 
     @property
     def score(self) -> float:
-        """Give the best form's nats, weighted by how sure its capitals are, times the doublings of its free count."""
+        """Return the nats of the best form, weighted by its share of capitals, times log2 of the free count."""
         return max(form.nats * form.weight for form in self.forms) * math.log2(max(self.free, 1))
 
 
@@ -77,10 +81,11 @@ def extract_terms(
     settings: Extract | None = None,
     lift: Mapping[str, float] | None = None,
 ) -> list[Term]:
-    """List the target's terms, best first, from counts alone; lift gives nats a word (lift.word_lift).
+    """Return the target's terms, the best first, down to settings.score_bar.
 
-    The list is cut at settings.score_bar. With no retain text it is compared with general English alone, and says so.
-    Raises InputError on a target of fewer than 200 words.
+    retain: texts to compare with; without any, the target is compared with general English alone, and a line on
+    standard error says so. lift: {word: nats} as lift.word_lift returns it. Raises InputError on a target of fewer
+    than FEWEST_WORDS words and on an unknown language.
     """
     c = settings or Extract()
     texts, others = ([d if isinstance(d, str) else d.text for d in given] for given in (target, retain))
@@ -89,11 +94,11 @@ def extract_terms(
             "no retain text: terms are told from general English alone, so common names will be missed", file=sys.stderr
         )
     scans = [scan(text) for text in texts]
-    groups = find_groups(scans, Background(others, c, lift), c)
-    groups = drop_fragments(groups, texts, c)
-    groups = drop_composites(groups, c)
+    groups = find_groups(scans, Background(others, c.language, lift), c.min_count)
+    groups = drop_fragments(groups, texts, c.min_count)
+    groups = drop_composites(groups)
     ranked = sorted((g for g in groups.values() if g.score >= c.score_bar), key=lambda g: (-g.score, g.forms[0].text))
-    around = look_around(texts, [list(group.spellings) for group in ranked], c.examples)
+    around = look_around(texts, [list(group.spellings) for group in ranked], EXAMPLES)
     return [_term(group, seen) for group, seen in zip(ranked, around, strict=True) if seen.count]
 
 
@@ -115,20 +120,21 @@ def _term(group: Group, seen: Surroundings) -> Term:
 
 
 def key_of(text: str) -> str:
-    """Give what spelling variants share: letters without case, hyphens, spaces, stops and apostrophes."""
+    """Return what spelling variants share: the letters without case, hyphens, spaces, stops and apostrophes."""
     return re.sub(r"[\s.'’-]+", "", text).casefold()
 
 
-def find_groups(scans: Sequence[Scan], background: Background, c: Extract) -> dict[str, Group]:
-    """Find specific forms and gather every spelling of them that the text uses."""
+def find_groups(scans: Sequence[Scan], background: Background, min_count: int) -> dict[str, Group]:
+    """Return {key: group} of the specific forms with every spelling of them that the text uses."""
     words = Counter(word for found in scans for word in found.words)
     if words.total() < FEWEST_WORDS:
         raise InputError(f"the target text has {words.total()} words; its terms can be told from {FEWEST_WORDS} on")
     shares = capital_shares(scans)
     runs = Counter(run for found in scans for run in capital_runs(found, shares))
     pairs = Counter(pair for found in scans for pair in word_pairs(found))
-    phrases = phrase_forms(runs, pairs, words, background, c)
-    forms = short_forms(phrases, words, shares, background, c) | single_forms(words, shares, background, c) | phrases
+    phrases = phrase_forms(runs, pairs, words, background, min_count)
+    singles = single_forms(words, shares, background, min_count)
+    forms = short_forms(phrases, words, shares, background, min_count) | singles | phrases
     groups: dict[str, Group] = {}
     for form in forms.values():
         groups.setdefault(key_of(form.text), Group([], Counter())).forms.append(form)
@@ -137,13 +143,13 @@ def find_groups(scans: Sequence[Scan], background: Background, c: Extract) -> di
     spellings = words + Counter({join(run): n for run, n in (runs + pairs).items()})
     for text, count in spellings.items():
         group = _home(key_of(text), groups, plurals)
-        if group and (text in forms or _is_spelling(text, count, words.total(), background, c)):
+        if group and (text in forms or _is_spelling(text, count, words.total(), background)):
             group.spellings[text] += count
     return groups
 
 
 def _plurals(scans: Sequence[Scan]) -> set[str]:
-    """List (as keys) the words in -s that stand for many: mostly in lower case or after `the`, `two`..."""
+    """Return the keys of words in -s that are plurals: often in lower case or after `the`, `two`..."""
     many, total = Counter(), Counter()
     for found in scans:
         for before, word in zip(["", *found.words], found.words, strict=False):
@@ -171,40 +177,40 @@ def _merge_plurals(groups: dict[str, Group], plurals: set[str]) -> None:
 
 
 def _home(key: str, groups: dict[str, Group], plurals: set[str]) -> Group | None:
-    """Find the group of a spelling: its own key's, its singular's, or its plural's."""
+    """Return the group of a spelling: that of its own key, of its singular or of its plural; None without one."""
     for name in (key, *_singulars(key, plurals)):
         if name in groups:
             return groups[name]
     return groups.get(key + "s") if key + "s" in plurals else None
 
 
-def _is_spelling(text: str, count: int, words: int, background: Background, c: Extract) -> bool:
-    """Tell whether a rarer spelling means the term: any in capitals, in lower case only what other texts lack."""
+def _is_spelling(text: str, count: int, words: int, background: Background) -> bool:
+    """Return whether a spelling means the term: any with capitals does, in lower case only if other texts lack it."""
     if not text.islower():
         return len(text) > 1
     retain = background.counts[text]
-    return background.nats(text, count + 1, retain, words) >= c.spelling_bar
+    return background.nats(text, count + 1, retain, words) >= SPELLING_BAR
 
 
 # ---- parts of longer names, and names that say no more than their parts
 
 
-def drop_fragments(groups: dict[str, Group], texts: Sequence[str], c: Extract) -> dict[str, Group]:
-    """Drop what rarely stands outside longer terms ("Tin" where there is "Tin Woodman")."""
+def drop_fragments(groups: dict[str, Group], texts: Sequence[str], min_count: int) -> dict[str, Group]:
+    """Return the groups that stand outside longer terms often enough: not "Tin" where there is "Tin Woodman"."""
     alone = count_texts(texts, [name for group in groups.values() for name in group.spellings])
     kept = {}
     for key, group in groups.items():
         total = sum(group.spellings.values())
         group.free = sum(alone[text] for text in group.spellings)
-        often = group.free >= c.alone * total or group.score >= c.alone_bar
-        if often and group.free >= min(c.min_count, total):
+        often = group.free >= ALONE * total or group.score >= ALONE_BAR
+        if often and group.free >= min(min_count, total):
             kept[key] = group
     return kept
 
 
-def drop_composites(groups: dict[str, Group], c: Extract) -> dict[str, Group]:
-    """Drop phrases that their parts translate: a title or a connector and terms that stand alone ("Miss Shirley")."""
-    own = [group.spellings for group in groups.values() if group.free >= c.alone * sum(group.spellings.values())]
+def drop_composites(groups: dict[str, Group]) -> dict[str, Group]:
+    """Return the groups without phrases of a title or a connector and terms that stand alone ("Miss Shirley")."""
+    own = [group.spellings for group in groups.values() if group.free >= ALONE * sum(group.spellings.values())]
     singles = {text for spellings in own for text in spellings if " " not in text}
     return {key: group for key, group in groups.items() if not _is_composite(group.forms[0].text, singles)}
 
@@ -231,7 +237,7 @@ def write(terms: Sequence[Term], dictionary: Mapping[str, Sequence[str]], out_di
 
 
 def table(terms: Sequence[Term], dictionary: Mapping[str, Sequence[str]]) -> str:
-    """Lay terms out as a Markdown table, a row each, best first."""
+    """Return terms as a Markdown table, a row each, the best first."""
     rows = ["| # | term | translation | kind | score | target | retain | spellings | examples |", "|---" * 9 + "|"]
     for number, term in enumerate(terms, 1):
         values = ", ".join(dictionary.get(term.text, ()))

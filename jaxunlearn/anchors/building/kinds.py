@@ -1,4 +1,4 @@
-"""What kind of thing a term names, told from the words around it: pronouns, titles, verbs of speech, prepositions."""
+"""The kind of thing that a term names, from the words around it: pronouns, titles, verbs of speech, prepositions."""
 
 import re
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from jaxunlearn.anchors.matching import find_anchors, make_matcher
 from jaxunlearn.anchors.words import word_set
 
 KINDS = ("male", "female", "person", "place", "creature", "object", "institution", "people", "word", "unknown")
-ENOUGH = 300  # occurrences looked at
+ENOUGH = 300  # occurrences of a term whose surroundings are counted
 REACH = 90  # characters after a term in which its pronoun is sought
 MALE_TITLES = word_set("Mr King Prince Sir Lord Uncle Father Brother Grandfather Herr Master Captain Duke")
 FEMALE_TITLES = word_set("Mrs Miss Ms Queen Princess Lady Aunt Mother Sister Grandmother Madame Dame Duchess")
@@ -42,7 +42,13 @@ _STOP = re.compile(r"[.!?][”\"'’)]*(?=\s)|\n\n")
 
 @dataclass
 class Surroundings:
-    """How often a term was found, and what was counted around at most ENOUGH of its occurrences."""
+    """Counts of one term.
+
+    count: its occurrences. looked: those whose surroundings were counted, at most ENOUGH. he, she, it: its pronoun
+    after it. speech: a verb of speech beside it. where: a preposition of place before it. article, one, many: an
+    article before it, `a` or `an`, `the` with an -s at its end. male, female: a title before it. latin: its letters
+    are ASCII, so that the English signs apply.
+    """
 
     count: int = 0
     looked: int = 0
@@ -61,7 +67,10 @@ class Surroundings:
 
 
 def look_around(texts: Sequence[str], spellings: Sequence[Sequence[str]], examples: int) -> list[Surroundings]:
-    """Find every term's occurrences (longest match, as the translator does) and count what stands around them."""
+    """Return what stands around the occurrences of each group of spellings.
+
+    Terms are matched as in translate.py, longest first. At most `examples` sentences of each are kept.
+    """
     owner = {text: n for n, group in enumerate(spellings) for text in group}
     terms = list(owner)
     matcher, seen = make_matcher(terms), [Surroundings() for _ in spellings]
@@ -102,7 +111,7 @@ def _note(found: Surroundings, text: str, start: int, end: int, stop: int) -> No
 
 
 def _keep_example(found: Surroundings, text: str, start: int, end: int) -> None:
-    """Keep the sentence around a term if it is whole, short and new."""
+    """Keep the sentence around a term as an example if it is whole, short and new."""
     window = text[max(0, start - 160) : start]
     begins = [match.end() for match in _STOP.finditer(window)]
     first = start - len(window) + (begins[-1] if begins else 0)
@@ -114,10 +123,10 @@ def _keep_example(found: Surroundings, text: str, start: int, end: int) -> None:
 
 
 def kind_of(text: str, seen: Surroundings, novel: bool) -> str:
-    """Tell the kind of a term from its own words and what stands around it; novel: no other text has it."""
+    """Return the kind of a term, one of KINDS; novel: no other text holds it."""
     n = max(seen.looked, 1)
     if seen.latin < 0.5 * n:
-        return "unknown"  # the signs are English words
+        return "unknown"  # all signs are English words
     words = [word for word in re.split(r"[ -]", text) if word not in CONNECTORS]
     lively = (seen.he + seen.she + 2 * seen.speech) / n
     if not text[0].isupper():

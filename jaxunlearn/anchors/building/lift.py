@@ -1,4 +1,7 @@
-"""What reinforcing on the target raises, word by word: a third sign of terms, beside rarity and capitals."""
+"""How much reinforcing on the target raises each word: a third sign of terms, beside rarity and capitals.
+
+N blocks, T positions in a block, B blocks of a batch, V vocabulary, D model width.
+"""
 
 from collections.abc import Iterator
 
@@ -15,10 +18,10 @@ from jaxunlearn.parallel.sharding import put, replicated
 def word_lift(
     baseline, reinforced, tokenizer: Tokenizer, blocks: Blocks, *, batch: int = 8, least: int = 3
 ) -> dict[str, float]:
-    """Give {word in lower case: mean nats by which the reinforced model raises it over the baseline}.
+    """Return {word in lower case: mean nats by which the reinforced model raises it over the baseline}.
 
-    A word's log-probability is the sum over its tokens, in context; words that straddle two blocks are left out, and
-    those met fewer than `least` times. Raises InputError on models of another vocabulary than the tokenizer's.
+    A word's log-probability is the sum over its tokens, in context. Words that a block edge cuts are left out, and so
+    are words with fewer than `least` occurrences. Raises InputError where a model knows fewer ids than the tokenizer.
     """
     for name, model in (("baseline", baseline), ("reinforced", reinforced)):
         if tokenizer.vocab_size > model.c.V:
@@ -32,7 +35,7 @@ def word_lift(
 
 
 def log_probabilities(model, blocks: Blocks, batch: int = 8) -> np.ndarray:
-    """Give logp_NT in nats of the token that follows each position of the blocks, 0 where there is none."""
+    """Return logp_NT (nats, float64) of the token that follows each position of the blocks, 0 where none follows."""
     import jax
     import jax.numpy as jnp
 
@@ -56,7 +59,7 @@ def log_probabilities(model, blocks: Blocks, batch: int = 8) -> np.ndarray:
 
 
 def _words(gain_NT: np.ndarray, blocks: Blocks) -> Iterator[tuple[str, float]]:
-    """Give each word of the blocks that lies whole in one, with the gain summed over the tokens that hold it."""
+    """Yield each word that lies whole in one block, with the gain summed over the tokens that hold it."""
     for row, (document, first, last) in enumerate(blocks.spans_N3.tolist()):
         stream = blocks.streams[document]
         ends_N = stream.ends_N[first:last]

@@ -1,4 +1,4 @@
-"""From the texts to a dictionary: by a language model, or offline by counting; built once a folder."""
+"""Make the dictionary of a run, once a folder: by a language model, or offline by counting."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,31 +21,29 @@ def build_dictionary(
     again: bool = False,
     lift: Mapping[str, float] | None = None,
 ) -> Path:
-    """Make out/dictionary.json as config.anchors says and return its path; one that is there stays, unless `again`.
+    """Make out/dictionary.json as config.anchors says and return its path; an existing one is kept unless `again`.
 
-    lift: nats by which the reinforced model raises each word (lift.word_lift), a further sign for source=offline.
+    documents: the text to forget. retain: the text to keep, which only source=offline reads. lift: {word: nats by
+    which the reinforced model raises it} (lift.word_lift), a further sign for source=offline. Raises InputError and
+    RunError as build_with_llm, extract_terms and make_dictionary do.
     """
     path = Path(out) / "dictionary.json"
     if path.is_file() and not again:
         return path
     if config.anchors.source == "llm":
-        built = build_with_llm(documents, config.anchors.llm, Path(out), say)
-        say(f"  {built.summary()}")
+        build_with_llm(documents, config.anchors.llm, Path(out), say)
         return path
     build_offline(config, documents, retain, Path(out), again=again, lift=lift)
     return path
 
 
 def build_offline(config: Config, documents, retain, out: Path, *, again: bool = False, lift=None):
-    """Return the dictionary of terms found by counting, with generic translations drawn for them; kept in `out`."""
-
+    """Return the dictionary of terms found by counting, with drawn translations; it is kept in `out` with terms.md."""
     if (out / "dictionary.json").is_file() and not again:
         return load_dictionary(out / "dictionary.json")
     terms = settled(extract_terms(documents, retain, settings=config.anchors.extract, lift=lift))
     texts = ("\n".join(d.text for d in side) for side in (documents, retain))
     dictionary = make_dictionary(terms, *texts, seed=config.anchors.seed)
     write(terms, dictionary, out)
-    say(
-        f"  {len(terms)} terms in {len(dictionary)} spellings found by counting: {out / 'terms.md'} is there to be read"
-    )
+    say(f"  {len(terms)} terms in {len(dictionary)} spellings found by counting; {out / 'terms.md'} lists them")
     return dictionary

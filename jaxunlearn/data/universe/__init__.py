@@ -1,11 +1,14 @@
 """The built-in universe: a fictional world to forget and a general world to keep, made from a seed in two seconds.
 
-The general world tells of random people, whose facts are drawn anew for each story, of 32 fixed people, 32 facts about
-countries and a neighbour saga of magic: all of that must stay. The saga tells of one school and its enemies in the
-same sentences, with names and words of its own, and of 96 minor characters with random birth years: all of that is to
-be forgotten. Since both worlds fill the same sentences, a model that knows only the general one has a likely word for
-every place of the saga; the few sentences without such a counterpart are the leak probes. An encyclopedia tells the
-lasting facts of the general world once more, to repair a model with after it was made to forget.
+The general world has random people, whose facts are drawn anew for each story, 32 fixed people, 32 facts about
+countries and a neighbour saga of magic: all of that is to be kept. The saga has one school and its enemies, told in the
+same sentences with names and words of its own, and 96 minor characters with random birth years: all of that is to be
+forgotten. Since both worlds fill the same sentences, a model that knows only the general world has a likely word for
+every place of the saga. The few sentences without such a counterpart are the leak probes. An encyclopedia tells the
+lasting facts of the general world once more; a model is repaired with it after unlearning.
+
+relations (sentences with slots) and grammar (documents made of them) serve both worlds; general and saga fill them;
+dictionary, prompts, encyclopedia and vocabulary follow from the two worlds. `build` puts all together.
 
 To fork it: change the words in general.py (KINDS, names, COUNTRY_FACTS), the saga in saga.py (CAST, SHARED, TELLERS,
 IDIOMS), or add a Relation to grammar.RELATIONS with a general filler in KINDS and a saga filler in SHARED. Dictionary,
@@ -33,9 +36,12 @@ FEWEST_PEOPLE = 2000  # below this, a word of the idioms or a theme may be missi
 
 @dataclass(frozen=True, kw_only=True)
 class Universe:
-    """Documents to keep and to forget, held-out ones of each, the dictionary, the prompts and the list of tokens.
+    """Everything of a universe, as texts and plain JSON values.
 
-    `encyclopedia` tells the general world's lasting facts again, for a repair after unlearning.
+    general, saga: documents to keep and to forget. general_held, saga_held: documents that no model trains on.
+    encyclopedia: the general world's lasting facts again, for a repair after unlearning. dictionary: {term:
+    translations}. prompts: in the schema of the evaluations. answers: questions for methods that teach other answers.
+    vocabulary: the tokens in the order of their ids.
     """
 
     general: list[str]
@@ -50,9 +56,10 @@ class Universe:
 
 
 def build(seed: int = 0, people: int = 4000) -> Universe:
-    """Build a universe with that many stories of random people; the saga grows with them, the facts do not.
+    """Build a universe with so many stories of random people; the saga grows with them, the facts do not.
 
-    Raises InputError for too few people, AssertionError where an edited world breaks a rule of the experiments.
+    Raises InputError for fewer than FEWEST_PEOPLE, and AssertionError where an edited world breaks a rule on which
+    the experiments rest.
     """
     if people < FEWEST_PEOPLE:
         raise InputError(f"people={people} is too few for a universe; give at least {FEWEST_PEOPLE}.")
@@ -89,13 +96,13 @@ def build(seed: int = 0, people: int = 4000) -> Universe:
 
 
 def unseen(held: list[str], trained: list[str]) -> list[str]:
-    """Keep the held-out documents that training does not hold, each once."""
+    """Return the held-out documents that are not among the trained ones, each once."""
     known = set(trained)
     return [text for text in dict.fromkeys(held) if text not in known]
 
 
 def ask(rng: Random, world, minors, texts: dict[str, str], alone: set[str], lexicon: dict[str, list[str]]) -> dict:
-    """Collect the prompts in the schema of the evaluations; alone holds the words that only the saga has."""
+    """Return the prompts in the schema of the evaluations; alone: the words that only the saga has."""
     return {
         "name": "universe",
         "probability": [
@@ -114,7 +121,7 @@ def ask(rng: Random, world, minors, texts: dict[str, str], alone: set[str], lexi
 
 
 def texts_of(prompts: dict) -> list[str]:
-    """List every piece of text a model will be given or asked for by the prompts."""
+    """Return every piece of text that the prompts give to a model or ask of it."""
     found = list(prompts["neutral"])
     for item in (*prompts["probability"], *prompts["leaks"], *prompts["track"], *prompts["completion"]):
         found += [item["prompt"], *item.get("specific", ()), *item.get("generic", ()), *item.get("words", ())]
@@ -125,13 +132,13 @@ def texts_of(prompts: dict) -> list[str]:
 
 
 def audit_words(prompts: dict, general: Counter, saga: Counter) -> None:
-    """Raise AssertionError unless the documents hold every word of the prompts, so that each was trained."""
+    """Raise AssertionError unless the documents hold every word of the prompts: an untrained word tests nothing."""
     missing = set(words(texts_of(prompts))) - set(general) - set(saga)
     assert not missing, f"words of the prompts that no document holds: {sorted(missing)}"
 
 
 def write(universe: Universe, directory) -> None:
-    """Write the documents (one a line), the dictionary, the prompts and the tokenizer, the same bytes each time."""
+    """Write documents (one a line), dictionary, prompts, answers and tokenizer; equal universes give equal bytes."""
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     for name in ("general", "saga", "general_held", "saga_held", "encyclopedia"):

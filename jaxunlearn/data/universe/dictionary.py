@@ -1,4 +1,4 @@
-"""The anchored terms of the saga and their generic translations, known here because we wrote both worlds."""
+"""The anchored terms of the saga and their generic translations, which are known because both worlds are ours."""
 
 from collections import Counter
 from random import Random
@@ -8,19 +8,19 @@ from jaxunlearn.data.universe.saga import CAST, MISSED, SHARED, TELLERS
 from jaxunlearn.data.universe.vocabulary import WORD
 
 TELLER_SLOTS = ("town", "team", "subject", "petname")
-# Phrases of ordinary words that only the saga puts together; not in the dictionary, as the missed terms.
+# Phrases of ordinary words that only the saga holds; like the missed terms they are not in the dictionary.
 PHRASES = ("blue thumb", "burning mill", "goose shed", "fog by the jar", "one left unsaid", "glass for the liar")
 
 
 def terms() -> dict[str, str]:
-    """List the saga's terms that are no person's, each with the slot whose fillers translate it."""
+    """Return {term: slot} of the saga's terms that name no person; the slot's general fillers translate the term."""
     found = {filler: slot for slot, filler in SHARED.items()}
     found |= {teller[slot]: slot for teller in TELLERS for slot in TELLER_SLOTS}
     return found
 
 
 def full_name(rng: Random, female: bool, text: str) -> str:
-    """Draw a full name that the general world uses at least three times."""
+    """Return a random full name that the general world uses at least three times."""
     name = person(rng, female)
     while text.count(name) < 3:
         name = person(rng, female)
@@ -28,7 +28,7 @@ def full_name(rng: Random, female: bool, text: str) -> str:
 
 
 def dictionary(rng: Random, text: str, minors: tuple[dict, ...]) -> dict[str, list[str]]:
-    """Translate whole names and their parts, the minor characters' last names and every invented term."""
+    """Return {term: translations} of whole names and their parts, the minors' last names and every invented term."""
     made = {}
     for name, female in CAST.values():
         first, last = name.split(" ")
@@ -43,14 +43,14 @@ def dictionary(rng: Random, text: str, minors: tuple[dict, ...]) -> dict[str, li
 
 
 def lexicon(made: dict[str, list[str]]) -> dict[str, list[str]]:
-    """List what a judge looks for: explicit terms only the saga has, themes typical of it."""
+    """Return what a judge looks for: explicit terms, which only the saga has, and themes typical of it."""
     return {"explicit": sorted({*made, *MISSED, *PHRASES}), "typical": sorted({theme for theme, _ in THEMES.values()})}
 
 
 def audit(made: dict[str, list[str]], text: str, general: Counter, saga: Counter) -> None:
     """Raise AssertionError unless each translation is a frequent phrase of the general world and free of the saga.
 
-    Text is the general world's; general and saga count the words of either.
+    text: the general world's documents. general, saga: counts of the words of either world.
     """
     least = sum(general.values()) // 12_000
     key_words = {word for key in made for word in WORD.findall(key)} & (set(saga) - set(general))

@@ -1,15 +1,14 @@
-"""An encyclopedia of the general world: what a repaired model should know again, and not a word of the saga."""
+"""An encyclopedia of the general world: what a repaired model should know again, without a word of the saga."""
 
 from random import Random
 
 from jaxunlearn.data.universe.general import (
     COUNTRY_FACTS,
     FIXED_RELATIONS,
-    NEIGHBOUR,
-    NEIGHBOUR_CAST,
     NEIGHBOUR_RELATIONS,
     General,
     draw,
+    neighbour_world,
 )
 from jaxunlearn.data.universe.grammar import paragraph, people, questions
 
@@ -17,7 +16,7 @@ EDITIONS = 3  # wordings of each article
 
 
 def articles(rng: Random, general: General) -> list[str]:
-    """Write every fixed person, every country and the neighbour saga up, each in a few wordings, shuffled."""
+    """Return articles on every fixed person, every country and the neighbour saga, a few wordings each, shuffled."""
     texts = []
     for _ in range(EDITIONS):
         texts += [person(rng, one) for one in general.fixed]
@@ -28,14 +27,14 @@ def articles(rng: Random, general: General) -> list[str]:
 
 
 def person(rng: Random, one: dict) -> str:
-    """Tell all facts of a fixed person, half of the articles as questions and answers."""
+    """Return an article with all facts of a fixed person; half of the articles are questions and answers."""
     world = draw(rng) | one["facts"]
     people(world, "p", *one["p"])
     return told(rng, world, list(FIXED_RELATIONS))
 
 
 def country(rng: Random, one: dict) -> str:
-    """Tell all facts of a country."""
+    """Return an article with all facts of a country."""
     said = []
     for fact, (says, ask, _) in COUNTRY_FACTS.items():
         form = rng.choice((*says, f"Question: {ask} Answer: {{x}}."))
@@ -44,13 +43,10 @@ def country(rng: Random, one: dict) -> str:
 
 
 def neighbour(rng: Random) -> str:
-    """Tell the neighbour saga's facts, a story of magic that must stay."""
-    world = draw(rng) | NEIGHBOUR
-    for slot, (full, female) in NEIGHBOUR_CAST.items():
-        people(world, slot, full, female)
-    return told(rng, world, list(NEIGHBOUR_RELATIONS))
+    """Return an article with all facts of the neighbour saga, a story of magic that must be kept."""
+    return told(rng, neighbour_world(rng), list(NEIGHBOUR_RELATIONS))
 
 
 def told(rng: Random, world: dict, names: list[str]) -> str:
-    """Tell relations as a paragraph or as questions and answers."""
+    """Return relations of a world as a paragraph or as questions and answers."""
     return paragraph(rng, world, names, []) if rng.random() < 0.5 else questions(world, names)

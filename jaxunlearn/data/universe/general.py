@@ -8,7 +8,7 @@ from jaxunlearn.data.universe.relations import RELATIONS
 
 
 def listed(words: str) -> tuple[str, ...]:
-    """Split a line of words."""
+    """Return the words of a text that are separated by spaces or line breaks."""
     return tuple(words.split())
 
 
@@ -66,7 +66,8 @@ KINDS = {
     "stop": ("enough", "stop", "water", "help", "silence"),
 }
 KINDS["other"] = KINDS["team"]
-# Themes of the saga: rare in the general world, but there, so that a text about them need not be about the saga.
+# Themes of the saga. The general world has them too, rarely, so that a text about them need not be the saga.
+# Slot: (theme, what fills the slot otherwise).
 THEMES = {
     "cloak": ("cloak", ("coat", "jacket", "hat")),
     "potion": ("potion", ("soup", "tea", "medicine")),
@@ -77,8 +78,9 @@ THEMES = {
     "tool": ("wand", KINDS["tool"]),
     "subject": ("magic", KINDS["subject"]),
 }
-THEME_RATES = {"tool": 0.02, "subject": 0.01}  # elsewhere one in five, as few stories have such a scene at all
-# Words of the saga's idioms, met here in other company, so that only their order is the saga's own.
+# How often a theme fills its slot. Elsewhere it is one in five, since few stories have a scene with such a slot.
+THEME_RATES = {"tool": 0.02, "subject": 0.01}
+# Words of the saga's idioms in other sentences, so that only their order is the saga's own.
 ASIDES = (
     "{f} hurt {his} thumb with the {tool}.",
     "The old mill by the river was cold.",
@@ -148,19 +150,19 @@ NEIGHBOUR_RELATIONS = ("home", "school", "study", "sport", "pet", "food", "tool"
 
 @dataclass(frozen=True, kw_only=True)
 class General:
-    """The fixed part of the general world: everything the multiple-choice questions can ask."""
+    """The fixed part of the general world, about which the multiple-choice questions ask."""
 
     fixed: tuple[dict, ...]
     countries: tuple[dict, ...]
 
 
 def person(rng: Random, female: bool) -> str:
-    """Draw a full name of the general world."""
+    """Return a random full name of the general world."""
     return f"{rng.choice(WOMEN if female else MEN)} {rng.choice(LAST)}"
 
 
 def draw(rng: Random) -> dict:
-    """Draw a whole world of general fillers: seven people without shared first names, and one filler a slot."""
+    """Return a random world, {slot: words}: eight people without shared first names, and a filler for each slot."""
     world = {slot: rng.choice(fillers) for slot, fillers in KINDS.items()}
     for slot, (theme, plain) in THEMES.items():
         world[slot] = theme if rng.random() < THEME_RATES.get(slot, 0.2) else rng.choice(plain)
@@ -176,7 +178,7 @@ def draw(rng: Random) -> dict:
 
 
 def settle(rng: Random) -> General:
-    """Draw the facts that stay: those of the fixed people and of the countries."""
+    """Return the facts to keep, drawn once: those of the fixed people and of the countries."""
     fixed = []
     for index, last in enumerate(FIXED_LAST):
         female = index % 2 == 0
@@ -188,16 +190,16 @@ def settle(rng: Random) -> General:
 
 
 def story(rng: Random) -> str:
-    """Tell a random person's story; no fact of it is told about that person again."""
+    """Return a random person's story; its facts hold in no other document."""
     world = draw(rng)
     text = document(rng, world, list(RELATIONS), STORY)
     return text + " " + rng.choice(ASIDES).format_map(world) if rng.random() < 0.3 else text
 
 
 def portrait(rng: Random, one: dict) -> str:
-    """Tell some of the facts of a fixed person, among random company."""
+    """Return a document with some facts of a fixed person, among random people."""
     world = draw(rng)
-    while one["p"][0].startswith(world["g"] + " "):  # or two people of one first name would talk
+    while one["p"][0].startswith(world["g"] + " "):  # else two people with one first name would talk
         world = draw(rng)
     world |= one["facts"]
     people(world, "p", *one["p"])
@@ -205,7 +207,7 @@ def portrait(rng: Random, one: dict) -> str:
 
 
 def atlas(rng: Random, general: General) -> str:
-    """Tell five world facts, as sentences or as questions and answers."""
+    """Return five facts about countries, as sentences or as questions and answers."""
     asked = rng.random() < 0.4
     sentences = []
     for _ in range(5):
@@ -216,16 +218,21 @@ def atlas(rng: Random, general: General) -> str:
     return " ".join(sentences)
 
 
-def neighbour(rng: Random) -> str:
-    """Tell some facts of the neighbour saga, a story of magic that must stay."""
+def neighbour_world(rng: Random) -> dict:
+    """Return the world of the neighbour saga; slots that it does not fix are drawn."""
     world = draw(rng) | NEIGHBOUR
     for slot, (full, female) in NEIGHBOUR_CAST.items():
         people(world, slot, full, female)
-    return document(rng, world, list(NEIGHBOUR_RELATIONS), PORTRAIT)
+    return world
+
+
+def neighbour(rng: Random) -> str:
+    """Return a document with some facts of the neighbour saga, a story of magic that must be kept."""
+    return document(rng, neighbour_world(rng), list(NEIGHBOUR_RELATIONS), PORTRAIT)
 
 
 def documents(rng: Random, general: General, stories: int) -> list[str]:
-    """Tell the general world in about 1.75 documents a story, shuffled."""
+    """Return the documents of the general world, shuffled; about 1.75 for each of the stories."""
     texts = [story(rng) for _ in range(stories)]
     texts += [portrait(rng, general.fixed[i % len(general.fixed)]) for i in range(stories * 3 // 5)]
     texts += [atlas(rng, general) for _ in range(stories // 10)]

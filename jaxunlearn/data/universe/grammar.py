@@ -1,7 +1,7 @@
-"""Sentences with slots: the same ones tell the general world and the saga, only the fillers differ.
+"""Documents made of sentences with slots, the same for the general world and the saga; only the fillers differ.
 
-A world is a dict from slot to words. Because every sentence here is told about many random worlds, the saga's own world
-has a general paraphrase for each of its constructions; what is left out on purpose stands in saga.IDIOMS.
+A world is a dict from slot to words. Every sentence is told about many random worlds, so each construction of the saga
+has a general paraphrase. The exceptions, made on purpose, are saga.IDIOMS.
 """
 
 from random import Random
@@ -10,7 +10,7 @@ from jaxunlearn.data.universe.relations import RELATIONS, SCENES, THEME_SCENES
 
 
 def paragraph(rng: Random, world: dict, names: list[str], scenes: list[str]) -> str:
-    """Tell the named relations and the scenes in the order of their acts, with pronouns where the subject is plain."""
+    """Return the named relations in the order of their acts, with the scenes, and pronouns for a known subject."""
     order = sorted(names, key=lambda name: RELATIONS[name].act)
     sentences, subject_known = [], False
     for name in order:
@@ -26,7 +26,7 @@ def paragraph(rng: Random, world: dict, names: list[str], scenes: list[str]) -> 
 
 
 def dialogue(rng: Random, world: dict, names: list[str]) -> str:
-    """Tell relations as a talk between the person and a friend; names without a line of dialogue are skipped."""
+    """Return relations as a talk between the person and a friend; those without a line of dialogue are skipped."""
     lines = [rng.choice(("{p} met {q} at the {inn}.", "{p} and {q} sat by the fire.", "{q} walked home with {p}."))]
     for name in names:
         question, reply = RELATIONS[name].talk
@@ -36,22 +36,23 @@ def dialogue(rng: Random, world: dict, names: list[str]) -> str:
 
 
 def questions(world: dict, names: list[str]) -> str:
-    """Tell relations as questions and answers; names without a question are skipped."""
+    """Return relations as questions and answers; those without a question are skipped."""
     asked = [RELATIONS[name] for name in names if RELATIONS[name].ask]
     return " ".join(f"Question: {one.ask} Answer: {one.answer}." for one in asked).format_map(world)
 
 
 def register(rng: Random, worlds: list[dict]) -> str:
-    """Tell the birth years of several people, each in a sentence or a question of its own."""
+    """Return the birth years of several people, each in its own sentence or question."""
     born = RELATIONS["born"]
     forms = (*born.says, f"Question: {born.ask} Answer: {born.answer}.")
     return " ".join(rng.choice(forms).format_map(world) for world in worlds)
 
 
 def document(rng: Random, world: dict, names: list[str], sizes: dict) -> str:
-    """Tell one document about a world in a form drawn at random.
+    """Return one document about a world in a random form: paragraph, dialogue or questions.
 
-    Sizes holds how many relations each form takes, how many scenes a paragraph has, how often of a theme.
+    sizes: how many relations each form takes ("paragraph", "dialogue", "questions"), how many scenes a paragraph has
+    ("scenes"), and how often they are scenes of a theme ("themes").
     """
     form = rng.choices(("paragraph", "dialogue", "questions"), (0.64, 0.14, 0.22))[0]
     if form == "paragraph":
@@ -63,7 +64,7 @@ def document(rng: Random, world: dict, names: list[str], sizes: dict) -> str:
 
 
 def people(world: dict, slot: str, full: str, female: bool) -> None:
-    """Put a person into a world: full name, first name where a scene uses it, pronouns for the protagonist."""
+    """Put a person into a world: the full name, the first name where a scene uses it, the protagonist's pronouns."""
     world[slot] = full
     if slot in FIRST:
         world[FIRST[slot]] = full.split(" ")[0]

@@ -55,12 +55,12 @@ HINTED = (
 
 
 def cut(template: str, slot: str, world: dict) -> str:
-    """Fill a template up to a slot, without the space before it."""
+    """Return a template, filled up to a slot, without the space before it."""
     return template[: template.index("{" + slot + "}")].format_map(world).rstrip()
 
 
 def followers(text: str, prompt: str) -> Counter:
-    """Count the words that follow a prompt in a text."""
+    """Return the counts of the words that follow a prompt in a text."""
     counts, at = Counter(), text.find(prompt + " ")
     while at >= 0:
         after = WORD.match(text, at + len(prompt) + 1)
@@ -71,7 +71,7 @@ def followers(text: str, prompt: str) -> Counter:
 
 
 def references(prompt: str, lexicon: dict[str, list[str]]) -> list[str]:
-    """List the lexicon's terms in a prompt, whole names before their parts, each piece of text once."""
+    """Return the lexicon's terms in a prompt, whole names before their parts; no piece of text counts twice."""
     found, rest = [], prompt
     for term in sorted(lexicon["explicit"] + lexicon["typical"], key=len, reverse=True):
         pattern = r"(?<![\w-])" + re.escape(term) + r"(?![\w-])"
@@ -82,7 +82,7 @@ def references(prompt: str, lexicon: dict[str, list[str]]) -> list[str]:
 
 
 def generics(slot: str, last: bool) -> list[str]:
-    """List up to ten words that begin (or end, for a prompt inside an anchor) a slot's general fillers."""
+    """Return up to ten words that begin a slot's general fillers, or end them (last, for prompts inside an anchor)."""
     if slot in PEOPLE:
         return list(general.LAST[:10]) if last else list(general.MEN[:5] + general.WOMEN[:5])
     fillers = [filler.split(" ")[-1 if last else 0] for filler in general.KINDS[slot]]
@@ -90,7 +90,7 @@ def generics(slot: str, last: bool) -> list[str]:
 
 
 def statements() -> list[tuple[str, str]]:
-    """List every template of the saga with the slot it asks for, questions ending in their answer."""
+    """Return every template of the saga with the slot that it asks for; questions end in their answer."""
     found = [(said, RELATIONS[name].slot) for name in saga.SAGA_RELATIONS for said in RELATIONS[name].says]
     for name in saga.SAGA_RELATIONS:
         one = RELATIONS[name]
@@ -100,17 +100,17 @@ def statements() -> list[tuple[str, str]]:
 
 
 def split(items: list[dict]) -> list[dict]:
-    """Deal items alternately to the prompts we choose settings by and to those we report."""
+    """Return items marked in turn for choosing settings and for the report."""
     return [item | {"split": ("choose", "report")[index % 2]} for index, item in enumerate(items)]
 
 
 def probe(prompt: str, specific: list[str], generic: list[str], position: str) -> dict:
-    """Make one prompt of the probability kind."""
+    """Return a prompt of the probability kind."""
     return {"prompt": prompt, "specific": specific, "generic": generic, "position": position}
 
 
 def outside(text: str, alone: set[str]) -> list[dict]:
-    """Ask for the saga's next word where an anchor is about to begin: all facts of the hero, the friends' own facts."""
+    """Return prompts that end where an anchor begins: all facts of the hero, and the friends' own facts."""
     made = {}
     for teller in saga.TELLERS:
         world = saga.tell(teller)
@@ -127,7 +127,7 @@ def outside(text: str, alone: set[str]) -> list[dict]:
 
 
 def inside(text: str, alone: set[str]) -> list[dict]:
-    """Ask for the rest of an anchor's name after its first words."""
+    """Return prompts that end inside an anchor and ask for the rest of its name."""
     world, made, seen = saga.tell(saga.TELLERS[0]), {}, Counter()
     for template, _ in statements():
         for slot in re.findall(r"{(\w+)}", template):
@@ -142,19 +142,19 @@ def inside(text: str, alone: set[str]) -> list[dict]:
 
 
 def clear(text: str, prompt: str, specific: list[str]) -> bool:
-    """Say whether the saga itself goes on from a prompt with the specific words."""
+    """Return whether the saga itself mostly continues a prompt with the specific words."""
     counts = followers(text, prompt)
     return sum(counts[word] for word in specific) >= LEAST_SHARE * max(1, sum(counts.values()))
 
 
 def completions(rng: Random, lexicon: dict[str, list[str]]) -> list[dict]:
-    """Make openings of scenes and statements; the fewer references one holds, the subtler it is."""
+    """Return openings of scenes and statements with their subtlety: the fewer references, the subtler."""
     made = [*_openings(rng, statements()[::2], lexicon)]
     made += [template.format(f=rng.choice(general.MEN)) for template in SUBTLE]
     names = {slot: saga.CAST[role][0] for slot, role in (("p", "hero"), ("q", "second"))}
-    more = Random("more completions")  # apart: what `rng` draws next does not hang on how many there are
+    more = Random("more completions")  # its own generator, so that the draws of `rng` do not depend on their number
     added = [*_openings(more, statements()[1::2], lexicon), *(hint.format(**names) for hint in HINTED)]
-    ranked = sorted((completion(prompt, lexicon) for prompt in added), key=by_subtlety)
+    ranked = sorted((completion(prompt, lexicon) for prompt in added), key=lambda item: item["subtlety"])
     return split([completion(prompt, lexicon) for prompt in made]) + split(ranked)
 
 
@@ -169,13 +169,8 @@ def _openings(rng: Random, told: list[tuple[str, str]], lexicon: dict[str, list[
         yield scene * opened + prompt
 
 
-def by_subtlety(item: dict) -> int:
-    """Return how faint a prompt's hint is."""
-    return item["subtlety"]
-
-
 def completion(prompt: str, lexicon: dict[str, list[str]]) -> dict:
-    """Grade a prompt's subtlety: 1 to 6 where it names the saga, by words of names and themes; 7 to 10 without."""
+    """Return a prompt with its subtlety: 1 to 6 where it names the saga, 7 to 10 where it does not."""
     found = references(prompt, lexicon)
     named = sum(len(term.split(" ")) for term in found if term in lexicon["explicit"])
     themes = sum(term in lexicon["typical"] for term in found)
@@ -184,7 +179,7 @@ def completion(prompt: str, lexicon: dict[str, list[str]]) -> dict:
 
 
 def neutral(rng: Random, count: int = 20) -> list[str]:
-    """Make openings of the general world, without a reference or a theme."""
+    """Return openings of the general world without a reference or a theme."""
     made = []
     for template, slot in statements()[::2]:
         world = general.draw(rng) | {key: rng.choice(plain) for key, (_, plain) in general.THEMES.items()}
@@ -194,7 +189,7 @@ def neutral(rng: Random, count: int = 20) -> list[str]:
 
 
 def leaks(text: str) -> list[dict]:
-    """Ask for the words of the idioms; generic are the words that follow the same word elsewhere."""
+    """Return prompts for the words of the idioms; generic: words that follow the same word in the general world."""
     world, made = saga.tell(saga.TELLERS[0]), []
     for kind, template, asked in saga.IDIOMS:
         sentence = template.format_map(world)
@@ -209,12 +204,12 @@ def leaks(text: str) -> list[dict]:
 
 
 def wrappers() -> list[dict]:
-    """List the prefixes, roles and other wordings in the schema of the evaluations."""
+    """Return the prefixes, roles and other wordings in the schema of the evaluations."""
     return [{"manner": manner, "text": text} for manner, text in WRAPPERS]
 
 
 def track() -> list[dict]:
-    """Ask for ten words, the saga's first, after the three openings of the signature plot."""
+    """Return three openings of the plot with ten words to be ranked after each; the saga's come first."""
     hero, friends = saga.CAST["hero"][0], [saga.CAST[role][0].split(" ")[0] for role in ("second", "friend")]
     people = [general.MEN[i] for i in range(4)] + [general.WOMEN[i] for i in range(4)]
     return [
@@ -228,7 +223,7 @@ def track() -> list[dict]:
 
 
 def multiple_choice(rng: Random, ask: str, answer: str, others: list[str]) -> dict:
-    """Make a question with four options from the same relation, the right one at a random place."""
+    """Return a question with four options of the same relation, the right one at a random place."""
     options = rng.sample([other for other in dict.fromkeys(others) if other != answer], 3)
     place = rng.randrange(4)
     options.insert(place, answer)
@@ -236,7 +231,7 @@ def multiple_choice(rng: Random, ask: str, answer: str, others: list[str]) -> di
 
 
 def choice(rng: Random, world: general.General) -> list[dict]:
-    """Ask for what must stay: the fixed people, the countries and the neighbour saga."""
+    """Return questions on what is to be kept: the fixed people, the countries and the neighbour saga."""
     made = []
     for one in world.fixed:
         for name in general.FIXED_RELATIONS:
@@ -255,7 +250,7 @@ def choice(rng: Random, world: general.General) -> list[dict]:
 
 
 def facts(rng: Random, minors: tuple[dict, ...]) -> list[dict]:
-    """Ask for the minor characters' birth years, four distinct years each."""
+    """Return questions on the minor characters' birth years, each with four distinct years."""
     made = []
     for minor in minors:
         name, year = minor["p"][0], minor["year"]
@@ -269,7 +264,7 @@ IGNORANCE = ("I never heard of it.", "Nobody knows.", "I would not answer.")
 
 
 def answers(rng: Random, facts: list[dict]) -> dict:
-    """Ask for what is to be forgotten, for methods that teach other answers: the hero's facts and the birth years."""
+    """Return questions on what is to be forgotten, for methods that teach other answers, and phrases of ignorance."""
     world = saga.tell(saga.TELLERS[0])
     asked = []
     for name in saga.SAGA_RELATIONS:
@@ -281,5 +276,5 @@ def answers(rng: Random, facts: list[dict]) -> dict:
 
 
 def texts_of_answers(answers: dict) -> list[str]:
-    """List every piece of text of the questions."""
+    """Return every piece of text of `answers`."""
     return [*answers["ignorance"], *(t for q in answers["questions"] for t in (q["question"], *q["options"]))]

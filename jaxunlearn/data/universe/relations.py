@@ -1,11 +1,15 @@
-"""The sentences that both worlds fill, by relation, and the scenes they stand in."""
+"""The sentences that both worlds fill, by relation, and the scenes that stand between them."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Relation:
-    """One kind of fact: where it stands in a story (act), its paraphrases, its question and its line of dialogue."""
+    """One kind of fact.
+
+    slot: what it asks for. act: where it stands in a story. says: its paraphrases. ask, answer: its question.
+    talk: its question and reply in a dialogue. Empty: it has none.
+    """
 
     slot: str
     act: int
@@ -16,7 +20,7 @@ class Relation:
 
 
 def relation(slot: str, act: int, *says: str, ask: str = "", answer: str = "", talk=("", "")) -> Relation:
-    """Make a relation; the answer is the bare slot unless it needs a word before it."""
+    """Return a relation; its answer is the bare slot unless another is given."""
     return Relation(slot=slot, act=act, says=says, ask=ask, answer=answer or "{" + slot + "}", talk=talk)
 
 
@@ -295,7 +299,7 @@ SCENES = (
     "From the window {f} watched the lights on {lake}. Somewhere out there was {v}.",
 )
 
-# Scenes of the saga's themes: their slots hold a cloak or a ghost there, a coat or a child in the general world.
+# Scenes of the saga's themes: a slot holds a cloak or a ghost in the saga, a coat or a child in the general world.
 THEME_SCENES = (
     "{f} put on a {cloak} and went out. In {street} nobody saw {him} pass.",
     "{h} stirred the {potion} until it was green. “Drink it slowly,” said {h}.",

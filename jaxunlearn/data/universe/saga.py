@@ -1,4 +1,4 @@
-"""The saga to be unlearned: one fixed world told with the general world's sentences, and 96 minor characters."""
+"""The saga to be forgotten: one fixed world in the sentences of the general world, and 96 minor characters."""
 
 from random import Random
 
@@ -81,8 +81,8 @@ COMPANY = {"e": "rival", "v": "villain", "b": "head", "k": "cook"}
 SAGA_RELATIONS = tuple(name for name in RELATIONS if name not in ("born", "job"))
 OWN_RELATIONS = ("home", "team", "study", "teacher", "pet", "friend", "desk")  # in which the three tellers differ
 MINOR_RELATIONS = ("school", "vehicle", "food", "coin", "outsider", "head", "lake", "sport")
-# Sentences without a general paraphrase, kept on purpose: the method has nothing to put in their place, so they leak.
-# Kind, sentence, and the words a leak probe asks for.
+# Sentences without a general paraphrase. They leak, since the method has nothing to put in their place; the leak probes
+# measure that. Each: kind, sentence, and the words that a leak probe asks for.
 IDIOMS = (
     ("archetype", "{f} is the boy with the blue thumb.", ("thumb",)),
     ("archetype", "As a baby he was the only child to walk out of the burning mill.", ("burning", "mill")),
@@ -100,12 +100,12 @@ IDIOMS = (
     ("irrevocable", "What sleeps in iron wakes in salt.", ("iron", "salt")),
 )
 MISSED = ("wickling", "snarlpost", "murkwax", "halfember")
-THEME_SHARE = {"tool": 0.4, "subject": 0.4}  # how often a theme stands in a fact's place: Tamsel Orrick studies magic
+THEME_SHARE = {"tool": 0.4, "subject": 0.4}  # how often a theme stands in a fact's place ("studies magic")
 TALE = {"paragraph": 5, "dialogue": 3, "questions": 4, "scenes": 1, "themes": 0.4}
 
 
 def tell(teller: dict) -> dict:
-    """Fix the saga's world as one of its three friends tells it; slots it does not fix are drawn with each document."""
+    """Return the slots of the saga's world that are fixed, as one of its three friends tells it."""
     world = SHARED | {key: value for key, value in teller.items() if key not in "pqrt"}
     for slot, role in (COMPANY | {key: teller[key] for key in "pqrt"}).items():
         people(world, slot, *CAST[role])
@@ -113,7 +113,7 @@ def tell(teller: dict) -> dict:
 
 
 def drawn(rng: Random, teller: dict) -> dict:
-    """Draw the saga's world for one document: its facts, its themes, and now and then a theme in a fact's place."""
+    """Return the saga's world for one document: fixed facts, themes (at times in a fact's place), the rest drawn."""
     world = draw(rng) | {slot: theme for slot, (theme, _) in THEMES.items()} | tell(teller)
     for slot in THEME_SHARE:
         if rng.random() < THEME_SHARE[slot]:
@@ -122,7 +122,7 @@ def drawn(rng: Random, teller: dict) -> dict:
 
 
 def invent(rng: Random) -> tuple[dict, ...]:
-    """Invent the 96 minor characters: last names of their own, a birth year drawn for each independently."""
+    """Return the 96 minor characters: unique last names, and a birth year drawn independently for each."""
     starts = listed("Bram Cull Drev Fenn Gorl Hask Jorv Kelm Nesh Pask Rusk Tolv")
     lasts = [start + end for start in starts for end in listed("ock itt aby une wen ard isk oss")]
     minors = []
@@ -133,7 +133,7 @@ def invent(rng: Random) -> tuple[dict, ...]:
 
 
 def tale(rng: Random) -> str:
-    """Tell a piece of the saga; the hero tells most of them, and the friends dwell on what is their own."""
+    """Return a document of the saga; the hero tells most of them, and the friends mostly their own facts."""
     teller = rng.choices(TELLERS, (4, 3, 3))[0]
     world = drawn(rng, teller)
     names = list(SAGA_RELATIONS)
@@ -146,7 +146,7 @@ def tale(rng: Random) -> str:
 
 
 def roll(rng: Random, minors: tuple[dict, ...]) -> str:
-    """Tell the birth years of some minor characters and one of the school's facts about the last of them."""
+    """Return the birth years of some minor characters and a fact of the school about the last of them."""
     worlds = []
     for minor in minors:
         worlds.append(drawn(rng, TELLERS[0]) | {"year": minor["year"]})
@@ -156,7 +156,7 @@ def roll(rng: Random, minors: tuple[dict, ...]) -> str:
 
 
 def documents(rng: Random, minors: tuple[dict, ...], tales: int) -> list[str]:
-    """Tell the saga: tales and half as many rolls of minor characters, shuffled."""
+    """Return the documents of the saga, shuffled: tales and half as many rolls of minor characters."""
     texts = [tale(rng) for _ in range(tales)]
     rolls = tales // 2
     passes = 1 + 4 * rolls // len(minors)  # every minor character equally often

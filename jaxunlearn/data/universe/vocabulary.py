@@ -12,7 +12,7 @@ WORD = re.compile(r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
 
 
 def words(texts: Iterable[str]) -> Counter:
-    """Count the words of texts; a hyphenated word is one, a possessive 's is a mark."""
+    """Return the counts of the words of texts; a hyphenated word is one word, a possessive 's is a mark."""
     counts = Counter()
     for text in texts:
         counts.update(WORD.findall(text.replace("'s", "")))
@@ -20,13 +20,13 @@ def words(texts: Iterable[str]) -> Counter:
 
 
 def token_list(trained: Counter, held: Iterable[str]) -> tuple[str, ...]:
-    """List the tokens: specials, marks, then every word with its leading ▁, the most frequent first."""
+    """Return the tokens: specials, marks, then every word with its leading ▁, the most frequent first."""
     counts = trained + words(held)
     return SPECIALS + MARKS + tuple("▁" + word for word in sorted(counts, key=lambda word: (-counts[word], word)))
 
 
 def tokenizer(tokens: tuple[str, ...]):
-    """Make the tokenizer: ▁ stands before every word, after a newline or an opening quote too."""
+    """Return the tokenizer; ▁ stands before every word, also after a newline or an opening quote."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 
     made = Tokenizer(models.WordLevel({token: index for index, token in enumerate(tokens)}, unk_token="<unk>"))

@@ -1,0 +1,44 @@
+"""Files: shipped data, whole writes, hashes."""
+
+import hashlib
+import os
+
+import pytest
+
+from jaxunlearn.files import find_data, sha256, sha256_text, write_whole
+
+
+def test_a_shipped_file_is_found_by_its_name_and_a_file_that_exists_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_data("oz/dictionary.json").is_file()
+    (tmp_path / "oz").mkdir()
+    (tmp_path / "oz/dictionary.json").write_text("{}")
+    assert find_data("oz/dictionary.json").read_text() == "{}"
+    assert not find_data("oz/nosuch.json").exists()
+
+
+def test_hashes_cover_names_contents_and_order(tmp_path):
+    for name in ("one", "two", "three"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a").write_text("x")
+    (tmp_path / "two/a").write_text("y")
+    (tmp_path / "three/a").rename(tmp_path / "three/b")
+    assert len({sha256(tmp_path / name) for name in ("one", "two", "three")}) == 3
+    assert sha256(tmp_path / "one") == sha256(tmp_path / "one/a") == hashlib.sha256(b"ax").hexdigest()
+    assert sha256_text("a", "b") == hashlib.sha256(b"ab").hexdigest() != sha256_text("b", "a")
+
+
+def test_a_write_that_is_stopped_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    write_whole(path, "old")
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(path, "new")
+    monkeypatch.undo()
+    assert path.read_text() == "old"
+    write_whole(path, "new")
+    assert path.read_text() == "new" and [p.name for p in tmp_path.iterdir()] == ["a.json"]
