@@ -15,7 +15,7 @@ from jax.sharding import NamedSharding
 from jaxunlearn.config import Config, Train
 from jaxunlearn.errors import InputError
 from jaxunlearn.models import generate, transformer
-from jaxunlearn.models.families.llama import read_shape
+from jaxunlearn.models.families import read_shape
 from jaxunlearn.models.scoring import loss_sum
 from jaxunlearn.parallel.sharding import act, batch_size_fits
 from jaxunlearn.perf.counts import bench_shape

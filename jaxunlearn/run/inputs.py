@@ -29,7 +29,7 @@ from jaxunlearn.evals.suite import Suite
 from jaxunlearn.files import find_data, sha256, sha256_text
 from jaxunlearn.methods.settings import check_config
 from jaxunlearn.models import huggingface, lora, transformer
-from jaxunlearn.models.families.llama import read_shape
+from jaxunlearn.models.families import read_shape
 from jaxunlearn.models.hub import find_model
 from jaxunlearn.models.scoring import Text
 from jaxunlearn.parallel import processes
