@@ -7,6 +7,7 @@ from jaxunlearn.config import Lora
 from jaxunlearn.models import lora, transformer, weights
 
 WHOLE = transformer.Shape(V=11, D=6, L=3, N=4, K=2, H=2, F=5, context=8, qkv_bias=True, qk_norm=True)
+LLAMA2_7B = transformer.Shape(V=32000, D=4096, L=32, N=32, K=32, H=128, F=11008, context=4096)
 
 
 def named(tree):
@@ -62,7 +63,8 @@ def test_counts_by_hand():
     assert weights.forward_flops(WHOLE, 10, 8) == 10 * (2 * (3 * matrices + 6 * 11) + 2 * 3 * 8 * 8)
 
 
-def test_llama_2_7b_has_its_published_number_of_weights():
-    c = transformer.Shape(V=32000, D=4096, L=32, N=32, K=32, H=128, F=11008, context=4096)
-    layer, rest = weights.parameters(c)
+def test_llama_2_7b_has_its_published_number_of_weights_and_its_flops_are_those_by_hand():
+    layer, rest = weights.parameters(LLAMA2_7B)
     assert 32 * layer + rest == 6_738_415_616
+    # 6,607,077,376 weights in products, two FLOPs each, and 262,144 a token of context
+    assert weights.forward_flops(LLAMA2_7B, 1, 512) == 2 * 6_607_077_376 + 262_144 * 512
