@@ -15,6 +15,7 @@ from jaxunlearn.errors import InputError
 from jaxunlearn.estimates import mean_estimate, rate_estimate, ratio_estimate
 from jaxunlearn.evals.measure import option_scores, specific_mass
 from jaxunlearn.models.scoring import block_sums
+from jaxunlearn.models.weights import is_layered, is_matrix, letters, sides
 from jaxunlearn.parallel.sharding import replicated
 
 # ---- rounding, and attacks by the prompt
@@ -52,7 +53,6 @@ def key_figures(model, suite) -> dict[str, dict]:
 
 
 GROUP = {"int8": 0, "int4": 128, "nf4": 64}  # inputs that share a scale; 0: all
-INPUTS = {"o_NHD": 2}  # leading dimensions that are inputs; 1 for every other matrix
 
 
 def nf4_levels() -> np.ndarray:
@@ -88,11 +88,10 @@ def quantised(model, scheme: str):
     """Return a model whose layers' matrices are rounded to "int8", "int4" or "nf4", in their own dtype and sharding."""
 
     def leaf(path, weight):
-        names = [key.name for key in path if hasattr(key, "name") and key.name != "value"]
-        if "blocks" not in names or weight.ndim < 3:
+        if not (is_layered(path) and is_matrix(path)):
             return weight
         whole = np.asarray(replicated(weight))
-        leading = 1 + INPUTS.get(names[-1], 1)
+        leading = 1 + len(sides(letters(path))[0])  # the layer and the inputs
         layers = whole.reshape(whole.shape[0], int(np.prod(whole.shape[1:leading])), -1)
         made = np.stack([rounded(layer_IO, scheme) for layer_IO in layers]).reshape(whole.shape).astype(whole.dtype)
         return jax.make_array_from_callback(made.shape, weight.sharding, lambda index: made[index])

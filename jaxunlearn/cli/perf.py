@@ -42,9 +42,7 @@ def add_plan(add) -> None:
     command.add_argument("--topology", required=True, help="v5e:4x4, v5e-16, v5p:2x2x1, h100:8, ...")
     command.add_argument("--slices", type=int, default=1, help="that many of them, along mesh.data")
     command.add_argument("--only", action="append", default=[], metavar="FUNCTION", help="may be given several times")
-    command.add_argument(
-        "--search", action="store_true", help="compile a few meshes, microbatches and policies, ranked"
-    )
+    command.add_argument("--search", action="store_true", help="compile a few meshes, microbatches and policies")
     command.add_argument("--json", action="store_true")
     add_overrides(command)
 

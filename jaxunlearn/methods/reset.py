@@ -19,6 +19,7 @@ from jaxunlearn.data.blocks import batch_indices
 from jaxunlearn.methods.base import Method
 from jaxunlearn.models import transformer
 from jaxunlearn.models.scoring import loss_sum
+from jaxunlearn.models.weights import is_layered, is_matrix, letters, sides, size
 from jaxunlearn.parallel.sharding import put
 
 BLOCKS = 8  # a batch of squared gradients
@@ -84,34 +85,27 @@ def confined(scores, where: str):
     """Return the scores, -1 (never drawn) elsewhere than in the layers ("interior") or outside them ("ends")."""
 
     def one(path, score):
-        return score if _inside(path) == (where == "interior") else jnp.full_like(score, -1)
+        return score if is_layered(path) == (where == "interior") else jnp.full_like(score, -1)
 
     return scores if where == "all" else jax.tree_util.tree_map_with_path(one, scores)
-
-
-def _inside(path) -> bool:
-    """Whether a weight lies in a layer, not in embedding, output projection or last norm."""
-    return any(getattr(k, "name", "") == "blocks" for k in path)
 
 
 @partial(jax.jit, donate_argnums=0, static_argnums=3)
 def noised(model, share, key, where: str = "all"):
     """Return UNDO's shrink and perturb, (1 - share) w + share * 0.1 * noise, of every weight in `where`.
 
-    The noise is uniform within sqrt(6 / (fan in + fan out)) (Glorot & Bengio), 0 for norms.
+    The noise is uniform within sqrt(6 / (fan in + fan out)) (Glorot & Bengio), 0 for norms and biases.
     """
 
     def one(path, n, w):
-        if where != "all" and _inside(path) != (where == "interior"):
+        if where != "all" and is_layered(path) != (where == "interior"):
             return w
         return ((1 - share) * w + share * BETA * noise(path, n, w)).astype(w.dtype)
 
     def noise(path, n, w):
-        letters = next(k.name for k in path if "_" in getattr(k, "name", "")).rpartition("_")[2]
-        if len(letters) == 1:
+        if not is_matrix(path):
             return jnp.zeros_like(w)
-        size = math.prod(w.shape[-len(letters) :])  # of one matrix: one side is D, the other what is left
-        bound = math.sqrt(6 / (model.c.D + size / model.c.D))
+        bound = math.sqrt(6 / sum(size(model.c, side) for side in sides(letters(path))))
         spec = jax.typeof(w).sharding.spec
         return jax.random.uniform(jax.random.fold_in(key, n), w.shape, minval=-bound, maxval=bound, out_sharding=spec)
 
@@ -144,7 +138,7 @@ def redraw(model, scores, least, fresh):
     Returns (the model, the share of all weights that were replaced, the share of these outside the layers).
     """
     chosen = jax.tree.map(lambda s: s >= least, scores)
-    counts = [(_inside(path), jnp.sum(c, dtype=jnp.float32)) for path, c in jax.tree.leaves_with_path(chosen)]
+    counts = [(is_layered(path), jnp.sum(c, dtype=jnp.float32)) for path, c in jax.tree.leaves_with_path(chosen)]
     replaced, ends = sum(n for _, n in counts), sum(n for inside, n in counts if not inside)
     size = sum(c.size for c in jax.tree.leaves(chosen))
     made = jax.tree.map(lambda w, c, f: jnp.where(c, f.astype(w.dtype), w), model, chosen, fresh)

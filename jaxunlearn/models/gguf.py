@@ -1,7 +1,8 @@
 """GGUF files for llama.cpp and Ollama, through the format's own writer library (pip install 'jaxunlearn[gguf]').
 
-llama.cpp rotates neighbouring pairs where Hugging Face rotates one half with the other, so the rows of q and k change
-places. Matrices are stored as F32, F16 or Q8_0, norms as F32; tensors leave the devices one at a time.
+For some families (`Gguf.pairs`) llama.cpp rotates neighbouring pairs where Hugging Face rotates one half with the
+other, so the rows of q and k change places. Matrices are stored as F32, F16 or Q8_0, norms and biases as F32; tensors
+leave the devices one at a time.
 """
 
 import json
@@ -14,25 +15,19 @@ import numpy as np
 from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.errors import InputError
 from jaxunlearn.models import huggingface
+from jaxunlearn.models.families import family_of
+from jaxunlearn.models.families.base import Gguf
 from jaxunlearn.models.transformer import Model, Shape, rope_frequencies
 
-NAMES = {
-    "model.embed_tokens.weight": "token_embd.weight",
-    "model.norm.weight": "output_norm.weight",
-    "lm_head.weight": "output.weight",
-}
-LAYER = {
-    "input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output", "post_attention_layernorm": "ffn_norm",
-    "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
-}  # fmt: skip
 DTYPES = ("float32", "float16", "q8_0")
 BLOCK = 32  # numbers that share a scale in Q8_0
-# How Llama-3 cuts text before its merges; llama.cpp knows such patterns by name alone.
+# How Llama-3 and Qwen2 cut text before its merges; llama.cpp knows such patterns by name alone.
 LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
     r"|\s+(?!\S)|\s+"
 )
+QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
+CUTS = {LLAMA3: "llama-bpe", QWEN2: "qwen2"}
 NORMAL, UNKNOWN, CONTROL, UNUSED, BYTE = 1, 2, 3, 5, 6  # llama.cpp's kinds of token
 
 
@@ -45,17 +40,30 @@ def library():
     return gguf
 
 
+def known_to_llama_cpp(c: Shape) -> Gguf:
+    """Return how llama.cpp knows a model's family; InputError where it does not, or would compute another model."""
+    family = family_of(c)
+    if family.gguf is None:
+        raise InputError(f"llama.cpp has no architecture for {family.name} models that is known here; use --format hf")
+    if c.scaling and not family.gguf.factors:
+        raise InputError(f"llama.cpp reads no Llama-3 rope scaling in a {family.name} model; use --format hf")
+    return family.gguf
+
+
 def write_gguf(model: Model, path: Path, *, source: Path, dtype: str = "float32", name: str = "") -> list[str]:
-    """Write one GGUF file, complete or not at all; return what a reader of it should know, in sentences."""
-    gguf = library()
+    """Write one GGUF file, complete or not at all; return what a reader of it should know, in sentences.
+
+    Raises InputError for a family, a rope scaling or a tokenizer that llama.cpp lacks, and for numbers beyond fp16.
+    """
+    gguf, known = library(), known_to_llama_cpp(model.c)
     c, path = model.c, Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.writing")
-    writer = gguf.GGUFWriter(scratch, "llama")
+    writer = gguf.GGUFWriter(scratch, known.architecture)
     writer.add_name(name or Path(source).name)
     describe(writer, c, dtype)
     said = add_tokenizer(writer, Path(source), c.V)
-    sizes = huggingface.hf_sizes(c)
+    sizes = {gguf_name(hf_name, c): where.size for hf_name, where in huggingface.hf_layout(c).items()}
     announce(writer, c, sizes, dtype)
     try:
         writer.write_header_to_file()
@@ -72,18 +80,18 @@ def write_gguf(model: Model, path: Path, *, source: Path, dtype: str = "float32"
 
 
 def announce(writer, c: Shape, sizes: dict, dtype: str) -> None:
-    """Add every tensor's name, size and type, before any number of it is fetched."""
+    """Add every tensor's name, size and type, before any number of it is fetched; sizes: {llama.cpp's name: size}."""
     q8 = library().GGMLQuantizationType.Q8_0
     if c.scaling:
         writer.add_tensor_info("rope_freqs.weight", [c.H // 2], np.dtype(np.float32), 2 * c.H)
-    for hf_name, size in sizes.items():
+    for name, size in sizes.items():
         kind = stored_as(size, dtype)
         if kind == "q8_0":
             row = size[-1] // BLOCK * 34  # bytes: a scale of two and 32 numbers
-            writer.add_tensor_info(gguf_name(hf_name), [size[0], row], np.dtype(np.uint8), size[0] * row, q8)
+            writer.add_tensor_info(name, [size[0], row], np.dtype(np.uint8), size[0] * row, q8)
         else:
             number = np.dtype(kind)
-            writer.add_tensor_info(gguf_name(hf_name), size, number, int(np.prod(size)) * number.itemsize)
+            writer.add_tensor_info(name, size, number, int(np.prod(size)) * number.itemsize)
 
 
 def write_tensors(writer, model: Model, dtype: str) -> None:
@@ -99,7 +107,7 @@ def write_tensors(writer, model: Model, dtype: str) -> None:
 
 
 def describe(writer, c: Shape, dtype: str) -> None:
-    """Add the model's dimensions, as llama.cpp's `llama` architecture names them."""
+    """Add the model's dimensions; the writer puts the architecture's name before each key."""
     gguf = library()
     types = {"float32": "ALL_F32", "float16": "MOSTLY_F16", "q8_0": "MOSTLY_Q8_0"}
     writer.add_file_type(gguf.LlamaFileType[types[dtype]])
@@ -121,20 +129,23 @@ def describe(writer, c: Shape, dtype: str) -> None:
         writer.add_rope_scaling_factor(c.stretch)
 
 
-def gguf_name(hf_name: str) -> str:
+def gguf_name(hf_name: str, c: Shape) -> str:
     """Return llama.cpp's name of a tensor."""
-    if hf_name in NAMES:
-        return NAMES[hf_name]
-    _, _, n, rest = hf_name.split(".", 3)
-    return f"blk.{n}.{LAYER[rest.removesuffix('.weight')]}.weight"
+    where = huggingface.hf_layout(c)[hf_name]
+    name = known_to_llama_cpp(c).names[where.weight]
+    return name if where.layer is None else f"blk.{where.layer}.{name}"
 
 
 def interleaved(hf_name: str, array: np.ndarray, c: Shape) -> np.ndarray:
-    """Return q and k with each head's rows 0, H/2, 1, H/2 + 1, ...; any other tensor as it is."""
-    heads = {"q_proj": c.N, "k_proj": c.K}.get(hf_name.split(".")[-2])
-    if not heads:
+    """Return q and k with each head's rows 0, H/2, 1, H/2 + 1, ... where llama.cpp rotates neighbouring pairs.
+
+    Any other tensor is returned as it is.
+    """
+    heads = {"q_DNH": c.N, "k_DKH": c.K, "q_bias_NH": c.N, "k_bias_KH": c.K, "q_norm_H": 1, "k_norm_H": 1}
+    weight = huggingface.hf_layout(c)[hf_name].weight
+    if weight not in heads or not known_to_llama_cpp(c).pairs:
         return array
-    return array.reshape(heads, 2, c.H // 2, -1).swapaxes(1, 2).reshape(array.shape)
+    return array.reshape(heads[weight], 2, c.H // 2, -1).swapaxes(1, 2).reshape(array.shape)
 
 
 def stored_as(size, dtype: str) -> str:
@@ -180,7 +191,7 @@ def add_tokenizer(writer, directory: Path, V: int) -> list[str]:
     if kind == "none":
         raise InputError(
             f"llama.cpp has no tokenizer like the one in {directory}: it reads SentencePiece, BPE with byte fallback, "
-            "and byte-level BPE cut as GPT-2 or Llama-3 do; and it stops on a file without one. Use --format hf"
+            "and byte-level BPE cut as GPT-2, Llama-3 or Qwen2 do; and it stops on a file without one. Use --format hf"
         )
     missing = V - len(tokens)
     tokens = [*tokens, *(f"[PAD{n}]" for n in range(missing))]
@@ -251,7 +262,9 @@ def _kind(j: dict) -> str:
     patterns = [p["pattern"].get("Regex") for p in cuts if p.get("type") == "Split"]
     if not patterns and len(cuts) == 1 and byte_level[0].get("use_regex", True):
         return "gpt-2"
-    return "llama-bpe" if patterns == [LLAMA3] and not byte_level[0].get("use_regex", True) else "none"
+    if len(patterns) != 1 or byte_level[0].get("use_regex", True):
+        return "none"
+    return CUTS.get(patterns[0], "none")
 
 
 def _space_first(directory: Path) -> bool:

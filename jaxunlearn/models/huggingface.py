@@ -1,13 +1,15 @@
-"""Hugging Face Llama directories in and out: safetensors and config.json only, one strict table, shard by shard.
+"""Hugging Face directories in and out: safetensors and config.json only, one strict table a family, shard by shard.
 
-Nothing from a model directory is ever run or unpickled. What the table does not know is refused by name.
+Nothing from a model directory is ever run or unpickled. What the family's table does not know is refused by name.
 """
 
 import hashlib
 import json
 import os
 import shutil
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import ml_dtypes
@@ -15,8 +17,9 @@ import numpy as np
 
 from jaxunlearn.data.tokenizer import copy_tokenizer
 from jaxunlearn.errors import InputError
-from jaxunlearn.models import lora, peft
-from jaxunlearn.models.families.llama import IGNORED_TENSORS, LAYER, TOP, hf_config, read_shape
+from jaxunlearn.models import lora, peft, weights
+from jaxunlearn.models.families import family_of, hf_config, read_shape
+from jaxunlearn.models.families.base import Stored, stored
 from jaxunlearn.models.transformer import Model, Shape, abstract
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.sharding import fetch, model_fits, once
@@ -37,18 +40,18 @@ def load(directory: Path, compute: str = "float32", dtype: str = "float32", rema
         return lora.merge(base, peft.load(directory, base.c))
     shape = read_shape(directory, compute, remat)
     model_fits(shape)
-    files = _index(directory)
+    files = _index(directory, shape)
     like = abstract(shape)
-    _check_tensors(directory, files, shape, like)
+    _check_tensors(directory, files, shape)
 
     def leaf(path, target):
-        name, letters, layered = _hf_name(path)
+        where = stored(family_of(shape), path)
 
         def read(index):
-            if not layered:
-                return _read(files, name, letters, index).astype(DTYPES[dtype])
+            if not where.layered:
+                return _read(files, where, index, shape.H).astype(DTYPES[dtype])
             layers = range(*index[0].indices(shape.L))
-            parts = [_read(files, name.format(n), letters, index[1:], shape.H) for n in layers]
+            parts = [_read(files, where._replace(name=where.name.format(n)), index[1:], shape.H) for n in layers]
             return np.stack(parts).astype(DTYPES[dtype])
 
         return jax.make_array_from_callback(target.shape, target.sharding, once(read))
@@ -56,17 +59,7 @@ def load(directory: Path, compute: str = "float32", dtype: str = "float32", rema
     return jax.tree_util.tree_map_with_path(leaf, like)
 
 
-def _hf_name(path):
-    """Return (Hugging Face name, its groups of letters, whether it holds a layer number) for one of our tree paths."""
-    names = [k.name for k in path if hasattr(k, "name") and k.name != "value"]
-    if names[0] == "blocks":
-        suffix, groups = LAYER[names[-1]]
-        return "model.layers.{}." + suffix, (names[-1].rpartition("_")[2], groups), True
-    name, groups = TOP[names[-1]]
-    return name, (names[-1].rpartition("_")[2], groups), False
-
-
-def _index(directory: Path) -> dict:
+def _index(directory: Path, shape: Shape) -> dict:
     """Return {tensor name: (open safetensors file, its name there)}; InputError if a file is missing or cut short."""
     from safetensors import SafetensorError, safe_open
 
@@ -89,10 +82,9 @@ def _index(directory: Path) -> dict:
                 f"{path} cannot be read as safetensors ({error}): truncated or damaged; fetch it again"
             ) from None
         found |= {key: (file, key) for key in file.keys()}  # noqa: SIM118
-    if (
-        "model.embed_tokens.weight" not in found and "lm_head.weight" in found
-    ):  # tied weights may be stored under either
-        found["model.embed_tokens.weight"] = found["lm_head.weight"]
+    embedding, head = (family_of(shape).top[name][0] for name in ("embed_VD", "head_DV"))
+    if embedding not in found and head in found:  # tied weights may be stored under either name
+        found[embedding] = found[head]
     return found
 
 
@@ -116,29 +108,34 @@ def _slice(files: dict, name: str):
     return file.get_slice(stored)
 
 
-def hf_sizes(shape: Shape) -> dict:
-    """Return {Hugging Face name: its shape} of a model's tensors, in the order of hf_tensors."""
-    return _expected(shape, jax.eval_shape(lambda: Model(shape, jax.random.key(0))))
+class Tensor(NamedTuple):
+    """What a tensor of a checkpoint is."""
+
+    weight: str  # our name within a layer or outside them, such as q_DNH
+    layer: int | None  # None outside the layers
+    size: tuple[int, ...]  # as it is stored
 
 
-def _expected(shape: Shape, like) -> dict:
-    """Return {Hugging Face name: its shape} for everything that the model needs."""
-    sizes = {"V": shape.V, "D": shape.D, "N": shape.N, "K": shape.K, "H": shape.H, "F": shape.F}
-    expected = {}
-    for path, _ in jax.tree_util.tree_leaves_with_path(like):
-        name, (_, groups), layered = _hf_name(path)
-        size = tuple(int(np.prod([sizes[c] for c in g])) for g in groups.split())
-        expected |= {name.format(n): size for n in range(shape.L)} if layered else {name: size}
-    return expected
+@lru_cache
+def hf_layout(c: Shape) -> dict[str, Tensor]:
+    """Return {Hugging Face name: what it is} of a model's tensors, in the order of hf_tensors."""
+    found = {}
+    for path, _ in jax.tree_util.tree_leaves_with_path(jax.eval_shape(lambda: Model(c, jax.random.key(0)))):
+        where = stored(family_of(c), path)
+        size = tuple(weights.size(c, group) for group in where.groups.split())
+        for n in range(c.L) if where.layered else [None]:
+            found[where.name.format(n)] = Tensor(where.weight, n, size)
+    return found
 
 
-def _check_tensors(directory: Path, files: dict, shape: Shape, like) -> None:
-    expected, wrong = _expected(shape, like), []
+def _check_tensors(directory: Path, files: dict, shape: Shape) -> None:
+    family, wrong = family_of(shape), []
+    expected = {name: tensor.size for name, tensor in hf_layout(shape).items()}
     for name in sorted(set(expected) - set(files)):
         wrong.append(f"missing: {name} {list(expected[name])}")
     for name in sorted(set(files) - set(expected)):
-        tied_copy = shape.tied and name == "lm_head.weight"
-        if not tied_copy and not name.endswith(IGNORED_TENSORS):
+        tied_copy = shape.tied and name == family.top["head_DV"][0]
+        if not tied_copy and not name.endswith(family.ignored):
             wrong.append(f"unknown: {name}")
     for name in sorted(set(files) & set(expected)):
         view = _slice(files, name)
@@ -151,20 +148,19 @@ def _check_tensors(directory: Path, files: dict, shape: Shape, like) -> None:
         raise InputError(f"the tensors in {directory} do not fit its config.json:\n  " + "\n  ".join(wrong[:12]) + more)
 
 
-def _read(files: dict, name: str, letters, index, H: int = 0):
+def _read(files: dict, where: Stored, index, H: int):
     """Read the part of one tensor that `index` (slices in our letter order) asks for, in our layout."""
-    ours, groups = letters
-    asked = dict(zip(ours, index, strict=True))
-    view = _slice(files, name)
+    asked = dict(zip(where.letters, index, strict=True))
+    view = _slice(files, where.name)
     rows, dims, order = [], [], ""
-    for group, size in zip(groups.split(), view.get_shape(), strict=True):
+    for group, length in zip(where.groups.split(), view.get_shape(), strict=True):
         factor = H if len(group) == 2 else 1  # "NH": heads, then H numbers each
-        start, stop, _ = asked[group[0]].indices(size // factor)
+        start, stop, _ = asked[group[0]].indices(length // factor)
         rows.append(slice(start * factor, stop * factor))
         dims += [stop - start] + ([factor] if len(group) == 2 else [])
         order += group
     part = view[tuple(rows)].reshape(dims)
-    return part.transpose([order.index(c) for c in ours])
+    return part.transpose([order.index(c) for c in where.letters])
 
 
 def save(
@@ -220,13 +216,13 @@ def _write(arrays, c: Shape, directory: Path, source: Path | None, dtype: str, s
 def hf_tensors(model: Model):
     """Yield (Hugging Face name, host array in its layout) for every tensor."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(model):
-        name, (ours, groups), layered = _hf_name(path)
+        name, _, letters, groups, layered = stored(family_of(model.c), path)
         order = groups.replace(" ", "")
         for n in range(leaf.shape[0]) if layered else [0]:
             part = fetch(leaf[n] if layered else leaf)
-            sizes = dict(zip(ours, part.shape, strict=True))
+            sizes = dict(zip(letters, part.shape, strict=True))
             shape = [int(np.prod([sizes[c] for c in g])) for g in groups.split()]
-            yield name.format(n), part.transpose([ours.index(c) for c in order]).reshape(shape)
+            yield name.format(n), part.transpose([letters.index(c) for c in order]).reshape(shape)
 
 
 def rounding_loss(edited: Model, baseline: Model, dtype: str, stored=None) -> dict:

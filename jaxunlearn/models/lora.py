@@ -17,16 +17,23 @@ from flax import nnx
 from jaxunlearn.config import Lora
 from jaxunlearn.errors import InputError
 from jaxunlearn.models.transformer import LowRank, Model, Shape
+from jaxunlearn.models.weights import MATRICES, sides, size, sizes
 from jaxunlearn.parallel.sharding import param, shard
 
-WEIGHTS = ("q_DNH", "k_DKH", "v_DKH", "o_NHD", "gate_DF", "up_DF", "down_FD")  # of a block: all but the norms
+WEIGHTS = MATRICES  # what gets an adapter: every matrix of a layer, no norm and no bias
 
 
 def thin(name: str) -> tuple[str, str]:
     """Return the names of a weight's two factors: q_DNH -> (q_DR, q_RNH), o_NHD -> (o_NHR, o_RD)."""
     stem, _, letters = name.rpartition("_")
-    inner, outer = ("D", letters[1:]) if letters[0] == "D" else (letters[:-1], "D")
-    return f"{stem}_{inner}R", f"{stem}_R{outer}"
+    inputs, outputs = sides(letters)
+    return f"{stem}_{inputs}R", f"{stem}_R{outputs}"
+
+
+def thin_sizes(c: Shape, name: str, rank: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the sizes of a weight's two factors in one layer."""
+    inputs, outputs = sides(name.rpartition("_")[2])
+    return sizes(c, inputs + "R", rank), sizes(c, "R" + outputs, rank)
 
 
 class Factors(nnx.Module):
@@ -35,7 +42,7 @@ class Factors(nnx.Module):
     def __init__(self, c: Shape, rank: int, key):
         keys = jax.random.split(key, len(WEIGHTS))
         for name, k in zip(WEIGHTS, keys, strict=True):
-            inner, outer = (sizes_of(c, rank, part) for part in thin(name))
+            inner, outer = thin_sizes(c, name, rank)
             down = jax.random.normal(k, (c.L, *inner)) / np.sqrt(np.prod(inner[:-1]))
             setattr(self, thin(name)[0], nnx.Param(down))
             setattr(self, thin(name)[1], nnx.Param(jnp.zeros((c.L, *outer))))
@@ -49,11 +56,6 @@ class Adapter(nnx.Module):
         self.blocks = Factors(c, lora.rank, key)
 
 
-def sizes_of(c: Shape, rank: int, name: str) -> list[int]:
-    sizes = {"D": c.D, "N": c.N, "K": c.K, "H": c.H, "F": c.F, "R": rank}
-    return [sizes[letter] for letter in name.rpartition("_")[2]]
-
-
 def rank_fits(c: Shape, lora: Lora, name: str) -> None:
     """Raise InputError for a rank that is larger than a matrix it should be thinner than."""
     if lora.rank < 0 or (lora.rank and not lora.alpha > 0):
@@ -61,7 +63,7 @@ def rank_fits(c: Shape, lora: Lora, name: str) -> None:
             f"{name}: rank must be >= 0 (0: no adapter) and alpha > 0 (got rank {lora.rank}, alpha {lora.alpha})"
         )
     for weight in WEIGHTS:
-        inner, outer = (int(np.prod(sizes_of(c, 1, part))) for part in thin(weight))
+        inner, outer = (size(c, letters) for letters in sides(weight.rpartition("_")[2]))
         if lora.rank > min(inner, outer):
             raise InputError(
                 f"{name}.rank = {lora.rank} is larger than the matrix {weight} ({inner} x {outer}); "

@@ -1,6 +1,7 @@
 """Adapters on disk, as the PEFT library spells them."""
 
 import json
+import math
 import os
 import shutil
 from functools import partial
@@ -12,9 +13,9 @@ import numpy as np
 from jaxunlearn.config import Lora
 from jaxunlearn.data.tokenizer import copy_tokenizer
 from jaxunlearn.errors import InputError
-from jaxunlearn.models.families.llama import LAYER
+from jaxunlearn.models.families import family_of
 from jaxunlearn.models.hub import find_model
-from jaxunlearn.models.lora import WEIGHTS, Adapter, rank_fits, sizes_of, thin
+from jaxunlearn.models.lora import WEIGHTS, Adapter, rank_fits, thin, thin_sizes
 from jaxunlearn.models.transformer import Shape
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.sharding import fetch, shard
@@ -23,10 +24,8 @@ CONFIG = "adapter_config.json"
 PREFIX = "base_model.model."  # of every name in a PEFT file
 
 
-# ---- on disk, as PEFT spells it
-
-
 def is_adapter(directory: Path) -> bool:
+    """Return whether a directory holds an adapter instead of a model."""
     return (Path(directory) / CONFIG).is_file()
 
 
@@ -38,10 +37,16 @@ def save(part: Adapter, directory: Path, *, base: str, source: Path | None = Non
     directory = Path(directory)
     scratch = directory.with_name(f".{directory.name}.writing")
     tensors = dict(_tensors(part))  # gathered by all processes, written by one
-    processes.first(lambda: _write(tensors, part.lora, directory, scratch, base, source))
+    lora = part.lora
+    config = {
+        "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "r": lora.rank,
+        "lora_alpha": lora.alpha, "lora_dropout": 0.0, "bias": "none", "fan_in_fan_out": False,
+        "inference_mode": True, "target_modules": _targets(part.c),
+    }  # fmt: skip
+    processes.first(lambda: _write(tensors, config, directory, scratch, source))
 
 
-def _write(tensors: dict, lora: Lora, directory: Path, scratch: Path, base: str, source: Path | None) -> None:
+def _write(tensors: dict, config: dict, directory: Path, scratch: Path, source: Path | None) -> None:
     from safetensors.numpy import save_file
 
     shutil.rmtree(scratch, ignore_errors=True)
@@ -49,19 +54,24 @@ def _write(tensors: dict, lora: Lora, directory: Path, scratch: Path, base: str,
     save_file(tensors, scratch / "adapter_model.safetensors", metadata={"format": "pt"})
     if source:
         copy_tokenizer(source, scratch)
-    config = {
-        "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "r": lora.rank,
-        "lora_alpha": lora.alpha, "lora_dropout": 0.0, "bias": "none", "fan_in_fan_out": False,
-        "inference_mode": True, "target_modules": sorted(_hf_name(n).split(".")[-1] for n in WEIGHTS),
-    }  # fmt: skip
     (scratch / CONFIG).write_text(json.dumps(config, indent=1))
     shutil.rmtree(directory, ignore_errors=True)
     os.rename(scratch, directory)
 
 
-def _hf_name(weight: str) -> str:
+def _module(c: Shape, weight: str) -> str:
+    """Return the Hugging Face name of a weight's module within a layer, such as self_attn.q_proj."""
+    return family_of(c).layer[weight][0].removesuffix(".weight")
 
-    return LAYER[weight][0].removesuffix(".weight")
+
+def _targets(c: Shape) -> list[str]:
+    """Return the last parts of the adapted modules' names, as target_modules lists them."""
+    return sorted(_module(c, name).split(".")[-1] for name in WEIGHTS)
+
+
+def _stem(c: Shape, weight: str, layer: int) -> str:
+    """Return what the names of a weight's two factors in a PEFT file begin with."""
+    return f"{PREFIX}{family_of(c).prefix.format(layer)}{_module(c, weight)}"
 
 
 def _tensors(part: Adapter):
@@ -70,30 +80,28 @@ def _tensors(part: Adapter):
     for name in WEIGHTS:
         down, up = (fetch(getattr(part.blocks, f)[...]).astype(np.float32) for f in thin(name))
         for n in range(part.c.L):
-            stem = f"{PREFIX}model.layers.{n}.{_hf_name(name)}"
+            stem = _stem(part.c, name, n)
             yield f"{stem}.lora_A.weight", np.ascontiguousarray(down[n].reshape(-1, rank).T)
             yield f"{stem}.lora_B.weight", np.ascontiguousarray(up[n].reshape(rank, -1).T)
 
 
 def base_of(directory: Path) -> Path:
     """Return the local directory of the model that an adapter lies over."""
-
     name = _config(directory)["base_model_name_or_path"]
     beside = Path(directory).resolve() / name
     return beside if beside.is_dir() else find_model(name)
 
 
-def _config(directory: Path) -> dict:
+def _config(directory: Path, targets: list[str] | None = None) -> dict:
+    """Read adapter_config.json; InputError names what is missing, not supported, or adapts other modules."""
     path = Path(directory) / CONFIG
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise InputError(f"{path} cannot be read: {error}") from None
-    targets = sorted(_hf_name(n).split(".")[-1] for n in WEIGHTS)
     wrong = [f"{k} is missing" for k in ("r", "lora_alpha", "base_model_name_or_path") if k not in found]
-    wrong += [f"target_modules = {found.get('target_modules')}: expected {targets}"] * (
-        sorted(found.get("target_modules") or []) != targets
-    )
+    if targets and sorted(found.get("target_modules") or []) != targets:
+        wrong.append(f"target_modules = {found.get('target_modules')}: expected {targets}")
     for key in ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern", "modules_to_save", "layers_to_transform"):
         if found.get(key):
             wrong.append(f"{key} = {found[key]!r} is not supported")
@@ -106,7 +114,7 @@ def load(directory: Path, c: Shape) -> Adapter:
     """Read an adapter for a model of this shape; InputError names what is missing, unknown or of another shape."""
     from safetensors.numpy import load_file
 
-    found = _config(directory)
+    found = _config(directory, _targets(c))
     lora = Lora(rank=found["r"], alpha=float(found["lora_alpha"]))
     rank_fits(c, lora, str(directory))
     files = load_file(Path(directory) / "adapter_model.safetensors")
@@ -126,7 +134,7 @@ def load(directory: Path, c: Shape) -> Adapter:
         name = [k.name for k in path if hasattr(k, "name") and k.name != "value"][-1]
         weight = next(w for w in WEIGHTS if name in thin(w))
         side = "lora_A" if name == thin(weight)[0] else "lora_B"
-        parts = [files[f"{PREFIX}model.layers.{n}.{_hf_name(weight)}.{side}.weight"].T for n in range(c.L)]
+        parts = [files[f"{_stem(c, weight, n)}.{side}.weight"].T for n in range(c.L)]
         whole = np.stack(parts).astype(np.float32).reshape(target.shape)
         return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
 
@@ -136,8 +144,8 @@ def load(directory: Path, c: Shape) -> Adapter:
 def _shapes(c: Shape, lora: Lora):
     """Yield (PEFT's name, an array of its shape that takes no memory)."""
     for name in WEIGHTS:
-        inner, outer = (sizes_of(c, 1, part) for part in thin(name))
+        down, up = thin_sizes(c, name, lora.rank)
         for n in range(c.L):
-            stem = f"{PREFIX}model.layers.{n}.{_hf_name(name)}"
-            yield f"{stem}.lora_A.weight", jax.ShapeDtypeStruct((lora.rank, int(np.prod(inner))), np.float32)
-            yield f"{stem}.lora_B.weight", jax.ShapeDtypeStruct((int(np.prod(outer)), lora.rank), np.float32)
+            stem = _stem(c, name, n)
+            yield f"{stem}.lora_A.weight", jax.ShapeDtypeStruct((lora.rank, math.prod(down[:-1])), np.float32)
+            yield f"{stem}.lora_B.weight", jax.ShapeDtypeStruct((math.prod(up[1:]), lora.rank), np.float32)

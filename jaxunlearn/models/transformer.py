@@ -1,10 +1,11 @@
-"""Llama in Flax NNX, on an explicit mesh.
+"""A decoder of the Llama kind in Flax NNX, on an explicit mesh.
 
 Dimension letters, used in names, einsums and sharding.py alike:
   B batch, T tokens, S key tokens, D model, N query heads, K key/value heads, G = N / K, H head size, F feed-forward,
   V vocabulary, L layers, R rank of an adapter (lora.py).
 Weights carry their letters in their names; those of `blocks` are stacked along a leading L and scanned.
-Source: Llama-2 (arXiv 2307.09288), Llama-3 (arXiv 2407.21783, rope scaling), Mistral 7B (arXiv 2310.06825).
+Sources: Llama-2 (arXiv 2307.09288), Llama-3 (arXiv 2407.21783, rope scaling), Mistral 7B (arXiv 2310.06825), Qwen2
+(arXiv 2407.10671, biases), Qwen3 (arXiv 2505.09388, norms of queries and keys).
 """
 
 import math
@@ -41,6 +42,9 @@ class Shape:
     stretch: float = 1.0  # linear rope scaling: positions are divided by this
     epsilon: float = 1e-5
     tied: bool = False
+    qkv_bias: bool = False  # Qwen2: biases of queries, keys and values
+    qk_norm: bool = False  # Qwen3: an RMS norm over H of queries and of keys, before they are rotated
+    family: str = "llama"  # whose config.json and tensor names the model is read and written in (models/families)
     compute: str = "float32"
     remat: str = "auto"  # what the backward pass computes again: "full", "mlp", "dots" or "none"; see rematerialised()
 
@@ -87,15 +91,28 @@ class Block(nnx.Module):
         self.o_NHD = init(c.N, c.H, c.D)
         self.mlp_norm_D = nnx.Param(jnp.ones(c.D))
         self.gate_DF, self.up_DF, self.down_FD = init(c.D, c.F), init(c.D, c.F), init(c.F, c.D)
+        if c.qkv_bias:
+            self.q_bias_NH = nnx.Param(jnp.zeros((c.N, c.H)))
+            self.k_bias_KH, self.v_bias_KH = (nnx.Param(jnp.zeros((c.K, c.H))) for _ in range(2))
+        if c.qk_norm:
+            self.q_norm_H, self.k_norm_H = (nnx.Param(jnp.ones(c.H)) for _ in range(2))
 
     def __call__(self, x_BTD, rope, mask_BTS, cache=None, at=0):
         """Return the layer's output and its keys and values (new ones, or the cache with them written at `at`)."""
         c, dtype = self.c, x_BTD.dtype
         y_BTD = rms_norm(x_BTD, self.attention_norm_D[...], c.epsilon)
         q_BTNH = einsum("BTD,DNH->BTNH", y_BTD, self.q_DNH, dtype)
-        k_BTKH = rotate(einsum("BTD,DKH->BTKH", y_BTD, self.k_DKH, dtype), rope)
+        k_BTKH = einsum("BTD,DKH->BTKH", y_BTD, self.k_DKH, dtype)
         v_BTKH = einsum("BTD,DKH->BTKH", y_BTD, self.v_DKH, dtype)
-        q_BTNH, k_BTKH, v_BTKH = (checkpoint_name(a, "qkv") for a in (rotate(q_BTNH, rope), k_BTKH, v_BTKH))
+        if c.qkv_bias:
+            q_BTNH += gather(self.q_bias_NH[...], "NH", dtype)[None, None]
+            k_BTKH += gather(self.k_bias_KH[...], "KH", dtype)[None, None]
+            v_BTKH += gather(self.v_bias_KH[...], "KH", dtype)[None, None]
+        if c.qk_norm:
+            q_BTNH = rms_norm(q_BTNH, self.q_norm_H[...], c.epsilon)
+            k_BTKH = rms_norm(k_BTKH, self.k_norm_H[...], c.epsilon)
+        q_BTNH, k_BTKH = rotate(q_BTNH, rope), rotate(k_BTKH, rope)
+        q_BTNH, k_BTKH, v_BTKH = (checkpoint_name(a, "qkv") for a in (q_BTNH, k_BTKH, v_BTKH))
         if cache is not None:
             k_BTKH = jax.lax.dynamic_update_slice_in_dim(cache[0], k_BTKH, at, axis=1)
             v_BTKH = jax.lax.dynamic_update_slice_in_dim(cache[1], v_BTKH, at, axis=1)
@@ -193,11 +210,11 @@ def einsum(form: str, x, weight, dtype):
     return jax.lax.reshape(y_MO, (B, T, *outer_shape), out_sharding=act(out))
 
 
-def rms_norm(x_BTD, scale_D, epsilon: float):
-    """Normalise by the root mean square, in fp32."""
-    x32 = x_BTD.astype(jnp.float32)
+def rms_norm(x, scale, epsilon: float):
+    """Normalise by the root mean square over the last dimension (D of x_BTD, H of q_BTNH), in fp32."""
+    x32 = x.astype(jnp.float32)
     x32 *= jax.lax.rsqrt(jnp.mean(x32 * x32, axis=-1, keepdims=True) + epsilon)
-    return (x32 * replicated(scale_D)[None, None]).astype(x_BTD.dtype)
+    return (x32 * replicated(scale)[(None,) * (x.ndim - 1)]).astype(x.dtype)
 
 
 def rope_frequencies(c: Shape):

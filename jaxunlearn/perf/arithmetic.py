@@ -1,21 +1,20 @@
-"""Memory and time of a step by arithmetic alone: to rank candidates before they are compiled, and for absent GPUs.
+"""Memory of a step by arithmetic alone: to choose what to compile, and for GPUs that are not here.
 
-B blocks a microbatch, A microbatches, T tokens a block; letters of model.py. docs/scale.md compares the bytes with the
+T is the tokens of a block; the other letters are transformer.py's. docs/scale.md compares the bytes with the
 compiler's.
 """
 
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from jaxunlearn.config import Config, Train
 from jaxunlearn.models import transformer
-from jaxunlearn.perf.counts import forward_flops
+from jaxunlearn.models.weights import parameter_bytes, parameters
 from jaxunlearn.perf.programs import PROMPT, Program, act_ways, kinds_of
 from jaxunlearn.perf.topology import GPU_COUNTS, SHAPES, Topology
 
-FORWARDS = {"none": 3.0, "mlp": 3.45, "full": 4.0}  # of a step, a backward being two
+POLICIES = ("mlp", "full")  # of rematerialisation; the first computes less again, the second keeps less
 
 
 class Choice(NamedTuple):
@@ -42,28 +41,21 @@ class Choice(NamedTuple):
         ]
 
 
-def weights_of(c: transformer.Shape) -> tuple[int, int]:
-    """Return (weights of one layer, weights outside the layers)."""
-    layer = c.D * c.H * (2 * c.N + 2 * c.K) + 3 * c.D * c.F + 2 * c.D
-    return layer, c.V * c.D * (1 if c.tied else 2) + c.D
-
-
 def step_bytes(c: transformer.Shape, o: Choice, t: Train, T: int) -> dict[str, int]:
     """Return bytes a chip of a training step by kind; weights and gradients fp32, everything in use c.compute."""
-    layer, rest = weights_of(c)
-    all_weights, chips, width = c.L * layer + rest, o.fsdp * o.tensor, np.dtype(jax.numpy.dtype(c.compute)).itemsize
-    host = t.moment_memory == "host"
-    moment = 2 if t.moment_dtype == "bfloat16" else 4
+    chips, width = o.fsdp * o.tensor, jax.numpy.dtype(c.compute).itemsize
+    whole, moment = parameter_bytes(c, "float32") / chips, parameter_bytes(c, t.moment_dtype) / chips
+    no_moments = t.optimiser == "adafactor" or t.moment_memory == "host"
     rows = o.batch * T / (o.data * o.fsdp)
     kept = c.D + (0 if o.remat == "full" else (2 * c.N + 2 * c.K) * c.H / o.tensor)
     inner = (4 * c.F + (2 * c.N + 2 * c.K) * c.H) / o.tensor + 4 * c.D  # what one layer holds while it works
     if o.remat == "none":
         kept += inner
     found = {
-        "weights": 4 * all_weights / chips,
-        "optimiser": 0 if t.optimiser == "adafactor" or host else 2 * moment * all_weights / chips,
+        "weights": whole,
+        "optimiser": 0 if no_moments else 2 * moment,
         "activations": rows * kept * c.L * width,
-        "gradients": 4 * all_weights / chips * (3 if o.accumulate > 1 else 2),
+        "gradients": whole * (3 if o.accumulate > 1 else 2),
         "working set": work_bytes(c, o.tensor, rows, 4) + rows * inner * width,
     }
     return {kind: int(n) for kind, n in found.items()}
@@ -74,26 +66,8 @@ def work_bytes(c: transformer.Shape, tensor: int, rows: float, layers: int) -> i
     width = jax.numpy.dtype(c.compute).itemsize
     head = c.D * c.V / tensor
     return int(
-        layers * weights_of(c)[0] / tensor * width + head * (2 * width + 4) + min(rows, 2048) * c.V / tensor * 12
+        layers * parameters(c)[0] / tensor * width + head * (2 * width + 4) + min(rows, 2048) * c.V / tensor * 12
     )
-
-
-def seconds(c: transformer.Shape, o: Choice, T: int, where: Topology) -> float:
-    """Return the seconds of a step at the chips' peaks, products, then links: a figure to rank by, no forecast."""
-    chips, width = o.data * o.fsdp * o.tensor, jax.numpy.dtype(c.compute).itemsize
-    tokens = o.batch * o.accumulate * T
-    products = forward_flops(c, tokens, T) * FORWARDS[o.remat] / chips / where.chip.flops
-    layer, rest = weights_of(c)
-    gathered = (c.L * layer + rest) * width / o.tensor * o.accumulate
-    sent = 0.0
-    if o.fsdp > 1:
-        sent += (2 * gathered + 2 * gathered) * (1 - 1 / o.fsdp)  # gathered twice, the gradient summed once
-    if o.data > 1:
-        sent += 2 * gathered / o.fsdp * (1 - 1 / o.data)
-    if o.tensor > 1:
-        passes = 4 + (2 if o.remat == "full" else 1)  # sums of activations a layer: two forward, two backward, again
-        sent += 2 * passes * c.L * tokens / (o.data * o.fsdp) * c.D * width * (1 - 1 / o.tensor)
-    return products + sent / (where.chip.link / 2)
 
 
 def choices(config: Config, c: transformer.Shape, where: Topology) -> list[Choice]:
@@ -105,21 +79,23 @@ def choices(config: Config, c: transformer.Shape, where: Topology) -> list[Choic
             continue
         ways = where.slices * fsdp
         for batch in [n for n in range(ways, total + 1, ways) if total % n == 0]:
-            for remat in ("mlp", "full"):
+            for remat in POLICIES:
                 found.append(Choice(where.slices, fsdp, tensor, batch, total // batch, remat))
     return found
 
 
 def ranked(config: Config, c: transformer.Shape, where: Topology, limit: int) -> list[dict[str, Any]]:
-    """Return the choices that should fit, fastest first, each with its computed bytes and seconds."""
-    T, rows = config.text.context, []
-    for o in choices(config, c, where):
-        needed = sum(step_bytes(c, o, config.unlearn, T).values())
-        rows.append({"choice": o, "estimated_bytes": needed, "seconds_at_peak": seconds(c, o, T, where)})
-    return sorted(
-        (r for r in rows if r["estimated_bytes"] <= limit),
-        key=lambda r: (r["seconds_at_peak"], r["choice"].accumulate, r["choice"]),
-    )
+    """Return the choices that need at most `limit` bytes a chip by the estimate, each with its bytes.
+
+    Fewest microbatches come first, since weights are gathered once a microbatch; then the policy that computes less
+    again; then the smallest `tensor`, since activations are summed over it in every layer. No time is estimated.
+    """
+    rows = []
+    for o in sorted(choices(config, c, where), key=lambda o: (o.accumulate, POLICIES.index(o.remat), o.tensor)):
+        needed = sum(step_bytes(c, o, config.unlearn, config.text.context).values())
+        if needed <= limit:
+            rows.append({"choice": o, "estimated_bytes": needed})
+    return rows
 
 
 def estimated(p: Program, name: str, config: Config, c: transformer.Shape) -> dict[str, Any]:

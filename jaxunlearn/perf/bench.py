@@ -21,12 +21,13 @@ from jaxunlearn.data.blocks import make_blocks
 from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.models import transformer
 from jaxunlearn.models.generate import GREEDY, generate
+from jaxunlearn.models.weights import forward_flops
 from jaxunlearn.parallel.console import say
 from jaxunlearn.parallel.host_memory import keep_freed
 from jaxunlearn.parallel.sharding import act, device_names, mesh_from, platform, put
 from jaxunlearn.perf.bench_kernels import kernels
 from jaxunlearn.perf.bench_torch import compare
-from jaxunlearn.perf.counts import bench_shape, forward_flops, peak_bytes
+from jaxunlearn.perf.counts import bench_shape, peak_bytes
 from jaxunlearn.run.directory import versions
 from jaxunlearn.run.sources import read_texts
 from jaxunlearn.training.loop import fit, microbatches

@@ -1,4 +1,4 @@
-"""The shape that is benchmarked or planned, its FLOPs and its bytes."""
+"""The shape that is benchmarked or planned, and the bytes of a compiled program."""
 
 import tempfile
 from pathlib import Path
@@ -18,12 +18,6 @@ def bench_shape(config: Config) -> transformer.Shape:
     with tempfile.TemporaryDirectory() as folder:
         made = with_universe(config, Path(folder)) if config.universe.people else config
         return shape_of(made, load_tokenizer(Path(made.tokenizer)).vocab_size)
-
-
-def forward_flops(c: transformer.Shape, tokens: int, context: int) -> float:
-    """Return the FLOPs of one forward: two a weight in products, and causal attention over half the context."""
-    weights = c.L * (c.D * c.H * (2 * c.N + 2 * c.K) + 3 * c.D * c.F) + c.D * c.V
-    return tokens * (2 * weights + 2 * c.L * c.N * c.H * context)
 
 
 def peak_bytes(compiled) -> int:

@@ -1,7 +1,7 @@
 """Does a configuration fit an accelerator that is not here? The run's own functions, compiled on abstract weights.
 
 For a TPU topology the real TPU compiler (libtpu) says how many bytes a chip needs and what chips send each other; for
-GPUs that this machine has, XLA does; for other GPUs the figures are computed (estimate.py) and say so.
+GPUs that this machine has, XLA does; for other GPUs the figures are computed (arithmetic.py) and say so.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from jaxunlearn.parallel.console import say
 from jaxunlearn.parallel.sharding import mesh_from, model_fits
 from jaxunlearn.perf import arithmetic, topology
 from jaxunlearn.perf.collectives import collectives
-from jaxunlearn.perf.counts import forward_flops, peak_bytes
+from jaxunlearn.perf.counts import peak_bytes
 from jaxunlearn.perf.programs import FUNCTIONS, Program, covered, kinds_of, plan_shape, program
 from jaxunlearn.run.directory import versions
 
@@ -38,8 +38,8 @@ def plan(config: Config, name: str, *, slices: int = 1, only: tuple[str, ...] = 
     """Compile the functions of a run for a topology; return {"fits", "limit_bytes", "functions": {...}, ...}.
 
     Where the step does not fit, "suggestion" holds overrides that were compiled and do; search compiles several and
-    ranks them. Raises InputError for an unknown topology, a mesh that is not its size or that the model does not divide
-    over, RunError where the compiler is missing.
+    lists those that fit first (otherwise in the order of arithmetic.ranked). Raises InputError for an unknown topology,
+    a mesh that is not its size or that the model does not divide over, RunError where the compiler is missing.
     """
     where = topology.parse(name, slices)
     covered(config)
@@ -87,7 +87,7 @@ def _limit(where: topology.Topology, devices: list[Any], compiled: bool) -> int:
     if where.kind == "tpu":
         with overheard([]):
             return topology.usable_bytes(devices[0])
-    return int(devices[0].memory_stats()["bytes_limit"] if compiled else where.chip.memory)
+    return int(devices[0].memory_stats()["bytes_limit"] if compiled else topology.GPUS[where.family])
 
 
 def _look(name: str, config: Config, c: transformer.Shape, limit: int, look) -> dict[str, Any]:
@@ -186,28 +186,18 @@ def _better(config: Config, where: topology.Topology, c: transformer.Shape, limi
         step = found["functions"]["unlearn_step"]
         tried.append({
             "overrides": o.overrides(config), "fits": step["fits"], "peak_bytes": step["peak_bytes"],
-            "estimated_bytes": row["estimated_bytes"], "seconds_at_peak": _seconds(step, config, c, o, where, row),
-            "collectives": step["collectives"], "rematerialised": step["rematerialised"],
+            "estimated_bytes": row["estimated_bytes"], "collectives": step["collectives"],
+            "rematerialised": step["rematerialised"],
         })  # fmt: skip
         if first_only and step["fits"]:
             break
-    tried.sort(key=lambda t: (not t["fits"], t["seconds_at_peak"]))
+    tried.sort(key=lambda t: not t["fits"])  # stable: otherwise as arithmetic.ranked has them
     best = tried[0] if tried and tried[0]["fits"] else None
     out: dict[str, Any] = {"suggestion": best} if first_only else {"suggestion": best, "search": tried}
     if best is None:
         larger = arithmetic.smallest(config, c, where, int(SPARE * limit))
         out["larger"] = larger.name if larger else None
     return out
-
-
-def _seconds(step: dict, config: Config, c: transformer.Shape, o: arithmetic.Choice, where, row: dict) -> float:
-    """Return the seconds of a step at the peak of products and then of links, by the compiled program's own traffic."""
-    sent = sum(v["bytes"] * (2 if kind == "all-reduce" else 1) for kind, v in step["collectives"].items())
-    if not sent:
-        return row["seconds_at_peak"]
-    tokens = o.batch * o.accumulate * config.text.context
-    flops = forward_flops(c, tokens, config.text.context) * arithmetic.FORWARDS[o.remat]
-    return flops / where.devices / where.chip.flops + sent / (where.chip.link / 2)
 
 
 # ---- for people
@@ -249,8 +239,7 @@ def _advice(found: dict) -> list[str]:
     out = []
     for t in found.get("search", []):
         fits, peak = "fits" if t["fits"] else "does not fit", t["peak_bytes"] / 2**30
-        at_peak = f"{t['seconds_at_peak']:.2f} s a step at the hardware's peak"
-        out.append(f"  {fits}, {peak:.2f} GiB, {at_peak}: {' '.join(t['overrides'])}")
+        out.append(f"  {fits}, {peak:.2f} GiB: {' '.join(t['overrides'])}")
     if found.get("suggestion"):
         how = "by the estimate" if found["estimate"] else "compiled"
         out.append(f"try (fits, {how}): {' '.join(found['suggestion']['overrides'])}")

@@ -16,7 +16,7 @@ from jaxunlearn.config import Config, Train
 from jaxunlearn.errors import InputError
 from jaxunlearn.methods import label_rules
 from jaxunlearn.models import generate, transformer
-from jaxunlearn.models.families.llama import read_shape
+from jaxunlearn.models.families import read_shape
 from jaxunlearn.models.scoring import loss_sum
 from jaxunlearn.parallel.sharding import act, batch_size_fits
 from jaxunlearn.perf.counts import bench_shape

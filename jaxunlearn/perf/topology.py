@@ -1,7 +1,7 @@
 """Accelerators by name, none of which has to be there: TPU slices for the real compiler, GPUs from a table.
 
-Sources: docs.cloud.google.com/tpu/docs (v4, v5e, v5p, v6e) and NVIDIA's data sheets for peaks and links; a TPU's
-usable memory is asked of its compiler.
+Sources: docs.cloud.google.com/tpu/docs (v4, v5e, v5p, v6e) and NVIDIA's data sheets; a TPU's usable memory is asked of
+its compiler.
 """
 
 import contextlib
@@ -16,27 +16,12 @@ from jax.sharding import SingleDeviceSharding
 
 from jaxunlearn.errors import InputError, RunError
 
-
-class Chip(NamedTuple):
-    """Peak bf16 FLOP/s, bytes/s of the links to other chips (both directions together), bytes of memory."""
-
-    flops: float
-    link: float
-    memory: float
-
-
-TPUS = {
-    "v4": Chip(275e12, 600e9, 32 * 2**30),
-    "v5e": Chip(197e12, 400e9, 16 * 2**30),
-    "v5p": Chip(459e12, 1200e9, 95 * 2**30),
-    "v6e": Chip(918e12, 800e9, 32 * 2**30),
-}
-GPUS = {
-    "a100-40": Chip(312e12, 600e9, 39.4 * 2**30),
-    "a100-80": Chip(312e12, 600e9, 79.2 * 2**30),
-    "h100": Chip(989e12, 900e9, 79.6 * 2**30),
-    "h200": Chip(989e12, 900e9, 139.7 * 2**30),
-    "b200": Chip(2250e12, 1800e9, 178.3 * 2**30),
+GPUS = {  # bytes of memory that programs may use
+    "a100-40": 39.4 * 2**30,
+    "a100-80": 79.2 * 2**30,
+    "h100": 79.6 * 2**30,
+    "h200": 139.7 * 2**30,
+    "b200": 178.3 * 2**30,
 }
 FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 DEEP = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16", "8x16x16")
@@ -60,10 +45,6 @@ class Topology(NamedTuple):
     @property
     def devices(self) -> int:
         return self.slices * math.prod(map(int, self.shape.split("x")))
-
-    @property
-    def chip(self) -> Chip:
-        return (TPUS | GPUS)[self.family]
 
 
 def known() -> str:

@@ -9,7 +9,7 @@ from jaxunlearn.data import universe
 from jaxunlearn.data.documents import Document, read_documents
 from jaxunlearn.errors import InputError
 from jaxunlearn.models import transformer
-from jaxunlearn.models.families.llama import read_shape
+from jaxunlearn.models.families import read_shape
 from jaxunlearn.models.hub import find_model
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.sharding import model_fits

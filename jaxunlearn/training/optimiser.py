@@ -8,6 +8,7 @@ import numpy as np
 import optax
 
 from jaxunlearn.config import Train
+from jaxunlearn.models.weights import is_layered
 
 
 def rate(c: Train, step: int) -> np.float32:
@@ -94,7 +95,7 @@ def _moved(state, space):
 
 def _is_stacked(model) -> list[bool]:
     """Return for each leaf whether it is stacked over layers."""
-    return ["blocks" in jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(model)]
+    return [is_layered(path) for path, _ in jax.tree_util.tree_leaves_with_path(model)]
 
 
 def parted(model) -> tuple[list, list]:

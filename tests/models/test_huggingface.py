@@ -12,7 +12,7 @@ from support.mesh import MESHES, mesh_of
 
 from jaxunlearn.errors import InputError
 from jaxunlearn.models import huggingface
-from jaxunlearn.models.families.llama import read_shape
+from jaxunlearn.models.families import read_shape
 from jaxunlearn.models.transformer import context_fits
 from jaxunlearn.parallel import sharding
 

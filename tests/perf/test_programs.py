@@ -10,8 +10,11 @@ from jax.sharding import NamedSharding
 from support.mesh import mesh_of
 
 from jaxunlearn.config import load_config
+from jaxunlearn.errors import InputError
 from jaxunlearn.models import transformer
+from jaxunlearn.models.weights import parameters
 from jaxunlearn.parallel import sharding
+from jaxunlearn.perf import programs
 from jaxunlearn.training.step import compiled_step, init_state
 from jaxunlearn.whp.labels import LETTERS, Passage, label
 
@@ -40,3 +43,11 @@ def test_the_papers_run_lowers(sizes):
         frozen = jax.tree.map(lambda w: jax.ShapeDtypeStruct(w.shape, jnp.bfloat16, sharding=w.sharding), weights)
         labels = label.lower(frozen, frozen, passage, alphas=(5.0, 2.5, 10.0), whp=c.whp)
         assert labels.out_info.shape == (3, n, T)
+
+
+def test_a_model_on_disk_need_not_be_there_if_its_shape_is_published():
+    shapes = {n: programs.plan_shape(load_config("llama2_7b", [f"model=org/Llama-2-{n}-hf"])) for n in ("7b", "70b")}
+    assert sum(n * k for n, k in zip(parameters(shapes["7b"]), (32, 1), strict=True)) == 6_738_415_616
+    assert shapes["70b"].K == 8 and shapes["70b"].compute == "bfloat16"
+    with pytest.raises(InputError, match="model=nowhere is no directory here"):
+        programs.plan_shape(load_config("llama2_7b", ["model=nowhere"]))

@@ -126,7 +126,7 @@ def test_every_tensor_in_every_type(mesh, tmp_path):
     exact = {n: gguf.interleaved(n, a, SHAPE) for n, a in huggingface.hf_tensors(made)}
     for dtype in gguf.DTYPES:
         stored = tensors(tmp_path / f"{dtype}.gguf")
-        assert set(stored) == {gguf.gguf_name(n) for n in exact} and "output.weight" not in stored  # tied
+        assert set(stored) == {gguf.gguf_name(n, SHAPE) for n in exact} and "output.weight" not in stored  # tied
         for name, array in exact.items():
             expected = array
             if array.ndim == 2 and dtype == "q8_0" and array.shape[1] % 32 == 0:
@@ -137,8 +137,8 @@ def test_every_tensor_in_every_type(mesh, tmp_path):
             elif array.ndim == 2 and dtype != "float32":
                 expected = array.astype(np.float16).astype(np.float32)
             atol = 1e-7 if dtype != "q8_0" else np.abs(array).max() / 127  # where a tie falls the other way
-            np.testing.assert_allclose(stored[gguf.gguf_name(name)], expected, atol=atol, rtol=0)
-            np.testing.assert_array_equal(gguf.rounded(array, dtype), stored[gguf.gguf_name(name)])
+            np.testing.assert_allclose(stored[gguf.gguf_name(name, SHAPE)], expected, atol=atol, rtol=0)
+            np.testing.assert_array_equal(gguf.rounded(array, dtype), stored[gguf.gguf_name(name, SHAPE)])
 
 
 def test_dimensions_vocabulary_and_rope_scaling_are_described(mesh, tmp_path):

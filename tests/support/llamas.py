@@ -1,4 +1,4 @@
-"""Tiny random Llamas of transformers, and logits there and here."""
+"""Tiny random models of transformers, and logits there and here."""
 
 import warnings
 
@@ -40,6 +40,22 @@ def torch_model(**kind):
             max_position_embeddings=64, **({"num_key_value_heads": 4} | kind),
         )  # fmt: skip
         model = LlamaForCausalLM(config).eval()
+        for name, p in model.named_parameters():
+            torch.nn.init.normal_(p, 1.0 if "norm" in name else 0.0, 0.2)
+        return model
+
+
+def torch_qwen(kind, **changes):
+    """Return a tiny random Qwen2 or Qwen3 of transformers, with biases and norms that are not trivial."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import torch
+        from transformers import AutoConfig, AutoModelForCausalLM
+
+        torch.manual_seed(0)
+        sizes = {"vocab_size": 97, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
+        sizes |= {"num_key_value_heads": 2, "intermediate_size": 48, "max_position_embeddings": 64}
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **(sizes | changes))).eval()
         for name, p in model.named_parameters():
             torch.nn.init.normal_(p, 1.0 if "norm" in name else 0.0, 0.2)
         return model

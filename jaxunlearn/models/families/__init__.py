@@ -1,1 +1,48 @@
-"""One file an architecture: config.json in and out, tensors and their places."""
+"""The families of models that can be read, trained and written: one file an architecture, one line each below."""
+
+import json
+from pathlib import Path
+
+from jaxunlearn.errors import InputError
+from jaxunlearn.models.families import base, llama, qwen
+from jaxunlearn.models.families.base import Family
+from jaxunlearn.models.transformer import Shape
+
+FAMILIES: dict[str, Family] = {family.name: family for family in (
+    llama.LLAMA,
+    llama.MISTRAL,
+    qwen.QWEN2,
+    qwen.QWEN3,
+)}  # fmt: skip
+
+
+def family_of(c: Shape) -> Family:
+    """Return the family of a model, in whose spelling it is written."""
+    return FAMILIES[c.family]
+
+
+def read_shape(directory: Path, compute: str = "float32", remat: str = "auto") -> Shape:
+    """Return a model's shape from its directory's config.json; `compute` and `remat` are taken as given.
+
+    Raises InputError where the file is missing or no JSON, and for what this code would compute otherwise, by name.
+    """
+    path, known = Path(directory) / "config.json", ", ".join(FAMILIES)
+    if not path.is_file():
+        raise InputError(
+            f"{directory} is no model directory: config.json is missing (expected a Hugging Face model of type {known})"
+        )
+    try:
+        j = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON: {error}") from None
+    if j.get("model_type") not in FAMILIES:
+        raise InputError(
+            f"{path} describes a model that is not supported:\n"
+            f"  model_type = {j.get('model_type')!r}: expected one of {known}"
+        )
+    return base.read(FAMILIES[j["model_type"]], j, path, compute=compute, remat=remat)
+
+
+def hf_config(c: Shape, dtype: str) -> dict:
+    """Return the config.json of a model, in the spelling of its family; `dtype` is that of the tensors."""
+    return base.write(family_of(c), c, dtype)

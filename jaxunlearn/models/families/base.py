@@ -1,0 +1,153 @@
+"""What a family of models is: how its config.json, its tensors and its GGUF file are spelled, as one record.
+
+A family is data: `Family` holds tables, and the functions below read and write by them. What no table knows is refused
+by name, so that no model is computed otherwise than its authors meant it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxunlearn.errors import InputError
+from jaxunlearn.models.transformer import Shape
+
+# Our weight's name -> (name in a checkpoint, groups of its letters): "NH D" is a matrix of N * H rows and D columns.
+Table = Mapping[str, tuple[str, str]]
+
+# Field of Shape -> attribute of config.json, as Llama spells them and most families do.
+FIELDS: Mapping[str, str] = {
+    "V": "vocab_size", "D": "hidden_size", "L": "num_hidden_layers", "N": "num_attention_heads",
+    "K": "num_key_value_heads", "H": "head_dim", "F": "intermediate_size", "context": "max_position_embeddings",
+    "epsilon": "rms_norm_eps", "tied": "tie_word_embeddings",
+}  # fmt: skip
+NEEDED = ("V", "D", "L", "N", "F")  # the other fields have defaults
+ROPE = ("rope_theta", "rope_scaling", "rope_parameters")
+LLAMA3 = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
+HARMLESS = frozenset({
+    "attention_dropout", "auto_map", "bos_token_id", "bad_words_ids", "dtype", "eos_token_id", "id2label",
+    "initializer_range", "label2id", "output_attentions", "output_hidden_states", "pad_token_id", "pretraining_tp",
+    "torch_dtype", "transformers_version", "unk_token_id", "use_cache", "_name_or_path", "hidden_dropout",
+    "chunk_size_feed_forward", "is_encoder_decoder", "problem_type", "return_dict", "use_return_dict", "jaxunlearn",
+})  # fmt: skip
+
+# Our weight's name -> llama.cpp's; those of a layer follow "blk.N.".
+GGUF_NAMES: Mapping[str, str] = {
+    "embed_VD": "token_embd.weight", "norm_D": "output_norm.weight", "head_DV": "output.weight",
+    "attention_norm_D": "attn_norm.weight", "q_DNH": "attn_q.weight", "k_DKH": "attn_k.weight",
+    "v_DKH": "attn_v.weight", "o_NHD": "attn_output.weight", "mlp_norm_D": "ffn_norm.weight",
+    "gate_DF": "ffn_gate.weight", "up_DF": "ffn_up.weight", "down_FD": "ffn_down.weight",
+    "q_bias_NH": "attn_q.bias", "k_bias_KH": "attn_k.bias", "v_bias_KH": "attn_v.bias",
+    "q_norm_H": "attn_q_norm.weight", "k_norm_H": "attn_k_norm.weight",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gguf:
+    """How llama.cpp knows a family."""
+
+    architecture: str
+    names: Mapping[str, str] = field(default_factory=lambda: GGUF_NAMES)
+    pairs: bool = False  # it rotates neighbouring pairs: the rows of q and k change places (gguf.interleaved)
+    factors: bool = False  # it reads rope_freqs.weight, which holds Llama-3's rope scaling
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """One family: config.json in and out, where each tensor lies, and its GGUF spelling."""
+
+    name: str  # config.json's model_type, and Shape.family
+    architecture: str  # the class in transformers, for config.json's "architectures"
+    top: Table  # tensors outside the layers
+    layer: Table  # tensors of a layer, by their names after `prefix`
+    prefix: str = "model.layers.{}."  # {}: the layer's number
+    ignored: tuple[str, ...] = ("rotary_emb.inv_freq",)  # ends of tensor names; recomputed, old checkpoints carry it
+    fields: Mapping[str, str] = field(default_factory=lambda: FIELDS)
+    # Fields of Shape that no attribute tells (qkv_bias), and those of an attribute that may be missing.
+    always: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    # Attributes with one supported value, which a missing one means too; attributes that change nothing here.
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    harmless: frozenset[str] = HARMLESS
+    gguf: Gguf | None = None  # None: llama.cpp does not know the family
+
+
+class Stored(NamedTuple):
+    """Where one of our weights lies in a checkpoint."""
+
+    name: str  # with {} for the layer's number where `layered`
+    weight: str  # ours, within a layer or outside them
+    letters: str  # ours, in the order of our dimensions
+    groups: str
+    layered: bool
+
+
+def stored(family: Family, path) -> Stored:
+    """Return where the weight at one of our tree paths lies in the family's checkpoints."""
+    names = [k.name for k in path if hasattr(k, "name") and k.name != "value"]
+    layered = names[0] == "blocks"
+    table = family.layer if layered else family.top
+    if names[-1] not in table:
+        raise InputError(f"the family {family.name} has no tensor for the weight {names[-1]}")
+    name, groups = table[names[-1]]
+    letters = names[-1].rpartition("_")[2]
+    return Stored(family.prefix + name if layered else name, names[-1], letters, groups, layered)
+
+
+def read(family: Family, j: dict, path: Path, **more) -> Shape:
+    """Return the shape that a config.json of this family describes; `more` are fields that it does not say.
+
+    Raises InputError, naming every attribute, for what is missing and for what this code would compute otherwise.
+    """
+    if wrong := unsupported(family, j):
+        raise InputError(f"{path} describes a model that is not supported:\n  " + "\n  ".join(wrong))
+    found = {key: j[name] for key, name in family.fields.items() if j.get(name) is not None}
+    defaults: dict[str, Any] = {"K": found["N"], "H": found["D"] // found["N"], "context": 2048, "epsilon": 1e-6}
+    told: dict[str, Any] = {**defaults, **family.defaults, **found, **family.always, **rope(j, path), **more}
+    return Shape(**told, family=family.name)
+
+
+def unsupported(family: Family, j: dict) -> list[str]:
+    """Return, in sentences, what a config.json says or lacks that is not supported."""
+    wrong = []
+    for key, only in family.fixed.items():
+        if j.get(key) not in (None, only):
+            wrong.append(f"{key} = {j[key]!r}: only {only!r} is supported")
+    read_here = {"architectures", "model_type", "layer_types", *ROPE, *family.fields.values(), *family.fixed}
+    for key in sorted(set(j) - read_here - family.harmless):
+        if j[key] not in (None, False, {}, []):
+            wrong.append(f"unknown attribute {key} = {j[key]!r}")
+    if other := sorted(set(j.get("layer_types") or ()) - {"full_attention"}):
+        wrong.append(f"layer_types holds {other[0]!r}: only 'full_attention' is supported")
+    if missing := [family.fields[key] for key in NEEDED if family.fields[key] not in j]:
+        wrong.append(f"attributes missing: {missing}")
+    return wrong
+
+
+def rope(j: dict, path: Path) -> dict[str, Any]:
+    """Return theta, scaling and stretch from either spelling (rope_theta + rope_scaling, or rope_parameters)."""
+    given = j.get("rope_parameters") or j.get("rope_scaling") or {}
+    theta = given.get("rope_theta", j.get("rope_theta", 10000.0))
+    kind = given.get("rope_type", given.get("type", "default"))
+    if kind == "default":
+        return {"theta": theta}
+    if kind == "linear":
+        return {"theta": theta, "stretch": given["factor"]}
+    if kind == "llama3":
+        return {"theta": theta, "scaling": tuple(float(given[k]) for k in LLAMA3)}
+    raise InputError(f"{path}: rope scaling {kind!r} is not supported; expected default, linear or llama3")
+
+
+def write(family: Family, c: Shape, dtype: str) -> dict:
+    """Return config.json in the spelling that transformers 4 and 5 both read; `dtype` is that of the tensors."""
+    scaling = None
+    if c.scaling:
+        scaling = {"rope_type": "llama3"} | dict(zip(LLAMA3, c.scaling, strict=True))
+        scaling["original_max_position_embeddings"] = int(c.scaling[3])
+    elif c.stretch != 1:
+        scaling = {"rope_type": "linear", "factor": c.stretch}
+    return {
+        "architectures": [family.architecture], "model_type": family.name,
+        **{name: getattr(c, key) for key, name in family.fields.items()},
+        "rope_theta": c.theta, "rope_scaling": scaling, **family.fixed, "torch_dtype": dtype,
+    }  # fmt: skip

@@ -1,0 +1,35 @@
+"""Llama and Mistral: each is written back as what it was read as; the window is Mistral's alone."""
+
+import json
+
+import pytest
+
+from jaxunlearn.errors import InputError
+from jaxunlearn.models.families import hf_config, read_shape
+
+TOLD = {
+    "vocab_size": 97, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2,
+    "intermediate_size": 48, "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "rope_theta": 5e5,
+}  # fmt: skip
+
+
+def read(folder, **more):
+    (folder / "config.json").write_text(json.dumps(TOLD | more))
+    return read_shape(folder)
+
+
+@pytest.mark.parametrize("kind", ["llama", "mistral"])
+def test_a_config_written_is_read_as_the_same_shape(tmp_path, kind):
+    shape = read(tmp_path, model_type=kind)
+    assert (shape.family, shape.H, shape.theta, shape.window) == (kind, 8, 5e5, None)
+    written = hf_config(shape, "float32")
+    assert written["model_type"] == kind and written["architectures"] == [f"{kind.capitalize()}ForCausalLM"]
+    assert written.items() >= TOLD.items() and ("sliding_window" in written) == (kind == "mistral")
+    (tmp_path / "config.json").write_text(json.dumps(written))
+    assert read_shape(tmp_path) == shape
+
+
+def test_a_window_is_mistrals_alone(tmp_path):
+    assert read(tmp_path, model_type="mistral", sliding_window=32).window == 32
+    with pytest.raises(InputError, match="unknown attribute sliding_window = 32"):
+        read(tmp_path, model_type="llama", sliding_window=32)

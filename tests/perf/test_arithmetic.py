@@ -1,0 +1,58 @@
+"""The estimate: which choices keep the update, in which order they are tried, and which slice is large enough."""
+
+import dataclasses
+
+from support.plans import small
+
+from jaxunlearn.config import load_config
+from jaxunlearn.models.weights import parameters
+from jaxunlearn.perf import arithmetic, programs, topology
+
+
+def test_what_does_not_fit_anywhere_names_the_smallest_that_would():
+    config = load_config("llama2_7b", ["model=llama-2-70b", "unlearn.batch=16", "unlearn.accumulate=8"])
+    c = programs.plan_shape(config)
+    limit = int(0.9 * 95 * 2**30)
+    assert not arithmetic.ranked(config, c, topology.parse("v5p-8"), limit)
+    larger = arithmetic.smallest(config, c, topology.parse("v5p-8"), limit)
+    assert larger.family == "v5p" and larger.devices > 4
+    assert arithmetic.ranked(config, c, larger, limit)
+
+
+def test_choices_keep_the_update():
+    config = small()
+    c = dataclasses.replace(programs.LLAMA2, K=8)
+    found = arithmetic.choices(config, c, topology.parse("v5e-16", slices=2))
+    assert {o.tensor for o in found} == {1, 2, 4, 8}  # 16 does not divide K
+    assert all(o.batch * o.accumulate == 32 and o.data == 2 and o.data * o.fsdp * o.tensor == 32 for o in found)
+
+
+def test_choices_are_tried_by_microbatches_then_by_what_is_computed_again_then_by_tensor():
+    config, where, c = small(), topology.parse("v5e-16"), programs.LLAMA2
+    found = [row["choice"] for row in arithmetic.ranked(config, c, where, 2**50)]
+    assert len(found) == len(arithmetic.choices(config, c, where))
+    assert [(o.accumulate, o.remat, o.tensor) for o in found if o.batch == 32] == [
+        (1, remat, tensor) for remat in ("mlp", "full") for tensor in (1, 2, 4, 8, 16)
+    ]
+    assert [o.accumulate for o in found] == sorted(o.accumulate for o in found)
+    limit = sorted(needed(config, c, o) for o in found)[len(found) // 2]
+    fits = arithmetic.ranked(config, c, where, limit)
+    assert [row["choice"] for row in fits] == [o for o in found if needed(config, c, o) <= limit] != found
+    assert all(row["estimated_bytes"] == needed(config, c, row["choice"]) for row in fits)
+
+
+def needed(config, c, choice):
+    return sum(arithmetic.step_bytes(c, choice, config.unlearn, config.text.context).values())
+
+
+def test_bytes_of_a_step_by_hand():
+    c = dataclasses.replace(programs.LLAMA2, compute="bfloat16")
+    layer, rest = parameters(c)
+    t = dataclasses.replace(load_config("llama2_7b").unlearn, moment_dtype="bfloat16")
+    found = arithmetic.step_bytes(c, arithmetic.Choice(1, 16, 1, 16, 8, "full"), t, 512)
+    assert found["weights"] == 4 * (32 * layer + rest) // 16 == found["optimiser"]  # two moments of two bytes
+    assert found["gradients"] == 3 * 4 * (32 * layer + rest) // 16 and found["activations"] == 512 * 4096 * 32 * 2
+    host = arithmetic.step_bytes(
+        c, arithmetic.Choice(1, 16, 1, 16, 1, "full"), dataclasses.replace(t, moment_memory="host"), 512
+    )
+    assert host["optimiser"] == 0 and host["gradients"] == 2 * found["weights"]
