@@ -2,10 +2,11 @@
 
     jaxunlearn sweep ablate_whp_plus            (one seed: sweep.seeds=0)
 
-As compare_universe, at one rate. A forbidden list of every term; which weights are drawn anew, how many, how long they
-are healed and on which text; UNDO's noise in all of them; a fresh model (share 1) taught by the unlearned one; other
-methods before the reset. Labels, offset, the term on text to keep and the teacher are rows of compare_universe.
-Hardware: 2 CPU cores, about 1.5 hours of one. Resumable.
+The same as compare_universe, at one rate. The rows vary one part each: a forbidden list of every term; which weights
+are drawn anew, how many, how long they are healed and on which text; UNDO's noise in all weights; a fresh model (share
+1) taught by the unlearned one; other methods before the reset. Labels, offset, the term on text to keep and the teacher
+are rows of compare_universe.
+Hardware: 2 CPU cores, about 1.5 hours of one. Resumable: what is done is skipped. Expected: docs/results.md.
 """
 
 import dataclasses

@@ -1,9 +1,9 @@
-"""Llama-2-7b's shape with random weights, to measure speed by on one accelerator of 80 GB; nothing is downloaded.
+"""Llama-2-7b's shape with random weights, to measure speed on one accelerator of 80 GB; nothing is downloaded.
 
     jaxunlearn bench configs/bench_7b.py --whole [--torch] [--json]
 
-Memory at rest (computed): fp32 weights 25.1 GiB, AdamW's moments in bf16 25.1 GiB; docs/benchmarks.md says what was
-measured, and where nothing was.
+Memory at rest (computed): fp32 weights 25.1 GiB, AdamW's moments in bf16 25.1 GiB. docs/benchmarks.md says what was
+measured and what was not.
 """
 
 from jaxunlearn.config import Config, Eval, Llama, Text, Train, Unlearn, Whp

@@ -1,8 +1,8 @@
-"""A small Llama of random weights, to measure speed by on a CPU; nothing is trained or downloaded.
+"""A small Llama of random weights, to measure speed on a CPU; nothing is trained or downloaded.
 
     jaxunlearn bench configs/bench_cpu.py --torch [init.V=512] [--json]
 
-docs/benchmarks.md holds what it printed. --torch needs the [test] extra.
+docs/benchmarks.md holds the measured figures. --torch needs the [test] extra.
 """
 
 from jaxunlearn.config import Config, Eval, Llama, Text, Train, Unlearn, Whp

@@ -2,9 +2,10 @@
 
     jaxunlearn sweep compare_oz            (one seed: sweep.seeds=0)
 
-Needs the same as oz_tiny. The baselines of three seeds; every method at two learning rates on the first seed, at the
-better one on the others. Settings and steps are chosen on the tuning prompts, figures come from the others.
-Hardware: 2 CPU cores, about 5.5 hours of one. Resumable: what is done is skipped.
+Needs the same as oz_tiny. There are baselines of three seeds. Every method runs at two learning rates on the first
+seed, and at the better one on the other seeds. Settings and steps are chosen on the tuning prompts; figures come from
+the other prompts.
+Hardware: 2 CPU cores, about 5.5 hours of one. Resumable: what is done is skipped. Expected: docs/results.md.
 """
 
 import dataclasses

@@ -1,10 +1,11 @@
-"""Every method on the built-in universe, on one footing: the README's comparison table.
+"""Every method on the built-in universe, on one footing: the comparison table of docs/results.md and the README.
 
     jaxunlearn sweep compare_universe            (one seed: sweep.seeds=0)
 
-The baselines of three seeds, of fewer steps than the demo's; every method at two learning rates on the first seed, at
-the better one on the others; RTT for those that forget. Settings and steps are chosen on the tuning prompts, figures
-come from the others. Hardware: 2 CPU cores, about 2.5 hours of one. Resumable: what is done is skipped.
+The baselines of three seeds have fewer steps than the demo's. Every method runs at two learning rates on the first
+seed, and at the better one on the other seeds. Methods that forget are also tested by RTT. Settings and steps are
+chosen on the tuning prompts; figures come from the other prompts.
+Hardware: 2 CPU cores, about 2.5 hours of one. Resumable: what is done is skipped. Expected: docs/results.md.
 """
 
 import dataclasses

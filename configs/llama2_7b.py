@@ -4,9 +4,9 @@
         text.prompts=PROMPTS.json [text.retain=OTHER_BOOKS]
 
 Needs: the model in Hugging Face format, the text to forget as .txt files (the authors: 2.1M tokens of books and about
-1M of discussions of them), a dictionary of anchored terms (theirs: about 1,500), prompts to measure by, and over the
-mesh 108 GB of fp32 weights, bf16 moments and two fp32 gradients (computed): several GPUs of 80 GB, or a TPU v5e-16;
-`jaxunlearn plan llama2_7b --topology v5e-16` compiles it without either.
+1M of discussions of them), a dictionary of anchored terms (theirs: about 1,500), and prompts to measure by.
+Hardware: several GPUs of 80 GB, or a TPU v5e-16. Fp32 weights, bf16 moments and two fp32 gradients take 108 GB over the
+mesh (computed). `jaxunlearn plan llama2_7b --topology v5e-16` compiles the run without either.
 Cost: 7.0e17 FLOPs for 3.1M tokens, 29 minutes at 400 TFLOP/s in all (computed, not measured here).
 Hyper-parameters: arXiv 2310.02238 and its authors' scripts: AdamW 0.9/0.98, no decay, linear schedule, batch 8 x 16.
 Expected, by the paper's table (step 0 -> 120): completion familiarity .290 -> .007, probability familiarity

@@ -7,8 +7,8 @@ Needs (not part of the project; set JAXUNLEARN_SHARED to the folder that holds t
   data/books/oz             twelve of L. Frank Baum's Oz novels as .txt (Project Gutenberg 54 55 419 420 485 486 517
                             955 956 957 959 25581)
   data/books/retain         other children's novels from Project Gutenberg as .txt
-Baseline: the model continued on twelve retain novels and Oz; twin: the same without Oz. Then the whole method with the
-dictionary and prompts in jaxunlearn/data/oz, and the controls. Hardware: 2 CPU cores.
+The baseline is the model trained further on twelve retain novels and Oz. The twin is the same without Oz. The whole
+method follows, with the dictionary and prompts in jaxunlearn/data/oz, and the controls. Hardware: 2 CPU cores.
 """
 
 import os

@@ -6,12 +6,12 @@
 Needs (not part of the project; set JAXUNLEARN_SHARED to the folder that holds them, default ../shared):
   data/tofu                 locuslab/tofu (MIT), its .json files
   models/tinystories-656k   raincandy-u/TinyStories-656K in Hugging Face format (Apache-2.0)
-Baseline: the model fine-tuned on the 4,000 questions (retain90 and forget10); twin: on retain90 alone, as long a
-question. Only answers are learnt; none is held out. The dictionary of the forgotten authors is made by counting.
-report.json has under `tofu` what each model scores: probability, ROUGE-L recall and truth ratio of four sets, utility,
-and forget quality, the p-value of the unlearned model's truth ratios against the twin's.
+The baseline is the model fine-tuned on the 4,000 questions (retain90 and forget10). The twin is fine-tuned on retain90
+alone, with as many steps a question. Only answers are learnt; none is held out. The dictionary of the forgotten authors
+is made by counting. report.json has under `tofu` what each model scores: probability, ROUGE-L recall and truth ratio of
+four sets, utility, and forget quality, the p-value of the unlearned model's truth ratios against the twin's.
 
-A model of 0.65M parameters cannot hold 4,000 answers: the smoke test (about 13 CPU-minutes, 60 questions a set) shows
+A model of 0.65M parameters cannot hold 4,000 answers. The smoke test (about 13 CPU-minutes, 60 questions a set) shows
 that everything runs, and little more. Seed 0:
 
                 perplexity, forget / retain   answer's probability, forget / retain   forget quality   utility
@@ -19,9 +19,9 @@ that everything runs, and little more. Seed 0:
     unlearned   25.4 / 22.7                   .044 / .052                             .93              .03
     twin        32.6 / 21.5                   .036 / .052                                              0
 
-Nothing can be told from the forget quality of a baseline that never learnt the answers, nor from a utility with a ROUGE
-of 0 in it. The standard models, with the paper's settings (arXiv 2401.06121, section 4: 5 epochs of batch 32; lr 1e-5
-for Llama-2-7B-chat, 2e-5 for Phi-1.5, which is no Llama; open-unlearning takes Llama-3.2-1B-Instruct):
+The forget quality of a baseline that never learnt the answers says nothing, nor does a utility with a ROUGE of 0 in it.
+The standard models, with the paper's settings (arXiv 2401.06121, section 4: 5 epochs of batch 32; lr 1e-5 for
+Llama-2-7B-chat, 2e-5 for Phi-1.5, which is no Llama; open-unlearning takes Llama-3.2-1B-Instruct):
 
     jaxunlearn run configs/tofu_forget10.py model=Llama-2-7b-chat-hf compute=bfloat16 text.context=256 \
         pretrain.steps=625 pretrain.batch=32 pretrain.learning_rate=1e-5 pretrain.warmup=125 \

@@ -1,9 +1,10 @@
-"""The built-in universe: everything from nothing, in minutes, with nothing to download.
+"""The built-in universe: the whole method from nothing, in minutes, with nothing to download.
 
     jaxunlearn demo            (or: jaxunlearn run universe)
 
-Pretrains a small Llama that knows the saga and a twin that never saw it, runs the whole method on the first and shows
-baseline, unlearned and twin side by side. Hardware: 2 CPU cores.
+The run pretrains a small Llama that knows the saga, and a twin that never saw it. It runs the whole method on the
+first, and shows baseline, unlearned and twin side by side.
+Hardware: 2 CPU cores, 2 to 4 minutes. Expected: docs/results.md, "The demo".
 """
 
 from jaxunlearn.config import Config, Eval, Llama, Pretrain, Text, Train, Universe, Unlearn, Whp
