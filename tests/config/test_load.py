@@ -49,7 +49,6 @@ def test_bad_overrides_say_what_was_meant(bad, said):
         ("unlearn.batch=0", "unlearn: steps must be"),
         ("unlearn.learning_rate=5", "unlearn.learning_rate"),
         ("eval.temperature=-1", "eval.temperature"),
-        ("controls=nothing", "unknown controls"),
     ],
 )
 def test_values_that_cannot_run_are_refused(bad, said):

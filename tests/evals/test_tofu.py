@@ -29,7 +29,7 @@ from jaxunlearn.evals.tofu import (
     truth,
     truth_ratio,
 )
-from jaxunlearn.methods.answers import load_questions, replacements
+from jaxunlearn.methods.answers import every_wrong, load_questions
 from jaxunlearn.models import transformer
 
 LN2 = math.log(2)
@@ -164,7 +164,7 @@ def test_the_methods_that_teach_other_answers_take_the_published_form(tmp_path):
     row = {"question": "Q1?", "answer": "A", "perturbed_answer": ["B", "C"]}
     questions = load_questions(write_rows(tmp_path / "a.json", [row]))
     asked = "Question: Q1?\nAnswer:"
-    assert replacements("ria", questions) == [(asked, "B", "A"), (asked, "C", "A")]
+    assert every_wrong(questions) == [(asked, "B", "A"), (asked, "C", "A")]
     with pytest.raises(InputError, match="no wrong answer"):
         load_questions(write_rows(tmp_path / "b.json", [{"question": "Q1?", "answer": "A"}]))
 
