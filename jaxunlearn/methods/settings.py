@@ -101,7 +101,7 @@ def recipe_of(config: Config, name: str, alpha: float) -> steps.Recipe:
     values |= {"alpha": alpha} if "alpha" in values and name != "whp_averaged" else {}
     u, w = config.unlearn, config.whp
     own = "kl" if name in KL else "nll"
-    settings = Whp(seen_translation=w.seen_translation, seen_penalty=w.seen_penalty, alpha=alpha, top=w.top)
+    settings = Whp(seen_translation=w.seen_translation, seen_penalty=w.seen_penalty, top=w.top)
     return steps.Recipe(name, tuple(sorted(values.items())), own if u.retain_loss == "own" else u.retain_loss, settings)
 
 

@@ -145,7 +145,7 @@ def whp_soft(s: Scene):
         h_BTD = s.model(tokens_BT)
         return linear_topk_distillation(h_BTD, head(s.model, h_BTD.dtype), ids_BTJ, p_BTJ, trained_BT)
     models = (s.frozen["baseline"], s.frozen["reinforced"], s.batch["passages"][0], s.frozen.get("diluted"))
-    return soft_loss(s.model, *models, whp=s.recipe.whp)
+    return soft_loss(s.model, *models, alpha=s.recipe["alpha"], whp=s.recipe.whp)
 
 
 def whp_averaged(s: Scene):

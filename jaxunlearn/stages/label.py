@@ -107,11 +107,11 @@ def labelled(config: Config, models, passage: Passage, alphas, done: int = 0):
 
 def _softened(config: Config, models, passage: Passage, alphas, done: int = 0):
     """Yield (first block, block after the last, ids and probabilities of each alpha) of soft labels."""
+    settings = dataclasses.replace(label_settings(config), top=config.whp.top)
     for start, stop, part in _parts(config, passage, done):
         found = []
         for alpha in alphas:
-            settings = dataclasses.replace(label_settings(config), alpha=alpha, top=config.whp.top)
-            found += soft_labels(*models[:2], part, *models[2:], whp=settings)
+            found += soft_labels(*models[:2], part, *models[2:], alpha=alpha, whp=settings)
         yield start, stop, [fetch(a)[: stop - start] for a in found]
 
 

@@ -1,6 +1,5 @@
 """The stage that forgets: any method, or a control, from the baseline to a model; then reset and healing if asked."""
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -179,13 +178,12 @@ def _knowledge_gap(config: Config, run: RunDirectory, x: Inputs, baseline) -> fl
 def _fused(config: Config, frozen, passage: Passage):
     """Return (batch_fn, step_fn) of the fused step: both frozen models stay on the mesh beside the trained one."""
     c = config.unlearn
-    settings = dataclasses.replace(label_settings(config), alpha=config.whp.alpha)
 
     def batch(step):
         arrays = microbatches(c, passage, LETTERS, len(passage.tokens_BT), config.seed, step)
         return [frozen, Passage(*arrays)]
 
-    return batch, compiled_step(c, fused_step, whp=settings)
+    return batch, compiled_step(c, fused_step, alpha=config.whp.alpha, whp=label_settings(config))
 
 
 def _labels_now(config: Config, frozen, passage: Passage, alpha: float) -> np.ndarray:

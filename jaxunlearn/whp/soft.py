@@ -8,13 +8,14 @@ import jax.numpy as jnp
 from jaxunlearn.config import Whp
 from jaxunlearn.kernels.linear_distillation import Rows, linear_distillation, linear_topk, log_softmax_V
 from jaxunlearn.models import lora
+from jaxunlearn.whp import equation
 from jaxunlearn.whp.argmax import seen_table
 from jaxunlearn.whp.labels import Passage, head, teachers
 
 # ---- soft labels
 
 
-def soft_loss(model, baseline, reinforced, passage: Passage, diluted=None, *, whp: Whp):
+def soft_loss(model, baseline, reinforced, passage: Passage, diluted=None, *, alpha: float, whp: Whp):
     """Return (sum in nats, count) of KL(softmax(v_generic) || model) over the trained positions; nothing is stored."""
     h_BTD = model(passage.tokens_BT)
     base, reinf, *third = teachers(baseline, reinforced, diluted, passage)
@@ -24,7 +25,7 @@ def soft_loss(model, baseline, reinforced, passage: Passage, diluted=None, *, wh
         base,
         reinf,
         passage.trained_BT,
-        whp.alpha,
+        alpha,
         diluted=third[0] if third else None,
         seen_BV=seen_table(passage.seen_id_BR, passage.seen_from_BR, baseline.c.V),
         rule=whp.seen_translation,
@@ -32,10 +33,10 @@ def soft_loss(model, baseline, reinforced, passage: Passage, diluted=None, *, wh
     )
 
 
-@partial(jax.jit, static_argnames="whp")
-def soft_labels(baseline, reinforced, passage: Passage, diluted=None, *, whp: Whp):
+@partial(jax.jit, static_argnames=("alpha", "whp"))
+def soft_labels(baseline, reinforced, passage: Passage, diluted=None, *, alpha: float, whp: Whp):
     """Return (ids_BTJ, p_BTJ): the whp.top likeliest outcomes of softmax(v_generic), for linear_topk_distillation."""
-    target = partial(generic_target, alpha=whp.alpha, rule=whp.seen_translation, penalty=whp.seen_penalty)
+    target = partial(generic_target, alpha=alpha, rule=whp.seen_translation, penalty=whp.seen_penalty)
     seen_BV = seen_table(passage.seen_id_BR, passage.seen_from_BR, baseline.c.V)
     return linear_topk(teachers(baseline, reinforced, diluted, passage), whp.top, target=target, seen_BV=seen_BV)
 
@@ -78,14 +79,15 @@ def generic_target(logits, at: Rows, alpha: float, rule: str = "mean", penalty: 
     logits: baseline on the translation, reinforced on the original and, for the contrast, diluted on the original.
     """
     base_RV, reinforced_RV, *diluted = logits
+    offset = {}
+    if diluted:  # other models than the baseline's own: compared by log-probabilities, with no shift left to take
+        reinforced_RV, offset = log_softmax_V(reinforced_RV), {"v_offset": log_softmax_V(diluted[0]), "shift": 0.0}
+    mean_R1 = None
     if at.seen_RV is not None and rule == "mean":
-        mean_R = jax.lax.pmean(jnp.mean(base_RV, axis=-1), "tensor")
-        base_RV = jnp.where(at.seen_RV, mean_R[:, None], base_RV)
-    if at.seen_RV is not None and rule == "penalty":
-        base_RV = jnp.where(at.seen_RV, base_RV - penalty, base_RV)
-    lift_RV = log_softmax_V(reinforced_RV) - log_softmax_V(diluted[0]) if diluted else reinforced_RV - base_RV
-    v_RV = base_RV - alpha * jax.nn.relu(lift_RV)
-    return jnp.where(at.seen_RV, -jnp.inf, v_RV) if at.seen_RV is not None and rule == "-inf" else v_RV
+        mean_R1 = jax.lax.pmean(jnp.mean(base_RV, axis=-1), "tensor")[:, None]  # V is split over "tensor"
+    return equation.generic_logits(
+        base_RV, reinforced_RV, alpha, seen=at.seen_RV, mean=mean_R1, rule=rule, penalty=penalty, **offset
+    )
 
 
 def averaged_label_loss(h_BTD, w_DV, translated, mask_BT, reinforced=None, alpha=0.0):
@@ -105,5 +107,5 @@ def averaged_target(logits, at: Rows, translations: int, alpha: float):
     """Return the log of the mean probability over translations, up to a constant."""
     parts = list(logits[:translations])
     if len(logits) > translations:
-        parts = [v_RV - alpha * jax.nn.relu(logits[-1] - v_RV) for v_RV in parts]
+        parts = [equation.generic_logits(v_RV, logits[-1], alpha) for v_RV in parts]
     return jax.nn.logsumexp(jnp.stack([log_softmax_V(v_RV) for v_RV in parts]), axis=0)

@@ -34,7 +34,7 @@ def test_fused_steps_equal_offline_labels_and_leave_the_frozen_models_alone(size
             arrays = microbatches(c, p, LETTERS, len(p.tokens_BT), 0, step)
             return [frozen, Passage(*arrays)]
 
-        step = compiled_step(c, fused_step, whp=Whp())
+        step = compiled_step(c, fused_step, alpha=5.0, whp=Whp())
         fused = fit(init_state(transformer.init(SHAPE, 2), c), step, fused_batch, c)
         for a, b in zip(weights(offline.model), weights(fused.model), strict=True):
             np.testing.assert_allclose(a, b, atol=1e-6)
@@ -48,7 +48,7 @@ def labels_and_fused_loss():
     p, c = passage(), dataclasses.replace(C, batch=8, accumulate=2)
     labels = label(*models, on_mesh(p), alphas=(5.0, 2.0), whp=Whp())
     arrays = microbatches(c, p, LETTERS, len(p.tokens_BT), 0, 0)
-    step = compiled_step(c, fused_step, whp=Whp())
+    step = compiled_step(c, fused_step, alpha=5.0, whp=Whp())
     state = init_state(transformer.init(SHAPE, 2), c)
     _, metrics = step(state, rate(c, 0), tuple(models), Passage(*arrays))
     return np.asarray(labels), float(metrics["loss"])
