@@ -28,6 +28,7 @@ def attention(q_BTNH, k_BSKH, v_BSKH, mask_BTS=None):
     specs = [act("BTNH"), act("BSKH"), act("BSKH")]
     if mask_BTS is None:
         name = implementation(platform(), q_BTNH)
+        # check_vma=False: the fused kernels' outputs carry no type that says along which axes they vary.
         a_BTNH = jax.shard_map(IMPLEMENTATIONS[name], in_specs=tuple(specs), out_specs=act("BTNH"), check_vma=False)(
             q_BTNH, k_BSKH, v_BSKH
         )
@@ -67,6 +68,7 @@ def _causal(q_XGTH, k_XSH, v_XSH):
 
 
 def _causal_forward(q_XGTH, k_XSH, v_XSH):
+    # A Python loop, not a scan: each stretch ends at another key, and a scan of one shape would compute the others too.
     parts = []
     for start, end in _stretches(q_XGTH.shape[2]):
         s_XRS = _logits(_rows(q_XGTH, start, end), k_XSH, start, end)
@@ -76,12 +78,13 @@ def _causal_forward(q_XGTH, k_XSH, v_XSH):
         a_XRH = _product("xrs,xsh->xrh", e_XRS.astype(v_XSH.dtype), v_XSH[:, :end]) / sum_XR1
         parts.append([_unrows(a, q_XGTH.shape[1]) for a in (a_XRH.astype(v_XSH.dtype), top_XR1 + jnp.log(sum_XR1))])
     a_XGTH, norm_XGT1 = (checkpoint_name(jnp.concatenate(p, axis=2), SAVED) for p in zip(*parts, strict=True))
-    return a_XGTH, (q_XGTH, k_XSH, v_XSH, a_XGTH, norm_XGT1)
+    return a_XGTH, (q_XGTH, k_XSH, v_XSH, a_XGTH, norm_XGT1)  # one log-sum a query, where the weights would be [T, S]
 
 
 def _causal_backward(saved, da_XGTH):
     q_XGTH, k_XSH, v_XSH, a_XGTH, norm_XGT1 = saved
     G, dtype = q_XGTH.shape[1], k_XSH.dtype
+    # sum_s w_s dw_s of the softmax's derivative is a . da: known before any weight is made again
     inner_XGT1 = jnp.sum(a_XGTH.astype(jnp.float32) * da_XGTH, axis=-1, keepdims=True)
     dq, dk_XSH, dv_XSH = [], *(jnp.zeros(k_XSH.shape) for _ in range(2))
     for start, end in _stretches(q_XGTH.shape[2]):

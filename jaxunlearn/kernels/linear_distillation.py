@@ -42,23 +42,34 @@ def linear_distillation(
     "tensor" (log_softmax_V, lax.psum); numbers it holds are plain ones. Rows may be split over the data axes and V
     over "tensor"; the caller divides once, by the global count.
     """
-    named = {"labels_BT": labels_BT, "seen_BV": seen_BV}
-    extras = {name: array for name, array in named.items() if array is not None}
-    return _distil(target, rows, h_BTD, w_DV, tuple(map(tuple, teachers)), mask_BT, extras)
+    taught = Taught(tuple(map(tuple, teachers)), mask_BT, _given(labels_BT=labels_BT, seen_BV=seen_BV))
+    return _distil((target, rows), h_BTD, w_DV, taught)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _distil(target, rows, h_BTD, w_DV, teachers, mask_BT, extras):
-    return _distil_sharded(target, rows, h_BTD, w_DV, teachers, mask_BT, extras, gradient=False)
+class Taught(NamedTuple):
+    """The teachers' side of a distillation: all arrays that no gradient reaches."""
+
+    teachers: tuple[tuple[jax.Array, jax.Array], ...]
+    mask_BT: jax.Array
+    extras: dict[str, jax.Array]  # of a target: labels_BT, seen_BV
 
 
-def _distil_forward(target, rows, h_BTD, w_DV, teachers, mask_BT, extras):
-    total, count, dh, dw = _distil_sharded(target, rows, h_BTD, w_DV, teachers, mask_BT, extras, gradient=True)
+# The gradient is computed in the forward pass, while a chunk's logits are there: otherwise the backward would make
+# all of them again, the teachers' too. It can be, since the loss is a plain sum: what comes back is a factor.
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _distil(how, h_BTD, w_DV, taught: Taught):
+    return _distil_sharded(how, h_BTD, w_DV, taught, gradient=False)
+
+
+def _distil_forward(how, h_BTD, w_DV, taught: Taught):
+    total, count, dh, dw = _distil_sharded(how, h_BTD, w_DV, taught, gradient=True)
     return (total, count), (dh, dw)
 
 
-def _distil_backward(target, rows, gradients, cotangents):
-    return *_scaled(gradients, cotangents), None, None, None
+def _distil_backward(how, gradients, cotangents):
+    return *_scaled(gradients, cotangents), None
 
 
 _distil.defvjp(_distil_forward, _distil_backward)
@@ -68,18 +79,27 @@ def _scaled(gradients, cotangents):
     return [(cotangents[0] * g).astype(g.dtype) for g in gradients]
 
 
-def _distil_sharded(target, rows, h_BTD, w_DV, teachers, mask_BT, extras, gradient: bool) -> Any:
-    def local(h_BTD, w_DV, teachers, mask_BT, extras):
-        wanted, per_row = _wanted_rows(target, teachers, extras)
+def _distil_sharded(how, h_BTD, w_DV, taught: Taught, *, gradient: bool) -> Any:
+    target, rows = how
+
+    def local(h_BTD, w_DV, taught):
+        wanted, per_row = _wanted_rows(target, taught.teachers, taught.extras)
 
         def row_loss(logits_RV, mine):
             return _kl_rows(logits_RV, wanted(mine))
 
-        return over_rows(row_loss, h_BTD, w_DV, mask_BT, per_row, gradient, rows)
+        return over_rows(row_loss, h_BTD, w_DV, taught.mask_BT, per_row, gradient=gradient, rows=rows)
 
-    specs = act("BTD"), act("DV"), tuple((act("BTD"), act("DV")) for _ in teachers), act("BT"), _specs(extras)
+    pairs = tuple((act("BTD"), act("DV")) for _ in taught.teachers)
+    of_taught: dict[str, Any] = {"teachers": pairs, "mask_BT": act("BT"), "extras": _specs(taught.extras)}
+    specs = act("BTD"), act("DV"), taught._replace(**of_taught)
+    # check_vma=False, here and below: sums over mesh axes are written out (lax.psum), not derived from types.
     run = jax.shard_map(local, in_specs=specs, out_specs=_out(gradient), check_vma=False)
-    return run(h_BTD, w_DV, teachers, mask_BT, extras)
+    return run(h_BTD, w_DV, taught)
+
+
+def _given(**named):
+    return {name: array for name, array in named.items() if array is not None}
 
 
 def _specs(named: dict):
@@ -112,7 +132,7 @@ def _kl_rows(logits_RV, wanted_RV):
     """Return KL(softmax(wanted) || softmax(logits)) of each row in nats and its gradient to the logits."""
     logp_RV, logq_RV = log_softmax_V(logits_RV), log_softmax_V(wanted_RV)
     q_RV = jnp.exp(logq_RV)
-    terms_RV = jnp.where(q_RV > 0, q_RV * (logq_RV - logp_RV), 0)
+    terms_RV = jnp.where(q_RV > 0, q_RV * (logq_RV - logp_RV), 0)  # 0 log 0 is 0, also where -inf rules a token out
     return jax.lax.psum(jnp.sum(terms_RV, axis=-1), "tensor"), jnp.exp(logp_RV) - q_RV
 
 
@@ -124,8 +144,7 @@ def linear_topk(teachers, k: int, *, target: Target = as_taught, labels_BT=None,
 
     Arguments as in linear_distillation. What to store for linear_topk_distillation: 6 bytes an outcome with fp16.
     """
-    named = {"labels_BT": labels_BT, "seen_BV": seen_BV}
-    extras = {name: array for name, array in named.items() if array is not None}
+    extras = _given(labels_BT=labels_BT, seen_BV=seen_BV)
 
     def local(teachers, extras):
         wanted, per_row = _wanted_rows(target, teachers, extras)
@@ -141,7 +160,10 @@ def linear_topk(teachers, k: int, *, target: Target = as_taught, labels_BT=None,
 
 
 def _top_rows(logq_RV, k: int):
-    """Return (ids_RJ, p_RJ) over the whole vocabulary: each device offers its own best, the best of these stay."""
+    """Return (ids_RJ, p_RJ) over the whole vocabulary: each device offers its own best, the best of these stay.
+
+    Equal ones keep the order of their ids: top_k prefers the lower index, and devices are gathered in order.
+    """
     R, V = logq_RV.shape
     best_RJ, index_RJ = jax.lax.top_k(logq_RV, min(k, V))
     offers = best_RJ, index_RJ + jax.lax.axis_index("tensor") * V
@@ -174,7 +196,7 @@ linear_topk_distillation.defvjp(_topk_forward, _topk_backward)
 
 def _topk_sharded(h_BTD, w_DV, ids_BTJ, p_BTJ, mask_BT, gradient: bool) -> Any:
     def local(h_BTD, w_DV, ids_BTJ, p_BTJ, mask_BT):
-        return over_rows(_topk_rows, h_BTD, w_DV, mask_BT, (ids_BTJ, p_BTJ), gradient, ROWS)
+        return over_rows(_topk_rows, h_BTD, w_DV, mask_BT, (ids_BTJ, p_BTJ), gradient=gradient, rows=ROWS)
 
     specs = act("BTD"), act("DV"), act("BTJ"), act("BTJ"), act("BT")
     run = jax.shard_map(local, in_specs=specs, out_specs=_out(gradient), check_vma=False)
@@ -220,8 +242,12 @@ def linear_logsumexp(h_BTD, w_DV, rows: int = ROWS):
 # ---- shared: rows in chunks on one device, sums over a vocabulary that is split over "tensor"
 
 
-def over_rows(row_loss, h_BTD, w_DV, mask_BT, per_row, gradient: bool, rows: int):
-    """Return (sum, count) and, if asked, (dh_BTD, dw_DV): row_loss(logits_RV, chunk) -> (loss_R, dlogits_RV)."""
+def over_rows(row_loss, h_BTD, w_DV, mask_BT, per_row, *, gradient: bool, rows: int):
+    """Return (sum, count) and, if asked, (dh_BTD, dw_DV), over the positions of mask_BT.
+
+    row_loss(logits_RV, chunk) -> (loss_R in nats, dlogits_RV), where chunk holds `rows` rows of the arrays per_row.
+    Runs on one device; the results are summed over the mesh.
+    """
     B, T, D = h_BTD.shape
     chunks = jax.tree.map(partial(in_chunks, rows=rows), (h_BTD, mask_BT.astype(bool), per_row))
 
@@ -232,7 +258,7 @@ def over_rows(row_loss, h_BTD, w_DV, mask_BT, per_row, gradient: bool, rows: int
         total, count = total + jnp.sum(jnp.where(valid_R, loss_R, 0)), count + jnp.sum(valid_R, dtype=jnp.float32)
         if not gradient:
             return (total, count, dw_DV), None
-        dlogits_RV = jnp.where(valid_R[:, None], dlogits_RV, 0).astype(h_RD.dtype)
+        dlogits_RV = jnp.where(valid_R[:, None], dlogits_RV, 0).astype(h_RD.dtype)  # 16 bits into both products
         return (total, count, dw_DV + dot(h_RD.T, dlogits_RV)), dot(dlogits_RV, w_DV.T)
 
     start = jnp.zeros(()), jnp.zeros(()), jnp.zeros(w_DV.shape if gradient else (), jnp.float32)
@@ -240,6 +266,7 @@ def over_rows(row_loss, h_BTD, w_DV, mask_BT, per_row, gradient: bool, rows: int
     total, count = jax.lax.psum((total, count), ("data", "fsdp"))
     if dh_CRD is None:  # no gradient was asked for
         return total, count
+    # Each device has seen its columns alone, so dh is a part of a sum over "tensor"; dw is one over the rows' axes.
     dh_MD = jax.lax.psum(dh_CRD.reshape(-1, D)[: B * T], "tensor")
     dw_DV = jax.lax.psum(dw_DV, ("data", "fsdp"))
     return total, count, dh_MD.reshape(B, T, D).astype(h_BTD.dtype), dw_DV.astype(w_DV.dtype)
@@ -248,7 +275,7 @@ def over_rows(row_loss, h_BTD, w_DV, mask_BT, per_row, gradient: bool, rows: int
 def in_chunks(x, rows: int):
     """Cut [B, T, ...] into [chunks, at most `rows`, ...], padded with zeros."""
     B, T, *rest = x.shape
-    rows = min(rows, B * T)
+    rows = min(rows, B * T)  # zeros are safe: a padded mask counts nothing, and callers cut padded results off
     pad = [(0, -(B * T) % rows), *[(0, 0) for _ in rest]]
     return jnp.pad(x.reshape(B * T, *rest), pad).reshape(-1, rows, *rest)
 
@@ -261,7 +288,7 @@ def log_softmax_V(v_RV):
 def logsumexp_V(v_RV):
     """Return the log of the summed exponentials of each row, -inf where every entry is; V is split over "tensor"."""
     top_R = jax.lax.pmax(jnp.max(v_RV, axis=-1), "tensor")
-    top_R = jnp.where(jnp.isfinite(top_R), top_R, 0)
+    top_R = jnp.where(jnp.isfinite(top_R), top_R, 0)  # a row of -inf alone: -inf - (-inf) would be no number
     return jnp.log(jax.lax.psum(jnp.sum(jnp.exp(v_RV - top_R[:, None]), axis=-1), "tensor")) + top_R
 
 

@@ -1,4 +1,4 @@
-"""Log-probabilities a token and a sequence, differentiable, without [B, T, V] logits.
+"""Negative log-likelihoods a token and a sequence, differentiable, without [B, T, V] logits.
 
 linear_cross_entropy computes its gradient in the forward, where the weight of each row must be known. A preference
 loss weighs each sequence by a function of its own log-probability, so here the backward computes the logits again.
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jaxunlearn.kernels.linear_cross_entropy import IGNORE, row_losses
 from jaxunlearn.kernels.linear_distillation import dot, in_chunks
-from jaxunlearn.parallel.sharding import act, gather
+from jaxunlearn.parallel.sharding import act
 
 ROWS = 2048  # rows whose logits are held at once
 
@@ -20,11 +20,12 @@ ROWS = 2048  # rows whose logits are held at once
 def token_nll(h_BTD, w_DV, labels_BT):
     """Return nll_BT in nats (fp32), 0 where the label is -100; rows split over the data axes, V over "tensor"."""
     specs = act("BTD"), act("DV"), act("BT")
+    # check_vma=False: sums over mesh axes are written out (lax.psum), not derived from types.
     return jax.shard_map(_nll, in_specs=specs, out_specs=act("BT"), check_vma=False)(h_BTD, w_DV, labels_BT)
 
 
 def _forward(*arrays):
-    return token_nll(*arrays), arrays
+    return token_nll(*arrays), arrays  # the inputs alone are kept; the logits would be [B, T, V]
 
 
 def _backward(arrays, g_BT):
@@ -63,6 +64,7 @@ def _gradient(h_BTD, w_DV, labels_BT, g_BT):
 
     chunks = jax.tree.map(partial(in_chunks, rows=ROWS), (h_BTD, labels_BT, g_BT))
     dw_DV, dh_CRD = jax.lax.scan(step, jnp.zeros(w_DV.shape, jnp.float32), chunks)
+    # Each device has seen its columns alone, so dh is a part of a sum over "tensor"; dw is one over the rows' axes.
     dh_MD = jax.lax.psum(dh_CRD.reshape(-1, D)[: B * T], "tensor")
     dw_DV = jax.lax.psum(dw_DV, ("data", "fsdp"))
     return dh_MD.reshape(B, T, D).astype(h_BTD.dtype), dw_DV.astype(w_DV.dtype)
@@ -71,23 +73,3 @@ def _gradient(h_BTD, w_DV, labels_BT, g_BT):
 def row_nll(h_BTD, w_DV, labels_BT):
     """Return nll_B, summed over each sequence's labels in nats (fp32); its gradient may differ in weight by row."""
     return jnp.sum(token_nll(h_BTD, w_DV, labels_BT), axis=1)
-
-
-def next_labels(tokens_BT, mask_BT):
-    """Return labels_BT for the tokens that mask_BT marks: at t the token t + 1 if it is marked, else -100."""
-    labels_BT = jnp.where(mask_BT.astype(bool), tokens_BT, IGNORE)
-    return jnp.pad(labels_BT[:, 1:], ((0, 0), (0, 1)), constant_values=IGNORE)
-
-
-def sequence_logp(model, tokens_BT, mask_BT):
-    """Return logp_B, the summed log-probability in nats of the marked tokens of each sequence, given all before them.
-
-    mask_BT marks tokens, not places to predict from; the first token has nothing before it and never counts.
-    """
-    h_BTD = model(tokens_BT)
-    return -row_nll(h_BTD, gather(model.unembed_DV(), "DV", h_BTD.dtype), next_labels(tokens_BT, mask_BT))
-
-
-def answer_lengths(mask_BT):
-    """Return count_B: how many tokens sequence_logp sums in each sequence."""
-    return jnp.sum(mask_BT[:, 1:].astype(jnp.float32), axis=1)

@@ -19,6 +19,7 @@ from jaxunlearn.methods.base import Method, Setting, Values
 from jaxunlearn.models import lora, peft
 from jaxunlearn.models.transformer import Cache
 from jaxunlearn.parallel.sharding import act
+from jaxunlearn.whp import equation
 
 
 def whp_inference(base_V, reinforced_V, alpha=5.0):
@@ -28,7 +29,7 @@ def whp_inference(base_V, reinforced_V, alpha=5.0):
     positions will do. Source: the offset of arXiv 2310.02238, eq. 1, used as MUSE's baseline, arXiv 2407.06460.
     """
     base_V, reinforced_V = base_V.astype(jnp.float32), reinforced_V.astype(jnp.float32)
-    return base_V - alpha * jax.nn.relu(reinforced_V - base_V)
+    return equation.generic_logits(base_V, reinforced_V, alpha)
 
 
 IGNORANCE = (

@@ -11,6 +11,7 @@ import numpy as np
 from jaxunlearn.kernels.linear_cross_entropy import linear_cross_entropy
 from jaxunlearn.parallel.console import say
 from jaxunlearn.parallel.sharding import act, platform, put
+from jaxunlearn.whp import equation
 from jaxunlearn.whp.argmax import NEVER, generic_argmax
 
 ALPHA = 5.0
@@ -87,8 +88,8 @@ def _argmax(base_BTD, reinf_BTD, base_DV, reinf_DV, seen_BV):
 def _naive_argmax(base_BTD, reinf_BTD, base_DV, reinf_DV, seen_BV):
     v_base, v_reinf = _logits(base_BTD, base_DV), _logits(reinf_BTD, reinf_DV)
     seen_BTV = jnp.arange(v_base.shape[1])[None, :, None] >= seen_BV[:, None, :]
-    v_base = jnp.where(seen_BTV, jnp.mean(v_base, axis=-1, keepdims=True), v_base)
-    return jnp.argmax(v_base - ALPHA * jax.nn.relu(v_reinf - v_base), axis=-1)
+    mean_BT1 = jnp.mean(v_base, axis=-1, keepdims=True)
+    return jnp.argmax(equation.generic_logits(v_base, v_reinf, ALPHA, seen=seen_BTV, mean=mean_BT1), axis=-1)
 
 
 def _loss(h_BTD, w_DV, labels_BT):

@@ -97,7 +97,7 @@ def program(name: str, config: Config, c: transformer.Shape) -> Program:
         t = config.unlearn
         plain = _step(t, weights, config.text.context)
         passage = _passage(config, t.batch, t.accumulate)
-        step = compiled_step(t, fused_step, whp=dataclasses.replace(label_rules(config), alpha=w.alpha))
+        step = compiled_step(t, fused_step, alpha=w.alpha, whp=label_rules(config))
         arguments = (plain.arguments[0], np.float32(1e-6), (frozen, frozen), passage)
         kinds = plain.kinds | {"frozen weights": (frozen, frozen), "inputs": passage}
         return Program(step, arguments, kinds, w.mode == "fused")

@@ -21,6 +21,8 @@ from jaxunlearn.report.block import FURTHEST
 from jaxunlearn.run import Run, open_run
 from jaxunlearn.run.store import load_model, read_labels
 from jaxunlearn.run.variants import Variant, variants
+from jaxunlearn.whp import equation
+from jaxunlearn.whp.argmax import seen_table
 from jaxunlearn.whp.labels import Passage
 
 TOP = 3  # tokens shown of each distribution
@@ -115,9 +117,7 @@ def _models_say(run: Run, v: Variant, n: int, labels_T, ask: bool) -> dict:
     passage = run.passage(v).rows([n])
     models = {name: run / name for name in ("baseline", "reinforced")}
     translated_TV, original_TV, reinforced_TV = (a[: len(labels_T)] for a in three_logits(run.config, models, passage))
-    seen_TV = seen_table(passage.seen_id_BR[0], passage.seen_from_BR[0], translated_TV.shape)
-    offset_TV = original_TV if run.config.whp.offset_context == "original" else None
-    generic_TV = generic_logits(translated_TV, reinforced_TV, seen_TV, v.alpha, run.config.whp, offset_TV)
+    generic_TV = generic_block(run.config.whp, passage, translated_TV, original_TV, reinforced_TV, alpha=v.alpha)
     mapped_T = passage.map_BT[0, : len(labels_T)] >= 0
     lists = {
         "baseline": top_tokens(translated_TV, mapped_T),
@@ -152,27 +152,14 @@ def _logits(model, tokens_BS, at_BT):
     return model.logits(rows_at(model(tokens_BS), at_BT))
 
 
-def seen_table(seen_id_R, seen_from_R, shape: tuple[int, int]) -> np.ndarray:
-    """Tell for each position and token whether it begins a translation that has appeared (a Passage's pairs)."""
-    seen_TV = np.zeros(shape, bool)
-    for token, first in zip(seen_id_R.tolist(), seen_from_R.tolist(), strict=True):
-        if token >= 0:
-            seen_TV[first:, token] = True
-    return seen_TV
-
-
-def generic_logits(base_TV, reinf_TV, seen_TV, alpha: float, c: Whp, offset_TV=None) -> np.ndarray:
-    """Return v_generic = v_base - alpha * ReLU(v_reinf - v_base), as kernels/generic_argmax.py defines it, whole."""
-    mean_T1 = base_TV.mean(-1, keepdims=True)
-
-    def ruled(v_TV):
-        if c.seen_translation == "mean":
-            return np.where(seen_TV, mean_T1, v_TV)
-        return np.where(seen_TV, v_TV - c.seen_penalty, v_TV) if c.seen_translation == "penalty" else v_TV
-
-    v_base, v_offset = ruled(base_TV), ruled(base_TV if offset_TV is None else offset_TV)
-    v_TV = v_base - alpha * np.maximum(reinf_TV - v_offset, 0)
-    return np.where(seen_TV, -np.inf, v_TV) if c.seen_translation == "-inf" else v_TV
+def generic_block(w: Whp, passage: Passage, translated_TV, original_TV, reinforced_TV, *, alpha: float):
+    """Return generic_TV, what one block's labels are the argmax of, from three_logits."""
+    T, V = translated_TV.shape
+    seen_BV = seen_table(put(passage.seen_id_BR, "BR"), put(passage.seen_from_BR, "BR"), V)
+    seen = {"seen": np.arange(T)[:, None] >= np.asarray(seen_BV), "mean": translated_TV.mean(-1, keepdims=True)}
+    offset_TV = original_TV if w.offset_context == "original" else None
+    rule = {"rule": w.seen_translation, "penalty": w.seen_penalty}
+    return np.array(equation.generic_logits(translated_TV, reinforced_TV, alpha, v_offset=offset_TV, **seen, **rule))
 
 
 def log_softmax(v_TV) -> np.ndarray:

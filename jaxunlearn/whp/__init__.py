@@ -1,1 +1,37 @@
-"""Who's Harry Potter: labels, soft labels and the fused step."""
+"""Who's Harry Potter: approximate unlearning of a text by generic labels. Eldan & Russinovich, arXiv 2310.02238.
+
+The paper's four steps, in its order (stages.run_stages runs them):
+  1. Reinforce: fine-tune the baseline further on the text to forget. config.reinforce; stages/pretrain.py,
+     training/step.py.
+  2. Translate: swap every anchored term of a dictionary (names and expressions of the text) for a generic one and align
+     the translated tokens with the original ones. anchors/ (building/ makes the dictionary, translate.py translates).
+  3. Label: give every original position the argmax of the generic logits,
+         v_generic = v_base - alpha * ReLU(v_reinf - v_base)        (section 2.2, equation 1),
+     v_base of the baseline on the translation, v_reinf of the reinforced model on the original. equation.py is the
+     formula, labels.py asks the models, argmax.py (argmax_tpu.py on TPU) finds the labels; stages/label.py stores them.
+  4. Fine-tune the baseline on the original tokens with these labels, by cross-entropy; no term for text to keep.
+     stages/unlearn.py, training/step.py; fused.py labels and updates in one program instead.
+
+Where we deviate, a switch of config.Whp has the paper's (or its authors' scripts') behaviour as one value:
+  switch             ours, if not the paper's    the paper's  where, and what it decides
+  alpha              -                           5            equation.py: by how much what was lifted is lowered
+  seen_translation   - (also penalty, -inf)      mean         equation.py: logit of a translation that has appeared
+  offset_context     - (also original)           translated   labels.py: the text of the baseline's logits in the ReLU
+  offset             - (contrast)                baseline     labels.py, soft.py: what the ReLU compares with
+  labels, top        - (soft)                    hard         soft.py: learn the argmax, or the distribution
+  mode               - (fused)                   offline      fused.py: labels stored first, or made in the step
+  match              longest                     first        anchors/matching.py: which of overlapping terms matches
+  draw               key                         variant      anchors/translate.py: one translation a term and block
+  repeat             - (also keep)               ignore       anchors/translate.py: train on a term that has occurred
+  forbid             - (keys)                    none         anchors/translate.py: no term's first token is predicted
+  block_bos          every                       piece        data/blocks.py: a BOS a block, or every 10,000 characters
+  keep               - (also last)               best         stages/unlearn.py: the checkpoint of least held-out loss
+A dash: our default is the paper's value; in brackets what else there is. In more words:
+  offset=contrast: v_base - alpha * ReLU(log p_reinf - log p_diluted), both on the original; `diluted` is the baseline
+  fine-tuned on text to keep for as long as the reinforced one on the text to forget, so that what any fine-tuning
+  changes cancels.
+  labels=soft: softmax(v_generic) is learnt in the place of its argmax, from both models in memory or, with top, from
+  its stored likeliest tokens.
+  forbid=keys: the seen-translation rule holds at every position for the first tokens of every dictionary term too, so
+  that the baseline alone names no term.
+"""

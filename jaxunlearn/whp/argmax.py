@@ -1,20 +1,55 @@
-"""Generic labels: argmax(v_base - alpha * ReLU(v_reinf - v_base)) over the vocabulary, without [B, T, V] logits.
+"""Generic labels: the argmax over the vocabulary of the generic logits (equation.py), without [B, T, V] logits.
 
-Source: Eldan & Russinovich, arXiv 2310.02238, section 2.2; the seen-translation rule is their label script's.
+Source: Eldan & Russinovich, arXiv 2310.02238, section 2.2; the seen-translation rule is their label script's. On each
+device: stretches of positions (`rows`) against blocks of columns (`chunk`), keeping the best label so far.
 """
 
+from dataclasses import dataclass
 from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxunlearn.kernels.linear_cross_entropy import IGNORE
 from jaxunlearn.parallel.sharding import act, platform
+from jaxunlearn.whp import equation
 from jaxunlearn.whp.argmax_tpu import best_labels, block_sizes
 
 NEVER = 2**30  # a position that no block reaches
 EVEN = 16  # columns of a block are a multiple of it, for whole vectors
 NOWHERE = 2**30  # an index that no vocabulary reaches
+
+
+class Hidden(NamedTuple):
+    """What is known of each position: the hidden states of every model that is asked, and the contrast's shift."""
+
+    base_BTD: jax.Array
+    reinf_BTD: jax.Array
+    offset_BTD: jax.Array | None = None  # None: the offset is over the baseline's own logits
+    shift_BT: jax.Array | None = None
+
+
+class Columns(NamedTuple):
+    """What is known of each token: its column of every output projection, and since when it counts as seen."""
+
+    base_DV: jax.Array
+    reinf_DV: jax.Array
+    seen_BV: jax.Array
+    offset_DV: jax.Array | None = None  # None: the baseline's
+
+
+@dataclass(frozen=True)
+class How:
+    """What the program depends on beside its arrays; see generic_argmax."""
+
+    alphas: tuple[float, ...]
+    rule: str
+    penalty: float
+    chunk: int
+    rows: int
+    pallas: bool
+    interpret: bool
 
 
 def generic_argmax(
@@ -40,83 +75,54 @@ def generic_argmax(
     base_BTD: baseline's hidden states at the translated position of each original token; reinf_BTD: the reinforced
     model's on the original. trained_BT: positions that want a label; the others get -100, and where a whole stretch
     of them is left over at the end of every block no logit is computed. seen_BV: from which position on a token is
-    the first token of a translation that has appeared (NEVER: not); there its baseline logit becomes the row's mean
-    ("mean"), loses `penalty` ("penalty") or is ruled out ("-inf"), before the ReLU. offset_BTD: baseline's hidden
-    states on the original, if the offset is to be taken there instead; of another model with its own offset_DV, and
-    then shift_BT is added to the lift (the contrast: both models' log-normalisers, which make logits
-    log-probabilities) and the rule touches the baseline's logits alone. Logits are fp32; the lowest index wins a tie;
+    the first token of a translation that has appeared (NEVER: not), for the seen-translation rule of equation.py.
+    offset_BTD: baseline's hidden states on the original, if the offset is to be taken there instead; of another model
+    with its own offset_DV, and then shift_BT (log-normaliser of the other model less the reinforced one's) makes the
+    difference of their logits one of log-probabilities: the contrast. Logits are fp32; the lowest index wins a tie;
     V may be split over "tensor". At most `rows` x `chunk` logits of each model are in memory at a time; the Pallas
     kernel ("auto": on TPU, where the shapes allow; "interpret": anywhere, slowly) keeps a block of them in VMEM.
     """
     B, T = base_BTD.shape[:2]
-    alphas = tuple(float(a) for a in alphas)
     if seen_BV is None:
         seen_BV = jnp.full((B, base_DV.shape[1]), NEVER, jnp.int32, out_sharding=act("BV"))
     if trained_BT is None:
         trained_BT = jnp.ones((B, T), bool, out_sharding=act("BT"))
-    arrays = [base_BTD, reinf_BTD, base_DV, reinf_DV, seen_BV, trained_BT]
     assert (offset_DV is None) == (shift_BT is None), "a model of its own comes with its log-normaliser"
-    arrays += [a for a in (offset_BTD, offset_DV, shift_BT) if a is not None]
-    specs = [act(s) for s in ("BTD", "BTD", "DV", "DV", "BV", "BT", "BTD", "DV", "BT")][: len(arrays)]
-    local = partial(_argmax_on_device, alphas=alphas, rule=rule, penalty=penalty, chunk=chunk, rows=rows)
-    if pallas == "interpret" or (pallas == "auto" and platform() == "tpu"):
-        local = partial(local, interpret=pallas == "interpret")
-    return jax.shard_map(local, in_specs=tuple(specs), out_specs=act("ABT"), check_vma=False)(*arrays)
+    hidden = Hidden(base_BTD, reinf_BTD, offset_BTD, shift_BT)
+    columns = Columns(base_DV, reinf_DV, seen_BV, offset_DV)
+    fused = pallas == "interpret" or (pallas == "auto" and platform() == "tpu")
+    how = How(tuple(float(a) for a in alphas), rule, penalty, chunk, rows, fused, pallas == "interpret")
+    specs = _specs(hidden), _specs(columns), act("BT")
+    # check_vma=False: after the exchange labels are equal along "tensor", which is not to be seen from their types.
+    run = jax.shard_map(partial(_argmax_on_device, how=how), in_specs=specs, out_specs=act("ABT"), check_vma=False)
+    return run(hidden, columns, trained_BT)
 
 
-def _argmax_on_device(
-    base_BTD,
-    reinf_BTD,
-    base_DV,
-    reinf_DV,
-    seen_BV,
-    trained_BT,
-    offset_BTD=None,
-    offset_DV=None,
-    shift_BT=None,
-    *,
-    alphas,
-    rule,
-    penalty,
-    chunk,
-    rows,
-    interpret=None,
-):
+def _specs(arrays: Any) -> Any:
+    """Return a record's specs, by the letters in its fields' names; None where there is no array."""
+    named = arrays._asdict().items()
+    return type(arrays)(*[None if a is None else act(name.rpartition("_")[2]) for name, a in named])
+
+
+def _argmax_on_device(hidden: Hidden, columns: Columns, trained_BT, *, how: How):
     """One device's rows against its slice of the vocabulary, then the exchange of (max, index) alone."""
-    B, T, D = base_BTD.shape
-    A, first = len(alphas), jax.lax.axis_index("tensor") * base_DV.shape[1]
-    mean_D = jax.lax.pmean(jnp.mean(base_DV.astype(jnp.float32), axis=1), "tensor")
-    order_BT = jnp.argsort(~trained_BT, axis=1, stable=True)  # the positions that want a label come first
-    shift_BT1 = None if shift_BT is None else shift_BT[..., None]
-    hidden = [_take(h, order_BT) for h in (base_BTD, reinf_BTD, offset_BTD, shift_BT1) if h is not None]
-    stretch = max(1, min(T, rows // B))
-    fused = interpret is not None and offset_BTD is None and block_sizes(stretch, D, base_BTD.dtype.itemsize)[0]
+    B, T, D = hidden.base_BTD.shape
+    A, first = len(how.alphas), jax.lax.axis_index("tensor") * columns.base_DV.shape[1]
+    # The mean of a row's logits is its hidden state times the mean column: one product of [D], not one of [D, V].
+    mean_D = jax.lax.pmean(jnp.mean(columns.base_DV.astype(jnp.float32), axis=1), "tensor")
+    # Positions that want a label come first, so that those that want none are left over at the end: as many whole
+    # stretches as no block needs are never computed. The sort is stable, and undone below.
+    order_BT = jnp.argsort(~trained_BT, axis=1, stable=True)
+    rows = (*jax.tree.map(partial(_take, order_BT=order_BT), hidden), order_BT)
+    stretch = max(1, min(T, how.rows // B))
+    kernel = how.pallas and hidden.offset_BTD is None and block_sizes(stretch, D, hidden.base_BTD.dtype.itemsize)[0]
 
     def step(n, best):
         start = jnp.minimum(n * stretch, T - stretch)  # the last stretch overlaps: a row done twice changes nothing
-        cut = [jax.lax.dynamic_slice_in_dim(a, start, stretch, axis=1) for a in (*hidden, order_BT)]
-        base, reinf, *offset, place = cut
-        if fused:
-            mean_BT = jnp.einsum("BTD,D->BT", base.astype(jnp.float32), mean_D)
-            found = best_labels(
-                base, reinf, base_DV, reinf_DV, seen_BV, place, mean_BT, alphas, rule, penalty, interpret
-            )
-        else:
-            found = _stretch(
-                base,
-                reinf,
-                base_DV,
-                reinf_DV,
-                seen_BV,
-                place,
-                mean_D,
-                jnp.asarray(alphas),
-                rule,
-                penalty,
-                chunk,
-                offset,
-                offset_DV,
-            )
+        *cut, place_BT = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, stretch, axis=1), rows)
+        part = Hidden(*cut)
+        mean_BT = jnp.einsum("BTD,D->BT", part.base_BTD.astype(jnp.float32), mean_D)
+        found = (_best_by_kernel if kernel else _best_by_chunks)(part, columns, place_BT, mean_BT, how)
         return tuple(jax.lax.dynamic_update_slice_in_dim(a, b, start, axis=2) for a, b in zip(best, found, strict=True))
 
     empty = jnp.full((A, B, T), -jnp.inf), jnp.zeros((A, B, T), jnp.int32)
@@ -129,44 +135,47 @@ def _argmax_on_device(
     return jnp.where(trained_BT[None], labels_ABT, IGNORE)
 
 
-def _stretch(
-    base_BTD, reinf_BTD, base_DV, reinf_DV, seen_BV, place_BT, mean_D, alphas, rule, penalty, chunk, offset, offset_DV
-):
-    """Return (max, index) over this device's vocabulary, [A, B, T] each, for a stretch of rows at places `place_BT`.
+def _best_by_kernel(hidden: Hidden, columns: Columns, place_BT, mean_BT, how: How):
+    """Return what _best_by_chunks does, from the Pallas kernel; it knows no offset of its own."""
+    return best_labels(
+        (hidden.base_BTD, hidden.reinf_BTD),
+        (columns.base_DV, columns.reinf_DV),
+        (columns.seen_BV, place_BT, mean_BT),
+        alphas=how.alphas,
+        rule=how.rule,
+        penalty=how.penalty,
+        interpret=how.interpret,
+    )
 
-    offset: nothing, or the hidden states of the model that the lift is over, and with offset_DV the shift.
-    """
-    B, T = base_BTD.shape[:2]
-    V = base_DV.shape[1]
-    chunk = even_chunk(V, chunk)
-    mean_BT = jnp.einsum("BTD,D->BT", base_BTD.astype(jnp.float32), mean_D)
+
+def _best_by_chunks(hidden: Hidden, columns: Columns, place_BT, mean_BT, how: How):
+    """Return (max, index) over this device's vocabulary, [A, B, T] each, of positions that stand at `place_BT`."""
+    B, T = place_BT.shape
+    V, alphas_A = columns.base_DV.shape[1], jnp.asarray(how.alphas)
+    chunk = even_chunk(V, how.chunk)
+    shift_BT1 = None if hidden.shift_BT is None else hidden.shift_BT[..., None]
 
     def step(best, n):
         start = jnp.minimum(n * chunk, V - chunk)  # the last chunk overlaps: a column seen twice changes nothing
-        w_DC, w_reinf_DC, seen_BC = (
-            jax.lax.dynamic_slice_in_dim(a, start, chunk, axis=1) for a in (base_DV, reinf_DV, seen_BV)
-        )
-        seen_BTC = place_BT[:, :, None] >= seen_BC[:, None, :]
-        v_base = _dot(base_BTD, w_DC)
-        if offset_DV is None:
-            v_context = _dot(offset[0], w_DC) if offset else v_base
-            v_base, v_context = (_ruled(v, seen_BTC, mean_BT, rule, penalty) for v in (v_base, v_context))
-        else:
-            w_offset_DC = jax.lax.dynamic_slice_in_dim(offset_DV, start, chunk, axis=1)
-            v_context = _dot(offset[0], w_offset_DC) - offset[1]
-            v_base = _ruled(v_base, seen_BTC, mean_BT, rule, penalty)
-        lift_BTC = jax.nn.relu(_dot(reinf_BTD, w_reinf_DC) - v_context)
-        v_ABTC = v_base[None] - alphas[:, None, None, None] * lift_BTC[None]
-        if rule == "-inf":
-            v_ABTC = jnp.where(seen_BTC[None], -jnp.inf, v_ABTC)
+        at = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, chunk, axis=1), columns)
+        v_base, v_reinf, v_offset = _dot(hidden.base_BTD, at.base_DV), _dot(hidden.reinf_BTD, at.reinf_DV), None
+        if hidden.offset_BTD is not None:
+            v_offset = _dot(hidden.offset_BTD, at.base_DV if at.offset_DV is None else at.offset_DV)
+        rule = {"seen": place_BT[:, :, None] >= at.seen_BV[:, None, :], "mean": mean_BT[..., None]}
+        rule |= {"rule": how.rule, "penalty": how.penalty}
+
+        def generic(alpha):
+            return equation.generic_logits(v_base, v_reinf, alpha, v_offset=v_offset, shift=shift_BT1, **rule)
+
+        v_ABTC = jax.vmap(generic)(alphas_A)  # both products serve every alpha
         top_ABT = jnp.max(v_ABTC, axis=-1)
         # The first column that equals the maximum: two plain reductions, which XLA vectorises where it does not argmax.
         column_ABTC = jnp.where(v_ABTC == top_ABT[..., None], jnp.arange(chunk)[None, None, None], NOWHERE)
         where_ABT = start + jnp.min(column_ABTC, axis=-1)
-        better = top_ABT > best[0]
+        better = top_ABT > best[0]  # not >=: of equal ones the first chunk's index stays, the lowest
         return (jnp.where(better, top_ABT, best[0]), jnp.where(better, where_ABT, best[1])), None
 
-    empty = jnp.full((len(alphas), B, T), -jnp.inf), jnp.zeros((len(alphas), B, T), jnp.int32)
+    empty = jnp.full((len(how.alphas), B, T), -jnp.inf), jnp.zeros((len(how.alphas), B, T), jnp.int32)
     return jax.lax.scan(step, empty, jnp.arange(-(-V // chunk)))[0]
 
 
@@ -176,8 +185,9 @@ def even_chunk(V: int, chunk: int) -> int:
     return min(V, -(-V // (blocks * EVEN)) * EVEN)
 
 
-def _take(h_BTD, order_BT):
-    return jnp.take_along_axis(h_BTD, order_BT[..., None], axis=1)
+def _take(a, order_BT):
+    """Return the positions of [B, T] or [B, T, D] in another order."""
+    return jnp.take_along_axis(a, order_BT if a.ndim == 2 else order_BT[..., None], axis=1)
 
 
 def _dot(h_BTD, w_DC):
@@ -186,21 +196,20 @@ def _dot(h_BTD, w_DC):
     return jnp.dot(h_BTD.reshape(B * T, D), w_DC, preferred_element_type=jnp.float32).reshape(B, T, -1)
 
 
-def _ruled(v_BTC, seen_BTC, mean_BT, rule: str, penalty: float):
-    if rule == "mean":
-        return jnp.where(seen_BTC, mean_BT[..., None], v_BTC)
-    return jnp.where(seen_BTC, v_BTC - penalty, v_BTC) if rule == "penalty" else v_BTC
-
-
 def seen_table(seen_id_BR, seen_from_BR, V: int):
-    """Return seen_BV from ragged pairs (token, first position); token -1 is padding."""
+    """Return seen_BV (int32), from which position on each token counts as seen; NEVER where it does not.
+
+    seen_id_BR, seen_from_BR: ragged pairs (token, first position); token -1 is padding.
+    """
     B = seen_id_BR.shape[0]
-    index_BR = jnp.where(seen_id_BR < 0, V, seen_id_BR)
+    index_BR = jnp.where(seen_id_BR < 0, V, seen_id_BR)  # V lies outside the table: the scatter drops it
 
     def one(index_R, from_R):
         return jnp.full(V, NEVER, jnp.int32).at[index_R].min(from_R, mode="drop")
 
     local = jax.vmap(one)
+    # The scatter runs with V whole on every device (J: a letter that is not split) and is cut only then, since its
+    # indices are of the whole vocabulary.
     table_BV = jax.shard_map(local, in_specs=(act("BR"), act("BR")), out_specs=act("BJ"), check_vma=False)(
         index_BR, seen_from_BR
     )

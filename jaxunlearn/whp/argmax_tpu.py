@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
+from jaxunlearn.whp import equation
+
 NOWHERE = 2**30
 VMEM = 24 * 2**20  # bytes that the four streamed blocks may take, twice buffered
 
@@ -22,32 +24,41 @@ def block_sizes(T: int, D: int, itemsize: int) -> tuple[int, int]:
     return 0, 0
 
 
-def best_labels(base_BTD, reinf_BTD, base_DV, reinf_DV, seen_BV, place_BT, mean_BT, alphas, rule, penalty, interpret):
-    """Return (max, index) of the generic logits over this device's vocabulary, [A, B, T] each; see generic_argmax."""
-    B, T, D = base_BTD.shape
-    V, A = base_DV.shape[1], len(alphas)
-    rows, columns = block_sizes(T, D, base_BTD.dtype.itemsize)
-    hidden = pl.BlockSpec((1, rows, D), lambda b, t, n: (b, t, 0))
-    weight = pl.BlockSpec((D, columns), lambda b, t, n: (0, n))
+def best_labels(hidden, weights, seen, *, alphas, rule: str, penalty: float, interpret: bool):
+    """Return (max, index) of the generic logits over this device's vocabulary, [A, B, T] each; see generic_argmax.
+
+    hidden: (base_BTD, reinf_BTD); weights: (base_DV, reinf_DV); seen: (seen_BV, place_BT, mean_BT), where a row stands
+    at place_BT in its block and has the mean logit mean_BT. T must be a multiple of block_sizes' rows.
+    """
+    B, T, D = hidden[0].shape
+    V, A = weights[0].shape[1], len(alphas)
+    rows, columns = block_sizes(T, D, hidden[0].dtype.itemsize)
+    of_row = pl.BlockSpec((1, rows, D), lambda b, t, n: (b, t, 0))
+    of_column = pl.BlockSpec((D, columns), lambda b, t, n: (0, n))
     per_row = pl.BlockSpec((1, rows, 1), lambda b, t, n: (b, t, 0))
     per_column = pl.BlockSpec((1, 1, columns), lambda b, t, n: (b, 0, n))
+    # The same block for every n: it stays in VMEM while columns stream past, and holds the best so far.
     out = pl.BlockSpec((1, rows, A), lambda b, t, n: (b, t, 0))
+    seen_BV, place_BT, mean_BT = seen
     top_BTA, index_BTA = pl.pallas_call(
         partial(_kernel, alphas=alphas, rule=rule, penalty=penalty, V=V),
         grid=(B, T // rows, pl.cdiv(V, columns)),
-        in_specs=[hidden, hidden, weight, weight, per_column, per_row, per_row],
+        in_specs=[of_row, of_row, of_column, of_column, per_column, per_row, per_row],
         out_specs=[out, out],
         out_shape=[jax.ShapeDtypeStruct((B, T, A), d) for d in (jnp.float32, jnp.int32)],
         compiler_params=pltpu.CompilerParams(
-            dimension_semantics=("parallel", "parallel", "arbitrary"), vmem_limit_bytes=3 * VMEM
+            # columns are "arbitrary", one after another: each step reads what the one before left in `out`
+            dimension_semantics=("parallel", "parallel", "arbitrary"),
+            vmem_limit_bytes=3 * VMEM,
         ),
         interpret=interpret,
-    )(base_BTD, reinf_BTD, base_DV, reinf_DV, seen_BV[:, None], place_BT[..., None], mean_BT[..., None])
+    )(*hidden, *weights, seen_BV[:, None], place_BT[..., None], mean_BT[..., None])
     return tuple(jnp.moveaxis(a, -1, 0) for a in (top_BTA, index_BTA))
 
 
-def _kernel(base, reinf, w_base, w_reinf, seen, place, mean, top, index, *, alphas, rule, penalty, V):
+def _kernel(*refs, alphas, rule, penalty, V):
     """One block of rows against one block of columns; `top` and `index` hold the best so far."""
+    base, reinf, w_base, w_reinf, seen, place, mean, top, index = refs
     n = pl.program_id(2)
 
     @pl.when(n == 0)
@@ -57,15 +68,11 @@ def _kernel(base, reinf, w_base, w_reinf, seen, place, mean, top, index, *, alph
 
     v_base, v_reinf = _dot(base[0], w_base[...]), _dot(reinf[0], w_reinf[...])
     column = n * v_base.shape[1] + jax.lax.broadcasted_iota(jnp.int32, v_base.shape, 1)
-    seen_RC = place[0] >= seen[0]
-    if rule == "mean":
-        v_base = jnp.where(seen_RC, mean[0], v_base)
-    elif rule == "penalty":
-        v_base = jnp.where(seen_RC, v_base - penalty, v_base)
-    lift = jnp.maximum(v_reinf - v_base, 0.0)
-    out_of_reach = (column >= V) | (seen_RC if rule == "-inf" else False)  # the last block reaches past the vocabulary
-    for a, alpha in enumerate(alphas):
-        v = jnp.where(out_of_reach, -jnp.inf, v_base - alpha * lift)
+    settings = {"seen": place[0] >= seen[0], "mean": mean[0], "rule": rule, "penalty": penalty}
+    for a, alpha in enumerate(alphas):  # written out: a kernel has no room for a batch of blocks
+        v = equation.generic_logits(v_base, v_reinf, alpha, **settings)
+        v = jnp.where(column >= V, -jnp.inf, v)  # the last block reaches past the vocabulary
+        # As in argmax.py two plain reductions find the lowest index of the maximum, and > keeps the first block's.
         best = jnp.max(v, axis=1, keepdims=True)
         where = jnp.min(jnp.where(v == best, column, NOWHERE), axis=1, keepdims=True)
         better = best > top[0, :, a : a + 1]

@@ -1,17 +1,4 @@
-"""Who's Harry Potter, as one story: reinforce, label, unlearn; or label and unlearn in one fused step.
-
-Source: Eldan & Russinovich, "Who's Harry Potter? Approximate Unlearning in LLMs", arXiv 2310.02238.
-  1. `reinforced` is the baseline fine-tuned on the text to forget (train.train_step on its next tokens).
-  2. `generic_labels` asks the baseline about the translated text and the reinforced model about the original.
-  3. `unlearned` is the baseline fine-tuned on those labels (train.train_step again), on the original tokens.
-Deviations from the authors are switches of config.Whp; here: seen_translation, offset_context, and
-  forbid=keys: the seen-translation rule holds at every position for the first tokens of every dictionary term too, a
-  forbidden list: v_base there is the row's mean, so that the baseline alone names no term (anchors/translate.py);
-  labels=soft: the distribution softmax(v_generic) is learnt in the place of its argmax (`soft_loss`, `soft_labels`);
-  offset=contrast: v_base - alpha * ReLU(log p_reinforced - log p_diluted), both on the original; `diluted` is the
-  baseline fine-tuned on text to keep for as long as the reinforced one on the text to forget, so that what any
-  fine-tuning changes cancels.
-"""
+"""Generic labels of a passage: what the models are asked, and the argmax of what they say (step 3 of whp/__init__)."""
 
 from functools import partial
 from typing import NamedTuple
@@ -52,16 +39,17 @@ def on_mesh(passage: Passage, rows=None) -> Passage:
 
 
 def generic_labels(baseline, reinforced, passage: Passage, diluted=None, *, alphas: tuple[float, ...], whp: Whp):
-    """Return labels_ABT (int32): argmax(v_base - alpha * ReLU(v_reinf - v_base)), -100 where nothing is trained.
+    """Return labels_ABT (int32), the argmax of equation.generic_logits, -100 where nothing is trained.
 
     v_base: the baseline's logits on the translation, at the translated position of each original token; v_reinf: the
-    reinforced model's on the original. Section 2.2 of the paper. `reinforced` and `diluted` may be adapters over the
-    baseline; with `diluted` the offset is the contrast.
+    reinforced model's on the original. Source: arXiv 2310.02238, section 2.2. `reinforced` and `diluted` may be
+    adapters over the baseline; with `diluted` the offset is the contrast.
     """
     (base_BTD, base_DV), (reinf_BTD, reinf_DV), *third = teachers(baseline, reinforced, diluted, passage)
     more = {}
     if third:
         diluted_BTD, diluted_DV = third[0]
+        # log p_reinf - log p_diluted = (v_reinf - v_diluted) + (log-normaliser of diluted - that of reinforced)
         shift_BT = linear_logsumexp(diluted_BTD, diluted_DV) - linear_logsumexp(reinf_BTD, reinf_DV)
         more = {"offset_BTD": diluted_BTD, "offset_DV": diluted_DV, "shift_BT": shift_BT}
     elif whp.offset_context == "original":
@@ -82,6 +70,7 @@ def generic_labels(baseline, reinforced, passage: Passage, diluted=None, *, alph
 
 def teachers(baseline, reinforced, diluted, passage: Passage) -> list:
     """Return (hidden states at each original token, output projection) of two frozen models, or of three."""
+    # -1 (no counterpart) reads position 0: nothing is trained there, so any row will do
     base_BTD = rows_at(baseline(passage.translation_BS), jnp.maximum(passage.map_BT, 0))
     pairs = [(base_BTD, head(baseline, base_BTD.dtype))]
     for part in (reinforced, diluted):

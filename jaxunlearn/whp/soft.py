@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxunlearn.config import Whp
 from jaxunlearn.kernels.linear_distillation import Rows, linear_distillation, linear_topk, log_softmax_V
 from jaxunlearn.models import lora
+from jaxunlearn.whp import equation
 from jaxunlearn.whp.argmax import seen_table
 from jaxunlearn.whp.labels import Passage, head, teachers
 
@@ -78,14 +79,15 @@ def generic_target(logits, at: Rows, alpha: float, rule: str = "mean", penalty: 
     logits: baseline on the translation, reinforced on the original and, for the contrast, diluted on the original.
     """
     base_RV, reinforced_RV, *diluted = logits
+    offset = {}
+    if diluted:  # other models than the baseline's own: compared by log-probabilities, with no shift left to take
+        reinforced_RV, offset = log_softmax_V(reinforced_RV), {"v_offset": log_softmax_V(diluted[0]), "shift": 0.0}
+    mean_R1 = None
     if at.seen_RV is not None and rule == "mean":
-        mean_R = jax.lax.pmean(jnp.mean(base_RV, axis=-1), "tensor")
-        base_RV = jnp.where(at.seen_RV, mean_R[:, None], base_RV)
-    if at.seen_RV is not None and rule == "penalty":
-        base_RV = jnp.where(at.seen_RV, base_RV - penalty, base_RV)
-    lift_RV = log_softmax_V(reinforced_RV) - log_softmax_V(diluted[0]) if diluted else reinforced_RV - base_RV
-    v_RV = base_RV - alpha * jax.nn.relu(lift_RV)
-    return jnp.where(at.seen_RV, -jnp.inf, v_RV) if at.seen_RV is not None and rule == "-inf" else v_RV
+        mean_R1 = jax.lax.pmean(jnp.mean(base_RV, axis=-1), "tensor")[:, None]  # V is split over "tensor"
+    return equation.generic_logits(
+        base_RV, reinforced_RV, alpha, seen=at.seen_RV, mean=mean_R1, rule=rule, penalty=penalty, **offset
+    )
 
 
 def averaged_label_loss(h_BTD, w_DV, translated, mask_BT, reinforced=None, alpha=0.0):
@@ -105,5 +107,5 @@ def averaged_target(logits, at: Rows, translations: int, alpha: float):
     """Return the log of the mean probability over translations, up to a constant."""
     parts = list(logits[:translations])
     if len(logits) > translations:
-        parts = [v_RV - alpha * jax.nn.relu(logits[-1] - v_RV) for v_RV in parts]
+        parts = [equation.generic_logits(v_RV, logits[-1], alpha) for v_RV in parts]
     return jax.nn.logsumexp(jnp.stack([log_softmax_V(v_RV) for v_RV in parts]), axis=0)

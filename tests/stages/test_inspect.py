@@ -8,14 +8,12 @@ from support import translations
 
 from jaxunlearn.anchors.translate import Anchor, block_anchors
 from jaxunlearn.cli import main
-from jaxunlearn.config import Whp, load_config
+from jaxunlearn.config import load_config
 from jaxunlearn.errors import InputError
 from jaxunlearn.stages.inspect import (
     departures,
-    generic_logits,
     log_softmax,
     reasons,
-    seen_table,
     show_labels,
     token_texts,
     top_tokens,
@@ -105,20 +103,6 @@ def test_token_texts_put_together_are_the_text(words, merging):
 
 
 # ---- numbers
-
-
-def test_generic_logits_by_hand():
-    base, reinforced = np.array([[3.0, 0.0, 0.0]]), np.array([[2.0, 1.0, 0.0]])
-    seen = seen_table(np.array([0, -1]), np.array([0, 0]), (1, 3))  # -1: padding
-    never = seen_table(np.array([0]), np.array([1]), (1, 3))
-    assert generic_logits(base, reinforced, never, 2, Whp()).tolist() == [[3, -2, 0]]
-    assert generic_logits(base, reinforced, seen, 2, Whp()).tolist() == [[-1, -2, 0]]  # the row's mean is 1
-    penalty = Whp(seen_translation="penalty", seen_penalty=5.0)
-    assert generic_logits(base, reinforced, seen, 2, penalty).tolist() == [[-10, -2, 0]]  # 3 - 5 - 2 (2 + 2)
-    ruled_out = generic_logits(base, reinforced, seen, 2, Whp(seen_translation="-inf"))
-    assert ruled_out.tolist() == [[-np.inf, -2, 0]]
-    offset = np.array([[0.0, 0.5, 0.0]])
-    assert generic_logits(base, reinforced, never, 2, Whp(), offset).tolist() == [[-1, -1, 0]]
 
 
 def test_departures_from_known_logits_are_clipped_to_the_scale():

@@ -96,7 +96,7 @@ def programs():
         ("all weights beside the baseline and an adapter", weights, part),
         ("two adapters over one baseline", part, part),
     ):
-        step = compiled_step(bf16, fused_step, whp=Whp())
+        step = compiled_step(bf16, fused_step, alpha=5.0, whp=Whp())
         yield f"fused: {name}", step.lower(state_of(trained, bf16), np.float32(1e-6), (frozen, reinforced), passages)
 
 

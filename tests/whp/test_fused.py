@@ -1,0 +1,68 @@
+"""The fused step: what offline labels teach, frozen models untouched, the same on every mesh."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from support.mesh import MESHES, mesh_of
+from support.training import SHAPE, C, batches, passage, weights
+
+from jaxunlearn.config import Whp
+from jaxunlearn.models import transformer
+from jaxunlearn.training.loop import fit, microbatches
+from jaxunlearn.training.optimiser import rate
+from jaxunlearn.training.step import compiled_step, init_state
+from jaxunlearn.whp.fused import fused_step
+from jaxunlearn.whp.labels import LETTERS, Passage, label, on_mesh
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 2, 2)])
+def test_fused_steps_equal_offline_labels_and_leave_the_frozen_models_alone(sizes):
+    with jax.set_mesh(mesh_of(sizes)):
+        c, p = dataclasses.replace(C, batch=8, accumulate=2, weight_decay=0.1, learning_rate=1e-3), passage()
+        frozen = (
+            jax.tree.map(lambda w: 5 * w, transformer.init(SHAPE, 0)),
+            jax.tree.map(lambda w: 5 * w, transformer.init(SHAPE, 1)),
+        )
+        before = weights(frozen)
+        labels = np.asarray(label(*frozen, on_mesh(p), alphas=(5.0,), whp=Whp()))[0]
+        assert (labels[~p.trained_BT] == -100).all() and (labels[p.trained_BT] >= 0).all()
+        offline = fit(init_state(transformer.init(SHAPE, 2), c), compiled_step(c), batches(c, p.tokens_BT, labels), c)
+
+        def fused_batch(step):
+            arrays = microbatches(c, p, LETTERS, len(p.tokens_BT), 0, step)
+            return [frozen, Passage(*arrays)]
+
+        step = compiled_step(c, fused_step, alpha=5.0, whp=Whp())
+        fused = fit(init_state(transformer.init(SHAPE, 2), c), step, fused_batch, c)
+        for a, b in zip(weights(offline.model), weights(fused.model), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-6)
+        for a, b in zip(before, weights(frozen), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def labels_and_fused_loss():
+    """Return the labels of a whole label pass, and the loss of a fused step on them."""
+    models = [jax.tree.map(lambda w: 8 * w, transformer.init(SHAPE, seed)) for seed in (0, 1)]
+    p, c = passage(), dataclasses.replace(C, batch=8, accumulate=2)
+    labels = label(*models, on_mesh(p), alphas=(5.0, 2.0), whp=Whp())
+    arrays = microbatches(c, p, LETTERS, len(p.tokens_BT), 0, 0)
+    step = compiled_step(c, fused_step, alpha=5.0, whp=Whp())
+    state = init_state(transformer.init(SHAPE, 2), c)
+    _, metrics = step(state, rate(c, 0), tuple(models), Passage(*arrays))
+    return np.asarray(labels), float(metrics["loss"])
+
+
+@pytest.fixture(scope="module")
+def labelled_on_one_device():
+    with jax.set_mesh(mesh_of((1, 1, 1))):
+        return labels_and_fused_loss()
+
+
+@pytest.mark.parametrize("sizes", MESHES[1:])
+def test_labels_and_the_fused_step_are_the_same_on_every_mesh(labelled_on_one_device, sizes):
+    with jax.set_mesh(mesh_of(sizes)):
+        labels, loss = labels_and_fused_loss()
+    np.testing.assert_array_equal(labels, labelled_on_one_device[0])
+    assert abs(loss / labelled_on_one_device[1] - 1) < 1e-6
