@@ -14,7 +14,9 @@ from jax.sharding import NamedSharding
 
 from jaxunlearn.config import Config, Train
 from jaxunlearn.errors import InputError
-from jaxunlearn.methods import label_rules
+from jaxunlearn.methods import label_rules, recipe_of
+from jaxunlearn.methods.step import step
+from jaxunlearn.methods.whp import HARD
 from jaxunlearn.models import generate, transformer
 from jaxunlearn.models.families import read_shape
 from jaxunlearn.models.scoring import loss_sum
@@ -22,7 +24,6 @@ from jaxunlearn.parallel.sharding import act, batch_size_fits
 from jaxunlearn.perf.counts import bench_shape
 from jaxunlearn.training.optimiser import parted
 from jaxunlearn.training.step import State, compiled_step, init_state
-from jaxunlearn.whp.fused import fused_step
 from jaxunlearn.whp.labels import LETTERS, Passage, label
 
 FUNCTIONS = ("unlearn_step", "reinforce_step", "label", "fused_step", "generate")
@@ -70,7 +71,7 @@ def covered(config: Config) -> None:
     """Raise InputError for what the programs here would leave out: methods and layouts with other programs."""
     w, u = config.whp, config.unlearn
     given = {
-        "unlearn.method": (u.method, "whp"), "unlearn.retain_weight": (u.retain_weight, None),
+        "unlearn.method": (u.method, HARD.name), "unlearn.retain_weight": (u.retain_weight, None),
         "whp.labels": (w.labels, "hard"), "whp.offset": (w.offset, "baseline"),
         "reinforce.lora.rank": (config.reinforce.lora.rank, 0), "unlearn.lora.rank": (u.lora.rank, 0),
     }  # fmt: skip
@@ -84,8 +85,10 @@ def program(name: str, config: Config, c: transformer.Shape) -> Program:
     Raises InputError for a batch that does not divide over the mesh.
     """
     weights, w = transformer.abstract(c), config.whp
-    if name in ("unlearn_step", "reinforce_step"):
-        return _step(config.unlearn if name == "unlearn_step" else config.reinforce, weights, config.text.context)
+    if name == "reinforce_step":
+        return _step(config.reinforce, weights, config.text.context)
+    if name == "unlearn_step":
+        return _unlearning(config, weights)
     frozen = _at_rest(weights, c.compute)
     if name == "label":
         passage = _passage(config, w.label_batch)
@@ -94,14 +97,21 @@ def program(name: str, config: Config, c: transformer.Shape) -> Program:
         kinds = {"frozen weights": (frozen, frozen), "inputs": passage}
         return Program(label, (frozen, frozen, passage), kinds, w.mode == "offline", static=settings)
     if name == "fused_step":
-        t = config.unlearn
-        plain = _step(t, weights, config.text.context)
-        passage = _passage(config, t.batch, t.accumulate)
-        step = compiled_step(t, fused_step, alpha=w.alpha, whp=label_rules(config))
-        arguments = (plain.arguments[0], np.float32(1e-6), (frozen, frozen), passage)
-        kinds = plain.kinds | {"frozen weights": (frozen, frozen), "inputs": passage}
-        return Program(step, arguments, kinds, w.mode == "fused")
+        return _unlearning(config, weights, frozen)
     return _decoding(config, c, weights)
+
+
+def _unlearning(config: Config, weights, frozen=None) -> Program:
+    """Return the step on stored hard labels, or the fused one, which asks two frozen models for them."""
+    t, plain = config.unlearn, _step(config.unlearn, weights, config.text.context)
+    compiled = compiled_step(t, step, recipe=recipe_of(HARD, config))
+    state, rate, *batch = plain.arguments
+    if frozen is None:
+        return Program(compiled, (state, rate, {}, {"labels": tuple(batch)}), plain.kinds, t.steps > 0)
+    passage, models = _passage(config, t.batch, t.accumulate), {"baseline": frozen, "reinforced": frozen}
+    kinds = plain.kinds | {"frozen weights": models, "inputs": passage}
+    arguments = (state, rate, models, {"passages": (passage,)})
+    return Program(compiled, arguments, kinds, config.whp.mode == "fused")
 
 
 def _step(t: Train, weights, T: int) -> Program:

@@ -10,7 +10,7 @@ The paper's four steps, in its order (stages.run_stages runs them):
      v_base of the baseline on the translation, v_reinf of the reinforced model on the original. equation.py is the
      formula, labels.py asks the models, argmax.py (argmax_tpu.py on TPU) finds the labels; stages/label.py stores them.
   4. Fine-tune the baseline on the original tokens with these labels, by cross-entropy; no term for text to keep.
-     stages/unlearn.py, training/step.py; fused.py labels and updates in one program instead.
+     stages/unlearn.py, methods/whp.py; with mode=fused its step labels and updates in one program instead.
 
 Where we deviate, a switch of config.Whp has the paper's (or its authors' scripts') behaviour as one value:
   switch             ours, if not the paper's    the paper's  where, and what it decides
@@ -19,7 +19,7 @@ Where we deviate, a switch of config.Whp has the paper's (or its authors' script
   offset_context     - (also original)           translated   labels.py: the text of the baseline's logits in the ReLU
   offset             - (contrast)                baseline     labels.py, soft.py: what the ReLU compares with
   labels, top        - (soft)                    hard         soft.py: learn the argmax, or the distribution
-  mode               - (fused)                   offline      fused.py: labels stored first, or made in the step
+  mode               - (fused)                   offline      methods/whp.py: labels stored first, or made in the step
   match              longest                     first        anchors/matching.py: which of overlapping terms matches
   draw               key                         variant      anchors/translate.py: one translation a term and block
   repeat             - (also keep)               ignore       anchors/translate.py: train on a term that has occurred

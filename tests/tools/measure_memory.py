@@ -20,12 +20,14 @@ from jax.experimental import topologies
 from jax.sharding import NamedSharding
 
 from jaxunlearn.config import Lora, Train, Whp
+from jaxunlearn.methods.base import Recipe
+from jaxunlearn.methods.step import step
+from jaxunlearn.methods.whp import HARD
 from jaxunlearn.models import lora, transformer
 from jaxunlearn.parallel import sharding
 from jaxunlearn.perf.counts import peak_bytes
 from jaxunlearn.training.optimiser import optimiser
 from jaxunlearn.training.step import State, compiled_step
-from jaxunlearn.whp.fused import fused_step
 from jaxunlearn.whp.labels import LETTERS, Passage, label
 
 SHAPE = transformer.Shape(V=32000, D=4096, L=32, N=32, K=32, H=128, F=11008, context=4096, compute="bfloat16")
@@ -96,8 +98,10 @@ def programs():
         ("all weights beside the baseline and an adapter", weights, part),
         ("two adapters over one baseline", part, part),
     ):
-        step = compiled_step(bf16, fused_step, alpha=5.0, whp=Whp())
-        yield f"fused: {name}", step.lower(state_of(trained, bf16), np.float32(1e-6), (frozen, reinforced), passages)
+        fused = compiled_step(bf16, step, recipe=Recipe(HARD, (("alpha", 5.0),)))
+        models = {"baseline": frozen, "reinforced": reinforced} | ({"base": frozen} if trained is part else {})
+        state = state_of(trained, bf16)
+        yield f"fused: {name}", fused.lower(state, np.float32(1e-6), models, {"passages": (passages,)})
 
 
 def main(topology: str = "v5p:2x2x1"):

@@ -1,4 +1,4 @@
-"""The fused step: what offline labels teach, frozen models untouched, the same on every mesh."""
+"""Hard labels as a method: the fused step teaches what offline labels teach, frozen models stay, every mesh agrees."""
 
 import dataclasses
 
@@ -9,12 +9,20 @@ from support.mesh import MESHES, mesh_of
 from support.training import SHAPE, C, batches, passage, weights
 
 from jaxunlearn.config import Whp
+from jaxunlearn.methods.base import Recipe
+from jaxunlearn.methods.step import step
+from jaxunlearn.methods.whp import HARD
 from jaxunlearn.models import transformer
 from jaxunlearn.training.loop import fit, microbatches
 from jaxunlearn.training.optimiser import rate
 from jaxunlearn.training.step import compiled_step, init_state
-from jaxunlearn.whp.fused import fused_step
 from jaxunlearn.whp.labels import LETTERS, Passage, label, on_mesh
+
+MODELS = ("baseline", "reinforced")
+
+
+def fused_step(c):
+    return compiled_step(c, step, recipe=Recipe(HARD, (("alpha", 5.0),)))
 
 
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 2, 2)])
@@ -32,10 +40,9 @@ def test_fused_steps_equal_offline_labels_and_leave_the_frozen_models_alone(size
 
         def fused_batch(step):
             arrays = microbatches(c, p, LETTERS, len(p.tokens_BT), 0, step)
-            return [frozen, Passage(*arrays)]
+            return [dict(zip(MODELS, frozen, strict=True)), {"passages": (Passage(*arrays),)}]
 
-        step = compiled_step(c, fused_step, alpha=5.0, whp=Whp())
-        fused = fit(init_state(transformer.init(SHAPE, 2), c), step, fused_batch, c)
+        fused = fit(init_state(transformer.init(SHAPE, 2), c), fused_step(c), fused_batch, c)
         for a, b in zip(weights(offline.model), weights(fused.model), strict=True):
             np.testing.assert_allclose(a, b, atol=1e-6)
         for a, b in zip(before, weights(frozen), strict=True):
@@ -48,9 +55,8 @@ def labels_and_fused_loss():
     p, c = passage(), dataclasses.replace(C, batch=8, accumulate=2)
     labels = label(*models, on_mesh(p), alphas=(5.0, 2.0), whp=Whp())
     arrays = microbatches(c, p, LETTERS, len(p.tokens_BT), 0, 0)
-    step = compiled_step(c, fused_step, alpha=5.0, whp=Whp())
-    state = init_state(transformer.init(SHAPE, 2), c)
-    _, metrics = step(state, rate(c, 0), tuple(models), Passage(*arrays))
+    state, frozen = init_state(transformer.init(SHAPE, 2), c), dict(zip(MODELS, models, strict=True))
+    _, metrics = fused_step(c)(state, rate(c, 0), frozen, {"passages": (Passage(*arrays),)})
     return np.asarray(labels), float(metrics["loss"])
 
 
