@@ -53,9 +53,7 @@ class Text:
     holdout: float = 0.05  # share of the blocks that no step trains on; 0: all are trained on, and measured on
     dictionary: str = ""  # a JSON file; "build": made from the texts as `anchors` says
     prompts: str = ""
-    answers: str = (
-        ""  # questions about the text to forget, for methods that teach other answers (methods/answers.py)
-    )
+    answers: str = ""  # questions about the text to forget, for methods that teach other answers (methods/answers.py)
 
 
 @dataclass(frozen=True, kw_only=True)

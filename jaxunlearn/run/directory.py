@@ -28,7 +28,7 @@ class RunDirectory:
 
     def __init__(self, config: Config):
         self.path = config.directory
-        self._given_state, self._seeds = config.run.checkpoints, {"seed": config.seed, "universe": config.universe.seed}
+        self.given_state, self._seeds = config.run.checkpoints, {"seed": config.seed, "universe": config.universe.seed}
         processes.same_everywhere("the configuration", to_json(config))
         processes.same_everywhere("what is installed", json.dumps(versions()))
         processes.first(lambda: self._open(config))
@@ -49,7 +49,7 @@ class RunDirectory:
 
     def _own_state(self) -> None:
         """Refuse a run.checkpoints that cannot be opened, or that holds training state of another run."""
-        given = self._given_state
+        given = self.given_state
         if not given or self.begun:
             return
         try:
@@ -69,7 +69,7 @@ class RunDirectory:
 
     def checkpoints(self, stage: str) -> epath.Path:
         """Return the folder of a stage's training state."""
-        return epath.Path(self._given_state or self.path / "checkpoints") / stage
+        return epath.Path(self.given_state or self.path / "checkpoints") / stage
 
     def made(self, name: str) -> bool:
         """Whether one of the names of LATE is there."""

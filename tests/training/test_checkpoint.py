@@ -182,5 +182,5 @@ def test_a_bucket_that_cannot_be_opened_is_said_before_any_work(tmp_path, monkey
 
 
 def _with(run, config):
-    run.config = config
+    run.given_state = config.run.checkpoints
     return run

@@ -18,6 +18,7 @@ from support.distillation import (
 )
 from support.mesh import MESHES, mesh_of
 
+from jaxunlearn.kernels.linear_distillation import linear_distillation
 from jaxunlearn.parallel.sharding import put
 from jaxunlearn.whp.soft import averaged_label_loss, soft_label_loss
 
@@ -43,7 +44,7 @@ def test_soft_labels_by_every_rule_at_a_vocabulary_that_nothing_divides(mesh, ru
 def test_soft_labels_at_alpha_zero_are_the_baselines_distribution(mesh):
     h, w, other, w_other = placed(*small())
     mask = put(np.ones((1, 3), bool), "BT")
-    plain = linear_distillation.linear_distillation(h, w, [(other, w_other)], mask)[0]
+    plain = linear_distillation(h, w, [(other, w_other)], mask)[0]
     assert float(soft_label_loss(h, w, (other, w_other), (h, w), mask, 0.0)[0]) == pytest.approx(float(plain))
     assert float(soft_label_loss(h, w, (other, w_other), (h, w), mask, 5.0)[0]) != pytest.approx(float(plain))
 
