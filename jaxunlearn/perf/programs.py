@@ -136,9 +136,9 @@ def _decoding(config: Config, c: transformer.Shape, weights) -> Program:
     key = jax.eval_shape(lambda: jax.random.key(0))
     arguments = (weights, array("BT", B, PROMPT), array("B", B), key, jax.ShapeDtypeStruct((1,), jnp.int32))
     sampling = generate.Sampling(config.eval.temperature, config.eval.top_k)
-    arguments += (min(config.eval.new_tokens, c.context - PROMPT), sampling)
+    static = {"max_new": min(config.eval.new_tokens, c.context - PROMPT), "sampling": sampling}
     kinds = {"weights": weights, "optimiser": state.opt}
-    return Program(generate.decode, arguments, kinds, True, beside=local_bytes(state.opt))
+    return Program(generate.decode, arguments, kinds, True, beside=local_bytes(state.opt), static=static)
 
 
 def _at_rest(weights, dtype: str):
