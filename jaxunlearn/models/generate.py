@@ -1,4 +1,4 @@
-"""Prefill, then cached decoding of a batch: greedy, temperature, top-k, top-p, seeded."""
+"""Continue a batch of prompts: one forward pass over them, then a token at a time from a cache; greedy or seeded."""
 
 from functools import partial
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from jaxunlearn.parallel.sharding import act, fetch, put, replicated
 
 
 class Sampling(NamedTuple):
-    """How the next token is chosen; temperature 0: the most likely one."""
+    """How the next token is chosen; temperature 0 takes the most likely one."""
 
     temperature: float = 0.0
     top_k: int = 0  # 0: all
@@ -21,7 +21,7 @@ class Sampling(NamedTuple):
 
 
 GREEDY = Sampling()
-NAN = -1  # stands for the token that logits which are not numbers would choose
+NAN = -1  # returned in place of a token where logits are not numbers
 
 
 def generate(
@@ -125,7 +125,10 @@ def _is_eos(tokens_B, eos):
 
 
 def sample(logits_BV, key, sampling: Sampling):
-    """Return one token a row from fp32 logits: argmax, or a draw from the softmax cut to top-k and then top-p."""
+    """Return one token a row from fp32 logits: the argmax, or a draw from the softmax.
+
+    The draw is from logits over the temperature, cut to the top-k and then to the smallest set that holds top-p.
+    """
     if sampling.temperature == 0:
         return jnp.argmax(logits_BV, axis=-1).astype(jnp.int32)
     logits_BV = logits_BV / sampling.temperature

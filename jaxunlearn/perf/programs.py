@@ -67,7 +67,7 @@ def plan_shape(config: Config) -> transformer.Shape:
 
 
 def covered(config: Config) -> None:
-    """Raise InputError for what the programs here would leave out: methods and layouts with other programs."""
+    """Raise InputError for a method, labels or adapters whose programs are not among those planned here."""
     w, u = config.whp, config.unlearn
     given = {
         "unlearn.method": (u.method, "whp"), "unlearn.retain_weight": (u.retain_weight, None),
@@ -113,7 +113,7 @@ def _step(t: Train, weights, T: int) -> Program:
 
 
 def _state(t: Train, weights) -> State:
-    """Return train.init_state's result as shapes; eval_shape forgets which memory an array is in."""
+    """Return step.init_state's result as shapes; eval_shape forgets which memory an array is in."""
     state = jax.eval_shape(partial(init_state, c=t), weights)
     if t.moment_memory == "device":
         return state
