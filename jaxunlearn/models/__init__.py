@@ -1,1 +1,1 @@
-"""The Llama family in Flax NNX: weights in and out, adapters, decoding, scoring."""
+"""Decoders of the Llama kind in Flax NNX: families, weights in and out, adapters, decoding, scoring."""

@@ -1,4 +1,4 @@
-"""Prefill, then cached decoding of a batch: greedy, temperature, top-k, top-p, seeded."""
+"""Continue a batch of prompts: one forward pass over them, then a token at a time from a cache; greedy or seeded."""
 
 from functools import partial
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from jaxunlearn.parallel.sharding import act, fetch, put, replicated
 
 
 class Sampling(NamedTuple):
-    """How the next token is chosen; temperature 0: the most likely one."""
+    """How the next token is chosen; temperature 0 takes the most likely one."""
 
     temperature: float = 0.0
     top_k: int = 0  # 0: all
@@ -21,7 +21,7 @@ class Sampling(NamedTuple):
 
 
 GREEDY = Sampling()
-NAN = -1  # stands for the token that logits which are not numbers would choose
+NAN = -1  # returned in place of a token where logits are not numbers
 
 
 def generate(
@@ -60,7 +60,9 @@ def generate(
         pad_B = np.array([width - len(p) for p in full], np.int32)
         eos = jnp.asarray(list(eos_ids) or [-1], jnp.int32)
         key = jax.random.fold_in(jax.random.key(seed), start)
-        new_BT = decode(model, put(tokens_BP, "BT"), put(pad_B, "B"), key, eos, max_new_tokens, sampling)
+        new_BT = decode(
+            model, put(tokens_BP, "BT"), put(pad_B, "B"), key, eos, max_new=max_new_tokens, sampling=sampling
+        )
         new_BT = fetch(new_BT)[: len(rows)]
         if len(odd := np.flatnonzero((new_BT == NAN).any(axis=1))):
             raise RunError(f"the model's logits are not numbers after the tokens {rows[odd[0]]} and what it then wrote")
@@ -73,9 +75,13 @@ def _before_eos(tokens: list[int], eos_ids) -> list[int]:
     return tokens[: ends[0]] if ends else tokens
 
 
-@partial(jax.jit, static_argnums=(5, 6))
-def decode(model, tokens_BP, pad_B, key, eos, max_new: int, sampling: Sampling):
-    """Return new_BT; stops early once every row has met an EOS (the rest stays 0)."""
+@partial(jax.jit, static_argnames=("max_new", "sampling"))
+def decode(model, tokens_BP, pad_B, key, eos, *, max_new: int, sampling: Sampling):
+    """Return new_BT, the tokens that follow prompts with pad_B places of padding in front.
+
+    Decoding stops early once every row has met one of the ids `eos` (-1: none); what is not reached stays 0. Where
+    logits are not numbers the token is NAN.
+    """
     B, P = tokens_BP.shape
     length, c = P + max_new, model.c
     cache = _empty_cache(c, B, length)
@@ -119,7 +125,10 @@ def _is_eos(tokens_B, eos):
 
 
 def sample(logits_BV, key, sampling: Sampling):
-    """Return one token a row from fp32 logits: argmax, or a draw from the softmax cut to top-k and then top-p."""
+    """Return one token a row from fp32 logits: the argmax, or a draw from the softmax.
+
+    The draw is from logits over the temperature, cut to the top-k and then to the smallest set that holds top-p.
+    """
     if sampling.temperature == 0:
         return jnp.argmax(logits_BV, axis=-1).astype(jnp.int32)
     logits_BV = logits_BV / sampling.temperature

@@ -32,7 +32,7 @@ NORMAL, UNKNOWN, CONTROL, UNUSED, BYTE = 1, 2, 3, 5, 6  # llama.cpp's kinds of t
 
 
 def library():
-    """Import the writer library, or say how to get it."""
+    """Return the writer library; InputError says how to install it."""
     try:
         import gguf
     except ImportError:
@@ -170,7 +170,7 @@ def rounded(array: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def in_range(name: str, array: np.ndarray, kind: str) -> np.ndarray:
-    """Cast, but refuse what fp16 would turn into infinity."""
+    """Return the array cast to a type; InputError for what fp16 would turn into infinity."""
     if kind == "float16" and np.abs(array).max() > np.finfo(np.float16).max:
         raise InputError(f"{name} holds values beyond fp16's 65504; export with --dtype float32 or q8_0")
     return array.astype(kind)
@@ -180,7 +180,10 @@ def in_range(name: str, array: np.ndarray, kind: str) -> np.ndarray:
 
 
 def add_tokenizer(writer, directory: Path, V: int) -> list[str]:
-    """Add the vocabulary, filled up to V tokens; return sentences on what llama.cpp will do otherwise than we do."""
+    """Add the vocabulary, filled up to V tokens; return warnings where llama.cpp will read text in another way.
+
+    Raises InputError for a tokenizer that llama.cpp lacks.
+    """
     gguf, tokenizer = library(), load_tokenizer(directory)
     if (directory / "tokenizer.json").is_file():
         kind, tokens, scores, types, merges = from_json(directory / "tokenizer.json")
@@ -249,7 +252,7 @@ def _type(n: int, token: str, m: dict, added: dict) -> int:
 
 
 def _kind(j: dict) -> str:
-    """Name the tokenizer as llama.cpp does; "none" where it would cut the same text otherwise."""
+    """Return llama.cpp's name of the tokenizer; "none" where it would cut the same text in another way."""
     if j["model"].get("type") != "BPE":
         return "none"
     if j["model"].get("byte_fallback"):
@@ -268,7 +271,7 @@ def _kind(j: dict) -> str:
 
 
 def _space_first(directory: Path) -> bool:
-    """Tell whether the tokenizer puts a space in front of a text."""
+    """Return whether the tokenizer puts a space in front of a text."""
     tokenizer = load_tokenizer(directory)
     ids, _ = tokenizer.encode("a")
     return tokenizer.pieces([int(ids[0])])[0].startswith("▁")

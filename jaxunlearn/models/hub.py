@@ -6,7 +6,10 @@ from jaxunlearn.errors import InputError
 
 
 def find_model(name: str | Path) -> Path:
-    """Return a local model directory; a hub name (owner/model) is fetched: weights and tokenizer files, no code."""
+    """Return a local model directory; a hub name (owner/model) is downloaded first: weights and JSON files, no code.
+
+    Raises InputError where the download fails.
+    """
     name = str(name)
     if Path(name).exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
         return Path(name)
@@ -14,6 +17,6 @@ def find_model(name: str | Path) -> Path:
 
     try:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "tokenizer.model"]))
-    except Exception as error:  # no network, no such name, no permission: all are the user's to mend
+    except Exception as error:  # no network, no such name, no permission: the user can act on each
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"{name} is no local directory and could not be fetched from the hub ({reason})") from None

@@ -89,9 +89,9 @@ def _index(directory: Path, shape: Shape) -> dict:
 
 
 def glance(path: Path, places: int = 256, width: int = 64) -> str:
-    """Return a hash of a file's size, its first 64 KiB and a few bytes at even places: a large file told from another.
+    """Return a hash of a file's size, its first 64 KiB and `width` bytes at each of `places` even places.
 
-    Two hosts compare what they see by it without reading the whole file.
+    Two hosts compare by it whether they see the same large file, without reading it whole.
     """
     size = path.stat().st_size
     digest = hashlib.sha256(f"{path.name} {size}".encode())
@@ -176,7 +176,7 @@ def save(
         _write(arrays, model.c, directory, source, dtype, shard_bytes)
     for _ in arrays:
         pass
-    processes.first(lambda: None)  # nobody reads it before it is there
+    processes.first(lambda: None)  # no process reads the directory before it is complete
 
 
 def _write(arrays, c: Shape, directory: Path, source: Path | None, dtype: str, shard_bytes: int) -> None:

@@ -57,7 +57,7 @@ class Adapter(nnx.Module):
 
 
 def rank_fits(c: Shape, lora: Lora, name: str) -> None:
-    """Raise InputError for a rank that is larger than a matrix it should be thinner than."""
+    """Raise InputError for a rank that is larger than a side of a matrix, or an alpha that is not positive."""
     if lora.rank < 0 or (lora.rank and not lora.alpha > 0):
         raise InputError(
             f"{name}: rank must be >= 0 (0: no adapter) and alpha > 0 (got rank {lora.rank}, alpha {lora.alpha})"

@@ -1,4 +1,4 @@
-"""Sums of losses over running text, in chunks of positions; what perplexities are made of."""
+"""Sums of losses over running text, in chunks of positions, from which perplexities are made."""
 
 import math
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from jaxunlearn.parallel.sharding import act, fetch, gather, put
 
 
 def loss_sum(model, tokens_BT, labels_BT):
-    """Return (summed cross-entropy in nats, count): divide once, by the global count."""
+    """Return (summed cross-entropy in nats, count of labels); the caller divides once, by the global count."""
     h_BTD = model(tokens_BT)
     return linear_cross_entropy(h_BTD, gather(model.unembed_DV(), "DV", h_BTD.dtype), labels_BT)
 
@@ -60,7 +60,10 @@ def _sums(model, tokens_BT, labels_BT, temperature):
 
 
 def over_chunks(model, tokens_BT, labels_BT, function, zero):
-    """Add up function(logits_BTV, valid_BT, label's logit) over CHUNK positions at a time."""
+    """Return the sum of function(logits_BTV, valid_BT, labels' logits_BT) over chunks of CHUNK positions.
+
+    `zero` is the sum of nothing; logits of one chunk alone are in memory at a time.
+    """
     h_BTD = model(tokens_BT)
     B, T, D = h_BTD.shape
     size = math.gcd(T, CHUNK)
@@ -79,7 +82,10 @@ def over_chunks(model, tokens_BT, labels_BT, function, zero):
 
 
 def score_text(model, tokenizer: Tokenizer, text: str, context: int, batch: int = 8) -> dict:
-    """Return {"tokens": n, "nll": mean nats}: every token once, in blocks of context - 1 with BOS in front of each."""
+    """Return {"tokens": n, "nll": mean nats a token} of a text.
+
+    Every token counts once, in blocks of context - 1 tokens with BOS in front. Raises InputError for an empty text.
+    """
     ids, _ = tokenizer.encode(text)
     if not len(ids):
         raise InputError("the text has no tokens to score")

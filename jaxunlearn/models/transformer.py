@@ -36,7 +36,7 @@ class Shape:
     H: int
     F: int
     context: int
-    window: int | None = None  # Mistral's sliding window: longer blocks are refused, shorter ones do not notice it
+    window: int | None = None  # Mistral's sliding window; longer blocks are refused, since shorter ones attend alike
     theta: float = 10000.0
     scaling: tuple[float, float, float, float] | None = None  # Llama-3 rope: factor, low, high, original context
     stretch: float = 1.0  # linear rope scaling: positions are divided by this
@@ -103,16 +103,17 @@ class Block(nnx.Module):
         y_BTD = rms_norm(x_BTD, self.attention_norm_D[...], c.epsilon)
         q_BTNH = einsum("BTD,DNH->BTNH", y_BTD, self.q_DNH, dtype)
         k_BTKH = einsum("BTD,DKH->BTKH", y_BTD, self.k_DKH, dtype)
-        v_BTKH = einsum("BTD,DKH->BTKH", y_BTD, self.v_DKH, dtype)
         if c.qkv_bias:
             q_BTNH += gather(self.q_bias_NH[...], "NH", dtype)[None, None]
             k_BTKH += gather(self.k_bias_KH[...], "KH", dtype)[None, None]
-            v_BTKH += gather(self.v_bias_KH[...], "KH", dtype)[None, None]
         if c.qk_norm:
             q_BTNH = rms_norm(q_BTNH, self.q_norm_H[...], c.epsilon)
             k_BTKH = rms_norm(k_BTKH, self.k_norm_H[...], c.epsilon)
-        q_BTNH, k_BTKH = rotate(q_BTNH, rope), rotate(k_BTKH, rope)
-        q_BTNH, k_BTKH, v_BTKH = (checkpoint_name(a, "qkv") for a in (q_BTNH, k_BTKH, v_BTKH))
+        k_BTKH = rotate(k_BTKH, rope)
+        v_BTKH = einsum("BTD,DKH->BTKH", y_BTD, self.v_DKH, dtype)
+        if c.qkv_bias:
+            v_BTKH += gather(self.v_bias_KH[...], "KH", dtype)[None, None]
+        q_BTNH, k_BTKH, v_BTKH = (checkpoint_name(a, "qkv") for a in (rotate(q_BTNH, rope), k_BTKH, v_BTKH))
         if cache is not None:
             k_BTKH = jax.lax.dynamic_update_slice_in_dim(cache[0], k_BTKH, at, axis=1)
             v_BTKH = jax.lax.dynamic_update_slice_in_dim(cache[1], v_BTKH, at, axis=1)
@@ -170,11 +171,12 @@ class Model(nnx.Module):
 
 
 def rematerialised(layer, remat: str):
-    """Return a layer whose backward pass computes again what is cheap to compute or dear to keep.
+    """Return a layer that saves memory: its backward pass computes part of the forward pass again.
 
-    "full": everything but the layer's input; "mlp": all but queries, keys, values and attention output (3.45
-    forwards a step instead of 4, 256 MiB a layer more at 8,192 tokens of Llama-2-7b in bf16); "dots": all but the
-    products with weights and attention output; "none": nothing. "auto": "mlp" on accelerators, "dots" on the CPU.
+    "full" computes everything again but the layer's input; "mlp" all but queries, keys, values and attention output
+    (3.45 forward passes a step instead of 4, for 256 MiB a layer more at 8,192 tokens of Llama-2-7b in bf16); "dots"
+    all but the products with weights and the attention output; "none" nothing. "auto" is "mlp" on accelerators and
+    "dots" on the CPU.
     """
     policies, named = jax.checkpoint_policies, jax.checkpoint_policies.save_only_these_names
     if remat == "none":
@@ -190,8 +192,9 @@ def rematerialised(layer, remat: str):
 def einsum(form: str, x, weight, dtype):
     """Multiply activations with a weight, cast and gathered for use, under one notation for shapes and sharding.
 
-    One flat product [B*T, inner] x [inner, outer], whatever the letters: XLA's CPU backend copies its way around
-    every other form, the others do not mind. A merged dimension is split over the mesh as its first letter is.
+    It is one flat product [B*T, inner] x [inner, outer], whatever the letters: XLA's CPU backend copies arrays for
+    every other form, and other backends compile this one as well. A merged dimension is split over the mesh as its
+    first letter is.
     """
     inputs, out = form.split("->")
     x_letters, w_letters = inputs.split(",")

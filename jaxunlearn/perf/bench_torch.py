@@ -96,7 +96,7 @@ def _answer(pipe) -> float:
     try:
         return pipe.recv()
     except EOFError:
-        raise RunError("a side of the comparison ended early; what it said stands above") from None
+        raise RunError("a side of the comparison ended early; its own error is printed above") from None
 
 
 def _serve(pipe, side: Callable, config: Config, options: dict) -> None:
@@ -138,7 +138,7 @@ def _tokens(config: Config, V: int) -> np.ndarray:
 def _theirs(config: Config, compiled: bool = False, liger: bool = False):
     import jax
 
-    jax.config.update("jax_platforms", "cpu")  # JAX only reads the shape here: the accelerator is theirs
+    jax.config.update("jax_platforms", "cpu")  # JAX only reads the shape here; PyTorch has the accelerator
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 

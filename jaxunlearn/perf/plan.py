@@ -91,7 +91,7 @@ def _limit(where: topology.Topology, devices: list[Any], compiled: bool) -> int:
 
 
 def _look(name: str, config: Config, c: transformer.Shape, limit: int, look) -> dict[str, Any]:
-    """Return the figures of one function, or why it cannot run at all."""
+    """Return the figures of one function, or the reason why it cannot run at all."""
     try:
         p = program(name, config, c)
     except InputError as error:
@@ -142,7 +142,7 @@ def overflow(message: str) -> tuple[int, str]:
 
 @contextmanager
 def _uncached() -> Iterator[None]:
-    """Keep compiled programs neither to nor from disk: one for described devices cannot be loaded again."""
+    """Switch the compilation cache off: a program for described devices cannot be loaded from it again."""
     settings: Any = jax.config
     kept = settings.jax_enable_compilation_cache
 
@@ -159,7 +159,7 @@ def _uncached() -> Iterator[None]:
 
 @contextmanager
 def overheard(lines: list[str]) -> Iterator[None]:
-    """Collect what libraries written in C++ say on standard error, where the compiler's warnings go."""
+    """Collect what C++ libraries write to standard error, the compiler's warnings among it."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile("w+b") as file:

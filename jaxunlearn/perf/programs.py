@@ -68,7 +68,7 @@ def plan_shape(config: Config) -> transformer.Shape:
 
 
 def covered(config: Config) -> None:
-    """Raise InputError for what the programs here would leave out: methods and layouts with other programs."""
+    """Raise InputError for a method, labels or adapters whose programs are not among those planned here."""
     w, u = config.whp, config.unlearn
     given = {
         "unlearn.method": (u.method, HARD.name), "unlearn.retain_weight": (u.retain_weight, None),
@@ -123,7 +123,7 @@ def _step(t: Train, weights, T: int) -> Program:
 
 
 def _state(t: Train, weights) -> State:
-    """Return train.init_state's result as shapes; eval_shape forgets which memory an array is in."""
+    """Return step.init_state's result as shapes; eval_shape forgets which memory an array is in."""
     state = jax.eval_shape(partial(init_state, c=t), weights)
     if t.moment_memory == "device":
         return state
@@ -146,9 +146,9 @@ def _decoding(config: Config, c: transformer.Shape, weights) -> Program:
     key = jax.eval_shape(lambda: jax.random.key(0))
     arguments = (weights, array("BT", B, PROMPT), array("B", B), key, jax.ShapeDtypeStruct((1,), jnp.int32))
     sampling = generate.Sampling(config.eval.temperature, config.eval.top_k)
-    arguments += (min(config.eval.new_tokens, c.context - PROMPT), sampling)
+    static = {"max_new": min(config.eval.new_tokens, c.context - PROMPT), "sampling": sampling}
     kinds = {"weights": weights, "optimiser": state.opt}
-    return Program(generate.decode, arguments, kinds, True, beside=local_bytes(state.opt))
+    return Program(generate.decode, arguments, kinds, True, beside=local_bytes(state.opt), static=static)
 
 
 def _at_rest(weights, dtype: str):

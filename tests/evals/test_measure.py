@@ -3,20 +3,18 @@
 import jax
 import numpy as np
 import pytest
-from support.mesh import mesh_of
 from support.world import write_world
 from tokenizers import Tokenizer, decoders, models
 
 from jaxunlearn.config import Eval
 from jaxunlearn.data.tokenizer import load_tokenizer
-from jaxunlearn.errors import InputError
 from jaxunlearn.evals.measure import specific_mass, tracked
 from jaxunlearn.evals.perplexity import fit_temperature
 from jaxunlearn.evals.prompts import load_prompts
 from jaxunlearn.evals.suite import Suite
 from jaxunlearn.evals.words import Words, before_word
 from jaxunlearn.models import transformer
-from jaxunlearn.models.scoring import Text, block_sums, score_text
+from jaxunlearn.models.scoring import Text
 from jaxunlearn.parallel.sharding import put
 
 SHAPE = transformer.Shape(V=32, D=16, L=2, N=2, K=2, H=8, F=16, context=64)
@@ -93,35 +91,6 @@ def test_mass_and_track_add_up_the_words_of_a_prompt(mesh, tmp_path):
     assert set(tracked(m, suite)["Zara went to"]) == {"Orm", "Rome"}
 
 
-def blocks(n=8, T=32):
-    draw = np.random.default_rng(0)
-    labels = np.where(draw.random((n, T)) < 0.2, -100, draw.integers(0, 32, (n, T))).astype(np.int32)
-    return Text(tokens_NT=draw.integers(0, 32, (n, T)).astype(np.int32), labels_NT=labels)
-
-
-@pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 2, 2)])
-def test_loss_and_entropy_of_blocks_equal_whole_logits(sizes):
-    text = blocks()
-    with jax.set_mesh(mesh_of(sizes)):
-        m = sharp()
-        nll, entropy, count = block_sums(m, text, C, 2.0)
-        logits = np.asarray(jax.jit(lambda m, t: m.logits(m(t)))(m, put(text.tokens_NT, "BT")), np.float64) / 2
-    logp = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-    valid = text.labels_NT != -100
-    picked = np.take_along_axis(logp, np.where(valid, text.labels_NT, 0)[..., None], -1)[..., 0]
-    np.testing.assert_allclose(nll, -(picked * valid).sum(1), rtol=1e-4)
-    np.testing.assert_allclose(entropy, (-(np.exp(logp) * logp).sum(-1) * valid).sum(1), rtol=1e-4)
-    np.testing.assert_array_equal(count, valid.sum(1))
-
-
-def test_more_blocks_than_a_batch_and_a_limit_on_them(mesh):
-    text, m = blocks(11), sharp()
-    whole = block_sums(m, text, Eval(batch=8, blocks=64), 1.0)
-    assert [len(x) for x in whole] == [11, 11, 11]
-    for part, all_of in zip(block_sums(m, text, Eval(batch=4, blocks=6), 1.0), whole, strict=True):
-        np.testing.assert_allclose(part, all_of[:6], rtol=1e-4)
-
-
 def test_fitted_temperature_finds_the_scale_of_overconfident_logits(mesh):
     draw = np.random.default_rng(1)
     m = sharp(6.0)
@@ -131,18 +100,3 @@ def test_fitted_temperature_finds_the_scale_of_overconfident_logits(mesh):
     p /= p.sum(-1, keepdims=True)
     labels = np.array([[draw.choice(32, p=row) for row in block] for block in p], np.int32)
     assert abs(fit_temperature(m, Text(tokens_NT=tokens, labels_NT=labels), C) - 2.5) < 0.3
-
-
-def test_score_covers_every_token_once_in_blocks_with_a_bos(mesh, tokenizer):
-    m = sharp()
-    text = "Zara went to Orm with Quill and took the rune . Anna went to Rome"
-    found = score_text(m, tokenizer, text, context=8)
-    ids, nll = list(map(int, tokenizer.encode(text)[0])), 0.0
-    for start in range(0, len(ids), 7):
-        part = ids[start : start + 7]
-        p = probabilities(m, [1, *part])
-        nll -= sum(np.log(p[n, token]) for n, token in enumerate(part))
-    assert found["tokens"] == len(ids)
-    np.testing.assert_allclose(found["nll"], nll / len(ids), rtol=1e-4)
-    with pytest.raises(InputError, match="no tokens"):
-        score_text(m, tokenizer, "", context=8)

@@ -1,4 +1,4 @@
-"""The model on meshes, its rules for sharding, and decoding."""
+"""The model on meshes, and its rules for sharding."""
 
 import jax
 import jax.numpy as jnp
@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 from support.mesh import MESHES, mesh_of
 
-from jaxunlearn.errors import InputError, RunError
-from jaxunlearn.models import huggingface, transformer
-from jaxunlearn.models.generate import Sampling, generate, sample
+from jaxunlearn.models import transformer
 from jaxunlearn.models.scoring import loss_sum
 from jaxunlearn.parallel import sharding
 from jaxunlearn.parallel.sharding import put
@@ -71,86 +69,3 @@ def test_compute_in_bf16_keeps_fp32_logits_and_gradients(mesh):
     assert h.dtype == jnp.bfloat16 and jax.jit(lambda m, h: m.logits(h))(m, h).dtype == jnp.float32
     gradient = jax.jit(jax.grad(lambda m, x: loss_sum(m, x, x)[0]))(m, put(TOKENS, "BT"))
     assert {g.dtype for g in jax.tree.leaves(gradient)} == {jnp.dtype("float32")}
-
-
-# ---- decoding
-
-
-def greedy_by_recomputing(m, prompt, count):
-    """Return the next tokens from whole forward passes, without a cache."""
-    forward = jax.jit(lambda m, t: m.logits(m(t)))
-    tokens = list(prompt)
-    for _ in range(count):
-        padded = np.zeros((1, 64), np.int32)
-        padded[0, : len(tokens)] = tokens
-        tokens.append(int(np.argmax(forward(m, put(padded, "BT"))[0, len(tokens) - 1])))
-    return tokens[len(prompt) :]
-
-
-@pytest.fixture
-def sharp(mesh):
-    """A random model whose argmaxes differ from place to place."""
-    return jax.tree.map(lambda w: 8 * w, transformer.init(SHAPE, 3))
-
-
-def test_cached_greedy_decoding_equals_recomputation_for_prompts_of_different_length(sharp):
-    prompts = [[1, 5, 9], [1, 7], [1, 2, 3, 4, 5, 6, 7, 8, 9]]
-    found = generate(sharp, prompts, 12)
-    assert found == [greedy_by_recomputing(sharp, p, 12) for p in prompts]
-    assert len({tuple(f) for f in found}) == 3
-
-
-def test_decoding_is_the_same_on_a_mesh_and_in_batches(sharp):
-    prompts = [[1, n, 9] for n in range(10)]
-    one = generate(sharp, prompts, 6)
-    assert generate(sharp, prompts, 6, batch=4) == one
-    with jax.set_mesh(mesh_of((2, 2, 2))):
-        wide = jax.tree.map(lambda w: 8 * w, transformer.init(SHAPE, 3))
-        assert generate(wide, prompts, 6) == one
-
-
-def test_decoding_stops_at_eos(sharp):
-    (free,) = generate(sharp, [[1, 5, 9]], 12)
-    eos = free[4]
-    assert generate(sharp, [[1, 5, 9]], 12, eos_ids=(eos,)) == [free[: free.index(eos)]]
-
-
-def test_sampling_is_seeded_and_follows_the_distribution(mesh):
-    logits = np.log(np.array([[0.5, 0.3, 0.15, 0.05]], np.float32))
-    many = put(np.repeat(logits, 4000, axis=0), "BJ")
-
-    def shares(sampling, seed=0):
-        return np.bincount(np.asarray(sample(many, jax.random.key(seed), sampling)), minlength=4) / 4000
-
-    np.testing.assert_allclose(shares(Sampling(1.0)), [0.5, 0.3, 0.15, 0.05], atol=0.03)
-    np.testing.assert_allclose(shares(Sampling(1.0, top_k=2)), [0.625, 0.375, 0, 0], atol=0.03)
-    np.testing.assert_allclose(shares(Sampling(1.0, top_p=0.7)), [0.625, 0.375, 0, 0], atol=0.03)
-    np.testing.assert_allclose(shares(Sampling(0.5)), np.array([0.25, 0.09, 0.0225, 0.0025]) / 0.365, atol=0.03)
-    np.testing.assert_array_equal(shares(Sampling()), [1, 0, 0, 0])
-    a, b, c = (np.asarray(sample(many, jax.random.key(s), Sampling(1.0))) for s in (0, 0, 1))
-    assert (a == b).all() and (a != c).any()
-
-
-def test_prompts_that_cannot_be_continued_are_refused(sharp):
-    with pytest.raises(InputError, match="empty prompt"):
-        generate(sharp, [[1], []], 4)
-    with pytest.raises(InputError, match="longer than the model's context of 64"):
-        generate(sharp, [[1] * 60], 12)
-    assert generate(sharp, [], 4) == []
-    with pytest.raises(RunError, match="not numbers after the tokens"):  # and would be the likeliest token otherwise
-        generate(jax.tree.map(lambda w: w * jnp.nan, sharp), [[1, 5]], 4)
-
-
-def test_the_same_hundred_greedy_tokens_as_transformers(shared, mesh):
-    import warnings
-
-    folder = shared / "models" / "tinystories-656k"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import torch
-        from transformers import LlamaForCausalLM
-
-        reference = LlamaForCausalLM.from_pretrained(folder)
-        prompt = [1, 80, 147, 201, 189, 111, 85]
-        truth = reference.generate(torch.tensor([prompt]), max_new_tokens=100, do_sample=False, eos_token_id=None)
-    assert generate(huggingface.load(folder), [prompt], 100)[0] == truth[0, len(prompt) :].tolist()

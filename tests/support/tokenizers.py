@@ -2,6 +2,8 @@
 
 import json
 
+from jaxunlearn.models.gguf import CUTS
+
 
 def save_bpe(directory, characters, merges=(), config=None, edit=None, byte_fallback=True):
     """Write a BPE tokenizer.json that knows the characters, the merges and every byte."""
@@ -17,3 +19,27 @@ def save_bpe(directory, characters, merges=(), config=None, edit=None, byte_fall
     backend.save(str(directory / "tokenizer.json"))
     (directory / "config.json").write_text(json.dumps(config or {"bos_token_id": 1, "eos_token_id": 2}))
     return vocab
+
+
+def byte_level_tokenizer(folder, kind="gpt-2"):
+    """Write a tiny byte-level tokenizer of 90 tokens and more into a folder; kind is llama.cpp's name for its cuts."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    folder.mkdir(parents=True, exist_ok=True)
+    made = Tokenizer(models.BPE())
+    if kind == "gpt-2":
+        made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    else:
+        (pattern,) = [text for text, name in CUTS.items() if name == kind]
+        cut = pre_tokenizers.Split(Regex(pattern), "isolated")
+        cuts = pre_tokenizers.Sequence([cut, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+        made.pre_tokenizer = cuts
+    made.decoder = decoders.ByteLevel()
+    text = "Zara went to Orm. Anna isn't there, 12 days later."
+    special = ["<s>", "</s>"]
+    made.train_from_iterator(
+        [text] * 2, trainers.BpeTrainer(vocab_size=97, special_tokens=special, show_progress=False)
+    )
+    made.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<s>", "eos_token": "</s>"}))
+    return folder
