@@ -203,7 +203,8 @@ def card_sentence(config: dict) -> str:
         return f"Method: {u['method']}, which this version does not know."
     if method is whp.HARD and w.get("labels") == "soft":
         method = whp.SOFT
-    known = {k: w.get(k) if s.section == "whp" else u.get(k) for k, s in method.settings.items()}
+    more = dict(_named(item) for item in u.get("settings", ()))
+    known = {k: w.get(k) if s.section == "whp" else more.get(k, u.get(k)) for k, s in method.settings.items()}
     values = {k: method.defaults[k] if known[k] in (None, "") else known[k] for k in method.settings}
     said = [f"{k} {v:g}" if isinstance(v, int | float) else f"{k} {v!r}" for k, v in values.items() if v != ""]
     if method.trains:

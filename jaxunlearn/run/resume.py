@@ -45,11 +45,9 @@ LABELLED_BY = ("alphas", "shape", "whp", "baseline", "reinforced", "inputs")  # 
 
 def completed(before: dict, default: dict) -> dict:
     """Return a configuration with the fields that an older version did not know, as they have no effect by default."""
-    known = {
-        key: completed(before[key], value) if isinstance(value, dict) and key in before else before.get(key, value)
-        for key, value in default.items()
-    }
-    return before | known
+    known = {key: before.get(key, value) for key, value in default.items()}
+    sections = [key for key, value in default.items() if isinstance(value, dict) and isinstance(known[key], dict)]
+    return before | known | {key: completed(known[key], default[key]) for key in sections}
 
 
 def refuse_another_configuration(before: dict, now: dict, made: Callable[[str], bool], where: Path) -> None:

@@ -1,13 +1,12 @@
-"""Configuration: overrides with close names, values that cannot run, every field read, every shipped file builds."""
+"""Configuration: overrides with close names, every shipped file builds."""
 
-import dataclasses
 import json
 import re
 
 import pytest
 from support.paths import ROOT
 
-from jaxunlearn.config import Config, check, find_config, load_config, override, to_json
+from jaxunlearn.config import Config, find_config, load_config, override, to_json
 from jaxunlearn.errors import InputError
 
 BASE = Config(name="x")
@@ -40,22 +39,6 @@ def test_bad_overrides_say_what_was_meant(bad, said):
         override(BASE, [bad])
 
 
-@pytest.mark.parametrize(
-    ("bad", "said"),
-    [
-        ("whp.alpha=-1", "whp.alpha must be at least 0"),
-        ("text.context=2", "text.context must be at least 8"),
-        ("text.holdout=1", "text.holdout"),
-        ("unlearn.batch=0", "unlearn: steps must be"),
-        ("unlearn.learning_rate=5", "unlearn.learning_rate"),
-        ("eval.temperature=-1", "eval.temperature"),
-    ],
-)
-def test_values_that_cannot_run_are_refused(bad, said):
-    with pytest.raises(InputError, match=re.escape(said)):
-        check(override(BASE, [bad]))
-
-
 def test_every_file_in_configs_builds_and_resolves():
     files = sorted((ROOT / "configs").glob("[a-z]*.py"))
     assert {f.stem for f in files} >= {"universe", "oz_tiny", "llama2_7b"}
@@ -73,27 +56,3 @@ def test_a_file_that_is_no_python_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("def config(): ...")
     with pytest.raises(InputError, match=r"notes\.txt is not a Python file"):
         load_config(str(tmp_path / "notes.txt"))
-
-
-def test_every_field_is_read_by_the_code():
-    code = "\n".join(p.read_text() for p in (ROOT / "jaxunlearn").rglob("*.py") if p.parent.name != "config")
-    for section in [
-        Config,
-        *[f.default_factory for f in dataclasses.fields(Config) if dataclasses.is_dataclass(f.default_factory)],
-    ]:
-        for field in dataclasses.fields(section):
-            assert re.search(rf"\.{field.name}\b", code), f"{section.__name__}.{field.name} is never read"
-
-
-def test_the_papers_settings():
-    c = load_config("llama2_7b")
-    assert (c.text.context, c.whp.alpha, c.reinforce.learning_rate, c.unlearn.learning_rate) == (512, 5.0, 3e-6, 1e-6)
-    assert (c.unlearn.batch * c.unlearn.accumulate, c.unlearn.steps) == (8 * 16, 120)  # in microbatches of 16
-    assert (c.unlearn.b1, c.unlearn.b2, c.unlearn.weight_decay, c.unlearn.schedule, c.unlearn.warmup) == (
-        0.9,
-        0.98,
-        0,
-        "linear",
-        0,
-    )
-    assert c.text.holdout == 0.05 and c.whp.keep == "best"

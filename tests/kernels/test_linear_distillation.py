@@ -17,6 +17,8 @@ from support.distillation import (
     kl_by_definition,
     log_softmax,
     on_mesh,
+    placed,
+    small,
     weights,
 )
 from support.mesh import mesh_of
@@ -97,3 +99,13 @@ def test_never_holds_whole_logits(mesh):
     zeros = [put(np.zeros(s, np.float32), n) for s, n in (((8, 512, D), "BTD"), ((D, 32_000), "DV"))] * 2
     run = jax.jit(jax.grad(lambda h, w, *t: linear_distillation(h, w, [t], h[..., 0] < 1, rows=128)[0]))
     assert run.lower(*zeros).compile().memory_analysis().temp_size_in_bytes < 8 * 512 * 32_000 * 4 / 4
+
+
+def test_kl_of_equal_models_is_zero_and_of_unequal_ones_by_definition(mesh):
+    h, w, other, w_other = small()
+    mask = put(np.ones((1, 3), bool), "BT")
+    run = jax.jit(lambda h, w, t, w_t: linear_distillation(h, w, [(t, w_t)], mask))
+    assert float(run(*placed(h, w, h, w))[0]) == pytest.approx(0, abs=1e-6)
+    truth = kl_by_definition(h, w, other.astype(np.float64) @ w_other, np.ones((1, 3), bool))[0]
+    total, count = run(*placed(h, w, other, w_other))
+    assert float(total) / float(count) == pytest.approx(truth / 3, rel=1e-5)

@@ -8,7 +8,8 @@ import pytest
 from support.mesh import MESHES, mesh_of
 from support.training import SHAPE, C, batches, passage, weights
 
-from jaxunlearn.config import Whp
+from jaxunlearn.config import Config, Text, Unlearn, Whp, override
+from jaxunlearn.methods import resolved
 from jaxunlearn.methods.base import Recipe
 from jaxunlearn.methods.step import step
 from jaxunlearn.methods.whp import HARD
@@ -72,3 +73,25 @@ def test_labels_and_the_fused_step_are_the_same_on_every_mesh(labelled_on_one_de
         labels, loss = labels_and_fused_loss()
     np.testing.assert_array_equal(labels, labelled_on_one_device[0])
     assert abs(loss / labelled_on_one_device[1] - 1) < 1e-6
+
+
+# ---- the preset
+
+BASE = Config(name="x", model="m", text=Text(forget=("a",), retain=("b",), dictionary="d"), unlearn=Unlearn(steps=1))
+
+
+def test_the_preset_stands_for_its_settings_and_takes_what_is_given():
+    def preset(config, overrides):
+        return resolved(override(config, overrides))
+
+    made = preset(BASE, ["unlearn.method=whp_plus"])
+    assert (made.unlearn.method, made.whp.labels, made.whp.offset, made.reset.share) == ("whp", "soft", "contrast", 0)
+    assert made.unlearn.retain_weight is None and preset(made, []) == made
+    later = preset(made, ["reset.share=0.1", "unlearn.retain_weight=3"])  # a configuration built on another
+    assert later.reset.teacher == "unlearned" and later.unlearn.retain_loss == "kl"
+    other = preset(BASE, ["unlearn.method=whp_plus", "reset.share=0.1", "unlearn.retain_weight=3"])
+    assert (other.reset.share, other.reset.teacher, other.unlearn.retain_weight) == (0.1, "unlearned", 3.0)
+    assert other.unlearn.retain_loss == "kl"
+    given = preset(BASE, ["unlearn.method=whp_plus", "unlearn.retain_weight=3", "unlearn.retain_loss=nll"])
+    assert given.unlearn.retain_loss == "nll"
+    assert preset(BASE, ["unlearn.method=npo"]).whp == BASE.whp

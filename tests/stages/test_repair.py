@@ -1,25 +1,15 @@
 """Repair: it teaches from its own text, says when that text names the target, and what came back."""
 
 import json
-from collections import Counter
 
 from support.world import PLAIN_NAMES, PLAIN_PLACES, PLAIN_THINGS, sentences
 
 from jaxunlearn.cli import main
-from jaxunlearn.data import universe
-from jaxunlearn.data.universe.vocabulary import words
-from jaxunlearn.run.checks import anchored, warning
 from jaxunlearn.stages.repair import verdict
 
 
 def figure(value, low, high):
     return {"value": value, "low": low, "high": high, "n": 10}
-
-
-def test_terms_of_the_target_in_the_text_are_counted_and_said():
-    counts = anchored(["Zara met Anna.", "Zara and Quill; Zaras."], {"Zara": ("Anna",), "Quill": ("Ben",)})
-    assert counts == Counter({"Zara": 2, "Quill": 1})
-    assert "3 anchored terms (Zara (2), Quill (1))" in warning(counts) and warning(Counter()) == ""
 
 
 def test_the_verdict_names_what_came_back_beyond_the_intervals():
@@ -29,16 +19,6 @@ def test_the_verdict_names_what_came_back_beyond_the_intervals():
     assert "nothing forgotten came back" in verdict(before, before)
     one = {"familiarity": {"probability": figure(0.3, None, None) | {"n": 1}}}
     assert verdict(one, one).endswith("no interval to judge by")
-
-
-def test_the_encyclopedia_tells_lasting_facts_and_nothing_of_the_saga():
-    world = universe.build(people=2000)
-    alone = set(words(world.saga)) - set(words(world.general))
-    text = "\n".join(world.encyclopedia)
-    assert len(world.encyclopedia) == 3 * (32 + 8 + 4) and not alone & set(words([text]))
-    assert not anchored([text], {t: () for t in world.prompts["lexicon"]["explicit"]})
-    answers = {q["options"][q["answer"]] for q in world.prompts["choice"]}
-    assert len(answers) > 20 and all(answer in text for answer in answers)
 
 
 def test_a_run_is_repaired_and_measured_again(world, tmp_path, capsys):

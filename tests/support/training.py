@@ -5,7 +5,8 @@ import numpy as np
 
 from jaxunlearn.config import Train
 from jaxunlearn.models import transformer
-from jaxunlearn.training.loop import microbatches
+from jaxunlearn.training.loop import fit, microbatches
+from jaxunlearn.training.step import compiled_step, init_state
 from jaxunlearn.whp.labels import Passage
 
 SHAPE = transformer.Shape(V=64, D=32, L=3, N=4, K=2, H=8, F=48, context=64)
@@ -33,3 +34,7 @@ def passage(n=24, T=16, S=24):
         seen_id_BR=draw.integers(-1, 64, (n, 4)).astype(np.int32),
         seen_from_BR=draw.integers(0, T, (n, 4)).astype(np.int32),
     )
+
+
+def trained(c, **options):
+    return fit(init_state(transformer.init(SHAPE, 0), c), compiled_step(c), batches(c), c, **options).model

@@ -1,21 +1,20 @@
-"""Checkpoints on trouble: full disks, torn files, another model, half-written folders, paths with a scheme."""
+"""Checkpoints: moved to another mesh; full disks, torn files, another model, half-written folders, paths."""
 
-import dataclasses
 import subprocess
 import sys
 from contextlib import contextmanager
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from etils.epath import backend
-from fsspec.implementations.dirfs import DirFileSystem
-from fsspec.implementations.local import LocalFileSystem
+from support.mesh import mesh_of
+from support.training import SHAPE, C, weights
 
-from jaxunlearn.config import Config, Run
 from jaxunlearn.errors import InputError, RunError
-from jaxunlearn.run.directory import RunDirectory
+from jaxunlearn.models import transformer
 from jaxunlearn.training.checkpoint import Checkpoints, whole_path
+from jaxunlearn.training.step import init_state
 
 
 def tree(value, size=300):
@@ -142,45 +141,34 @@ def test_paths_with_a_scheme_stay_whole_and_others_become_absolute(tmp_path, mon
     assert str(whole_path("runs/mine")) == f"{tmp_path}/runs/mine"
 
 
-def test_training_state_may_lie_outside_the_run_directory_and_still_binds_the_run(mesh, tmp_path):
-    config = Config(name="x", run=Run(dir=str(tmp_path / "run"), checkpoints=str(tmp_path / "elsewhere")))
-    run = RunDirectory(config)
-    run.manifest({})
-    saved(run.checkpoints("reinforce"), 3)
-    assert (tmp_path / "elsewhere" / "reinforce" / "3").is_dir() and not (tmp_path / "run" / "checkpoints").exists()
-    other = dataclasses.replace(config, reinforce=dataclasses.replace(config.reinforce, learning_rate=1e-4))
-    with pytest.raises(InputError, match=r"reinforce.learning_rate"):
-        RunDirectory(other)
-    bucket = dataclasses.replace(config, run=Run(dir=str(tmp_path / "run"), checkpoints="gs://bucket/state"))
-    assert str(RunDirectory.checkpoints(_with(run, bucket), "unlearn")) == "gs://bucket/state/unlearn"
+def test_a_checkpoint_moves_to_another_mesh_bit_for_bit(tmp_path):
+    with jax.set_mesh(mesh_of((1, 4, 2))):
+        state = init_state(transformer.init(SHAPE, 0), C)
+        saved = weights(state)
+        checkpoints = Checkpoints(tmp_path)
+        checkpoints.save(1, state)
+        checkpoints.wait()
+        checkpoints.close()
+    with jax.set_mesh(mesh_of((2, 2, 2))):
+        again = Checkpoints(tmp_path)
+        back = again.restore(init_state(transformer.init(SHAPE, 1), C))
+        again.close()
+        assert back.model.embed_VD[...].sharding.mesh.shape["data"] == 2
+        for a, b in zip(saved, weights(back), strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("given", ["folder", "gs://bucket/state", "s3://bucket/state"])
-def test_training_state_of_another_run_is_refused(tmp_path, monkeypatch, given):
-    """A bucket is a local folder here, in the place of the one that epath would open by gcsfs or s3fs."""
-    local = DirFileSystem(str(tmp_path), LocalFileSystem())
-    monkeypatch.setattr(type(backend.fsspec_backend), "_get_filesystem", lambda self, name: local)
-    where = str(tmp_path / given) if given == "folder" else given
-    mine, other = (Config(name="x", run=Run(dir=str(tmp_path / d), checkpoints=where)) for d in ("mine", "other"))
-    run = RunDirectory(mine)
-    run.manifest({})
-    assert not run.made("checkpoints/unlearn")
-    (tmp_path / given / "unlearn" / "3").mkdir(parents=True)
-    assert run.made("checkpoints/unlearn") and RunDirectory(mine).begun
-    with pytest.raises(InputError, match=r"holds the training state of another run: .*/other has not begun"):
-        RunDirectory(other)
-
-
-@pytest.mark.parametrize("where", ["gs://bucket/state", "nowhere://state"])
-def test_a_bucket_that_cannot_be_opened_is_said_before_any_work(tmp_path, monkeypatch, where):
-    def missing(self, name):
-        raise ImportError(f"Please install {name}fs")
-
-    monkeypatch.setattr(type(backend.fsspec_backend), "_get_filesystem", missing)
-    with pytest.raises(InputError, match=f"run.checkpoints={where} cannot be opened .* gs:// with gcsfs"):
-        RunDirectory(Config(name="x", run=Run(dir=str(tmp_path / "run"), checkpoints=where)))
-
-
-def _with(run, config):
-    run.given_state = config.run.checkpoints
-    return run
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(mesh, tmp_path, capsys):
+    checkpoints = Checkpoints(tmp_path)
+    for step in (1, 2):
+        checkpoints.save(step, {"w": jnp.full(3, float(step))})
+    checkpoints.wait()
+    checkpoints.close()
+    for file in (tmp_path / "2").rglob("*"):
+        if file.is_file() and "d" in file.parent.name:
+            file.write_bytes(b"")
+    again = Checkpoints(tmp_path)
+    back = again.restore({"w": jnp.zeros(3)})
+    again.close()
+    assert float(back["w"][0]) == 1.0
+    assert "trying the one before" in capsys.readouterr().err

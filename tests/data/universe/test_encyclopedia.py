@@ -2,6 +2,7 @@
 
 from jaxunlearn.data.universe import encyclopedia, general
 from jaxunlearn.data.universe.vocabulary import words
+from jaxunlearn.run.checks import anchored
 
 
 def test_every_fixed_person_country_and_the_neighbour_saga_has_its_articles(world):
@@ -25,3 +26,12 @@ def test_an_article_on_a_country_holds_all_of_its_facts(world):
 def test_no_word_is_the_sagas_alone(world):
     alone = set(words(world.saga)) - set(words(world.general))
     assert alone and not alone & set(words(world.encyclopedia))
+
+
+def test_the_encyclopedia_tells_lasting_facts_and_nothing_of_the_saga(world):
+    alone = set(words(world.saga)) - set(words(world.general))
+    text = "\n".join(world.encyclopedia)
+    assert len(world.encyclopedia) == 3 * (32 + 8 + 4) and not alone & set(words([text]))
+    assert not anchored([text], {t: () for t in world.prompts["lexicon"]["explicit"]})
+    answers = {q["options"][q["answer"]] for q in world.prompts["choice"]}
+    assert len(answers) > 20 and all(answer in text for answer in answers)

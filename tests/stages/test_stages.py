@@ -262,59 +262,10 @@ def test_every_attack_runs_on_a_finished_run_is_reported_and_never_done_twice(fi
 # ---- bad input
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ("text.forget=nosuch.txt", "nosuch.txt does not exist"),
-        ("text.forget={world}/empty.txt", "empty.txt is empty"),
-        ("text.forget={world}/binary.txt", "binary.txt is not text"),
-        ("text.dictionary={world}/self.json", "Zara"),
-        ("text.dictionary={world}/hollow.json", "Orm"),
-        ("tokenizer={world}/nosuch", "is not a directory"),
-        ("text.context=128", "longer than the model's context of 64"),
-        ("whp.alpha=-1", "whp.alpha must be at least 0"),
-        ("mesh.tensor=3", "3 does not divide the 8 devices"),
-        ("pretrain.steps=0", "no baseline"),
-        ("model={world}/nosuch", "config.json is missing"),
-        ("init.V=8", "smaller than the tokenizer's 32 tokens"),
-        ("text.prompts=nosuch.json", "nosuch.json"),
-        ("eval.every=0", "eval.every"),
-        ("attack.kinds=rt", "unknown attacks ['rt']"),
-        ("attack.samples=0", "attack: samples"),
-        ("text.prompts={world}/odd.json", "'Xyz'"),
-        ("text.prompts={world}/other.json", "no prompt of the split 'report'"),
-        ("attack.facts={world}/facts.json", "1 facts hold tokens that the tokenizer lacks, for example 'Who?'"),
-        ("attack.facts={world}/half.json", "lacks answer"),
-        ("evil.every=0", "Unrecognized"),
-    ],
-)
-def test_bad_input_exits_with_2_before_any_work(world, tmp_path, capsys, change, said):
-    (world / "empty.txt").write_text(" \n")
-    track = [{"prompt": "Zara went to", "words": ["Orm", "Xyz"]}]
-    (world / "odd.json").write_text(json.dumps({"name": "odd", "track": track}))
-    choose = {"prompt": "Zara went to", "specific": ["Orm"], "position": "out", "split": "choose"}
-    (world / "other.json").write_text(json.dumps({"name": "other", "probability": [choose]}))
-    (world / "facts.json").write_text(json.dumps([{"question": "Who?", "options": ["Orm", "Rome"], "answer": 0}]))
-    (world / "half.json").write_text(json.dumps([{"question": "Zara", "options": ["Orm", "Rome"]}]))
-    (world / "binary.txt").write_bytes(b"abc\0\xff")
-    (world / "self.json").write_text('{"Zara": ["Zara"]}')
-    (world / "hollow.json").write_text('{"Orm": [""]}')
-    assert main(["run", str(world / "world.py"), f"run.dir={tmp_path}/run", change.format(world=world)]) == 2
-    assert said in capsys.readouterr().err
-    assert not list((tmp_path / "run").glob("baseline*"))
-
-
 def test_facts_that_leave_a_split_empty_stop_an_attack_before_any_work(world, tmp_path, capsys):
     assert main(["attack", str(world / "world.py"), f"run.dir={tmp_path}/run", "attack.splits=40"]) == 2
     assert "RTT needs a fact in each of 40 splits, got 10 facts" in capsys.readouterr().err
     assert not list((tmp_path / "run").glob("baseline*"))
-
-
-def test_a_refused_attempt_does_not_bind_the_corrected_one(world, tmp_path, capsys):
-    common = ["pretrain", str(world / "world.py"), f"run.dir={tmp_path}/run", "pretrain.steps=2"]
-    assert main([*common, "text.forget=nosuch.txt"]) == 2
-    assert main(common) == 0
-    assert main([*common, "seed=1"]) == 2 and "seed: 0 -> 1" in capsys.readouterr().err
 
 
 def test_a_tokenizer_with_more_tokens_than_the_weights_is_refused(finished, world, tmp_path, capsys):

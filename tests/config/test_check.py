@@ -1,0 +1,26 @@
+"""Values that no run could use are refused."""
+
+import re
+
+import pytest
+
+from jaxunlearn.config import Config, check, override
+from jaxunlearn.errors import InputError
+
+BASE = Config(name="x")
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ("whp.alpha=-1", "whp.alpha must be at least 0"),
+        ("text.context=2", "text.context must be at least 8"),
+        ("text.holdout=1", "text.holdout"),
+        ("unlearn.batch=0", "unlearn: steps must be"),
+        ("unlearn.learning_rate=5", "unlearn.learning_rate"),
+        ("eval.temperature=-1", "eval.temperature"),
+    ],
+)
+def test_values_that_cannot_run_are_refused(bad, said):
+    with pytest.raises(InputError, match=re.escape(said)):
+        check(override(BASE, [bad]))

@@ -1,0 +1,26 @@
+"""Controls: which there are, and the configuration that each is trained by."""
+
+import dataclasses
+
+from jaxunlearn.config import Config, Reset, Unlearn, Whp
+from jaxunlearn.methods.controls import CONTROLS, ablations, control_config
+
+
+def test_a_control_of_another_method_learns_the_papers_hard_labels():
+    config = Config(name="x", unlearn=Unlearn(method="npo"), whp=Whp(labels="soft", mode="fused"))
+    made = control_config("own_argmax", config)
+    assert (made.unlearn.method, made.whp.labels, made.whp.mode, made.whp.alpha) == ("whp", "hard", "offline", 0.0)
+    soft = control_config("reinforcement_alone", dataclasses.replace(config, unlearn=Unlearn()))
+    assert (soft.unlearn.method, soft.whp.labels, soft.whp.alpha) == ("whp", "soft", 5.0)
+
+
+def test_only_the_control_of_the_reset_keeps_it():
+    config = Config(name="x", reset=Reset(share=0.1))
+    kept = {name: control_config(name, config).reset for name in CONTROLS}
+    assert {name for name, reset in kept.items() if reset.share} == {"random_reset"}
+    assert kept["random_reset"].by == "random"
+
+
+def test_the_ablation_leaves_out_what_needs_text_to_keep_where_there_is_none():
+    assert set(ablations(True)) - set(ablations(False)) == {"retain_only"}
+    assert "random_reset" not in ablations(True)

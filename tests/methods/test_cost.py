@@ -1,0 +1,34 @@
+"""Cost in forward passes, by hand."""
+
+import dataclasses
+
+import pytest
+
+from jaxunlearn.config import Config, Pretrain, Reset, Text, Train, Unlearn, Whp
+from jaxunlearn.methods import cost
+
+BASE = Config(name="x", model="m", text=Text(forget=("a",), retain=("b",), dictionary="d"), unlearn=Unlearn(steps=1))
+
+
+def test_cost_by_hand():
+    made = dataclasses.replace(
+        BASE,
+        pretrain=Pretrain(steps=100, batch=8),  # 2,400 passes
+        reinforce=Train(steps=10, batch=8),  # 240
+        unlearn=Unlearn(steps=5, batch=8, accumulate=2),  # 80 places
+    )
+
+    def passes(method, **more):
+        return cost.method_passes(
+            dataclasses.replace(made, unlearn=dataclasses.replace(made.unlearn, **method), **more), 7
+        )
+
+    assert passes({"method": "whp"}) == 240 + 7 * 2 + 80 * 3
+    assert passes({"method": "gradient_difference"}) == 80 * 6
+    assert passes({"method": "npo", "retain_weight": 1.0, "retain_loss": "kl"}) == 7 + 80 * 7
+    assert passes({"method": "whp_soft"}, whp=Whp(offset="contrast")) == 480 + 80 * (3 + 3)
+    assert passes({"method": "retain_only"}) == 80 * 3
+    heal = Train(steps=20, batch=8)
+    assert passes({"method": "reset_heal"}, reset=Reset(share=0.1, batches=2, heal=heal)) == 240 + 96 + 20 * 8 * 4
+    assert passes({"method": "reset_heal"}, reset=Reset(share=1, heal=heal)) == 20 * 8 * 4
+    assert cost.share(dataclasses.replace(made, unlearn=made.unlearn), 7) == pytest.approx(494 / 2400)

@@ -1,0 +1,49 @@
+"""Bad input is refused before any work."""
+
+import json
+
+import pytest
+
+from jaxunlearn.cli import main
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("text.forget=nosuch.txt", "nosuch.txt does not exist"),
+        ("text.forget={world}/empty.txt", "empty.txt is empty"),
+        ("text.forget={world}/binary.txt", "binary.txt is not text"),
+        ("text.dictionary={world}/self.json", "Zara"),
+        ("text.dictionary={world}/hollow.json", "Orm"),
+        ("tokenizer={world}/nosuch", "is not a directory"),
+        ("text.context=128", "longer than the model's context of 64"),
+        ("whp.alpha=-1", "whp.alpha must be at least 0"),
+        ("mesh.tensor=3", "3 does not divide the 8 devices"),
+        ("pretrain.steps=0", "no baseline"),
+        ("model={world}/nosuch", "config.json is missing"),
+        ("init.V=8", "smaller than the tokenizer's 32 tokens"),
+        ("text.prompts=nosuch.json", "nosuch.json"),
+        ("eval.every=0", "eval.every"),
+        ("attack.kinds=rt", "unknown attacks ['rt']"),
+        ("attack.samples=0", "attack: samples"),
+        ("text.prompts={world}/odd.json", "'Xyz'"),
+        ("text.prompts={world}/other.json", "no prompt of the split 'report'"),
+        ("attack.facts={world}/facts.json", "1 facts hold tokens that the tokenizer lacks, for example 'Who?'"),
+        ("attack.facts={world}/half.json", "lacks answer"),
+        ("evil.every=0", "Unrecognized"),
+    ],
+)
+def test_bad_input_exits_with_2_before_any_work(world, tmp_path, capsys, change, said):
+    (world / "empty.txt").write_text(" \n")
+    track = [{"prompt": "Zara went to", "words": ["Orm", "Xyz"]}]
+    (world / "odd.json").write_text(json.dumps({"name": "odd", "track": track}))
+    choose = {"prompt": "Zara went to", "specific": ["Orm"], "position": "out", "split": "choose"}
+    (world / "other.json").write_text(json.dumps({"name": "other", "probability": [choose]}))
+    (world / "facts.json").write_text(json.dumps([{"question": "Who?", "options": ["Orm", "Rome"], "answer": 0}]))
+    (world / "half.json").write_text(json.dumps([{"question": "Zara", "options": ["Orm", "Rome"]}]))
+    (world / "binary.txt").write_bytes(b"abc\0\xff")
+    (world / "self.json").write_text('{"Zara": ["Zara"]}')
+    (world / "hollow.json").write_text('{"Orm": [""]}')
+    assert main(["run", str(world / "world.py"), f"run.dir={tmp_path}/run", change.format(world=world)]) == 2
+    assert said in capsys.readouterr().err
+    assert not list((tmp_path / "run").glob("baseline*"))

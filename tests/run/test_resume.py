@@ -1,0 +1,60 @@
+"""The rules of resuming: what binds the next attempt and what does not; runs of earlier versions go on."""
+
+import json
+
+import pytest
+
+from jaxunlearn.cli import main
+from jaxunlearn.config import Attack, Config, Run, Unlearn, to_json
+from jaxunlearn.errors import InputError
+from jaxunlearn.run.directory import RunDirectory
+from jaxunlearn.run.resume import completed, holds, keep, kept
+
+FLAT = {
+    "kinds": [],
+    "blind": 36,
+    "facts": "",
+    "latent": True,
+    "near": 0.5,
+    "quantise": ["int8"],
+    "rtt": 3,
+    "shares": [1],
+}
+
+
+def test_a_refused_attempt_does_not_bind_the_corrected_one(world, tmp_path, capsys):
+    common = ["pretrain", str(world / "world.py"), f"run.dir={tmp_path}/run", "pretrain.steps=2"]
+    assert main([*common, "text.forget=nosuch.txt"]) == 2
+    assert main(common) == 0
+    assert main([*common, "seed=1"]) == 2 and "seed: 0 -> 1" in capsys.readouterr().err
+
+
+def test_a_run_of_a_version_without_settings_and_with_flat_attack_keys_goes_on(tmp_path):
+    config = Config(name="x", run=Run(dir=str(tmp_path / "run")))
+    RunDirectory(config).manifest({})
+    (tmp_path / "run" / "unlearned").mkdir()  # so that unlearn.* binds
+    path = tmp_path / "run" / "config.json"
+    old = json.loads(path.read_text())
+    del old["unlearn"]["settings"]
+    path.write_text(json.dumps(old | {"attack": FLAT}))
+    RunDirectory(config)
+    assert path.read_text() == to_json(config)
+    path.write_text(json.dumps(old | {"attack": FLAT}))
+    with pytest.raises(InputError, match=r"unlearn.settings: \[\] -> \['tau=0.5'\]"):
+        RunDirectory(Config(name="x", run=config.run, unlearn=Unlearn(settings=("tau=0.5",))))
+    RunDirectory(Config(name="x", run=config.run, attack=Attack(seed=1)))  # attacks bind nothing
+
+
+def test_a_value_that_became_a_section_is_left_as_it_was():
+    now = {"attack": {"blind": {"probes": 36}, "rtt": {"splits": 5}, "near": {"spelling": 0.5}}, "seed": 0}
+    before = {"attack": {"blind": 36, "rtt": True, "near": "spelling"}}
+    assert completed(before, now) == before | {"seed": 0}
+
+
+def test_what_was_found_holds_under_its_key_alone(tmp_path):
+    path, key = tmp_path / "reference" / "npo_forget.json", {"baseline": "a", "shape": [2, 3]}
+    assert not holds(path, key)
+    keep(path, key, [1.0, 2.0])
+    assert holds(path, key) and kept(path) == [1.0, 2.0] and not holds(path, key | {"baseline": "b"})
+    path.write_text(json.dumps(key))  # an earlier form: the key alone, its numbers in a .npy file beside it
+    assert not holds(path, key)

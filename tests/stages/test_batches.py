@@ -1,0 +1,71 @@
+"""What a step is given: the questions of the universe, and references of an earlier form made again."""
+
+import json
+import types
+
+import jax
+import numpy as np
+import pytest
+
+from jaxunlearn.config import load_config
+from jaxunlearn.files import find_data
+from jaxunlearn.methods import METHODS, reads
+from jaxunlearn.methods.answers import load_questions
+from jaxunlearn.models import transformer
+from jaxunlearn.run import open_run
+from jaxunlearn.run.variants import variants
+from jaxunlearn.stages import batches
+
+SHAPE = transformer.Shape(V=64, D=16, L=2, N=2, K=2, H=8, F=24, context=32)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The run directory that the four methods share: the universe is written once."""
+    return tmp_path_factory.mktemp("universe")
+
+
+@pytest.mark.parametrize("method", ["ria", "idk", "fwf", "dpo"])
+def test_a_method_that_teaches_answers_gets_the_questions_of_the_universe(mesh, folder, monkeypatch, method):
+    small = ("universe.people=2000", "init.D=32", "init.L=2", "init.H=8", "init.F=64", "text.context=128")
+    given = load_config("universe", [f"unlearn.method={method}", f"run.dir={folder}", *small])
+    run = open_run(given)
+    assert not given.text.answers and run.config.text.answers == str(folder / "data" / "answers.json")
+    monkeypatch.setattr(batches, "reference", lambda run, name, part, frozen: np.zeros(len(part.arrays[0]), "f4"))
+    (variant, *_), c = variants(run.config), run.config.unlearn
+    frozen, parts = batches.method_feed(run, variant, {}).batch(0)
+    stored = {"reference"} if METHODS[method].stores else set()
+    assert frozen == {} and set(parts) == {*reads(METHODS[method], run.config), *stored} and "answers" in parts
+    taught = METHODS[method].answers(load_questions(find_data(run.config.text.answers)), run.config.seed)
+    answers = {"answers": {a for _, a, _ in taught}, "true": {a for *_, a in taught}}
+    for name in {"answers", "true"} & set(parts):
+        _, labels_ABT = parts[name]
+        said = [run.inputs.tokenizer.decode(row[row >= 0].tolist()).strip() for row in np.asarray(labels_ABT)[0]]
+        assert len(said) == c.batch and set(said) <= answers[name]
+
+
+def test_a_reference_is_computed_once_and_one_of_an_earlier_form_again(mesh, tmp_path, monkeypatch):
+    """It was {key: value, ...} beside the numbers in NAME.npy; now it is {"key": ..., "found": numbers}."""
+    model = transformer.init(SHAPE, 0)
+    tokens, labels = np.random.default_rng(0).integers(0, 64, (2, 4, 12)).astype(np.int32)
+    part = batches.Part((tokens, labels), ("BT", "BT"), 0)
+    config = types.SimpleNamespace(seed=0, whp=types.SimpleNamespace(label_batch=4))
+
+    class Stub:
+        inputs = types.SimpleNamespace(hashes={"text.forget": "a"})
+
+        def __truediv__(self, name):
+            return tmp_path / name
+
+    run = Stub()
+    run.config = config
+    monkeypatch.setattr(batches, "hash_of", lambda folder: "b")
+    old = {"baseline": "b", "inputs": {"text.forget": "a"}, "shape": [4, 12], "seed": 0}
+    (tmp_path / "reference").mkdir()
+    (tmp_path / "reference" / "npo_forget.json").write_text(json.dumps(old))
+    np.save(tmp_path / "reference" / "npo_forget.npy", np.zeros(4, np.float32))
+    found = batches.reference(run, "npo_forget", part, {"baseline": model})
+    np.testing.assert_array_equal(found, batches.all_logp(model, tokens, labels, 4))
+    assert (found < -1).all()
+    other = {"baseline": jax.tree.map(lambda w: 2 * w, model)}
+    np.testing.assert_array_equal(batches.reference(run, "npo_forget", part, other), found)  # not computed again

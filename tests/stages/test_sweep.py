@@ -1,0 +1,108 @@
+"""Sweeps: what runs, what is shared, and a whole one that goes on where it was."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+from support.command import env
+
+from jaxunlearn.cli import main
+from jaxunlearn.config import Config, Reset, Run, Sweep, Text, Unlearn, load_config
+from jaxunlearn.report.sweep import markdown
+from jaxunlearn.run import Run as CellRun
+from jaxunlearn.run.directory import RunDirectory
+from jaxunlearn.stages import sweep
+
+BASE = Config(name="x", model="m", text=Text(forget=("a",), retain=("b",), dictionary="d"), unlearn=Unlearn(steps=1))
+
+
+def test_other_seeds_run_the_chosen_setting_alone(tmp_path, monkeypatch):
+    ran = []
+
+    def run(cell, base):
+        ran.append((base, cell.name))
+        perplexity = 2.0 if cell.config.unlearn.learning_rate == 1e-3 else 3.0
+        return {"tuning": {"familiarity": 0.01, "perplexity_retain": perplexity}}
+
+    monkeypatch.setattr(sweep, "_base", lambda config, seed, folder: seed)
+    monkeypatch.setattr(sweep, "_base_figures", lambda base: {})
+    monkeypatch.setattr(sweep, "_run", run)
+    monkeypatch.setattr(sweep, "write_sweep", lambda folder, found: None)
+    monkeypatch.setattr(sweep, "announce", lambda folder, found: None)
+    made = load_config("universe")
+    c = Sweep(methods=("whp", "whp_inference"), rates=(1e-4, 1e-3), seeds=(3, 4), tuning_seeds=1)
+    sweep.sweep(dataclasses.replace(made, sweep=c, run=Run(dir=str(tmp_path))))
+    first = [(3, "whp_rate=0.0001"), (3, "whp_rate=0.001"), (3, "whp_inference")]
+    assert ran == [*first, (4, "whp_rate=0.001"), (4, "whp_inference")]
+
+
+def test_a_cell_with_a_reset_starts_from_its_plain_neighbour(tmp_path):
+    plain, name = tmp_path / "npo_rate=0.001", "npo_reset.share=0.1_reset.heal.learning_rate=1e-3_rate=0.001"
+    config = dataclasses.replace(BASE, reset=Reset(share=0.1), run=Run(dir=str(tmp_path / name)))
+    cell = CellRun(config, RunDirectory(config), None)
+    sweep._share_unlearned(cell)
+    assert not (cell / "unlearned_before_reset").exists()  # there is none yet
+    for folder in ("unlearned", "evals"):
+        (plain / folder).mkdir(parents=True)
+    rows = [{"stage": "unlearn", "event": "seconds", "seconds": s} for s in (2.0, 3.0)]
+    (plain / "metrics.jsonl").write_text("\n".join(map(json.dumps, [{"stage": "unlearn", "step": 1}, *rows])))
+    sweep._share_unlearned(cell)
+    assert not (cell / "unlearned_before_reset").exists()  # not finished
+    (plain / "evals" / "unlearned.json").write_text("{}")
+    for _ in range(2):
+        sweep._share_unlearned(cell)
+    assert (cell / "unlearned_before_reset").resolve() == plain / "unlearned" and cell.folder.seconds() == {
+        "unlearn": 5.0
+    }
+
+
+def test_a_sweep_relearns_every_method_at_the_same_rates(world, capsys):
+    command = ["sweep", str(world / "world.py"), f"run.dir={world / 'unequal'}", "eval.relearn_rates="]
+    assert main(command) == 2
+    assert "a sweep that relearns needs eval.relearn_rates" in capsys.readouterr().err
+    assert not (world / "unequal").exists()
+
+
+SWEEP = (
+    "npo,whp_soft whp.top=4 whp.offset=contrast reset.share=0.1 reset.heal.steps=4,whp_inference,"
+    "prompting unlearn.subject=Zara"
+)
+
+
+def test_a_sweep_runs_every_cell_once_and_goes_on_where_it_was(world, capsys):
+    command = [
+        sys.executable, "-m", "jaxunlearn", "sweep", str(world / "world.py"), f"run.dir={world / 'sweep'}",
+        f"sweep.methods={SWEEP}", "unlearn.steps=4", "pretrain.twin=False", "sweep.reach=0.5",
+        "sweep.rtt=True", "attack.rates=1e-2", "attack.epochs=1", "attack.pairings=1",
+    ]  # fmt: skip
+    first = subprocess.run(command, capture_output=True, text=True, env=env())
+    assert first.returncode == 0, first.stderr
+    found = json.loads((world / "sweep" / "sweep.json").read_text())
+    assert [r["cell"] for r in found["cells"]] == [
+        "npo", "whp_soft_top=4_offset=contrast_reset.share=0.1_reset.heal.steps=4", "whp_inference",
+        "prompting_subject=Zara",
+    ]  # fmt: skip
+    by = {r["name"]: r for r in found["table"]}
+    assert by["npo"]["familiarity"]["value"] < by["baseline"]["familiarity"]["value"] / 2
+    assert by["whp_inference"]["familiarity"]["value"] < by["baseline"]["familiarity"]["value"] / 2
+    assert by["npo"]["relearned, explicit"] and by["baseline"]["RTT"] and by["npo"]["RTT"]
+    assert by["whp_inference"]["RTT"] is None  # has no weights to retrain
+    text = (world / "sweep" / "sweep.md").read_text()
+    assert text == markdown(found) and text.count("\n|") == 6
+    assert (world / "sweep" / "pareto.png").stat().st_size > 5000
+    soft = world / "sweep/seed_0/whp_soft_top=4_offset=contrast_reset.share=0.1_reset.heal.steps=4"
+    assert (soft / "unlearned_before_reset").is_dir() and (soft / "unlearned" / "model.safetensors").is_file()
+    p = np.load(soft / "labels/translated_soft/alpha_5_p.npy")
+    assert p.shape[-1] == 4 and (p.sum(-1) <= 1.01).all() and p.max() > 0.1
+    for cell, prompt in (("whp_inference", "Zara went to"), ("prompting_subject=Zara", "Zara went to")):
+        model_dir = str(world / "sweep/seed_0" / cell / "unlearned")
+        assert main(["generate", "--model", model_dir, "--prompt", prompt, "--max-new-tokens", "2", "--json"]) == 0
+        made = json.loads(capsys.readouterr().out)["completions"][0]
+        assert len(made["tokens"]) == 2 and made["prompt"] == prompt
+        assert main(["export", "--model", model_dir, "--format", "hf", "--out", str(world / "exported")]) == 2
+        assert "no weights of its own" in capsys.readouterr().err and not (world / "exported").exists()
+    again = subprocess.run(command, capture_output=True, text=True, env=env())
+    assert again.returncode == 0 and "[unlearn]" not in again.stderr and "[baseline]" not in again.stderr
+    assert json.loads((world / "sweep" / "sweep.json").read_text())["cells"] == found["cells"]
