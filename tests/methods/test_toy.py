@@ -43,9 +43,8 @@ def test_it_runs_from_the_baseline_to_a_model_whose_card_names_it(toy, tmp_path)
     run_stages(load_config(toy[0], toy[1:]), ("pretrain", "reinforce", "label", "unlearn"))
     assert not (run / "reinforced").exists() and not (run / "labels").exists()  # it asks for neither
     assert np.isfinite(kept(run / "reference" / "toy_forget.json")).all()
-    losses = [
-        r["loss"] for r in map(json.loads, (run / "metrics.jsonl").open()) if r["stage"] == "unlearn" and "loss" in r
-    ]
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    losses = [r["loss"] for r in rows if r["stage"] == "unlearn" and "loss" in r]
     assert len(losses) == 4 and abs(losses[0]) < 1e-2 and losses[-1] < -0.1  # it begins at its reference
     before, after = (load_file(run / name / "model.safetensors") for name in ("baseline", "unlearned"))
     assert any((before[name] != after[name]).any() for name in before)
