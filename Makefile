@@ -1,6 +1,8 @@
 # Each target sets up what it needs on a fresh machine: Python >= 3.11 with venv, nothing else.
 PYTHON ?= python3
 VENV ?= .venv
+# for parity tests alone; this release has a CPU wheel. TORCH=none tests without it and what needs it
+TORCH ?= torch==2.13.0
 
 .PHONY: demo test check bench clean
 
@@ -25,10 +27,13 @@ $(VENV)/.run: setup.py
 	$(VENV)/bin/python -m pip install --quiet --editable .
 	touch $@
 
-# torch is for parity tests alone; this release has a CPU wheel
 $(VENV)/.test: setup.py $(VENV)/.run
-	$(VENV)/bin/python -m pip install --quiet torch==2.13.0
+ifeq ($(TORCH),none)
+	$(VENV)/bin/python -m pip install --quiet --editable '.[test-without-torch]'
+else
+	$(VENV)/bin/python -m pip install --quiet '$(TORCH)'
 	$(VENV)/bin/python -m pip install --quiet --editable '.[test]'
+endif
 	touch $@
 
 clean:

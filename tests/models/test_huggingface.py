@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from support.llamas import KINDS, TOKENS, our_logits, torch_logits, torch_model
+from support.llamas import KINDS, TOKENS, import_torch, our_logits, torch_logits, torch_model
 from support.mesh import MESHES, mesh_of
 
 from jaxunlearn.errors import InputError
@@ -162,6 +162,7 @@ def test_the_mesh_must_divide_the_heads(saved):
 
 
 def test_real_model_equals_transformers(shared, mesh):
+    import_torch()
     from transformers import LlamaForCausalLM
 
     folder = shared / "models" / "tinystories-656k"

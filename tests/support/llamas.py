@@ -4,6 +4,7 @@ import warnings
 
 import jax
 import numpy as np
+import pytest
 
 from jaxunlearn.parallel import sharding
 
@@ -27,11 +28,16 @@ KINDS = {
 }
 
 
+def import_torch():
+    """Return PyTorch; skip the test that calls where it is not installed (make test TORCH=none)."""
+    return pytest.importorskip("torch", reason="needs PyTorch, which runs the models of transformers")
+
+
 def torch_model(**kind):
     """Return a tiny random Llama of transformers, with norms that are not all ones."""
+    torch = import_torch()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import torch
         from transformers import LlamaConfig, LlamaForCausalLM
 
         torch.manual_seed(0)
@@ -47,9 +53,9 @@ def torch_model(**kind):
 
 def torch_qwen(kind, **changes):
     """Return a tiny random Qwen2 or Qwen3 of transformers, with biases and norms that are not trivial."""
+    torch = import_torch()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import torch
         from transformers import AutoConfig, AutoModelForCausalLM
 
         torch.manual_seed(0)
@@ -62,8 +68,7 @@ def torch_qwen(kind, **changes):
 
 
 def torch_logits(model, tokens):
-    import torch
-
+    torch = import_torch()
     with torch.no_grad():
         return model(torch.tensor(tokens, dtype=torch.long)).logits.numpy()
 
