@@ -33,6 +33,9 @@ def test_overrides_reach_nested_fields_with_their_types():
         ("seed=1.5", "invalid literal for int"),
         ("alpha", "is not key=value"),
         ("anchors.extract.name_bar=2.5", "Unrecognized"),  # a setting of earlier versions
+        ("attack.samples=4", "attack.samples is a setting of earlier versions; it is now attack.probes.samples"),
+        ("attack.shares=0.1", "it is now attack.shares.of"),
+        ("attack.facts=a.json", "it is now attack.rtt.facts"),
     ],
 )
 def test_bad_overrides_say_what_was_meant(bad, said):
@@ -49,6 +52,9 @@ def test_bad_overrides_say_what_was_meant(bad, said):
         ("unlearn.batch=0", "unlearn: steps must be"),
         ("unlearn.learning_rate=5", "unlearn.learning_rate"),
         ("eval.temperature=-1", "eval.temperature"),
+        ("attack.probes.temperatures=", "attack.probes.temperatures"),
+        ("attack.shares.of=0", "attack.shares.of"),
+        ("attack.rtt.pairings=6", "attack.rtt: epochs"),
     ],
 )
 def test_values_that_cannot_run_are_refused(bad, said):
@@ -69,6 +75,21 @@ def test_every_file_in_configs_builds_and_resolves():
         load_config("nosuch")
 
 
+@pytest.mark.parametrize(
+    ("given", "new"),
+    [("Attack(samples=4)", "attack.probes.samples"), ("Attack(shares=(0.1,))", "attack.shares.of"),
+     ("dataclasses.replace(Attack(), rates=(1e-3,))", "attack.rtt.rates")],
+)  # fmt: skip
+def test_a_setting_of_earlier_versions_in_a_file_is_named_with_the_new_one(tmp_path, given, new):
+    file = tmp_path / "old.py"
+    file.write_text(
+        f"import dataclasses\nfrom jaxunlearn.config import *\n\ndef config():\n"
+        f"    return Config(name='old', attack={given})\n"
+    )
+    with pytest.raises(InputError, match=re.escape(f"it is now {new}")):
+        load_config(str(file))
+
+
 def test_a_file_that_is_no_python_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("def config(): ...")
     with pytest.raises(InputError, match=r"notes\.txt is not a Python file"):
@@ -77,10 +98,12 @@ def test_a_file_that_is_no_python_is_refused(tmp_path):
 
 def test_every_field_is_read_by_the_code():
     code = "\n".join(p.read_text() for p in (ROOT / "jaxunlearn").rglob("*.py") if p.parent.name != "config")
-    for section in [
-        Config,
-        *[f.default_factory for f in dataclasses.fields(Config) if dataclasses.is_dataclass(f.default_factory)],
-    ]:
+
+    def below(section):
+        made = [f.default_factory for f in dataclasses.fields(section) if dataclasses.is_dataclass(f.default_factory)]
+        return [section, *[inner for one in made for inner in below(one)]]
+
+    for section in below(Config):
         for field in dataclasses.fields(section):
             assert re.search(rf"\.{field.name}\b", code), f"{section.__name__}.{field.name} is never read"
 

@@ -12,9 +12,9 @@ from safetensors.numpy import load_file
 from support.command import cli, env
 from support.world import NAMES, PLACES, PLAIN_NAMES, PLAIN_PLACES, PLAIN_THINGS, THINGS
 
+from jaxunlearn.attacks import form
 from jaxunlearn.cli import main
 from jaxunlearn.parallel import preemption
-from jaxunlearn.report.schema import Report
 
 LINES = {
     "baseline 100/150": signal.SIGKILL,
@@ -70,7 +70,7 @@ def test_a_run_leaves_what_the_design_names(finished):
     assert report["relearn"]["unlearned"][1]["rate"] == 1e-2  # the attacker's better one of two
     assert set(report["seconds"]) >= {"baseline", "twin", "reinforce", "label", "unlearn", "evaluate", "attack"}
     assert report["manifest"]["versions"]["jax"] and len(report["manifest"]["hashes"]["text.forget"]) == 64
-    Report.model_validate(report)
+    form().model_validate(report)
     page = (finished / "report.html").read_text()
     assert "<svg" in page and "http://" not in page.replace("http://www.w3.org", "") and "Zara" in page
 
@@ -222,9 +222,12 @@ def test_the_report_is_written_again_byte_for_byte(finished, capsys):
 # ---- attacks
 
 
+FEW = ("attack.rtt.epochs=2", "attack.rtt.splits=2", "attack.rtt.batch=8")
+
+
 def test_every_attack_runs_on_a_finished_run_is_reported_and_never_done_twice(finished, world):
     before = {n: weights(finished / n) for n in ("baseline", "unlearned", "twin")}
-    code, _, err = cli("attack", world / "world.py", "--quick", "attack.epochs=2", "attack.splits=2", "attack.batch=8")
+    code, _, err = cli("attack", world / "world.py", "--quick", *FEW)
     assert code == 0, err
     report = json.loads((finished / "report.json").read_text())
     main = ("baseline", "unlearned", "twin")
@@ -237,7 +240,7 @@ def test_every_attack_runs_on_a_finished_run_is_reported_and_never_done_twice(fi
         assert set(report["attacks"]["quantise"][name]) == {"int8", "int4", "nf4"}
         assert len(report["attacks"]["latent"][name]["layers"]) == 2
         assert report["attacks"]["context"][name]["alone"] == report["models"][name]["familiarity"]["probability"]
-    Report.model_validate(report)
+    form().model_validate(report)
     near = report["attacks"]["leaks"]["near_miss"]
     assert near["false_positives"]["n"] > 0 and "twin" in near["calibrated_on"]
     assert report["models"]["baseline"]["rtt"]["recovery"]["value"] == 1
@@ -251,9 +254,9 @@ def test_every_attack_runs_on_a_finished_run_is_reported_and_never_done_twice(fi
     assert report["relearn"]["output filter (must be exposed)"][0]["familiarity"] > 0.8
     assert {"unlearned, unrelated text", "unlearned, 1% of the text (1 block)"} <= set(report["relearn"])
     assert {n: weights(finished / n) for n in before} == before  # attacks leave the models alone
-    again = cli("attack", world / "world.py", "--quick", "attack.epochs=2", "attack.splits=2", "attack.batch=8")
+    again = cli("attack", world / "world.py", "--quick", *FEW)
     assert again[0] == 0 and "[attack]" not in again[2], again[2]
-    more = ("attack.kinds=probes", "attack.samples=2", "eval.relearn_steps=0,1", "eval.every=3")
+    more = ("attack.kinds=probes", "attack.probes.samples=2", "eval.relearn_steps=0,1", "eval.every=3")
     changed = cli("attack", world / "world.py", *more)
     assert changed[0] == 0 and "[attack] probes, twin" in changed[2] and "rtt" not in changed[2]
     assert "[evaluate]" not in changed[2]  # neither setting bears on what was measured
@@ -280,11 +283,13 @@ def test_every_attack_runs_on_a_finished_run_is_reported_and_never_done_twice(fi
         ("text.prompts=nosuch.json", "nosuch.json"),
         ("eval.every=0", "eval.every"),
         ("attack.kinds=rt", "unknown attacks ['rt']"),
-        ("attack.samples=0", "attack: samples"),
+        ("attack.probes.samples=0", "attack.probes: samples"),
+        ("attack.samples=4", "it is now attack.probes.samples"),
+        ("attack.quantise.schemes=int3", "no rounding 'int3'"),
         ("text.prompts={world}/odd.json", "'Xyz'"),
         ("text.prompts={world}/other.json", "no prompt of the split 'report'"),
-        ("attack.facts={world}/facts.json", "1 facts hold tokens that the tokenizer lacks, for example 'Who?'"),
-        ("attack.facts={world}/half.json", "lacks answer"),
+        ("attack.rtt.facts={world}/facts.json", "1 facts hold tokens that the tokenizer lacks, for example 'Who?'"),
+        ("attack.rtt.facts={world}/half.json", "lacks answer"),
         ("evil.every=0", "Unrecognized"),
     ],
 )
@@ -305,7 +310,7 @@ def test_bad_input_exits_with_2_before_any_work(world, tmp_path, capsys, change,
 
 
 def test_facts_that_leave_a_split_empty_stop_an_attack_before_any_work(world, tmp_path, capsys):
-    assert main(["attack", str(world / "world.py"), f"run.dir={tmp_path}/run", "attack.splits=40"]) == 2
+    assert main(["attack", str(world / "world.py"), f"run.dir={tmp_path}/run", "attack.rtt.splits=40"]) == 2
     assert "RTT needs a fact in each of 40 splits, got 10 facts" in capsys.readouterr().err
     assert not list((tmp_path / "run").glob("baseline*"))
 
