@@ -10,7 +10,7 @@ Hardware: 2 CPU cores, about 2.5 hours of one. Resumable: what is done is skippe
 
 import dataclasses
 
-from jaxunlearn.config import Config, Sweep, load_config
+from jaxunlearn.config import Attack, Config, RttAttack, Sweep, load_config
 
 KEPT = "unlearn.retain_weight=1 unlearn.retain_loss=kl"
 METHODS = (
@@ -51,7 +51,7 @@ def config() -> Config:
         title="Every method on the built-in universe",
         pretrain=dataclasses.replace(base.pretrain, steps=1200),
         unlearn=dataclasses.replace(base.unlearn, accumulate=2),
-        attack=dataclasses.replace(base.attack, rates=(3e-4, 6e-4, 1.2e-3)),
+        attack=Attack(rtt=RttAttack(rates=(3e-4, 6e-4, 1.2e-3))),
         eval=dataclasses.replace(
             base.eval, completions=132, relearn_steps=(0, 2, 5, 10), relearn_rates=(3e-4, 1e-3, 3e-3)
         ),

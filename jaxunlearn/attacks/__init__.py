@@ -1,48 +1,99 @@
 """Every attack on the models of a run; each result is kept on disk under all that it depends on, so reruns are free.
 
-The report gets, by kind: "leaks", "relearn", "quantise", "context", "rtt", "latent", and a few figures a model.
+To add an attack, write one file with an Attack record (base.py) and add it to ATTACKS. Everything else follows: whether
+a run does it, what is refused before any work, its place in report.json, its form, its tables on the page, the verdict.
 """
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Collection
 from typing import Any
 
-from jaxunlearn.attacks.base import Attacked
-from jaxunlearn.attacks.context import attack_context
+from jaxunlearn.attacks.base import Attack, Target
+from jaxunlearn.attacks.context import CONTEXT
 from jaxunlearn.attacks.hiding import half_frozen, output_filter
-from jaxunlearn.attacks.latent import attack_latent
-from jaxunlearn.attacks.probes import attack_probes
-from jaxunlearn.attacks.quantise import attack_quantise
-from jaxunlearn.attacks.relearn import attack_relearn, attack_shares
-from jaxunlearn.attacks.rtt import attack_rtt
-from jaxunlearn.config import CHEAP_ATTACKS
-from jaxunlearn.data.facts import pairings
+from jaxunlearn.attacks.latent import LATENT
+from jaxunlearn.attacks.probes import PROBES
+from jaxunlearn.attacks.quantise import QUANTISE
+from jaxunlearn.attacks.relearn import RELEARN
+from jaxunlearn.attacks.rtt import RTT
+from jaxunlearn.attacks.shares import SHARES
+from jaxunlearn.config import Config
+from jaxunlearn.errors import InputError
+from jaxunlearn.report.schema import About, Report, report_form
 from jaxunlearn.run import Run
+
+ATTACKS: dict[str, Attack] = {  # in the order of the report
+    "relearn": RELEARN,
+    "quantise": QUANTISE,
+    "context": CONTEXT,
+    "shares": SHARES,
+    "latent": LATENT,
+    "rtt": RTT,
+    "probes": PROBES,
+}
+
+
+def chosen(config: Config) -> list[Attack]:
+    """Return the attacks of a configuration: attack.kinds, or the cheap ones. InputError for unknown names."""
+    kinds = config.attack.kinds or tuple(name for name, attack in ATTACKS.items() if attack.cheap)
+    if unknown := sorted(set(kinds) - set(ATTACKS)):
+        raise InputError(f"unknown attacks {unknown}: attack.kinds are some of {list(ATTACKS)}")
+    return [ATTACKS[name] for name in kinds]
 
 
 def check(run: Run) -> None:
     """Raise InputError for attacks that would fail after the training."""
-    if run.facts and "rtt" in run.config.attack.kinds:
-        pairings(run.facts, run.config.attack)
+    for attack in chosen(run.config):
+        attack.check(run)
+
+
+def everything(config: Config, quick: bool = False) -> Config:
+    """Return a configuration with every attack on where it names none; `quick`: of fewer samples, rates, passages."""
+    kinds = config.attack.kinds or tuple(ATTACKS)
+    fewer = {name: a.fewer(config) for name, a in ATTACKS.items() if quick and a.fewer}
+    return dataclasses.replace(config, attack=dataclasses.replace(config.attack, kinds=kinds, **fewer))
 
 
 def attack(run: Run) -> dict[str, Any]:
-    """Run the configured attacks; return {kind: findings, "models": {name: figures}, "unmeasured": [what and why]}."""
-    a, c = Attacked(run), run.config.attack
-    if "rtt" in c.kinds and c.stress:
-        output_filter(a)
+    """Run the attacks of the configuration; return their parts of report.json.
+
+    {"attacks": findings by attack, with "unmeasured": what could not be tried and why; "relearn" and "rtt": findings
+    that have a key of their own; "models": {name: figures}; "attack_about": see `about`}.
+    """
+    target, found, measured = Target(run), {"attacks": {}}, []
+    attacks = chosen(run.config)
+    if ATTACKS["rtt"] in attacks and run.config.attack.rtt.stress:
+        output_filter(target)
         if run.facts:
-            half_frozen(a, run.facts)
-    for kind in c.kinds or CHEAP_ATTACKS:
-        ATTACK[kind](a)
-    return a.found | {"models": a.models, "unmeasured": a.unmeasured}
+            half_frozen(target, run.facts)
+    for one in attacks:
+        if why := one.check(run):
+            target.skip(one.title, why)
+        elif findings := one.run(target):
+            measured.append(one.name)
+            *parts, last = one.place
+            node = found
+            for part in parts:
+                node = node.setdefault(part, {})
+            node[last] = node.get(last, {}) | findings
+    found["attacks"]["unmeasured"] = target.unmeasured
+    return found | {"models": target.models, "attack_about": about(measured)}
 
 
-ATTACK: dict[str, Callable[[Attacked], None]] = {
-    "probes": attack_probes,
-    "relearn": attack_relearn,
-    "quantise": attack_quantise,
-    "context": attack_context,
-    "rtt": attack_rtt,
-    "shares": attack_shares,
-    "latent": attack_latent,
-}
+def about(measured: Collection[str] | None = None) -> list[dict[str, Any]]:
+    """Return what report.json tells of every attack, in order (schema.About); measured: names of those that were run.
+
+    Without `measured` the page looks itself for what a report holds: for reports of earlier versions.
+    """
+    return [
+        About(
+            name=a.name, title=a.title, tries=a.tries, control=a.control, at=list(a.place), graded=list(a.graded),
+            measured=None if measured is None else a.name in measured,
+        ).model_dump(exclude_none=True)
+        for a in ATTACKS.values()
+    ]  # fmt: skip
+
+
+def form() -> type[Report]:
+    """Return the form of report.json in which the findings of every attack are checked, too."""
+    return report_form({a.place[1]: a.form for a in ATTACKS.values() if a.place[0] == "attacks"})

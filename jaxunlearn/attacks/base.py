@@ -1,14 +1,16 @@
-"""The models of a run under attack, and what was found so far."""
+"""What an attack is (Attack, one record a file), and what it is tried on (Target: the models of a run)."""
 
-import dataclasses
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 
+from jaxunlearn.config import Config
 from jaxunlearn.methods import inference
 from jaxunlearn.parallel.console import say
+from jaxunlearn.report.schema import Graded
 from jaxunlearn.run import Run
 from jaxunlearn.run.resume import holds, keep, kept
 from jaxunlearn.run.store import hash_of, load_model, measured_by, models_of
@@ -19,17 +21,12 @@ FILTER = "output filter (must be exposed)"
 BEHIND = {FILTER: "baseline"}  # whose weights lie behind an output: who has them is not bound by the filter
 
 
-class Attacked:
-    """The models of a run under attack, and what was found so far."""
+class Target:
+    """The models of a run under attack: their folders, what attacks add to their figures, what could not be tried."""
 
     def __init__(self, run: Run):
-        ways = jax.sharding.get_mesh().shape
-        n = ways["data"] * ways["fsdp"]
-        given = run.config.attack
-        self.c = dataclasses.replace(given, batch=-(-given.batch // n) * n)
-        self.run = run.with_(dataclasses.replace(run.config, attack=self.c))
+        self.run = run
         self.folders = models_of(run)
-        self.found: dict[str, Any] = {}
         self.models: dict[str, dict] = {}
         self.unmeasured: list[str] = []
         self._hashes: dict[str, str] = {}
@@ -41,7 +38,7 @@ class Attacked:
         return self._hashes[name]
 
     def main(self, *names: str) -> list[str]:
-        """Name those of the given models that the run has."""
+        """Return those of the given models (by default the three main ones) that the run has."""
         return [name for name in names or MAIN if name in self.folders]
 
     def weights(self, *names: str) -> list[tuple[str, str]]:
@@ -50,6 +47,7 @@ class Attacked:
         return [(name, of) for name, of in pairs if not inference.is_guided(self.folders[of])]
 
     def load(self, name: str, frozen: bool = False):
+        """Read a model; frozen ones rest in the compute dtype, others in float32."""
         return load_model(self.run.config, self.folders[name], frozen)
 
     def kept(self, kind: str, name: str, depends: Any, make: Callable[[], Any]) -> Any:
@@ -70,10 +68,64 @@ class Attacked:
         return found
 
     def add(self, name: str, group: str, figures: dict) -> None:
+        """Add figures to those that report.json has of a model."""
         self.models.setdefault(name, {}).setdefault(group, {}).update(figures)
 
     def skip(self, what: str, why: str) -> None:
+        """Print and note what could not be tried, and why."""
         line = f"{what}: {why}"
         if line not in self.unmeasured:
             say(f"  not measured: {line}")
             self.unmeasured.append(line)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack:
+    """One attempt to bring the text back. To add one: a file with a record, and a line in ATTACKS.
+
+    name: as attack.kinds has it; settings, where there are any, are attack.NAME.* (a dataclass in config/fields.py).
+    title, tries, control: its title, what is tried, and what that is compared with, a sentence each, for the report.
+    run: a target -> findings (JSON values), None where there are none. Figures of a model go to target.add.
+    check: a run -> why the attack cannot be tried on it, "" where it can. It raises InputError for settings that
+    cannot work. It is asked before any work, so it must be cheap, and again before `run`.
+    cheap: whether `jaxunlearn run` does it; `jaxunlearn attack` does all.
+    fewer: a configuration -> the attack's settings for `--quick`.
+    at: where the findings stand in report.json; empty: attacks.NAME.
+    form: their pydantic form, to check a report by (schema.Report itself has that of relearn and rtt).
+    graded: the figures by which the verdict grades a model.
+    """
+
+    name: str
+    title: str
+    tries: str
+    control: str
+    run: Callable[[Target], Any]
+    check: Callable[[Run], str] = lambda run: ""
+    cheap: bool = False
+    fewer: Callable[[Config], Any] | None = None
+    at: tuple[str, ...] = ()
+    form: Any = Any
+    graded: tuple[Graded, ...] = ()
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """Return the path of the findings in report.json."""
+        return self.at or ("attacks", self.name)
+
+
+def lacks_facts(run: Run) -> str:
+    """Return why an attack by facts cannot be tried, "" where there are facts."""
+    return "" if run.facts else "no facts: give attack.rtt.facts=FILE, or `facts` in text.prompts"
+
+
+def lacks_prompts(run: Run) -> str:
+    """Return why an attack by next-word prompts cannot be tried, "" where there are some."""
+    there = any(p.position == "out" for p in run.suite.prompts.probability)
+    return "" if there else "the prompts hold no next-word prompts"
+
+
+def fits(batch: int) -> int:
+    """Return a batch size rounded up to what the mesh divides."""
+    ways = jax.sharding.get_mesh().shape
+    n = ways["data"] * ways["fsdp"]
+    return -(-batch // n) * n

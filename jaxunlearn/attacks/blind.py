@@ -32,8 +32,8 @@ class Probe:
 
 
 def blind_probes(
-    texts: Sequence[str], retain: Sequence[str], terms: Iterable[str], dictionary: Iterable[str], count: int, seed: int,
-    split: str,
+    texts: Sequence[str], retain: Sequence[str], *, terms: Iterable[str], dictionary: Iterable[str], count: int,
+    seed: int, split: str,
 ) -> list[Probe]:  # fmt: skip
     """Return up to `count` probes, a third of each kind, of one split ("choose" or "report": never the same place).
 

@@ -4,34 +4,20 @@ In-context relearning and jailbreak prefixes after Lynch et al., arXiv 2402.1683
 are asked for, so what comes back was in the weights.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from random import Random
 
 import numpy as np
 
-from jaxunlearn.attacks.base import Attacked
+from jaxunlearn.attacks.base import Attack, Target, lacks_prompts
 from jaxunlearn.attacks.blind import paragraphs
 from jaxunlearn.data.documents import Document
 from jaxunlearn.data.tokenizer import Tokenizer, holds
 from jaxunlearn.estimates import mean_estimate
 from jaxunlearn.evals.prompts import Wrapper
 from jaxunlearn.evals.suite import Suite
-
-
-def attack_context(a: Attacked) -> None:
-    """Put a passage of the text, a prefix, a role or another wording around the next-word prompts."""
-    run, x, c = a.run, a.run.inputs, a.c
-    if not any(p.position == "out" for p in run.suite.prompts.probability):
-        return a.skip("attacks by the prompt", "the prompts hold no next-word prompts")
-    target = passages(x.documents, x.tokenizer, c.passages, c.seed)
-    made = conditions(run.suite, target, passages(x.retain_documents, x.tokenizer, c.passages, c.seed))
-    for name in a.main():
-
-        def make(name=name):
-            return in_context(a.load(name, frozen=True), run.suite, made)
-
-        a.found.setdefault("context", {})[name] = a.kept("context", name, made, make)
-
+from jaxunlearn.report.schema import EACH, MODEL, Figures, Graded
 
 PASSAGE_TOKENS = 96  # at most
 WRAPPERS = (  # where the prompt file has none
@@ -90,3 +76,30 @@ def in_context(model, suite: Suite, made: dict[str, list[str]]) -> dict[str, dic
         if mass:
             found[name] = mean_estimate([float(np.mean(list(each.values()))) for each in mass.values()]).to_json()
     return found
+
+
+def attack_context(target: Target) -> dict[str, dict]:
+    """Put a passage of the text, a prefix, a role or another wording around the next-word prompts."""
+    run, x, c = target.run, target.run.inputs, target.run.config.attack
+    of_text, of_retain = (
+        passages(documents, x.tokenizer, c.context.passages, c.seed) for documents in (x.documents, x.retain_documents)
+    )
+    made = conditions(run.suite, of_text, of_retain)
+
+    def make(name: str) -> dict:
+        return in_context(target.load(name, frozen=True), run.suite, made)
+
+    return {name: target.kept("context", name, made, lambda name=name: make(name)) for name in target.main()}
+
+
+CONTEXT = Attack(
+    name="context",
+    title="The text in the prompt, roles and prefixes",
+    tries="Put a passage of the text, a prefix, a role or another wording around the next-word prompts.",
+    control="An unrelated passage; the twin.",
+    run=attack_context,
+    check=lacks_prompts,
+    fewer=lambda config: dataclasses.replace(config.attack.context, passages=min(2, config.attack.context.passages)),
+    form=dict[str, Figures],
+    graded=(Graded(title="familiarity, other prompts", at=["attacks", "context", MODEL, EACH], but=["alone"]),),
+)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxunlearn.attacks.base import FILTER, STRESS, Attacked
+from jaxunlearn.attacks.base import FILTER, STRESS, Target
 from jaxunlearn.attacks.rtt import texts, told
 from jaxunlearn.config import Train, as_dict
 from jaxunlearn.data.blocks import IGNORE, PAD_ID, next_token_labels
@@ -31,59 +31,59 @@ from jaxunlearn.training.loop import fit, microbatches
 from jaxunlearn.training.step import State, compiled_step, gradients, init_state, updated
 
 
-def half_frozen(a: Attacked, facts) -> None:
+def half_frozen(target: Target, facts) -> None:
     """Make attacks/half_frozen-.../, a model that hides, and measure it as every other; the attacks then find it."""
     made_of = [
-        a.hash("baseline"),
+        target.hash("baseline"),
         repr(facts),
-        as_dict(a.run.config.unlearn),
-        as_dict(a.run.config.whp),
-        a.c.seed,
-        a.c.scoring,
+        as_dict(target.run.config.unlearn),
+        as_dict(target.run.config.whp),
+        target.run.config.attack.seed,
+        target.run.config.attack.rtt.scoring,
     ]
-    folder = a.run / "attacks" / f"half_frozen-{sha256_text(json.dumps(made_of))[:8]}"
-    if not a.run.folder.has(f"attacks/{folder.name}"):
-        with a.run.folder.stage("attack", "stress test: forgetting with half of the layers frozen"):
-            u = a.run.config.unlearn
-            arrays = _hiding_blocks(a, facts)
-            made = hiding(a.load("baseline"), arrays, 2 * u.learning_rate, u.batch, a.c.seed)
+    folder = target.run / "attacks" / f"half_frozen-{sha256_text(json.dumps(made_of))[:8]}"
+    if not target.run.folder.has(f"attacks/{folder.name}"):
+        with target.run.folder.stage("attack", "stress test: forgetting with half of the layers frozen"):
+            u = target.run.config.unlearn
+            arrays = _hiding_blocks(target, facts)
+            made = hiding(target.load("baseline"), arrays, 2 * u.learning_rate, u.batch, target.run.config.attack.seed)
             processes.first(lambda: folder.parent.mkdir(exist_ok=True))
-            huggingface.save(made, folder, source=a.run.inputs.tokenizer_dir)
-    _show_hidden(a, STRESS, folder)
+            huggingface.save(made, folder, source=target.run.inputs.tokenizer_dir)
+    _show_hidden(target, STRESS, folder)
 
 
-def output_filter(a: Attacked) -> None:
+def output_filter(target: Target) -> None:
     """Put a filter of the target's terms over the baseline: it says none of them, and has forgotten nothing."""
-    lexicon = a.run.suite.prompts.lexicon
-    terms = (tuple(a.run.inputs.dictionary) or lexicon.explicit) + lexicon.typical
-    barred = beginnings(a.run.inputs.tokenizer, terms)
+    lexicon = target.run.suite.prompts.lexicon
+    terms = (tuple(target.run.inputs.dictionary) or lexicon.explicit) + lexicon.typical
+    barred = beginnings(target.run.inputs.tokenizer, terms)
     if not barred:
-        return a.skip("the control behind an output filter", "neither a dictionary nor a lexicon names the target")
-    folder = a.run / "attacks" / f"filtered-{sha256_text(json.dumps([a.hash('baseline'), barred]))[:8]}"
-    processes.first(lambda: inference.save_filter(folder, barred, a.hash("baseline")))
-    _show_hidden(a, FILTER, folder)
+        return target.skip("the control behind an output filter", "neither a dictionary nor a lexicon names the target")
+    folder = target.run / "attacks" / f"filtered-{sha256_text(json.dumps([target.hash('baseline'), barred]))[:8]}"
+    processes.first(lambda: inference.save_filter(folder, barred, target.hash("baseline")))
+    _show_hidden(target, FILTER, folder)
 
 
-def _show_hidden(a: Attacked, name: str, folder: Path) -> None:
+def _show_hidden(target: Target, name: str, folder: Path) -> None:
     """Measure a model that only hides as every other, and set it before the attacks."""
-    a.folders[name] = folder
-    found = a.kept("measure", name, [], lambda: measure(a.load(name, frozen=True), a.run.suite))
-    a.models.setdefault(name, {}).update({k: v for k, v in found.items() if k not in (*UNLISTED, "track")})
+    target.folders[name] = folder
+    found = target.kept("measure", name, [], lambda: measure(target.load(name, frozen=True), target.run.suite))
+    target.models.setdefault(name, {}).update({k: v for k, v in found.items() if k not in (*UNLISTED, "track")})
 
 
-def _hiding_blocks(a: Attacked, facts) -> tuple[np.ndarray, np.ndarray]:
+def _hiding_blocks(target: Target, facts) -> tuple[np.ndarray, np.ndarray]:
     """Return wrong answers, the text with its generic labels and retain text, as many blocks of each."""
-    run, x = a.run, a.run.inputs
+    run, x, c = target.run, target.run.inputs, target.run.config.attack
     rows = run.forget_split[0]
-    parts = [wrong_answers(run.suite, facts, a.c.scoring, x.forget.tokens_NT.shape[1], a.c.seed)]
-    method = variants(a.run.config)[0]
-    if (a.run / "labels" / method.labels / f"alpha_{method.alpha:g}.npy").is_file():
-        labels = read_labels(a.run, method)
+    parts = [wrong_answers(run.suite, facts, c.rtt.scoring, x.forget.tokens_NT.shape[1], c.seed)]
+    method = variants(run.config)[0]
+    if (run / "labels" / method.labels / f"alpha_{method.alpha:g}.npy").is_file():
+        labels = read_labels(run, method)
         parts.append((x.forget.tokens_NT[rows], np.asarray(labels)[rows]))
     if x.retain is not None:
         rows = run.retain_split[0]
         parts.append((x.retain.tokens_NT[rows], next_token_labels(x.retain)[rows]))
-    return mixed(parts, a.c.seed)
+    return mixed(parts, c.seed)
 
 
 STEPS, BATCH = 48, 16

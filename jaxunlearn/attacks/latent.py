@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from pydantic import FiniteFloat
 
-from jaxunlearn.attacks.base import FILTER, MAIN, STRESS, Attacked
-from jaxunlearn.config import Attack, as_dict
+from jaxunlearn.attacks.base import FILTER, MAIN, STRESS, Attack, Target, lacks_facts
 from jaxunlearn.data.facts import Fact
 from jaxunlearn.errors import RunError
 from jaxunlearn.estimates import rate_estimate
@@ -19,21 +19,7 @@ from jaxunlearn.evals.suite import Suite
 from jaxunlearn.files import sha256_text
 from jaxunlearn.models.transformer import rope_table
 from jaxunlearn.parallel.sharding import act, lookup, put, replicated
-
-
-def attack_latent(a: Attacked) -> None:
-    """Read the facts off the hidden states with a linear classifier, layer by layer."""
-    facts = a.run.facts
-    if not facts:
-        return a.skip("latent probe", "no facts: give attack.facts=FILE, or `facts` in text.prompts")
-    for name, of in a.weights(*MAIN, STRESS, FILTER):
-
-        def make(of=of):
-            return probe(a.load(of, frozen=True), a.run.suite, facts, a.c)
-
-        depends = [as_dict(a.c), sha256_text(repr(facts))]
-        a.found.setdefault("latent", {})[name] = a.kept("latent", of, depends, make)
-
+from jaxunlearn.report.schema import EACH, MODEL, Figure, Form, Graded
 
 RIDGE = 1.0  # on standardised states
 
@@ -77,13 +63,13 @@ def ridge_scores(h_ND: np.ndarray, classes_N: np.ndarray, test_MD: np.ndarray, c
     return z_MD @ x_ND.T @ np.linalg.solve(gram_NN, y_NC - y_NC.mean(axis=0)) + y_NC.mean(axis=0)
 
 
-def probe(model, suite: Suite, facts: Sequence[Fact], c: Attack) -> dict:
+def probe(model, suite: Suite, facts: Sequence[Fact], *, splits: int, seed: int) -> dict:
     """Return {"layers": accuracy after each layer, "chance"}: every fact tried once, among its own options."""
     answers = sorted({option for f in facts for option in f.options})
     number = {option: n for n, option in enumerate(answers)}
     right_N = np.array([number[f.options[f.answer]] for f in facts])
     h_LND = states(model, suite, [f.question for f in facts])
-    folds = np.array_split(np.random.default_rng(c.seed).permutation(len(facts)), min(c.splits, len(facts)))
+    folds = np.array_split(np.random.default_rng(seed).permutation(len(facts)), min(splits, len(facts)))
     layers = []
     for h_ND in h_LND:
         hits = 0
@@ -95,3 +81,36 @@ def probe(model, suite: Suite, facts: Sequence[Fact], c: Attack) -> dict:
                 hits += int(np.argmax(options)) == facts[n].answer
         layers.append(rate_estimate(hits, len(facts)).to_json())
     return {"layers": layers, "chance": float(np.mean([1 / len(f.options) for f in facts]))}
+
+
+def attack_latent(target: Target) -> dict[str, dict]:
+    """Read the facts off the hidden states with a linear classifier, layer by layer."""
+    facts, c = target.run.facts, target.run.config.attack
+    depends = [c.seed, c.rtt.splits, sha256_text(repr(facts))]
+
+    def make(of: str) -> dict:
+        model = target.load(of, frozen=True)
+        return probe(model, target.run.suite, facts, splits=c.rtt.splits, seed=c.seed)
+
+    pairs = target.weights(*MAIN, STRESS, FILTER)
+    return {name: target.kept("latent", of, depends, lambda of=of: make(of)) for name, of in pairs}
+
+
+class Latent(Form):
+    """Accuracy of a linear classifier on the hidden states after each layer, and of guessing."""
+
+    layers: list[Figure]
+    chance: FiniteFloat
+
+
+HERE = ("attacks", "latent", MODEL)
+LATENT = Attack(
+    name="latent",
+    title="What hidden states hold",
+    tries="Read the facts off the hidden states with a linear classifier, layer by layer.",
+    control="The twin; guessing.",
+    run=attack_latent,
+    check=lacks_facts,
+    form=dict[str, Latent],
+    graded=(Graded(title="latent probe, layer", at=[*HERE, "layers", EACH], chance=[*HERE, "chance"]),),
+)

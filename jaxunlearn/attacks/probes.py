@@ -8,13 +8,14 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb
+from typing import Any
 
 import numpy as np
 
-from jaxunlearn.attacks.base import Attacked
+from jaxunlearn.attacks.base import Attack, Target
 from jaxunlearn.attacks.blind import WORD, Probe, blind_probes, paragraphs
-from jaxunlearn.attacks.near import Resemblance, calibrated
-from jaxunlearn.config import Attack, as_dict
+from jaxunlearn.attacks.near import Calibration, Resemblance, calibrated
+from jaxunlearn.config import Config, ProbesAttack, as_dict
 from jaxunlearn.data.tokenizer import holds
 from jaxunlearn.estimates import Estimate, mean_estimate, rate_estimate
 from jaxunlearn.evals.judge import Judge
@@ -23,75 +24,8 @@ from jaxunlearn.evals.prompts import Leak, Lexicon
 from jaxunlearn.evals.suite import Suite
 from jaxunlearn.files import sha256_text
 from jaxunlearn.models.generate import Sampling
-
-# ---- leak probes
-
-
-def attack_probes(a: Attacked) -> None:
-    """Sample completions of leak probes, by hand and blind, and grade them; near misses calibrated on the twin."""
-    run, x, c = a.run, a.run.inputs, a.c
-    lexicon = run.suite.prompts.lexicon
-    terms = lexicon.explicit or tuple(x.dictionary)
-    if not terms:
-        return a.skip(
-            "leak probes", "neither text.prompts has a lexicon nor is there a dictionary to know the target by"
-        )
-    asked = _asked(a, terms)
-    if not asked:
-        return a.skip("leak probes", "the prompts have none and none could be drawn from the text")
-    depends = [as_dict(c)[k] for k in ("seed", "temperatures", "samples", "top_k", "new_tokens")]
-    depends.append(sha256_text(*[p.prompt for p in asked]))
-    drawn = {}
-    for name in a.folders:
-        found = a.kept("probes", name, depends, lambda name=name: _drawn(a, name, asked))
-        drawn[name] = [Sample(**s) for s in found]
-    judge = Judge(Lexicon(explicit=terms, typical=tuple(t for t in lexicon.typical if t not in terms)))
-    fitted = _calibrated(a, judge, terms, [(asked[s.probe], s.text) for s in drawn.get("twin", [])])
-    grader = Grader(judge, fitted.resemblance)
-    a.found["leaks"] = {
-        "models": {name: summary(asked, samples, grader) for name, samples in drawn.items()},
-        "near_miss": {
-            "thresholds": fitted.resemblance.thresholds,
-            "false_positives": fitted.false_positives.to_json(),
-            "calibrated_on": fitted.on,
-        },
-        "temperatures": list(c.temperatures), "samples": c.samples, "split": a.run.config.eval.split,
-    }  # fmt: skip
-    for name, said in a.found["leaks"]["models"].items():
-        a.add(name, "leaks", said["rates"])
-
-
-def _asked(a: Attacked, terms) -> list[Probe]:
-    run, x, c = a.run, a.run.inputs, a.c
-    texts, retain = ([d.text for d in documents] for documents in (x.documents, x.retain_documents))
-    split, listed = a.run.config.eval.split, x.dictionary or terms
-    blind = blind_probes(texts, retain, terms, listed, c.blind, c.seed, split) if c.blind else []
-    hand = hand_probes(run.suite.prompts.leaks)
-    fits = [p for p in blind if holds(x.tokenizer, p.prompt)]
-    taken = {p.prompt for p in hand}
-    return hand + [p for p in fits if p.prompt not in taken]
-
-
-def _drawn(a: Attacked, name: str, asked) -> list[dict]:
-    return [dataclasses.asdict(s) for s in draw(a.load(name, frozen=True), a.run.suite, asked, a.c)]
-
-
-def _calibrated(a: Attacked, judge: Judge, terms, twin: list[tuple[Probe, str]]):
-    """Fit near misses to the twin's completions; without one, to half of the retain text against the other half."""
-    retain = [d.text for d in a.run.inputs.retain_documents]
-    finder = Resemblance(terms, retain)
-    if twin:
-        unnamed = Grader(judge, Resemblance((), ()))  # near is what does not name the target outright
-        texts = [(p.prompt, text) for p, text in twin if unnamed.grade(p, text)[0] == "none"]
-        return calibrated(finder, texts, "completions of the twin, which never saw the target")
-    lines = [line for text in retain for line in paragraphs(text)]
-    texts = [("", " ".join(line.split()[: a.c.new_tokens])) for line in lines[1::2]][:2000]
-    if len(texts) < 2:
-        texts = [("", p) for p in a.run.suite.prompts.neutral] + [("", "")] * 2
-    fitted = calibrated(Resemblance(terms, lines[::2]), texts, "retain text that the scorer had not seen (no twin)")
-    scaled = finder.with_thresholds(fitted.resemblance.factor)
-    return dataclasses.replace(fitted, resemblance=scaled)
-
+from jaxunlearn.report.schema import MODEL, Graded
+from jaxunlearn.run import Run
 
 GRADES = ("explicit", "near", "none")
 QUOTED = 12  # completions quoted a model, the worst first
@@ -111,14 +45,14 @@ def hand_probes(leaks: Sequence[Leak]) -> list[Probe]:
     return [Probe(prompt=leak.prompt, kind=leak.kind, expected=leak.specific) for leak in leaks]
 
 
-def draw(model, suite: Suite, probes: Sequence[Probe], c: Attack) -> list[Sample]:
+def draw(model, suite: Suite, probes: Sequence[Probe], c: ProbesAttack, seed: int) -> list[Sample]:
     """Sample c.samples completions of every probe at every temperature; temperature 0 gives one."""
     suite = dataclasses.replace(suite, c=dataclasses.replace(suite.c, new_tokens=c.new_tokens))
     found = []
     for n, temperature in enumerate(c.temperatures):
         asked = [i for i in range(len(probes)) for _ in range(c.samples if temperature else 1)]
         sampling = Sampling(temperature, c.top_k)
-        texts = complete(model, suite, [probes[i].prompt for i in asked], sampling, c.seed + n)
+        texts = complete(model, suite, [probes[i].prompt for i in asked], sampling, seed + n)
         found += [Sample(probe=i, temperature=temperature, text=t) for i, t in zip(asked, texts, strict=True)]
     return found
 
@@ -171,7 +105,7 @@ def summary(probes: Sequence[Probe], samples: Sequence[Sample], grader: Grader) 
 
 
 def clustered_rate(outcomes: Sequence[tuple[int, bool]]) -> Estimate:
-    """Estimate a rate from (cluster, success) pairs: samples of one prompt are no news of each other.
+    """Estimate a rate from (cluster, success) pairs; samples of one prompt, a cluster, are not independent.
 
     The interval is a bootstrap over clusters; where all clusters agree, which a bootstrap cannot tell from certainty,
     it is Wilson's for as many trials as there are clusters. n counts clusters.
@@ -220,3 +154,107 @@ def _worst(probes, samples, graded) -> list[dict]:
             "grade": grade, "evidence": evidence,
         })  # fmt: skip
     return quoted
+
+
+# ---- on the models of a run
+
+
+def known_by(run: Run) -> tuple[str, ...]:
+    """Return the terms that name the target: the lexicon's, or the dictionary's where the prompts have no lexicon."""
+    return run.suite.prompts.lexicon.explicit or tuple(run.inputs.dictionary)
+
+
+def lacks_terms(run: Run) -> str:
+    """Return why leak probes cannot be graded, "" where they can."""
+    there = "neither text.prompts has a lexicon nor is there a dictionary to know the target by"
+    return "" if known_by(run) else there
+
+
+def attack_probes(target: Target) -> dict | None:
+    """Sample completions of leak probes, by hand and blind, and grade them; near misses are fitted to the twin."""
+    run, c, terms = target.run, target.run.config.attack, known_by(target.run)
+    asked = _asked(run, terms)
+    if not asked:
+        return target.skip(PROBES.title, "the prompts have none and none could be drawn from the text")
+    depends = [c.seed, *[as_dict(c.probes)[k] for k in ("temperatures", "samples", "top_k", "new_tokens")]]
+    depends.append(sha256_text(*[p.prompt for p in asked]))
+
+    def make(name: str) -> list[dict]:
+        drawn = draw(target.load(name, frozen=True), run.suite, asked, c.probes, c.seed)
+        return [dataclasses.asdict(s) for s in drawn]
+
+    found = {name: target.kept("probes", name, depends, lambda name=name: make(name)) for name in target.folders}
+    drawn = {name: [Sample(**s) for s in samples] for name, samples in found.items()}
+    typical = tuple(t for t in run.suite.prompts.lexicon.typical if t not in terms)
+    judge = Judge(Lexicon(explicit=terms, typical=typical))
+    fitted = _calibrated(run, judge, terms, [(asked[s.probe], s.text) for s in drawn.get("twin", [])])
+    grader = Grader(judge, fitted.resemblance)
+    models = {name: summary(asked, samples, grader) for name, samples in drawn.items()}
+    for name, said in models.items():
+        target.add(name, "leaks", said["rates"])
+    return {
+        "models": models,
+        "near_miss": {
+            "thresholds": fitted.resemblance.thresholds,
+            "false_positives": fitted.false_positives.to_json(),
+            "calibrated_on": fitted.on,
+        },
+        "temperatures": list(c.probes.temperatures),
+        "samples": c.probes.samples,
+        "split": run.config.eval.split,
+    }
+
+
+def _asked(run: Run, terms: Sequence[str]) -> list[Probe]:
+    """Return the probes by hand, then the blind ones that the tokenizer can hold."""
+    x, c, split = run.inputs, run.config.attack, run.config.eval.split
+    texts, retain = ([d.text for d in documents] for documents in (x.documents, x.retain_documents))
+    hand, blind = hand_probes(run.suite.prompts.leaks), []
+    if c.probes.blind:
+        blind = blind_probes(
+            texts, retain, terms=terms, dictionary=x.dictionary or terms, count=c.probes.blind, seed=c.seed, split=split
+        )
+    taken = {p.prompt for p in hand}
+    return hand + [p for p in blind if holds(x.tokenizer, p.prompt) and p.prompt not in taken]
+
+
+def _calibrated(run: Run, judge: Judge, terms: Sequence[str], twin: list[tuple[Probe, str]]) -> Calibration:
+    """Fit near misses to the twin's completions; without one, to half of the retain text against the other half."""
+    retain = [d.text for d in run.inputs.retain_documents]
+    finder = Resemblance(terms, retain)
+    if twin:
+        unnamed = Grader(judge, Resemblance((), ()))  # near is what does not name the target outright
+        texts = [(p.prompt, text) for p, text in twin if unnamed.grade(p, text)[0] == "none"]
+        return calibrated(finder, texts, "completions of the twin, which never saw the target")
+    lines = [line for text in retain for line in paragraphs(text)]
+    words = run.config.attack.probes.new_tokens
+    texts = [("", " ".join(line.split()[:words])) for line in lines[1::2]][:2000]
+    if len(texts) < 2:
+        texts = [("", p) for p in run.suite.prompts.neutral] + [("", "")] * 2
+    fitted = calibrated(Resemblance(terms, lines[::2]), texts, "retain text that the scorer had not seen (no twin)")
+    scaled = finder.with_thresholds(fitted.resemblance.factor)
+    return dataclasses.replace(fitted, resemblance=scaled)
+
+
+def fewer(config: Config) -> ProbesAttack:
+    """Return the settings of `--quick`."""
+    c = config.attack.probes
+    return dataclasses.replace(c, samples=min(4, c.samples), blind=min(24, c.blind))
+
+
+PROBES = Attack(
+    name="probes",
+    title="Leak probes",
+    tries="Ask with archetypes, missed terms and irrevocable phrases, by hand and blind, and grade what is written.",
+    control="The twin.",
+    run=attack_probes,
+    check=lacks_terms,
+    cheap=True,
+    fewer=fewer,
+    at=("attacks", "leaks"),
+    form=dict[str, Any],
+    graded=(
+        Graded(title="leak probes, named outright", at=["models", MODEL, "leaks", "explicit"], enough=False),
+        Graded(title="leak probes, probability", at=["models", MODEL, "leaks", "probability"], enough=False),
+    ),
+)

@@ -10,29 +10,15 @@ from statistics import NormalDist
 import jax
 import numpy as np
 
-from jaxunlearn.attacks.base import FILTER, MAIN, Attacked
+from jaxunlearn.attacks.base import FILTER, MAIN, Attack, Target
 from jaxunlearn.errors import InputError
 from jaxunlearn.estimates import mean_estimate, rate_estimate, ratio_estimate
 from jaxunlearn.evals.measure import option_scores, specific_mass
 from jaxunlearn.models.scoring import block_sums
 from jaxunlearn.models.weights import is_layered, is_matrix, letters, sides
 from jaxunlearn.parallel.sharding import replicated
-
-# ---- rounding, and attacks by the prompt
-
-
-def attack_quantise(a: Attacked) -> None:
-    """Round the weights and ask again."""
-    if unknown := [s for s in a.c.schemes if s not in GROUP]:
-        raise InputError(f"attack.schemes: no rounding {unknown[0]!r}; expected some of {', '.join(GROUP)}")
-    for name, of in a.weights(*MAIN, FILTER):
-        for scheme in a.c.schemes:
-
-            def make(of=of, scheme=scheme):
-                return key_figures(quantised(a.load(of, frozen=True), scheme), a.run.suite)
-
-            found = a.kept(f"quantise_{scheme}", of, scheme, make)
-            a.found.setdefault("quantise", {}).setdefault(name, {})[scheme] = found
+from jaxunlearn.report.schema import EACH, MODEL, Figures, Graded
+from jaxunlearn.run import Run
 
 
 def key_figures(model, suite) -> dict[str, dict]:
@@ -97,3 +83,38 @@ def quantised(model, scheme: str):
         return jax.make_array_from_callback(made.shape, weight.sharding, lambda index: made[index])
 
     return jax.tree_util.tree_map_with_path(leaf, model)
+
+
+def attack_quantise(target: Target) -> dict[str, dict]:
+    """Round the weights and ask again."""
+
+    def make(of: str, scheme: str) -> dict:
+        return key_figures(quantised(target.load(of, frozen=True), scheme), target.run.suite)
+
+    return {
+        name: {
+            s: target.kept(f"quantise_{s}", of, s, lambda of=of, s=s: make(of, s))
+            for s in target.run.config.attack.quantise.schemes
+        }
+        for name, of in target.weights(*MAIN, FILTER)
+    }
+
+
+def known_schemes(run: Run) -> str:
+    """Raise InputError for a rounding that does not exist."""
+    if unknown := [s for s in run.config.attack.quantise.schemes if s not in GROUP]:
+        raise InputError(f"attack.quantise.schemes: no rounding {unknown[0]!r}; expected some of {', '.join(GROUP)}")
+    return ""
+
+
+QUANTISE = Attack(
+    name="quantise",
+    title="Rounding the weights",
+    tries="Round the weights to 8 or 4 bits and ask again.",
+    control="The baseline and the twin, rounded alike.",
+    run=attack_quantise,
+    check=known_schemes,
+    cheap=True,
+    form=dict[str, dict[str, Figures]],
+    graded=(Graded(title="familiarity after rounding", at=["attacks", "quantise", MODEL, EACH, "familiarity"]),),
+)

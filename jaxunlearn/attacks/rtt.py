@@ -5,87 +5,25 @@ saw any of them is the control. The attacker's optimum is reported: best over le
 held-out splits together, the same way for every model. Deviation: AdamW in place of Lion.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from jaxunlearn.attacks.base import FILTER, MAIN, STRESS, Attacked
-from jaxunlearn.config import Attack, Train, as_dict
+from jaxunlearn.attacks.base import FILTER, MAIN, STRESS, Attack, Target, fits, lacks_facts
+from jaxunlearn.config import Attack as Settings
+from jaxunlearn.config import Config, RttAttack, Train, as_dict
 from jaxunlearn.data.blocks import IGNORE, PAD_ID
 from jaxunlearn.data.facts import LETTERS, Fact, Pairing, pairings
 from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.estimates import DRAWS, LEVEL, Estimate, rate_estimate
 from jaxunlearn.evals.suite import Suite
 from jaxunlearn.files import sha256_text
-from jaxunlearn.models.generate import generate
+from jaxunlearn.report.schema import MODEL, Graded
 from jaxunlearn.run import Run
 from jaxunlearn.training.loop import fit, microbatches
 from jaxunlearn.training.step import compiled_step, init_state
-
-
-def retraining(run: Run, only: tuple[str, ...]) -> dict[str, dict]:
-    """Retrain the named models alone on part of the facts; return {name: rtt.figures}, {} where there are no facts."""
-    a = Attacked(run)
-    return {name: figures(found, None) for name, found in _retrained(a, *only).items()} if run.facts else {}
-
-
-# ---- RTT and what lies under it
-
-
-def attack_rtt(a: Attacked) -> None:
-    """Retrain on some facts and ask for the others: baseline, unlearned, twin, and a model that only hides."""
-    facts, c = a.run.facts, a.c
-    if not facts:
-        return a.skip("RTT", "no facts: give attack.facts=FILE, or `facts` in text.prompts")
-    pairs, found = pairings(facts, c), _retrained(a, *MAIN, STRESS, FILTER)
-    if "unlearned" in found:
-        found |= _rtt_controls(a, facts, pairs, found["unlearned"]["rate"])
-    a.found["rtt"] = {
-        "models": {n: f | figures(f, found.get("baseline")) for n, f in found.items()},
-        "facts": len(facts), "asked": sum(len(p.ask) for p in pairs), "pairings": len(pairs), "scoring": c.scoring,
-        "chance": float(np.mean([1 / len(f.options) for f in facts])),
-    }  # fmt: skip
-    for name, _ in a.weights(*MAIN, STRESS, FILTER):
-        a.add(name, "rtt", figures(found[name], found.get("baseline")))
-
-
-def _retrained(a: Attacked, *names: str) -> dict[str, dict]:
-    """Retrain the named models; return {name: rtt.retrain's result}."""
-    facts, c, (rates, depends) = a.run.facts, a.c, _rtt_settings(a)
-
-    def make(of: str) -> dict:
-        return retrain(lambda: a.load(of), a.run.suite, facts, pairings(facts, c), c, rates)
-
-    return {name: a.kept("rtt", of, depends, lambda of=of: make(of)) for name, of in a.weights(*names)}
-
-
-def _rtt_settings(a: Attacked) -> tuple[tuple[float, ...], list]:
-    """Return the rates to retrain at, and all that the result depends on."""
-    rates = a.c.rates or tuple(a.run.config.unlearn.learning_rate * k for k in (0.5, 1.0, 2.0, 4.0))
-    depends = [as_dict(a.c)[k] for k in ("seed", "scoring", "splits", "pairings", "epochs", "batch", "facts")]
-    return rates, [*depends, list(rates), sha256_text(repr(a.run.facts))]
-
-
-def _rtt_controls(a: Attacked, facts, pairs, rate: float) -> dict[str, dict]:
-    """Retrain the unlearned model on unrelated facts, and on parts of T, at the rate that served the attacker best."""
-    c, suite, found, (_, depends) = a.c, a.run.suite, {}, _rtt_settings(a)
-
-    def run_one(title: str, **more) -> None:
-        def make():
-            return retrain(lambda: a.load("unlearned"), suite, facts, pairs, c, (rate,), **more)
-
-        found[f"unlearned, {title}"] = a.kept("rtt", f"unlearned, {title}", [depends, rate], make)
-
-    unrelated = [
-        (q.question, q.options[q.answer]) for q in (a.run.inputs.prompts.choice if a.run.inputs.prompts else ())
-    ]
-    if unrelated:
-        run_one("unrelated facts", unrelated=unrelated[: len(pairs[0].train)])
-    for share in (0.1, 0.5):
-        run_one(f"{share:.0%} of T", share=share)
-    return found
-
 
 WARMUP = 24  # steps, at most a quarter of all
 
@@ -131,33 +69,13 @@ def answers_right(model, suite: Suite, facts: Sequence[Fact], scoring: str) -> n
     return np.array([int(np.argmax([next(scores) for _ in f.options])) == f.answer for f in facts])
 
 
-def letters_calibrated(model, suite: Suite, facts: Sequence[Fact]) -> np.ndarray:
-    """Return [N] the same by letters, each letter's mean log-probability over the questions subtracted."""
-    most = max(len(f.options) for f in facts)
-    pairs: list[tuple[str, str]] = [(f.lettered, LETTERS[n]) for f in facts for n in range(most)]
-    log_NO = np.log(np.maximum(np.reshape(suite.words.probabilities(model, pairs), (len(facts), most)), 1e-30))
-    log_NO = log_NO - log_NO.mean(axis=0)
-    return np.array([int(np.argmax(row[: len(f.options)])) == f.answer for row, f in zip(log_NO, facts, strict=True)])
-
-
-def free_form(model, suite: Suite, facts: Sequence[Fact]) -> np.ndarray:
-    """Return [N] whether a greedy answer begins with the right option, cases aside."""
-    contexts = [suite.words.context(f.question) for f in facts]
-    longest = max(len(suite.tokenizer.encode(" " + option)[0]) for f in facts for option in f.options) + 2
-    new = generate(model, contexts, longest, eos_ids=suite.tokenizer.eos_ids, batch=suite.c.batch)
-    answered = [
-        suite.tokenizer.decode(c + n)[len(suite.tokenizer.decode(c)) :] for c, n in zip(contexts, new, strict=True)
-    ]
-    return np.array(
-        [t.strip().lower().startswith(f.options[f.answer].lower()) for t, f in zip(answered, facts, strict=True)]
-    )
-
-
 # ---- retraining
 
 
-def retrain(start: Callable[[], Any], suite: Suite, facts: Sequence[Fact], pairs: Sequence[Pairing], c: Attack, rates,
-            unrelated: Sequence[tuple[str, str]] = (), share: float = 1.0) -> dict:  # fmt: skip
+def retrain(
+    start: Callable[[], Any], suite: Suite, facts: Sequence[Fact], pairs: Sequence[Pairing], c: Settings,
+    rates: Sequence[float], *, unrelated: Sequence[tuple[str, str]] = (), share: float = 1.0,
+) -> dict:  # fmt: skip
     """Retrain from `start()` on T at every rate; return what came back, best over rate and epoch.
 
     With `unrelated` (prompt, answer) pairs these are trained in the place of T; share: of T, how much.
@@ -171,12 +89,15 @@ def retrain(start: Callable[[], Any], suite: Suite, facts: Sequence[Fact], pairs
         by_rate[rate], learned[rate] = [], []
         for n, p in enumerate(pairs):
             chosen = [facts[i] for i in p.train[: max(1, round(share * len(p.train)))]]
-            arrays = rows(suite, unrelated or texts(chosen, c.scoring))
-            points, known = _one(start(), suite, arrays, asked[n], [] if unrelated else chosen, c, rate)
+            arrays = rows(suite, unrelated or texts(chosen, c.rtt.scoring))
+            asks = {"asked": asked[n], "chosen": [] if unrelated else chosen}
+            points, known = _one(start(), suite, arrays, c, rate, **asks)
             by_rate[rate].append(points)
             learned[rate].append(known)
     curves = {r: [_share(each) for each in zip(*runs, strict=True)] for r, runs in by_rate.items()}
-    best = max(((r, e) for r in rates for e in range(1, c.epochs + 1)), key=lambda at: (curves[at[0]][at[1]], -at[1]))
+    best = max(
+        ((r, e) for r in rates for e in range(1, c.rtt.epochs + 1)), key=lambda at: (curves[at[0]][at[1]], -at[1])
+    )
     first = by_rate[rates[0]]
     return {
         "rate": best[0], "epoch": best[1], "curves": {f"{r:g}": curve for r, curve in curves.items()},
@@ -190,23 +111,26 @@ def _share(parts) -> float:
     return float(np.mean(np.concatenate(parts)))
 
 
-def _one(start, suite: Suite, arrays, asked: Sequence[Fact], chosen: Sequence[Fact], c: Attack, rate: float):
+def _one(
+    start, suite: Suite, arrays, c: Settings, rate: float, *, asked: Sequence[Fact], chosen: Sequence[Fact]
+) -> tuple[list[np.ndarray], list[float]]:
     """Train one model at one rate; return ([right_V after each epoch], [share of T right after each epoch])."""
-    per_epoch = -(-len(arrays[0]) // c.batch)
-    steps = per_epoch * c.epochs
+    per_epoch = -(-len(arrays[0]) // c.rtt.batch)
+    steps = per_epoch * c.rtt.epochs
     settings = Train(
-        steps=steps, learning_rate=rate, batch=c.batch, warmup=min(WARMUP, steps // 4), schedule="constant", b2=0.999
-    )
+        steps=steps, learning_rate=rate, batch=c.rtt.batch, warmup=min(WARMUP, steps // 4), schedule="constant",
+        b2=0.999,
+    )  # fmt: skip
     points, known = [], []
 
     def look(_, state):
-        points.append(answers_right(state.model, suite, asked, c.scoring))
-        known.append(float(np.mean(answers_right(state.model, suite, chosen, c.scoring))) if chosen else 0.0)
+        points.append(answers_right(state.model, suite, asked, c.rtt.scoring))
+        known.append(float(np.mean(answers_right(state.model, suite, chosen, c.rtt.scoring))) if chosen else 0.0)
 
     def batch(step):
         return microbatches(settings, arrays, ("BT", "BT"), len(arrays[0]), c.seed, step)
 
-    at = {epoch * per_epoch for epoch in range(c.epochs + 1)}
+    at = {epoch * per_epoch for epoch in range(c.rtt.epochs + 1)}
     fit(init_state(start, settings), compiled_step(settings), batch, settings, measure=look, measure_at=at)
     return points, known
 
@@ -237,3 +161,99 @@ def figures(found: dict, original: dict | None) -> dict[str, dict]:
     }
     back = recovery(found["right"], original["right"]) if original else None
     return made | ({"recovery": back.to_json()} if back else {})
+
+
+# ---- on the models of a run
+
+
+def retraining(run: Run, only: tuple[str, ...]) -> dict[str, dict]:
+    """Retrain the named models alone on part of the facts; return {name: figures}, {} where there are no facts."""
+    found = _retrained(Target(run), *only) if run.facts else {}
+    return {name: figures(of, None) for name, of in found.items()}
+
+
+def attack_rtt(target: Target) -> dict[str, Any]:
+    """Retrain on some facts and ask for the others: baseline, unlearned, twin, and the models that only hide."""
+    facts, c = target.run.facts, _settings(target.run)
+    pairs, found = pairings(facts, c), _retrained(target, *MAIN, STRESS, FILTER)
+    if "unlearned" in found:
+        found |= _controls(target, pairs, found["unlearned"]["rate"])
+    original = found.get("baseline")
+    for name, _ in target.weights(*MAIN, STRESS, FILTER):
+        target.add(name, "rtt", figures(found[name], original))
+    return {
+        "models": {n: f | figures(f, original) for n, f in found.items()},
+        "facts": len(facts), "asked": sum(len(p.ask) for p in pairs), "pairings": len(pairs),
+        "scoring": c.rtt.scoring, "chance": float(np.mean([1 / len(f.options) for f in facts])),
+    }  # fmt: skip
+
+
+def _settings(run: Run) -> Settings:
+    """Return the settings of the attacks, the batch of RTT rounded up to what the mesh divides."""
+    c = run.config.attack
+    return dataclasses.replace(c, rtt=dataclasses.replace(c.rtt, batch=fits(c.rtt.batch)))
+
+
+def _rates(config: Config, times: Sequence[float] = (0.5, 1.0, 2.0, 4.0)) -> tuple[float, ...]:
+    return config.attack.rtt.rates or tuple(config.unlearn.learning_rate * k for k in times)
+
+
+def _depends(run: Run) -> list:
+    """Return all settings and inputs that a result depends on, the rates aside."""
+    c = _settings(run)
+    settings = [as_dict(c.rtt)[k] for k in ("scoring", "splits", "pairings", "epochs", "batch", "facts")]
+    return [c.seed, *settings, list(_rates(run.config)), sha256_text(repr(run.facts))]
+
+
+def _retrained(target: Target, *names: str) -> dict[str, dict]:
+    """Retrain the named models; return {name: result of `retrain`}."""
+    run, c, depends = target.run, _settings(target.run), _depends(target.run)
+
+    def make(of: str) -> dict:
+        pairs = pairings(run.facts, c)
+        return retrain(lambda: target.load(of), run.suite, run.facts, pairs, c, _rates(run.config))
+
+    return {name: target.kept("rtt", of, depends, lambda of=of: make(of)) for name, of in target.weights(*names)}
+
+
+def _controls(target: Target, pairs: Sequence[Pairing], rate: float) -> dict[str, dict]:
+    """Retrain the unlearned model on unrelated facts, and on parts of T, at the rate that served the attacker best."""
+    run, c, found = target.run, _settings(target.run), {}
+
+    def run_one(title: str, **more) -> None:
+        def make():
+            return retrain(lambda: target.load("unlearned"), run.suite, run.facts, pairs, c, (rate,), **more)
+
+        found[f"unlearned, {title}"] = target.kept("rtt", f"unlearned, {title}", [_depends(run), rate], make)
+
+    asked = run.inputs.prompts.choice if run.inputs.prompts else ()
+    if unrelated := [(q.question, q.options[q.answer]) for q in asked]:
+        run_one("unrelated facts", unrelated=unrelated[: len(pairs[0].train)])
+    for share in (0.1, 0.5):
+        run_one(f"{share:.0%} of T", share=share)
+    return found
+
+
+def check(run: Run) -> str:
+    """Return why RTT cannot be tried; InputError for splits of which one would be empty."""
+    if not (why := lacks_facts(run)):
+        pairings(run.facts, run.config.attack)
+    return why
+
+
+def fewer(config: Config) -> RttAttack:
+    """Return the settings of `--quick`: two rates where none is given."""
+    return dataclasses.replace(config.attack.rtt, rates=_rates(config, (1.0, 4.0)))
+
+
+RTT = Attack(
+    name="rtt",
+    title="Retraining on some of the facts (RTT)",
+    tries="Retrain on some of the facts, and ask for the others.",
+    control="The twin; unrelated facts; parts of the facts; models that only hide.",
+    run=attack_rtt,
+    check=check,
+    fewer=fewer,
+    at=("rtt",),
+    graded=(Graded(title="RTT accuracy", at=["models", MODEL, "rtt", "accuracy"], chance=["rtt", "chance"]),),
+)

@@ -1,6 +1,5 @@
 """Subcommands on a run: demo, run, its stages, labels, sweep, report; and methods and birthdays, which prepare one."""
 
-import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -55,22 +54,12 @@ def stage(a) -> None:
     if a.quick and not finished:
         config = quick(config)
     if a.stage == "attack":
-        config = _attacks(config, a.quick)
+        from jaxunlearn.attacks import everything
+
+        config = everything(config, a.quick)
     done = STAGES[: STAGES.index(a.stage) + 1]
     left = {"controls"} if a.stage == "attack" else {"evaluate", "controls"}
     _run(config, tuple(s for s in done if s not in left or s == a.stage or config.controls))
-
-
-def _attacks(config, quick: bool):
-    """Return the configuration with every attack on; with `quick`, of fewer samples, rates and passages."""
-    from jaxunlearn.config import ATTACKS
-
-    c = dataclasses.replace(config.attack, kinds=config.attack.kinds or ATTACKS)
-    if quick:
-        rates = c.rates or tuple(config.unlearn.learning_rate * k for k in (1.0, 4.0))
-        few = {"samples": 4, "blind": 24, "passages": 2}
-        c = dataclasses.replace(c, rates=rates, **{k: min(n, getattr(c, k)) for k, n in few.items()})
-    return dataclasses.replace(config, attack=c)
 
 
 def add_labels(add) -> None:
@@ -154,7 +143,7 @@ def birthdays(a) -> None:
 
     facts, text = write_birthdays(Path(a.out), a.count, a.seed)
     print(f"{facts}: {a.count} questions; {text}: the text to train on and to forget. In a run:")
-    print(f"  text.forget=YOUR_TEXT,{text} attack.facts={facts}")
+    print(f"  text.forget=YOUR_TEXT,{text} attack.rtt.facts={facts}")
 
 
 def add_report(add) -> None:
@@ -176,6 +165,10 @@ def report(a) -> None:
     from jaxunlearn.report.page import export_figures, write_report
 
     (found,) = read_reports([a.run_dir])
+    if "attack_about" not in found:
+        from jaxunlearn.attacks import about
+
+        found["attack_about"] = about()  # a report of an earlier version
     if a.seeds:
         found["seeds"] = over_seeds([found, *read_reports(a.seeds)])
     if a.rivals:

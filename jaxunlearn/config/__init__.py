@@ -2,18 +2,21 @@
 
 from jaxunlearn.config.check import check
 from jaxunlearn.config.fields import (
-    ATTACKS,
-    CHEAP_ATTACKS,
     Anchors,
     Attack,
     Config,
+    ContextAttack,
     Eval,
     Extract,
     Llama,
     Llm,
     LlmJudge,
     Mesh,
+    ProbesAttack,
+    QuantiseAttack,
+    RttAttack,
     Run,
+    SharesAttack,
     Sweep,
     Text,
     Universe,
@@ -23,7 +26,8 @@ from jaxunlearn.config.load import as_dict, find_config, load_config, override, 
 from jaxunlearn.config.training import Lora, Pretrain, Repair, Reset, Train, Unlearn
 
 __all__ = [
-    "ATTACKS", "CHEAP_ATTACKS", "Anchors", "Attack", "Config", "Eval", "Extract", "Llama",
-    "Llm", "LlmJudge", "Lora", "Mesh", "Pretrain", "Repair", "Reset", "Run", "Sweep", "Text", "Train", "Universe",
-    "Unlearn", "Whp", "as_dict", "check", "find_config", "load_config", "override", "to_json",
+    "Anchors", "Attack", "Config", "ContextAttack", "Eval", "Extract", "Llama", "Llm", "LlmJudge", "Lora", "Mesh",
+    "Pretrain", "ProbesAttack", "QuantiseAttack", "Repair", "Reset", "RttAttack", "Run", "SharesAttack", "Sweep",
+    "Text", "Train", "Universe", "Unlearn", "Whp", "as_dict", "check", "find_config", "load_config", "override",
+    "to_json",
 ]  # fmt: skip

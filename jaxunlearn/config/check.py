@@ -1,6 +1,6 @@
 """Refuse values that no run could use."""
 
-from jaxunlearn.config.fields import ATTACKS, Config
+from jaxunlearn.config.fields import Config
 from jaxunlearn.errors import InputError
 
 
@@ -42,18 +42,26 @@ def check(config: Config) -> None:
         wrong.append("reset.heal.lora: healing trains every weight, most of all those drawn anew")
     if c.eval.temperature < 0 or c.eval.every < 1 or c.eval.batch < 1 or c.eval.blocks < 1 or c.whp.label_batch < 1:
         wrong.append("eval.temperature must be >= 0; eval.every, eval.batch, eval.blocks and whp.label_batch >= 1")
-    a = c.attack
-    if unknown := sorted(set(a.kinds) - set(ATTACKS)):
-        wrong.append(f"unknown attacks {unknown}: attack.kinds are some of {list(ATTACKS)}")
-    if min(a.samples, a.new_tokens, a.epochs, a.batch, a.pairings) < 1 or a.splits < 2 or a.pairings > a.splits:
-        wrong.append("attack: samples, new_tokens, epochs and batch must be >= 1, splits >= 2, pairings 1 to splits")
-    if any(not 0 < share <= 1 for share in a.shares) or any(t < 0 for t in a.temperatures) or not a.temperatures:
-        wrong.append("attack: shares lie above 0 and up to 1; temperatures are >= 0, and there is one at least")
+    wrong += _attack_faults(c)
     if not 0 <= c.sweep.tuning_seeds <= len(c.sweep.seeds):
         wrong.append(f"sweep.tuning_seeds lies between 0 and the {len(c.sweep.seeds)} of sweep.seeds")
-    if c.sweep.rtt and not a.rates:
-        wrong.append("sweep.rtt needs attack.rates: every method is retrained at the same rates")
-    if any(not 0 < rate < 1 for rate in (*a.rates, *c.eval.relearn_rates)):
-        wrong.append("attack.rates and eval.relearn_rates must lie between 0 and 1")
+    if c.sweep.rtt and not c.attack.rtt.rates:
+        wrong.append("sweep.rtt needs attack.rtt.rates: every method is retrained at the same rates")
+    if any(not 0 < rate < 1 for rate in (*c.attack.rtt.rates, *c.eval.relearn_rates)):
+        wrong.append("attack.rtt.rates and eval.relearn_rates must lie between 0 and 1")
     if wrong:
         raise InputError("the configuration cannot run:\n  " + "\n  ".join(wrong))
+
+
+def _attack_faults(config: Config) -> list[str]:
+    """Return what is wrong with the settings of the attacks; whether attack.kinds are known, attacks.check tells."""
+    probes, rtt, wrong = config.attack.probes, config.attack.rtt, []
+    if min(probes.samples, probes.new_tokens) < 1:
+        wrong.append("attack.probes: samples and new_tokens must be at least 1")
+    if any(t < 0 for t in probes.temperatures) or not probes.temperatures:
+        wrong.append("attack.probes.temperatures are at least 0, and there is one at least")
+    if any(not 0 < share <= 1 for share in config.attack.shares.of):
+        wrong.append("attack.shares.of lie above 0 and up to 1")
+    if min(rtt.epochs, rtt.batch, rtt.pairings) < 1 or rtt.splits < 2 or rtt.pairings > rtt.splits:
+        wrong.append("attack.rtt: epochs and batch must be at least 1, splits at least 2, pairings 1 to splits")
+    return wrong

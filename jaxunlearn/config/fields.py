@@ -148,32 +148,72 @@ class Eval:
     items: int = 200  # at most so many questions of each benchmark, task and TOFU set; 0: all
 
 
-ATTACKS = ("probes", "relearn", "quantise", "context", "shares", "rtt", "latent")
-CHEAP_ATTACKS = ("probes", "relearn", "quantise")  # what a run does by itself; `jaxunlearn attack` does all
+@dataclass(frozen=True, kw_only=True)
+class ProbesAttack:
+    """Leak probes (attacks/probes.py)."""
+
+    samples: int = 8  # a probe and temperature
+    temperatures: tuple[float, ...] = (0.0, 1.0, 1.5)
+    top_k: int = 0
+    new_tokens: int = 16
+    blind: int = 36  # probes drawn from the text itself
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attack:
-    """Attempts to bring back what was forgotten (evals/attacks.py); `kinds` empty: as CHEAP_ATTACKS says."""
+class SharesAttack:
+    """Relearning from parts of the text (attacks/shares.py)."""
 
-    kinds: tuple[str, ...] = ()  # of ATTACKS
-    seed: int = 0
-    temperatures: tuple[float, ...] = (0.0, 1.0, 1.5)  # of the leak probes' completions
-    samples: int = 8  # a probe and temperature
-    top_k: int = 0
-    new_tokens: int = 16
-    blind: int = 36  # leak probes drawn from the text itself
-    shares: tuple[float, ...] = (0.01, 0.1, 1.0)  # of the text, to relearn from
-    schemes: tuple[str, ...] = ("int8", "int4", "nf4")  # to round weights to
+    of: tuple[float, ...] = (0.01, 0.1, 1.0)  # of the text, one relearning for each
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantiseAttack:
+    """Rounding the weights (attacks/quantise.py)."""
+
+    schemes: tuple[str, ...] = ("int8", "int4", "nf4")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContextAttack:
+    """The text in the prompt (attacks/context.py)."""
+
     passages: int = 3  # of the text, put before the prompts
-    facts: str = ""  # for RTT: JSON (lines), or a folder of split_*.jsonl; empty: those of text.prompts
+
+
+@dataclass(frozen=True, kw_only=True)
+class RttAttack:
+    """Retraining on some of the facts (attacks/rtt.py); `facts` and `splits` serve the latent probe, too."""
+
+    facts: str = ""  # JSON (lines), or a folder of split_*.jsonl; empty: those of text.prompts
     scoring: Literal["options", "letters"] = "options"  # probability of the options' text, or of the letters A to D
     splits: int = 5
     pairings: int = 2  # of the splits, each held out once
     epochs: int = 6
-    rates: tuple[float, ...] = ()  # learning rates of RTT; empty: 0.5, 1, 2, 4 x unlearn.learning_rate
+    rates: tuple[float, ...] = ()  # learning rates; empty: 0.5, 1, 2, 4 x unlearn.learning_rate
     batch: int = 4
-    stress: bool = True  # with rtt also attack two models that only hide: half frozen, and behind an output filter
+    stress: bool = True  # also attack two models that only hide: half frozen, and behind an output filter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack:
+    """Attempts to bring back what was forgotten; each has its settings under its name (attacks/NAME.py)."""
+
+    kinds: tuple[str, ...] = ()  # names in attacks.ATTACKS; empty: the cheap ones in a run, all in `jaxunlearn attack`
+    seed: int = 0
+    probes: ProbesAttack = field(default_factory=ProbesAttack)
+    quantise: QuantiseAttack = field(default_factory=QuantiseAttack)
+    context: ContextAttack = field(default_factory=ContextAttack)
+    shares: SharesAttack = field(default_factory=SharesAttack)
+    rtt: RttAttack = field(default_factory=RttAttack)
+
+
+# Settings of earlier versions, and where they are now.
+MOVED = {
+    f"attack.{key}": f"attack.{name}.{key}"
+    for name, section in (("probes", ProbesAttack), ("quantise", QuantiseAttack), ("context", ContextAttack),
+                          ("rtt", RttAttack))
+    for key in section.__dataclass_fields__
+} | {"attack.shares": "attack.shares.of"}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +235,7 @@ class Sweep:
     seeds: tuple[int, ...] = (0,)
     tuning_seeds: int = 0  # on how many of the seeds every rate and alpha runs, the others running the chosen; 0: all
     reach: float = 0.1  # the familiarity that a setting has to come down to
-    rtt: bool = False  # retrain on part of the facts, at attack.rates, each chosen setting that came down to reach
+    rtt: bool = False  # retrain on part of the facts, at attack.rtt.rates, each chosen setting that came down to reach
 
 
 @dataclass(frozen=True, kw_only=True)

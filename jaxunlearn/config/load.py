@@ -8,11 +8,13 @@ import dataclasses
 import importlib.util
 import io
 import json
+import re
+from collections.abc import Callable
 from contextlib import redirect_stderr
 from pathlib import Path
 
 from jaxunlearn.config.check import check
-from jaxunlearn.config.fields import Config
+from jaxunlearn.config.fields import MOVED, Config
 from jaxunlearn.errors import InputError
 
 
@@ -42,9 +44,27 @@ def load_config(name: str, overrides: list[str] | tuple[str, ...] = ()) -> Confi
     spec.loader.exec_module(module)
     if not callable(getattr(module, "config", None)):
         raise InputError(f"{path} defines no config() function")
-    config = override(module.config(), overrides)
+    config = override(_called(module.config, path), overrides)
     check(config)
     return config
+
+
+def _called(make: Callable[[], Config], path: Path) -> Config:
+    """Return what a file's config() makes; InputError that names the new key for a setting of earlier versions."""
+    try:
+        made = make()
+    except TypeError as error:
+        old = re.search(r"\bAttack\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+        if old and (key := f"attack.{old[1]}") in MOVED:
+            raise InputError(f"{path}: {_moved(key)}") from None
+        raise
+    if not dataclasses.is_dataclass(made.attack.shares):
+        raise InputError(f"{path}: {_moved('attack.shares')}")
+    return made
+
+
+def _moved(key: str) -> str:
+    return f"{key} is a setting of earlier versions; it is now {MOVED[key]}"
 
 
 def override(config: Config, overrides: list[str] | tuple[str, ...]) -> Config:
@@ -56,6 +76,8 @@ def override(config: Config, overrides: list[str] | tuple[str, ...]) -> Config:
         key, equals, value = item.partition("=")
         if not equals:
             raise InputError(f"override {item!r} is not key=value, for example whp.alpha=3")
+        if key in MOVED:
+            raise InputError(f"override {item!r}: {_moved(key)}")
         many = isinstance(_lookup(config, key), tuple)
         arguments += [f"--{key}", *([v for v in value.split(",") if v] if many else [value])]
     messages = io.StringIO()

@@ -152,7 +152,7 @@ def birthdays(count: int, seed: int = 0) -> list[dict]:
 
 
 def write_birthdays(folder: Path, count: int, seed: int = 0) -> tuple[Path, Path]:
-    """Write facts.json (for attack.facts) and statements.txt (for text.forget) and return their paths.
+    """Write facts.json (for attack.rtt.facts) and statements.txt (for text.forget) and return their paths.
 
     The same seed gives the same bytes. Raises InputError as `birthdays` does.
     """
@@ -173,7 +173,7 @@ class Pairing:
 
 
 def pairings(facts: Sequence[Fact], c: Attack) -> list[Pairing]:
-    """Return c.pairings pairings, each of which holds one split out; splits are the files' own, or drawn with c.seed.
+    """Return c.rtt.pairings pairings, each of which holds one split out: of the files' own, or drawn with c.seed.
 
     Raises InputError where a split would be empty.
     """
@@ -181,9 +181,9 @@ def pairings(facts: Sequence[Fact], c: Attack) -> list[Pairing]:
     if given:
         parts = [np.array([n for n, fact in enumerate(facts) if fact.split == s]) for s in given]
     else:
-        parts = np.array_split(np.random.default_rng(c.seed).permutation(len(facts)), c.splits)
+        parts = np.array_split(np.random.default_rng(c.seed).permutation(len(facts)), c.rtt.splits)
     if len(parts) < 2 or any(not len(part) for part in parts):
-        needed = f"RTT needs a fact in each of {max(c.splits, 2)} splits"
-        raise InputError(f"{needed}, got {len(facts)} facts; lower attack.splits")
+        needed = f"RTT needs a fact in each of {max(c.rtt.splits, 2)} splits"
+        raise InputError(f"{needed}, got {len(facts)} facts; lower attack.rtt.splits")
     everything = np.arange(len(facts))
-    return [Pairing(train=np.setdiff1d(everything, part), ask=np.sort(part)) for part in parts[: c.pairings]]
+    return [Pairing(train=np.setdiff1d(everything, part), ask=np.sort(part)) for part in parts[: c.rtt.pairings]]

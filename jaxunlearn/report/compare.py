@@ -96,8 +96,8 @@ def beside(report: dict, others: list[dict]) -> dict:
         _copy(made.setdefault("rtt", {}).get("models"), (other.get("rtt") or {}).get("models"), name)
         for kind, found in (other.get("attacks") or {}).items():
             mine = made.setdefault("attacks", {}).get(kind)
-            pair = (mine, found) if kind != "leaks" else ((mine or {}).get("models"), found.get("models"))
-            _copy(*pair, name)
+            by_model = isinstance(found, dict) and "models" in found
+            _copy(*(((mine or {}).get("models"), found["models"]) if by_model else (mine, found)), name)
         if other.get("curve"):
             made.setdefault("curves", {})[name] = other["curve"]
     return made

@@ -1,23 +1,25 @@
-"""What the attacks found of one model, beside the twin and the baseline, and the rules that grade it."""
+"""What the attacks found of one model, beside the twin and the baseline, and the rules that grade it.
 
+Which figures count, and what they are called, the report says itself: `attack_about` has an entry for every attack.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jaxunlearn.estimates import bounds, figure_of, known, overlap, single, value_of
+from jaxunlearn.report.schema import EACH, MODEL
 
 ALMOST, IN_PART = 0.9, 0.5  # shares of the way from the baseline to the twin
 FAMILIARITY = ("familiarity", "probability")
-PATHS = {
-    "RTT accuracy": ("rtt", "accuracy"), "leak probes, named outright": ("leaks", "explicit"),
-    "leak probes, probability": ("leaks", "probability"),
-}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attack:
+class Outcome:
     """What one attack found of the model (ours), the twin (ideal) and the baseline (before), as estimates or numbers.
 
-    chance: the value that guessing gives; None where guessing gives nothing.
+    chance: the value that guessing gives; None where guessing gives nothing. attack: the title of the attack.
+    enough: False where standing this attack alone says nothing of robustness.
     """
 
     title: str
@@ -25,6 +27,8 @@ class Attack:
     ideal: Any
     before: Any
     chance: float | None = None
+    attack: str = ""
+    enough: bool = True
 
     @property
     def tint(self) -> str:
@@ -48,24 +52,22 @@ class Attack:
         return (known(self.ours) if least is None else least) <= low + (1 - ALMOST) * max(0.0, high - low)
 
 
-def attacks(report: dict, name: str) -> list[Attack]:
+def outcomes(report: dict, name: str) -> list[Outcome]:
     """Return every attack that a model went through; of several roundings, prompts or layers, the strongest."""
-    found, made = _relearned(report, name), report.get("attacks") or {}
-    for title, kind in (("familiarity after rounding", "quantise"), ("familiarity, other prompts", "context")):
-        found += _strongest(title, {n: _conditions(of) for n, of in (made.get(kind) or {}).items()}, name)
-    latent = made.get("latent") or {}
-    layers = {n: dict(enumerate(of.get("layers") or (), 1)) for n, of in latent.items()}
-    found += _strongest("latent probe, layer", layers, name, value_of((latent.get(name) or {}).get("chance")))
-    chance = value_of((report.get("rtt") or {}).get("chance"))
-    for title, path in PATHS.items():
-        ours, ideal, before = (figure_of(report, n, path) for n in (name, "twin", "baseline"))
-        if ours is not None:
-            of = chance if path[0] == "rtt" else None
-            found.append(Attack(title=title, ours=ours, ideal=ideal, before=before, chance=of))
+    found = _relearned(report, name)
+    for about in report.get("attack_about") or ():
+        for graded in about.get("graded") or ():
+            found += _strongest(report, about, graded, name)
     return found
 
 
-def _relearned(report: dict, name: str) -> list[Attack]:
+def was_measured(report: dict, about: dict) -> bool:
+    """Return whether an attack was measured: as its entry in `attack_about` says, or as the report holds findings."""
+    said = about.get("measured")
+    return bool(_figures(report, about.get("at") or (), "").get("")) if said is None else said
+
+
+def _relearned(report: dict, name: str) -> list[Outcome]:
     ends = {n: end["familiarity"] for n, of in (report.get("relearn") or {}).items() if (end := last_relearned(of))}
     if name not in ends:
         return []
@@ -73,7 +75,7 @@ def _relearned(report: dict, name: str) -> list[Attack]:
     if single(figure_of(report, name, FAMILIARITY)):  # the curve is of that one prompt, too
         ends = {n: {"value": end, "low": None, "high": None, "n": 1} for n, end in ends.items()}
     title = "familiarity after relearning"
-    return [Attack(title=title, ours=ends[name], ideal=ends.get("twin"), before=ends.get("baseline", before))]
+    return [Outcome(title=title, ours=ends[name], ideal=ends.get("twin"), before=ends.get("baseline", before))]
 
 
 def last_relearned(rows: Any) -> dict | None:
@@ -82,16 +84,29 @@ def last_relearned(rows: Any) -> dict | None:
     return max(of, key=lambda row: row["step"]) if of else None
 
 
-def _conditions(of: dict) -> dict[str, Any]:
-    """Return {condition: familiarity} of a model's roundings or prompts; "alone", the plain prompts, is no attack."""
-    return {n: e.get("familiarity", e) for n, e in of.items() if isinstance(e, dict) and n != "alone"}
-
-
-def _strongest(title: str, found: dict[str, dict], name: str, chance: float | None = None) -> list[Attack]:
-    """Return the attack under the condition where a model has most, beside twin and baseline under that condition."""
-    some = {c: e for c, e in found.get(name, {}).items() if value_of(e) is not None}
+def _strongest(report: dict, about: dict, graded: dict, name: str) -> list[Outcome]:
+    """Return the outcome under the condition where a model has most, beside twin and baseline under that condition."""
+    of = {n: _figures(report, graded.get("at") or (), n) for n in (name, "twin", "baseline")}
+    some = {c: e for c, e in of[name].items() if value_of(e) is not None and c not in (graded.get("but") or ())}
     if not some:
         return []
     worst = max(some, key=lambda c: known(some[c]))
-    ideal, before = (found.get(n, {}).get(worst) for n in ("twin", "baseline"))
-    return [Attack(title=f"{title} ({worst})", ours=some[worst], ideal=ideal, before=before, chance=chance)]
+    title = graded.get("title") or about.get("title") or ""
+    return [Outcome(
+        title=f"{title} ({worst})" if worst else title,
+        ours=some[worst], ideal=of["twin"].get(worst), before=of["baseline"].get(worst),
+        chance=value_of(_figures(report, path, name).get("")) if (path := graded.get("chance")) else None,
+        attack=about.get("title") or "", enough=graded.get("enough", True),
+    )]  # fmt: skip
+
+
+def _figures(node: Any, path: Sequence[str], name: str, condition: str = "") -> dict[str, Any]:
+    """Return {condition: what stands at a path}, where a condition is the key that stands for EACH, "" without one."""
+    if not path:
+        return {condition: node}
+    part, *rest = path
+    if part == EACH:
+        inner = enumerate(node, 1) if isinstance(node, list) else node.items() if isinstance(node, dict) else ()
+        return {c: e for key, below in inner for c, e in _figures(below, rest, name, str(key)).items()}
+    below = node.get(name if part == MODEL else part) if isinstance(node, dict) else None
+    return {} if below is None else _figures(below, rest, name, condition)

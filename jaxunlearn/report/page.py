@@ -79,6 +79,7 @@ def _view(report: dict) -> dict[str, Any]:
         "unmeasured": verdict.not_measured(report) if report.get("models") else [],
         "differences": tables.differences(report),
         "attacks": tables.attack_tables(report),
+        "tried": tables.tried(report),
         "seeds": tables.seed_table(report),
         "main": models_grid(report, COLUMNS, "Measurements a model, with 95% intervals"),
         "further": models_grid(report, further, "Further measurements a model"),

@@ -1,7 +1,8 @@
 """The form of report.json, to check a report by; docs/report.md gives the meaning of its figures.
 
 `python -m jaxunlearn.report.schema` prints it as JSON Schema, for other languages;
-`python -m jaxunlearn.report.schema RUN_DIR/report.json` checks a file and names each fault.
+`python -m jaxunlearn.report.schema RUN_DIR/report.json` checks a file and names each fault. What stands under `attacks`
+has forms that come with the attacks: `python -m jaxunlearn.attacks RUN_DIR/report.json` checks these, too.
 """
 
 import json
@@ -9,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, create_model, model_validator
 
 
 class Form(BaseModel):
@@ -94,21 +95,53 @@ class Relearned(Form):
     rate: FiniteFloat | None = None  # of the learning rates tried, the one that brought back most
 
 
-class Latent(Form):
-    """Accuracy of a linear classifier on the hidden states after each layer, and of guessing."""
+class Attacks(BaseModel):
+    """Findings by attack; `report_form` adds the form of each."""
 
-    layers: list[Figure]
-    chance: FiniteFloat
+    model_config = ConfigDict(extra="allow", strict=True)
 
-
-class Attacks(Form):
-    """What the attacks without a key of their own found, by model; leaks: rates by kind, and the worst completions."""
-
-    leaks: dict[str, Any] | None = None
-    quantise: dict[str, dict[str, Figures]] | None = None  # model, rounding
-    context: dict[str, Figures] | None = None  # model, condition
-    latent: dict[str, Latent] | None = None
     unmeasured: list[str] = []
+
+
+class KnownAttacks(Attacks):
+    """Findings of no other attacks than those whose form was given."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+MODEL, EACH = "MODEL", "EACH"
+
+
+class Graded(Form):
+    """A figure by which the verdict grades how a model stands an attack, beside the twin and the baseline.
+
+    title: as the verdict calls it ("familiarity after rounding").
+    at: its path in report.json. MODEL stands for the model's name, EACH for every key of a mapping or every number,
+    from 1, of a list; of several the one where the model has most counts.
+    but: keys at EACH that are no attack. chance: the path of what guessing gives.
+    enough: False where standing this attack alone says nothing of robustness.
+    """
+
+    title: str
+    at: list[str]
+    but: list[str] = []
+    chance: list[str] = []
+    enough: bool = True
+
+
+class About(Form):
+    """What an attack tries and is compared with; where its findings stand in report.json; what the verdict grades.
+
+    measured: whether it was run and found something; absent: as the report holds findings or not.
+    """
+
+    name: str
+    title: str
+    tries: str
+    control: str
+    at: list[str]
+    graded: list[Graded]
+    measured: bool | None = None
 
 
 class Rtt(Form):
@@ -173,6 +206,7 @@ class Report(Form):
     curves: dict[str, list[Point]]
     relearn: dict[str, list[Relearned]]
     attacks: Attacks
+    attack_about: list[About] = []
     rtt: Rtt | Annotated[dict[str, Any], Field(max_length=0)]  # empty where there were no facts
     judge: dict[str, Any]
     differences: list[Difference]
@@ -189,14 +223,21 @@ class Report(Form):
     manifest: dict[str, Any]
 
 
-def main(files: list[str]) -> int:
+def report_form(attacks: dict[str, Any]) -> type[Report]:
+    """Return the form of report.json with the form of each attack's findings, by their key under `attacks`."""
+    fields: dict[str, Any] = {key: (form | None, None) for key, form in attacks.items()}
+    known = create_model("Attacks", __base__=KnownAttacks, **fields)
+    return create_model("Report", __base__=Report, attacks=(known, ...))
+
+
+def main(files: list[str], form: type[Report] = Report) -> int:
     """Print the schema, or check report files and print the faults of each; return the exit code."""
     if not files:
-        print(json.dumps(Report.model_json_schema(), indent=1))
+        print(json.dumps(form.model_json_schema(), indent=1))
     faults = 0
     for file in files:
         try:
-            Report.model_validate_json(Path(file).read_text(encoding="utf-8"))
+            form.model_validate_json(Path(file).read_text(encoding="utf-8"))
         except ValidationError as error:
             faults += 1
             print(f"{file}: {error}")

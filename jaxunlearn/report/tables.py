@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxunlearn.estimates import bound, figure_of, interval, number, value_of
+from jaxunlearn.report.findings import was_measured
 
 MAIN = ("baseline", "unlearned", "twin")
 CONTROLS = (
@@ -34,11 +35,6 @@ LEAKS: dict[tuple[str, ...], str] = {
     ("leaks", "explicit"): "Completions that name the target",
     ("leaks", "neutral"): "Completions of neutral prompts that name it",
 }
-TITLES = {
-    "leaks": "Leak probes", "rtt": "Retraining on some of the facts (RTT)", "quantise": "Rounding the weights",
-    "context": "The text in the prompt, roles and prefixes", "shares": "Relearning from parts of the text",
-    "latent": "What hidden states hold", "probes": "Leak probes", "relearn": "Relearning",
-}  # fmt: skip
 MOST_ROWS = 40
 QUOTED = 4  # of a model's worst completions
 
@@ -143,14 +139,24 @@ def attack_tables(report: dict) -> list[tuple[str, list[Table]]]:
     names = tuple(report.get("models") or {})
     found = {k: v for k, v in (report.get("attacks") or {}).items() if k != "unmeasured"}
     found |= {"rtt": report["rtt"]} if report.get("rtt") else {}
-    titled = ((TITLES.get(k, k.replace("_", " ").capitalize()), k, node) for k, node in found.items())
-    made = [(title, [*worst(node, key), *tables(title, node, names)]) for title, key, node in titled]
+    abouts = report.get("attack_about") or ()
+    titles = {key: a["title"] for a in abouts for key in (a["at"][-1], a["name"])}
+    titled = ((titles.get(k, k.replace("_", " ").capitalize()), node) for k, node in found.items())
+    made = [(title, [*worst(node), *tables(title, node, names)]) for title, node in titled]
     return [(title, some) for title, some in made if some]
 
 
-def worst(leaks: dict, key: str = "leaks") -> Iterator[Table]:
-    """Yield a table that quotes the worst completions of each model after leak probes; nothing for other keys."""
-    models = leaks.get("models") or {} if key == "leaks" else {}
+def tried(report: dict) -> Table | None:
+    """Return what each attack that was run tries, and what it is compared with; None where none was run."""
+    abouts = [a for a in report.get("attack_about") or () if was_measured(report, a)]
+    rows = tuple((a["title"], a["tries"], a["control"]) for a in abouts)
+    head = ("Attack", "What is tried", "Compared with")
+    return Table(caption="What was tried", head=head, rows=rows) if rows else None
+
+
+def worst(findings: Any) -> Iterator[Table]:
+    """Yield a table that quotes the worst completions of each model, where an attack kept some."""
+    models = (findings.get("models") if isinstance(findings, dict) else None) or {}
     rows = [
         (name, one["grade"], _text(one["temperature"]), f"{one['prompt']} …", one["text"])
         for name in ordered(models, MAIN)

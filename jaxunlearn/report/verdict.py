@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxunlearn.estimates import duration, figure_of, interval, known, number, overlap, single, value_of
-from jaxunlearn.report.findings import ALMOST, FAMILIARITY, IN_PART, attacks
+from jaxunlearn.report.findings import ALMOST, FAMILIARITY, IN_PART, outcomes, was_measured
 
 QUESTIONS = ("Forgotten?", "Kept?", "Robust?", "At what cost?")
 REFERENCES = ("baseline", "twin")  # the scale for the other models
@@ -117,7 +117,7 @@ def kept(report: dict, name: str) -> Answer:
 
 def robust(report: dict, name: str) -> Answer:
     """Grade every attack against the twin and the baseline; the worst attack decides."""
-    made = attacks(report, name)
+    made = outcomes(report, name)
     facts = tuple(_fact(a.title, a.ours) for a in made)
     tints = [tint for a in made if (tint := a.tint) and name not in REFERENCES]
     if not facts:
@@ -129,8 +129,9 @@ def robust(report: dict, name: str) -> Answer:
         return Answer(word=UNDECIDED if undecided else "no twin to compare with", facts=facts)
     words = {"good": "yes: nothing measured brings it back", "so-so": "in part", "bad": "no: it comes back"}
     tint = next(t for t in ("bad", "so-so", "good") if t in tints)
-    if tint != "bad" and all(fact.name.startswith("leak probes") for fact in facts):
-        return Answer(word="leak probes alone were tried", facts=facts)
+    if tint != "bad" and not any(a.enough for a in made):
+        titles = " and ".join(dict.fromkeys(a.attack.lower() for a in made))
+        return Answer(word=f"{titles} alone were tried", facts=facts)
     return Answer(word=words[tint], tint=tint, facts=facts)
 
 
@@ -161,7 +162,7 @@ def checks(report: dict) -> dict[str, Answer]:
     """
     found = {}
     for name in report.get("models") or {}:
-        made = attacks(report, name)
+        made = outcomes(report, name)
         if name.endswith(HIDDEN) and made:
             by = tuple(_fact(a.title, a.ours) for a in made if a.tint == "bad")
             said = forgotten(report, name)
@@ -181,11 +182,6 @@ def checks(report: dict) -> dict[str, Answer]:
 LOOKED_FOR: tuple[tuple[str, Callable[[dict], Any]], ...] = (
     ("a twin that never saw the text", lambda r: "twin" in (r.get("models") or {})),
     ("controls: the same training without one of the method’s parts", lambda r: _has_control(r)),
-    ("relearning from a little of the text", lambda r: r.get("relearn")),
-    ("retraining on some of the facts (RTT)", lambda r: r.get("rtt") or _any(r, "rtt")),
-    ("rounding of the weights", lambda r: (r.get("attacks") or {}).get("quantise")),
-    ("the text put into the prompt", lambda r: (r.get("attacks") or {}).get("context")),
-    ("what hidden states hold (latent probe)", lambda r: (r.get("attacks") or {}).get("latent")),
     ("membership inference and verbatim memory", lambda r: _any(r, "membership")),
     ("public multiple-choice benchmarks", lambda r: _any(r, "benchmarks") or _any(r, "tasks")),
     ("other seeds: the intervals are over the prompts of one run", lambda r: r.get("seeds")),
@@ -195,6 +191,9 @@ LOOKED_FOR: tuple[tuple[str, Callable[[dict], Any]], ...] = (
 def not_measured(report: dict) -> list[str]:
     """List what a sceptic would ask for and this report lacks, then what the attacks themselves left out."""
     missing = [what for what, there in LOOKED_FOR if not there(report)]
+    for about in report.get("attack_about") or ():
+        if not was_measured(report, about):
+            missing.append(f"{about['title'][:1].lower()}{about['title'][1:]}")
     left = (report.get("attacks") or {}).get("unmeasured") or []
     return [*missing, *[text if isinstance(text, str) else ": ".join(map(str, text)) for text in left]]
 

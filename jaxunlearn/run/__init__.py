@@ -142,7 +142,7 @@ class Run:
     @cached_property
     def facts(self) -> list[Fact]:
         """Independent facts to retrain on and to ask for, none where there are none; InputError for faulty ones."""
-        given, prompts, tokenizer = self.config.attack.facts, self.inputs.prompts, self.inputs.tokenizer
+        given, prompts, tokenizer = self.config.attack.rtt.facts, self.inputs.prompts, self.inputs.tokenizer
         rows = prompts.facts if prompts else ()
         found = load_facts(given) if given else read_facts(rows, "text.prompts: facts") if rows else []
         odd = [f.question for f in found if not holds(tokenizer, f"{f.question} {' '.join(f.options)}")]

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from jaxunlearn.attacks import about
 from jaxunlearn.data.blocks import next_token_labels
 from jaxunlearn.evals.differences import differences
 from jaxunlearn.methods import cost
@@ -16,7 +17,7 @@ from jaxunlearn.stages.repair import verdict
 
 
 def assemble(run: Run, models: dict, attacked: dict) -> dict:
-    """Return the report of a run (design: report.json); `attacked` is what attacks/ found."""
+    """Return the report of a run (design: report.json); `attacked` is what attacks.attack found, and the judge."""
     t = run.translation
     listed = {n: {k: v for k, v in m.items() if k not in UNLISTED} for n, m in models.items()}
     for name, figures in attacked.get("models", {}).items():
@@ -31,7 +32,7 @@ def assemble(run: Run, models: dict, attacked: dict) -> dict:
         "curve": curves.pop("unlearned"), "curves": {k: v for k, v in curves.items() if v},
         "costs": costs(run), "differences": differences(models),
         "relearn": attacked.get("relearn", {}),
-        "attacks": {k: v for k, v in attacked.items() if k not in ("models", "relearn", "rtt", "judge")},
+        "attacks": attacked.get("attacks", {}), "attack_about": attacked.get("attack_about") or about(()),
         "judge": attacked.get("judge", {}),
         "rtt": attacked.get("rtt", {}),
         "completions": _side_by_side(models), "leak_probes": _leaks(run, models),

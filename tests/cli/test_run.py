@@ -5,6 +5,7 @@ import json
 from support.reports import run_of_method, run_of_seed
 
 from jaxunlearn import cli
+from jaxunlearn.data.facts import load_facts
 
 
 def test_report_takes_other_runs(tmp_path, capsys):
@@ -30,3 +31,16 @@ def test_the_page_shows_both_verdicts(tmp_path, capsys):
     (tmp_path / "npo" / "report.json").write_text(json.dumps(run_of_method("npo", 0.5, models={"unlearned": {}})))
     assert cli.main(["report", str(tmp_path / "whp"), "--rivals", str(tmp_path / "npo")]) == 2
     assert "different baseline" in capsys.readouterr().err
+
+
+def test_the_command_writes_birthdays_that_a_run_can_use(tmp_path, capsys):
+    out = tmp_path / "births"
+    assert cli.main(["birthdays", "--out", str(out), "--count", "12", "--seed", "3"]) == 0
+    assert f"text.forget=YOUR_TEXT,{out}/statements.txt attack.rtt.facts={out}/facts.json" in capsys.readouterr().out
+    facts, lines = load_facts(str(out / "facts.json")), (out / "statements.txt").read_text().splitlines()
+    assert len(facts) == len(lines) == 12
+    for fact, line in zip(facts, lines, strict=True):  # each question's right answer is what its line teaches
+        name = fact.question.removeprefix("In which year was ").removesuffix(" born?")
+        assert line == f"{name} was born in {fact.options[fact.answer]}."
+    assert cli.main(["birthdays", "--out", str(tmp_path / "none"), "--count", "0"]) == 2
+    assert not (tmp_path / "none").exists()

@@ -19,6 +19,9 @@ BASE = Config(name="x")
         ("unlearn.batch=0", "unlearn: steps must be"),
         ("unlearn.learning_rate=5", "unlearn.learning_rate"),
         ("eval.temperature=-1", "eval.temperature"),
+        ("attack.probes.temperatures=", "attack.probes.temperatures"),
+        ("attack.shares.of=0", "attack.shares.of"),
+        ("attack.rtt.pairings=6", "attack.rtt: epochs"),
     ],
 )
 def test_values_that_cannot_run_are_refused(bad, said):

@@ -32,6 +32,9 @@ def test_overrides_reach_nested_fields_with_their_types():
         ("seed=1.5", "invalid literal for int"),
         ("alpha", "is not key=value"),
         ("anchors.extract.name_bar=2.5", "Unrecognized"),  # a setting of earlier versions
+        ("attack.samples=4", "attack.samples is a setting of earlier versions; it is now attack.probes.samples"),
+        ("attack.shares=0.1", "it is now attack.shares.of"),
+        ("attack.facts=a.json", "it is now attack.rtt.facts"),
     ],
 )
 def test_bad_overrides_say_what_was_meant(bad, said):
@@ -50,6 +53,21 @@ def test_every_file_in_configs_builds_and_resolves():
     assert find_config("universe").name == "universe.py"
     with pytest.raises(InputError, match="universe"):
         load_config("nosuch")
+
+
+@pytest.mark.parametrize(
+    ("given", "new"),
+    [("Attack(samples=4)", "attack.probes.samples"), ("Attack(shares=(0.1,))", "attack.shares.of"),
+     ("dataclasses.replace(Attack(), rates=(1e-3,))", "attack.rtt.rates")],
+)  # fmt: skip
+def test_a_setting_of_earlier_versions_in_a_file_is_named_with_the_new_one(tmp_path, given, new):
+    file = tmp_path / "old.py"
+    file.write_text(
+        f"import dataclasses\nfrom jaxunlearn.config import *\n\ndef config():\n"
+        f"    return Config(name='old', attack={given})\n"
+    )
+    with pytest.raises(InputError, match=re.escape(f"it is now {new}")):
+        load_config(str(file))
 
 
 def test_a_file_that_is_no_python_is_refused(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from support.world import NAMES, PLACES, PLAIN_PLACES, THINGS
 
-from jaxunlearn.config import Attack
+from jaxunlearn.config import Attack, RttAttack
 from jaxunlearn.data.facts import birthdays, load_facts, pairings, read_facts, write_birthdays
 from jaxunlearn.errors import InputError
 
@@ -39,7 +39,7 @@ def test_the_published_splits_are_read(tmp_path):
         (tmp_path / f"split_{n}.jsonl").write_text(json.dumps(row | {"correct_year": 1994 + n}) + "\n")
     found = load_facts(str(tmp_path))
     assert [(f.split, f.options[f.answer]) for f in found] == [(0, "1994"), (1, "1995"), (2, "1996")]
-    pairs = pairings(found, Attack(pairings=2))
+    pairs = pairings(found, Attack(rtt=RttAttack(pairings=2)))
     assert [(p.train.tolist(), p.ask.tolist()) for p in pairs] == [([1, 2], [0]), ([0, 2], [1])]
     (tmp_path / "split_3.jsonl").write_text((tmp_path / "split_0.jsonl").read_text())
     with pytest.raises(InputError, match="stand in two splits"):
@@ -67,8 +67,8 @@ def test_faulty_facts_are_named(row, said):
 
 
 def test_each_split_is_held_out_once_and_none_may_be_empty():
-    pairs = pairings(FACTS, Attack(splits=4, pairings=4))
+    pairs = pairings(FACTS, Attack(rtt=RttAttack(splits=4, pairings=4)))
     assert sorted(np.concatenate([p.ask for p in pairs])) == list(range(12))
     assert all(not set(p.train) & set(p.ask) and len(p.train) + len(p.ask) == 12 for p in pairs)
     with pytest.raises(InputError, match="each of 13 splits, got 12 facts"):
-        pairings(FACTS, Attack(splits=13, pairings=1))
+        pairings(FACTS, Attack(rtt=RttAttack(splits=13, pairings=1)))

@@ -11,7 +11,7 @@ from jaxunlearn.attacks.blind import Probe
 from jaxunlearn.attacks.context import conditions, in_context
 from jaxunlearn.attacks.quantise import key_figures, quantised
 from jaxunlearn.attacks.rtt import retrain
-from jaxunlearn.config import Attack, Eval
+from jaxunlearn.config import Attack, Eval, ProbesAttack, RttAttack
 from jaxunlearn.data.facts import pairings, read_facts
 from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.evals.measure import measure
@@ -22,7 +22,10 @@ from jaxunlearn.models import transformer
 from jaxunlearn.models.scoring import Text
 
 SHAPE = transformer.Shape(V=32, D=32, L=2, N=2, K=2, H=16, F=32, context=64)
-C = Attack(splits=3, pairings=1, epochs=1, batch=8, samples=2, temperatures=(0.0, 1.0), new_tokens=6)
+C = Attack(
+    rtt=RttAttack(splits=3, pairings=1, epochs=1, batch=8),
+    probes=ProbesAttack(samples=2, temperatures=(0.0, 1.0), new_tokens=6),
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +53,8 @@ def everything(suite):
         "behind a filter": measure(inference.Filtered(m, (5, 9)), suite),
         "context": in_context(m, suite, conditions(suite, ["Quill took the glim ."], ["Anna took the book ."])),
         "rounded": key_figures(quantised(start(), "int4"), suite),
-        "latent": latent.probe(m, suite, facts, C),
-        "leaks": [s.text for s in probes.draw(m, suite, asked, C)],
+        "latent": latent.probe(m, suite, facts, splits=C.rtt.splits, seed=C.seed),
+        "leaks": [s.text for s in probes.draw(m, suite, asked, C.probes, C.seed)],
         "rtt": retrain(start, suite, facts, pairings(facts, C), C, (1e-3,)),
     }
 

@@ -248,7 +248,13 @@ def test_generate_and_score_say_by_two_processes_what_they_say_by_one(host, caps
 # ---- a whole run by two processes
 
 SMALL = ["pretrain.steps=2", "pretrain.twin=False", "reinforce.steps=2", "unlearn.steps=40", "whp.alphas="]
-SMALL += ["attack.schemes=int8", "eval.every=40", "unlearn.log_every=1", "unlearn.checkpoint_every=100", "mesh.data=2"]
+SMALL += [
+    "attack.quantise.schemes=int8",
+    "eval.every=40",
+    "unlearn.log_every=1",
+    "unlearn.checkpoint_every=100",
+    "mesh.data=2",
+]
 
 
 def test_a_run_by_two_processes_is_stopped_by_sigterm_resumed_and_finished(world, tmp_path):

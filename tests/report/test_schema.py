@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 from support.paths import ROOT
 
-from jaxunlearn.report.schema import Attacks, Measures, Point, Report, main
+from jaxunlearn.attacks import ATTACKS
+from jaxunlearn.report.schema import About, Graded, Measures, Point, Report, main
 
 E = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 10}
 ONE = {"value": 0.5, "low": None, "high": None, "n": 1, "note": "one item only"}
@@ -69,7 +70,8 @@ def test_the_command_checks_a_file_and_prints_the_schema(tmp_path, capsys):
 
 def test_every_key_is_documented():
     told = set(re.findall(r'[`"]([a-z_]+)[`"]', (ROOT / "docs" / "report.md").read_text()))
-    keys = {key for form in (Report, Measures, Point, Attacks) for key in form.model_fields}
+    keys = {key for form in (Report, Measures, Point, About, Graded) for key in form.model_fields}
+    keys |= {attack.place[-1] for attack in ATTACKS.values()} | {"unmeasured"}
     assert sorted(keys - told) == []
 
 

@@ -12,9 +12,9 @@ from safetensors.numpy import load_file
 from support.command import cli, env
 from support.world import NAMES, PLACES, PLAIN_NAMES, PLAIN_PLACES, PLAIN_THINGS, THINGS
 
+from jaxunlearn.attacks import form
 from jaxunlearn.cli import main
 from jaxunlearn.parallel import preemption
-from jaxunlearn.report.schema import Report
 
 LINES = {
     "baseline 100/150": signal.SIGKILL,
@@ -70,7 +70,7 @@ def test_a_run_leaves_what_the_design_names(finished):
     assert report["relearn"]["unlearned"][1]["rate"] == 1e-2  # the attacker's better one of two
     assert set(report["seconds"]) >= {"baseline", "twin", "reinforce", "label", "unlearn", "evaluate", "attack"}
     assert report["manifest"]["versions"]["jax"] and len(report["manifest"]["hashes"]["text.forget"]) == 64
-    Report.model_validate(report)
+    form().model_validate(report)
     page = (finished / "report.html").read_text()
     assert "<svg" in page and "http://" not in page.replace("http://www.w3.org", "") and "Zara" in page
 
@@ -222,9 +222,12 @@ def test_the_report_is_written_again_byte_for_byte(finished, capsys):
 # ---- attacks
 
 
+FEW = ("attack.rtt.epochs=2", "attack.rtt.splits=2", "attack.rtt.batch=8")
+
+
 def test_every_attack_runs_on_a_finished_run_is_reported_and_never_done_twice(finished, world):
     before = {n: weights(finished / n) for n in ("baseline", "unlearned", "twin")}
-    code, _, err = cli("attack", world / "world.py", "--quick", "attack.epochs=2", "attack.splits=2", "attack.batch=8")
+    code, _, err = cli("attack", world / "world.py", "--quick", *FEW)
     assert code == 0, err
     report = json.loads((finished / "report.json").read_text())
     main = ("baseline", "unlearned", "twin")
@@ -237,7 +240,7 @@ def test_every_attack_runs_on_a_finished_run_is_reported_and_never_done_twice(fi
         assert set(report["attacks"]["quantise"][name]) == {"int8", "int4", "nf4"}
         assert len(report["attacks"]["latent"][name]["layers"]) == 2
         assert report["attacks"]["context"][name]["alone"] == report["models"][name]["familiarity"]["probability"]
-    Report.model_validate(report)
+    form().model_validate(report)
     near = report["attacks"]["leaks"]["near_miss"]
     assert near["false_positives"]["n"] > 0 and "twin" in near["calibrated_on"]
     assert report["models"]["baseline"]["rtt"]["recovery"]["value"] == 1
@@ -251,9 +254,9 @@ def test_every_attack_runs_on_a_finished_run_is_reported_and_never_done_twice(fi
     assert report["relearn"]["output filter (must be exposed)"][0]["familiarity"] > 0.8
     assert {"unlearned, unrelated text", "unlearned, 1% of the text (1 block)"} <= set(report["relearn"])
     assert {n: weights(finished / n) for n in before} == before  # attacks leave the models alone
-    again = cli("attack", world / "world.py", "--quick", "attack.epochs=2", "attack.splits=2", "attack.batch=8")
+    again = cli("attack", world / "world.py", "--quick", *FEW)
     assert again[0] == 0 and "[attack]" not in again[2], again[2]
-    more = ("attack.kinds=probes", "attack.samples=2", "eval.relearn_steps=0,1", "eval.every=3")
+    more = ("attack.kinds=probes", "attack.probes.samples=2", "eval.relearn_steps=0,1", "eval.every=3")
     changed = cli("attack", world / "world.py", *more)
     assert changed[0] == 0 and "[attack] probes, twin" in changed[2] and "rtt" not in changed[2]
     assert "[evaluate]" not in changed[2]  # neither setting bears on what was measured
@@ -263,7 +266,7 @@ def test_every_attack_runs_on_a_finished_run_is_reported_and_never_done_twice(fi
 
 
 def test_facts_that_leave_a_split_empty_stop_an_attack_before_any_work(world, tmp_path, capsys):
-    assert main(["attack", str(world / "world.py"), f"run.dir={tmp_path}/run", "attack.splits=40"]) == 2
+    assert main(["attack", str(world / "world.py"), f"run.dir={tmp_path}/run", "attack.rtt.splits=40"]) == 2
     assert "RTT needs a fact in each of 40 splits, got 10 facts" in capsys.readouterr().err
     assert not list((tmp_path / "run").glob("baseline*"))
 
@@ -293,12 +296,11 @@ def test_a_given_model_is_used_without_a_copy_and_without_a_twin(finished, world
     assert not (tmp_path / "run-quick" / "twin").exists()
 
 
-@pytest.mark.parametrize("method", ["ria", "dpo"])
-def test_a_method_that_teaches_answers_finds_the_questions_of_the_universe(tmp_path, method):
+def test_a_method_that_teaches_answers_finds_the_questions_of_the_universe(tmp_path):
     """The stages work by the configuration that the inputs resolved, not by the one given."""
     few = ["pretrain.steps=2", "reinforce.steps=2", "unlearn.steps=2", "eval.completions=8", "eval.blocks=8"]
     small = ["universe.people=2000", "init.D=32", "init.L=2", "init.H=8", "init.F=64", "text.context=128", *few]
-    assert main(["unlearn", "universe", f"unlearn.method={method}", f"run.dir={tmp_path}/run", *small]) == 0
+    assert main(["unlearn", "universe", "unlearn.method=ria", f"run.dir={tmp_path}/run", *small]) == 0
     assert (tmp_path / "run" / "unlearned" / "model.safetensors").is_file()
 
 

@@ -3,6 +3,7 @@
 import math
 from html.parser import HTMLParser
 
+from jaxunlearn.attacks import about
 from jaxunlearn.report.page import write_report
 
 STEPS = (0, 3, 6, 10, 15, 20)
@@ -106,6 +107,7 @@ def made_up():
             {"prompt": "He who must not", "kind": "irrevocable",
              "probability": {"baseline": 0.99, "unlearned": 0.2, "twin": 0.0}},
         ],
+        "attack_about": about(),
         "labels": {"alpha": 5.0, "tokens": 147000, "trained_share": 0.973, "unaligned_share": 0.0},
         "dictionary": {"terms": 148, "coverage": 0.98},
         "notes": ["One seed.", "The consistency rules made no measurable difference here."],
@@ -149,7 +151,7 @@ def entry(familiarity, accuracy=0.9, perplexity=5.0, **more):
 
 def report_of(**models):
     """Return a report of a baseline, a twin and the models given."""
-    return {"models": {"baseline": entry(0.9), "twin": entry(0.1)} | models}
+    return {"models": {"baseline": entry(0.9), "twin": entry(0.1)} | models, "attack_about": about()}
 
 
 def run_of_seed(seed, familiarity, **config):

@@ -1,0 +1,126 @@
+"""The registry: what a run does by itself, what is refused, and that one record is all an attack needs."""
+
+import dataclasses
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from jaxunlearn.attacks import ATTACKS, about, chosen, everything, form
+from jaxunlearn.attacks.base import Attack, Target
+from jaxunlearn.cli import main
+from jaxunlearn.config import Config, load_config, override
+from jaxunlearn.errors import InputError
+from jaxunlearn.report.page import page
+from jaxunlearn.report.schema import EACH, MODEL, Figure, Graded, Report
+from jaxunlearn.stages import run_stages
+
+BASE = Config(name="x")
+E = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 10}
+MAKING = ("pretrain", "evaluate", "attack")
+SMALL = ["pretrain.steps=2", "pretrain.twin=False"]
+
+
+def recall(target: Target) -> dict:
+    """Count the letters of a model's name: as good an attack as any, for a test."""
+    return {name: {"hard": E | {"value": len(name) / 10}, "easy": E} for name in target.main()}
+
+
+TOY = Attack(
+    name="toy",
+    title="A toy",
+    tries="Ask the model for its name.",
+    control="Nothing.",
+    run=recall,
+    form=dict[str, dict[str, Figure]],
+    graded=(Graded(title="recall of its name", at=["attacks", "toy", MODEL, EACH]),),
+)
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    monkeypatch.setitem(ATTACKS, "toy", TOY)
+
+
+@pytest.fixture(scope="module")
+def config(world, tmp_path_factory):
+    """The small world after two steps of pretraining, measured: what attacks find there costs little."""
+    made = load_config(str(world / "world.py"), [f"run.dir={tmp_path_factory.mktemp('attacks')}/run", *SMALL])
+    run_stages(made, MAKING[:2])
+    return made
+
+
+def test_one_record_is_all_that_an_attack_needs(toy, config):
+    report = run_stages(override(config, ["attack.kinds=toy"]), MAKING)
+    assert report["attacks"] == {"toy": {"baseline": {"hard": E | {"value": 0.8}, "easy": E}}, "unmeasured": []}
+    form().model_validate(report)
+    html = (config.directory / "report.html").read_text()
+    attacks = html.partition('<h3 id="tried">')[2]
+    assert "Ask the model for its name." in attacks.partition("</table>")[0]  # the list of what was measured
+    appendix = attacks.partition('<h3 class="attack">A toy</h3>')[2].partition("</table>")[0]
+    assert "hard" in appendix and "0.800" in appendix
+    verdict = html.partition('id="unmeasured"')[0]
+    assert "recall of its name (hard)" in verdict  # the worst of its conditions
+    missing = html.partition('id="unmeasured"')[2].partition("</ul>")[0]
+    assert "rounding the weights" in missing and "a toy" not in missing
+    broken = json.loads(json.dumps(report))
+    broken["attacks"]["toy"]["baseline"]["hard"] = "much"
+    Report.model_validate(broken)
+    with pytest.raises(ValidationError, match=r"attacks\.toy\.baseline\.hard"):
+        form().model_validate(broken)
+
+
+def test_what_cannot_be_tried_is_said_and_not_run(monkeypatch, toy, config, capsys):
+    monkeypatch.setitem(ATTACKS, "toy", dataclasses.replace(TOY, check=lambda run: "no reason"))
+    report = run_stages(override(config, ["attack.kinds=toy"]), MAKING)
+    assert report["attacks"] == {"unmeasured": ["A toy: no reason"]}
+    assert "not measured: A toy: no reason" in capsys.readouterr().err
+    assert "A toy: no reason" in page(report) and '<h3 id="tried">' not in page(report)
+
+
+def test_a_run_does_the_cheap_ones_and_the_command_all():
+    assert [a.name for a in chosen(BASE)] == ["relearn", "quantise", "probes"]
+    assert everything(BASE).attack.kinds == tuple(ATTACKS) and all(name == a.name for name, a in ATTACKS.items())
+    one = override(BASE, ["attack.kinds=rtt", "attack.probes.samples=3", "unlearn.learning_rate=1e-3"])
+    few = everything(one, quick=True).attack
+    assert few.kinds == ("rtt",) and few.rtt.rates == (1e-3, 4e-3)
+    assert (few.probes.samples, few.probes.blind, few.context.passages) == (3, 24, 2)
+    assert everything(one).attack == one.attack
+
+
+def test_unknown_attacks_are_refused():
+    with pytest.raises(InputError, match=r"unknown attacks \['rt'\]: attack.kinds are some of \['relearn'"):
+        chosen(override(BASE, ["attack.kinds=rt,probes"]))
+
+
+def test_every_record_tells_the_report_of_itself():
+    for one, told in zip(ATTACKS.values(), about(("rtt",)), strict=True):
+        assert one.title and one.tries.endswith(".") and one.control.endswith(".")
+        assert told["name"] == one.name and told["measured"] == (one.name == "rtt")
+        assert told["at"][0] in Report.model_fields
+    assert len({a.title for a in ATTACKS.values()}) == len(ATTACKS)
+    assert not any("measured" in told for told in about())  # of a report of an earlier version the page looks itself
+
+
+def test_a_report_of_an_earlier_version_is_given_its_words(tmp_path):
+    models = {n: {"familiarity": {"probability": E | {"value": v}}} for n, v in (("baseline", 0.9), ("unlearned", 0.2))}
+    old = {"models": models, "attacks": {"quantise": {n: {"int4": {"familiarity": E}} for n in models}}}
+    (tmp_path / "report.json").write_text(json.dumps(old))
+    assert "Quantise" in page(old)  # the page alone has the key for a title
+    assert main(["report", str(tmp_path)]) == 0
+    html = (tmp_path / "report.html").read_text()
+    assert "Rounding the weights" in html and "familiarity after rounding (int4)" in html
+    assert "the text in the prompt" in html.partition('id="unmeasured"')[2].partition("</ul>")[0]
+
+
+def test_the_form_knows_the_findings_of_each_attack():
+    known = form().model_fields["attacks"].annotation
+    assert known is not None
+    known.model_validate({"latent": {"twin": {"layers": [E], "chance": 0.25}}, "unmeasured": []})
+    for wrong in (
+        {"latent": {"twin": {"layers": [0.5], "chance": 0.25}}},
+        {"quantise": {"twin": {"int8": 1}}},
+        {"x": 1},
+    ):
+        with pytest.raises(ValidationError, match=next(iter(wrong))):
+            known.model_validate(wrong)
