@@ -1,0 +1,80 @@
+"""Losses of running text against whole logits in fp64."""
+
+import jax
+import numpy as np
+import pytest
+from support.mesh import mesh_of
+from support.world import write_world
+
+from jaxunlearn.config import Eval
+from jaxunlearn.data.tokenizer import load_tokenizer
+from jaxunlearn.errors import InputError
+from jaxunlearn.models import transformer
+from jaxunlearn.models.scoring import Text, block_sums, score_text
+from jaxunlearn.parallel.sharding import put
+
+SHAPE = transformer.Shape(V=32, D=16, L=2, N=2, K=2, H=8, F=16, context=64)
+
+C = Eval(batch=8, blocks=8)
+
+
+def sharp(scale=12.0):
+    return jax.tree.map(lambda w: scale * w, transformer.init(SHAPE, 0))
+
+
+def probabilities(m, tokens):
+    """Return softmax of whole logits [T, V] in fp64 for one row of tokens."""
+    padded = np.zeros((8, 64), np.int32)
+    padded[0, : len(tokens)] = tokens
+    logits = np.asarray(jax.jit(lambda m, t: m.logits(m(t)))(m, put(padded, "BT")), np.float64)[0, : len(tokens)]
+    e = np.exp(logits - logits.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+@pytest.fixture
+def tokenizer(tmp_path):
+    return load_tokenizer(write_world(tmp_path) / "tokenizer")
+
+
+def blocks(n=8, T=32):
+    draw = np.random.default_rng(0)
+    labels = np.where(draw.random((n, T)) < 0.2, -100, draw.integers(0, 32, (n, T))).astype(np.int32)
+    return Text(tokens_NT=draw.integers(0, 32, (n, T)).astype(np.int32), labels_NT=labels)
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 2, 2)])
+def test_loss_and_entropy_of_blocks_equal_whole_logits(sizes):
+    text = blocks()
+    with jax.set_mesh(mesh_of(sizes)):
+        m = sharp()
+        nll, entropy, count = block_sums(m, text, C, 2.0)
+        logits = np.asarray(jax.jit(lambda m, t: m.logits(m(t)))(m, put(text.tokens_NT, "BT")), np.float64) / 2
+    logp = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    valid = text.labels_NT != -100
+    picked = np.take_along_axis(logp, np.where(valid, text.labels_NT, 0)[..., None], -1)[..., 0]
+    np.testing.assert_allclose(nll, -(picked * valid).sum(1), rtol=1e-4)
+    np.testing.assert_allclose(entropy, (-(np.exp(logp) * logp).sum(-1) * valid).sum(1), rtol=1e-4)
+    np.testing.assert_array_equal(count, valid.sum(1))
+
+
+def test_more_blocks_than_a_batch_and_a_limit_on_them(mesh):
+    text, m = blocks(11), sharp()
+    whole = block_sums(m, text, Eval(batch=8, blocks=64), 1.0)
+    assert [len(x) for x in whole] == [11, 11, 11]
+    for part, all_of in zip(block_sums(m, text, Eval(batch=4, blocks=6), 1.0), whole, strict=True):
+        np.testing.assert_allclose(part, all_of[:6], rtol=1e-4)
+
+
+def test_score_covers_every_token_once_in_blocks_with_a_bos(mesh, tokenizer):
+    m = sharp()
+    text = "Zara went to Orm with Quill and took the rune . Anna went to Rome"
+    found = score_text(m, tokenizer, text, context=8)
+    ids, nll = list(map(int, tokenizer.encode(text)[0])), 0.0
+    for start in range(0, len(ids), 7):
+        part = ids[start : start + 7]
+        p = probabilities(m, [1, *part])
+        nll -= sum(np.log(p[n, token]) for n, token in enumerate(part))
+    assert found["tokens"] == len(ids)
+    np.testing.assert_allclose(found["nll"], nll / len(ids), rtol=1e-4)
+    with pytest.raises(InputError, match="no tokens"):
+        score_text(m, tokenizer, "", context=8)
