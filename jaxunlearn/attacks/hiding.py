@@ -19,13 +19,13 @@ from jaxunlearn.config import Train, as_dict
 from jaxunlearn.data.blocks import IGNORE, PAD_ID, next_token_labels
 from jaxunlearn.data.facts import Fact
 from jaxunlearn.data.tokenizer import Tokenizer
-from jaxunlearn.evals.measure import measure
+from jaxunlearn.evals.measure import measure, raw
 from jaxunlearn.evals.suite import Suite
 from jaxunlearn.files import sha256_text
 from jaxunlearn.methods import inference
 from jaxunlearn.models import huggingface
 from jaxunlearn.parallel import processes
-from jaxunlearn.run.store import UNLISTED, read_labels
+from jaxunlearn.run.store import read_labels
 from jaxunlearn.run.variants import variants
 from jaxunlearn.training.loop import fit, microbatches
 from jaxunlearn.training.step import State, compiled_step, gradients, init_state, updated
@@ -68,7 +68,7 @@ def _show_hidden(target: Target, name: str, folder: Path) -> None:
     """Measure a model that only hides as every other, and set it before the attacks."""
     target.folders[name] = folder
     found = target.kept("measure", name, [], lambda: measure(target.load(name, frozen=True), target.run.suite))
-    target.models.setdefault(name, {}).update({k: v for k, v in found.items() if k not in (*UNLISTED, "track")})
+    target.models.setdefault(name, {}).update({k: v for k, v in found.items() if k not in (*raw(), "track")})
 
 
 def _hiding_blocks(target: Target, facts) -> tuple[np.ndarray, np.ndarray]:

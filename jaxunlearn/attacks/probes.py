@@ -19,9 +19,8 @@ from jaxunlearn.config import Config, ProbesAttack, as_dict
 from jaxunlearn.data.tokenizer import holds
 from jaxunlearn.estimates import Estimate, mean_estimate, rate_estimate
 from jaxunlearn.evals.judge import Judge
-from jaxunlearn.evals.measure import complete
 from jaxunlearn.evals.prompts import Leak, Lexicon
-from jaxunlearn.evals.suite import Suite
+from jaxunlearn.evals.suite import Suite, complete
 from jaxunlearn.files import sha256_text
 from jaxunlearn.models.generate import Sampling
 from jaxunlearn.report.schema import MODEL, Graded

@@ -13,7 +13,7 @@ import numpy as np
 from jaxunlearn.attacks.base import FILTER, MAIN, Attack, Target
 from jaxunlearn.errors import InputError
 from jaxunlearn.estimates import mean_estimate, rate_estimate, ratio_estimate
-from jaxunlearn.evals.measure import option_scores, specific_mass
+from jaxunlearn.evals.suite import option_scores, specific_mass
 from jaxunlearn.models.scoring import block_sums
 from jaxunlearn.models.weights import is_layered, is_matrix, letters, sides
 from jaxunlearn.parallel.sharding import replicated

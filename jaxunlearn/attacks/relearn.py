@@ -8,7 +8,8 @@ from jaxunlearn.attacks.base import FILTER, STRESS, Attack, Target
 from jaxunlearn.config import as_dict
 from jaxunlearn.data.blocks import next_token_labels
 from jaxunlearn.errors import RunError
-from jaxunlearn.evals.measure import completion_familiarity, specific_mass
+from jaxunlearn.evals.familiarity import completion_familiarity
+from jaxunlearn.evals.suite import specific_mass
 from jaxunlearn.parallel.console import say
 from jaxunlearn.run import Run
 from jaxunlearn.training.loop import fit, microbatches
@@ -52,7 +53,7 @@ def _relearn(target: Target, start, arrays, rate: float, completions: bool) -> l
         familiarity = float(np.mean(specific_mass(state.model, suite, prompts)))
         points.append({"step": n, "familiarity": familiarity, "rate": rate})
         if completions and n == max(e.relearn_steps) and suite.prompts.completion:
-            points[-1]["explicit"] = completion_familiarity(state.model, suite, {})["leaks"]["explicit"]
+            points[-1]["explicit"] = completion_familiarity(state.model, suite)["leaks"]["explicit"]
 
     def batch(n):
         return microbatches(c, arrays, ("BT", "BT"), len(arrays[0]), target.run.config.seed, n)

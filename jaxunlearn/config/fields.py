@@ -145,6 +145,7 @@ class Eval:
     benchmarks: tuple[str, ...] = ()  # multiple choice: .jsonl files, folders of them, tfds:NAME/SPLIT
     tasks: tuple[str, ...] = ()  # of lm-evaluation-harness; "paper": the paper's seven
     tofu: str = ""  # a folder with TOFU's files
+    muse: str = ""  # a folder with MUSE's questions: forget_qa.json, retain_qa.json, solved ones in ..._icl.json
     items: int = 200  # at most so many questions of each benchmark, task and TOFU set; 0: all
 
 

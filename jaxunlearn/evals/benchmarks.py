@@ -12,11 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from jaxunlearn.config import Config, Eval
 from jaxunlearn.data.documents import read_rows
 from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.errors import InputError
 from jaxunlearn.estimates import rate_estimate
+from jaxunlearn.evals.base import Context, Figures, Metric
 from jaxunlearn.evals.continuations import encode_pair, score_continuations
+from jaxunlearn.files import sha256_text
 
 PROMPTS = {  # by the beginning of a benchmark's name; the others are asked as they stand
     "arc": "Question: {query}\nAnswer:",
@@ -212,3 +215,40 @@ def measure_benchmark(model, tokenizer: Tokenizer, benchmark: Benchmark, batch: 
 def guessing(benchmark: Benchmark) -> float:
     """Return the accuracy of guessing: the mean of 1 / options."""
     return float(np.mean([1 / len(item.pairs) for item in benchmark.items]))
+
+
+# ---- the metric
+
+
+def asked(c: Eval) -> list[Benchmark]:
+    """Return the benchmarks that eval.benchmarks names."""
+    return read_benchmarks(c.benchmarks, c.items)
+
+
+def measure(model, context: Context) -> Figures:
+    """Return {"benchmarks": {name: accuracy}, "benchmarks_normed", "right": {name: 1 or 0 a question}}."""
+    found: Figures = {"benchmarks": {}, "benchmarks_normed": {}, "right": {}}
+    for benchmark in asked(context.suite.c):
+        one = measure_benchmark(model, context.suite.tokenizer, benchmark, context.suite.c.batch)
+        found["benchmarks"][benchmark.name] = one["acc"] | {"guessing": guessing(benchmark)}
+        found["benchmarks_normed"][benchmark.name] = one["acc_norm"]
+        found["right"][benchmark.name] = one["right"]
+    return found
+
+
+def check(config: Config, held_out: bool) -> None:
+    """Raise InputError for files that are missing or malformed."""
+    asked(config.eval)
+
+
+BENCHMARKS = Metric(
+    name="benchmarks",
+    title="Benchmarks",
+    about="accuracy on multiple-choice benchmarks, asked as lm-evaluation-harness asks them (eval.benchmarks)",
+    measure=measure,
+    applies=lambda context: bool(context.suite.c.benchmarks),
+    check=check,
+    columns={("benchmarks",): "Benchmark accuracy", ("benchmarks_normed",): "Benchmark accuracy, by length"},
+    raw=("right",),
+    depends=lambda context: sha256_text(*map(repr, asked(context.suite.c))),
+)

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxunlearn.config import Config
 from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.errors import InputError
+from jaxunlearn.evals.base import Context, Figures, Metric
 from jaxunlearn.evals.continuations import Pair, Score, encode_pair, score_continuations
 from jaxunlearn.evals.memorisation import figure
 from jaxunlearn.models.generate import Sampling, generate
@@ -190,7 +192,6 @@ def run_tasks(
 
 def _figures(found: dict) -> dict[str, dict]:
     """Turn the harness's samples into figures with intervals; what is no number an item keeps its value alone."""
-
     out: dict[str, dict] = {}
     for task, metrics in found.get("results", {}).items():
         rows = found.get("samples", {}).get(task, [])
@@ -206,3 +207,31 @@ def _figures(found: dict) -> dict[str, dict]:
                 else {"value": float(value), "low": None, "high": None, "n": len(rows), "note": "no number an item"}
             )
     return out
+
+
+# ---- the metric
+
+
+def measure(model, context: Context) -> Figures:
+    """Return {"tasks": {"TASK METRIC": figure}} of eval.tasks; answers are kept, so that none is asked for twice."""
+    suite, c = context.suite, context.suite.c
+    cache = context.folder / f"tasks_{context.model_hash[:12]}.db" if context.folder else None
+    tasks = run_tasks(model, suite.tokenizer, c.tasks, batch=c.batch, items=c.items, cache=cache, seed=suite.seed)
+    return {"tasks": {f"{task} {metric}": f for task, metrics in tasks.items() for metric, f in metrics.items()}}
+
+
+def check(config: Config, held_out: bool) -> None:
+    """Raise InputError where tasks are asked for and the harness is not installed."""
+    if config.eval.tasks:
+        library()
+
+
+TASKS = Metric(
+    name="tasks",
+    title="Tasks of lm-evaluation-harness",
+    about="any task of lm-evaluation-harness with the harness's own metrics (eval.tasks)",
+    measure=measure,
+    applies=lambda context: bool(context.suite.c.tasks),
+    check=check,
+    columns={("tasks",): "Task"},
+)

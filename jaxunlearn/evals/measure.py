@@ -1,114 +1,73 @@
-"""What a model still knows and still can: familiarity, perplexity, entropy, accuracy, leaks; batched, one shape each.
+"""Measure a model by every metric that applies, and compare the models of a run."""
 
-Definitions: probability and completion familiarity after section 4 of arXiv 2310.02238, judged by lexicon (judge.py).
-"""
+from dataclasses import replace
 
-import numpy as np
-
-from jaxunlearn.estimates import mean_estimate, rate_estimate
-from jaxunlearn.evals.perplexity import text_figures
+from jaxunlearn.config import Config
+from jaxunlearn.evals import METRICS
+from jaxunlearn.evals.base import Context, Figures, Metric, merge
 from jaxunlearn.evals.suite import Suite
-from jaxunlearn.models.generate import Sampling, generate
+
+ITEMS = "items"  # one number an item, for paired comparisons; never listed in report.json
 
 
-def measure(model, suite: Suite) -> dict:
-    """Return the report's entry for one model; every figure is an estimate {value, low, high, n}."""
-    found, p = {}, suite.prompts
-    probability = {"out": [], "in": []}
-    for prompt, mass in zip(p.probability, specific_mass(model, suite, p.probability), strict=True):
-        probability[prompt.position].append(mass)
-    items: dict[str, list] = {
-        "familiarity, next word": probability["out"],
-        "familiarity inside names": probability["in"],
-    }
-    found["items"] = {k: v for k, v in items.items() if v}  # one number an item, for paired comparisons
-    found["familiarity"] = {
-        name: mean_estimate(probability[key]).to_json()
-        for name, key in {"probability": "out", "inside": "in"}.items()
-        if probability[key]
-    }
-    if p.completion:
-        completed = completion_familiarity(model, suite, found["familiarity"])
-        found["items"]["familiarity, completion"] = completed.pop("by_prompt")
-        found |= completed
-    if p.leaks:
-        leaks = specific_mass(model, suite, p.leaks)
-        found.setdefault("leaks", {})["probability"] = mean_estimate(leaks).to_json()
-        found["leak_probabilities"] = leaks
-    if p.choice:
-        right = [int(np.argmax(s)) == c.answer for s, c in zip(option_scores(model, suite), p.choice, strict=True)]
-        found["accuracy"] = {"general": rate_estimate(sum(right), len(right)).to_json()}
-        found["items"]["general accuracy, right answers"] = [int(r) for r in right]
-    found["track"] = tracked(model, suite)
-    figures = text_figures(model, suite)
-    found["items"] |= figures.pop("items")
-    return found | figures
+def measure(model, suite: Suite) -> Figures:
+    """Return what is measured of a model while it is trained; every figure is an estimate {value, low, high, n}."""
+    return _measured(model, Context(suite=suite), often_alone=True)
 
 
-def specific_mass(model, suite: Suite, prompts) -> list[float]:
-    """Return for each prompt the total probability of its content-specific next words (words scored whole)."""
-    pairs = [(p.prompt, w) for p in prompts for w in p.specific]
-    scores = iter(suite.words.probabilities(model, pairs))
-    return [float(sum(next(scores) for _ in p.specific)) for p in prompts]
+def measure_all(model, context: Context) -> Figures:
+    """Return the report's entry of one model, with the raw figures that comparisons are made of."""
+    return _measured(model, context)
 
 
-def option_scores(model, suite: Suite) -> list[list[float]]:
-    """Return the probability of every option of every multiple-choice question."""
-    questions = suite.prompts.choice
-    scores = iter(suite.words.probabilities(model, [(q.question, o) for q in questions for o in q.options]))
-    return [[float(next(scores)) for _ in q.options] for q in questions]
-
-
-def tracked(model, suite: Suite) -> dict:
-    """Return {prompt: {word: probability}}, the points of the paper's signature plot."""
-    pairs = [(t.prompt, w) for t in suite.prompts.track for w in t.words]
-    scores = iter(suite.words.probabilities(model, pairs))
-    return {t.prompt: {w: float(next(scores)) for w in t.words} for t in suite.prompts.track}
-
-
-# ---- completions
-
-
-def complete(model, suite: Suite, prompts: list[str], sampling: Sampling, seed: int) -> list[str]:
-    """Return a sampled continuation of each prompt, as text."""
-    contexts = [suite.words.context(p) for p in prompts]
-    new = generate(
-        model, contexts, suite.c.new_tokens, sampling, seed=seed, eos_ids=suite.tokenizer.eos_ids, batch=suite.c.batch
-    )
-    decode = suite.tokenizer.decode
-    return [decode(c + n)[len(decode(c)) :] for c, n in zip(contexts, new, strict=True)]
-
-
-def completion_familiarity(model, suite: Suite, familiarity: dict) -> dict:
-    """Sample completions and grade them: (5 n3 + n2) / N, the explicit rate, and the same on neutral prompts."""
-    p, c = suite.prompts, suite.c
-    sampling = Sampling(c.temperature, c.top_k)
-    repeats = max(1, round(c.completions / len(p.completion)))
-    asked = [q for q in p.completion for _ in range(repeats)]
-    texts = complete(model, suite, [q.prompt for q in asked], sampling, suite.seed)
-    grades = [suite.judge.grade(q.prompt, t, q.references) for q, t in zip(asked, texts, strict=True)]
-    points = [g.points for g in grades]
-    by_prompt = np.reshape(points, (len(p.completion), repeats)).mean(axis=1)  # completions of one prompt are no news
-    counts = {str(n): sum(g.score == n for g in grades) for n in (3, 2, 1, 0)}
-    found = {
-        "familiarity": familiarity | {"completion": mean_estimate(by_prompt).to_json()},
-        "by_prompt": by_prompt.tolist(),
-        "grades": counts,
-        "leaks": {"explicit": rate_estimate(counts["3"], len(grades)).to_json()},
-        "completions": [
-            {"prompt": q.prompt, "subtlety": q.subtlety, "text": t, "grade": g.score, "evidence": list(g.evidence)}
-            for q, t, g in list(zip(asked, texts, grades, strict=True))[::repeats]
-        ],
-    }
-    if p.neutral:
-        asked = [q for q in p.neutral for _ in range(repeats)]
-        texts = complete(model, suite, asked, sampling, suite.seed + 1)
-        explicit = sum(suite.judge.grade(q, t).score == 3 for q, t in zip(asked, texts, strict=True))
-        found["leaks"]["neutral"] = rate_estimate(explicit, len(asked)).to_json()
+def _measured(model, context: Context, often_alone: bool = False) -> Figures:
+    found: Figures = {}
+    for metric in applying(context):
+        if metric.often or not often_alone:
+            merge(found, metric.measure(model, replace(context, found=found)))
     return found
 
 
-def curve_point(step: int, found: dict, held_loss: float | None = None) -> dict:
+def applying(context: Context) -> list[Metric]:
+    """Return the metrics whose needs a context meets, in the order of measuring."""
+    return [metric for metric in METRICS.values() if metric.applies(context)]
+
+
+def compare(models: dict[str, Figures]) -> None:
+    """Add the figures that compare models, for example with the twin, to their entries."""
+    for metric in METRICS.values():
+        if metric.across:
+            metric.across(models)
+
+
+def refuse(config: Config, held_out: bool) -> None:
+    """Raise InputError, before any work, for a metric that would fail; held_out: text.forget_held is given."""
+    for metric in METRICS.values():
+        metric.check(config, held_out)
+
+
+def raw() -> tuple[str, ...]:
+    """Return the groups of an entry that are kept in the run's folder and not listed in report.json."""
+    return (ITEMS, *(group for metric in METRICS.values() for group in metric.raw))
+
+
+def titles(models: dict[str, Figures]) -> dict[str, str | dict[str, str]]:
+    """Return report.json's "columns": titles of the measured columns that the page has no place of its own for.
+
+    {group: title of the group or of its one figure, or {name: title}}.
+    """
+    groups: dict[str, str] = {}
+    single: dict[str, dict[str, str]] = {}
+    for (group, *name), title in ((path, title) for m in METRICS.values() for path, title in m.columns.items()):
+        entries = [entry[group] for entry in models.values() if group in entry]
+        if not name and entries:
+            groups[group] = title
+        elif any(key in entry for key in name for entry in entries):
+            single.setdefault(group, {})[name[0]] = title
+    return groups | single
+
+
+def curve_point(step: int, found: Figures, held_loss: float | None = None) -> dict:
     """Return the report's curve entry for one step from a measurement."""
 
     def value(*path):

@@ -6,19 +6,25 @@ Sources: MUSE, arXiv 2407.06460; ROUGE-L, Lin 2004; the stemmer, Porter 1980, wi
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxunlearn.config import Config
+from jaxunlearn.data.questions import read_questions
 from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.errors import InputError
+from jaxunlearn.evals.base import Context, Figures, Metric
 from jaxunlearn.evals.membership import auc, interval_of, resampled_auc
 from jaxunlearn.evals.memorisation import continue_greedily, figure
+from jaxunlearn.files import sha256
 
 NEW_TOKENS = 128  # VerbMem
 ANSWER_TOKENS = 32  # KnowMem
 MIN_K = 0.4  # PrivLeak
+FILES = {"knowmem": "forget_qa", "utility": "retain_qa"}  # as MUSE names them
 STOPS = ("\n\n", "\nQuestion", "Question:")
 
 QuestionAnswer = tuple[str, str]
@@ -242,40 +248,6 @@ def _short(word: str) -> bool:
     return kinds == "vc" or (kinds.endswith("cvc") and word[-1] not in "wxy")
 
 
-# ---- from a model
-
-
-def measure_muse(
-    model,
-    tokenizer: Tokenizer,
-    *,
-    texts: Sequence[str] = (),
-    forget: Sequence[QuestionAnswer] = (),
-    retain: Sequence[QuestionAnswer] = (),
-    shots: Sequence[QuestionAnswer] = (),
-    prompt_tokens: int = 1024,
-    batch: int = 8,
-) -> dict[str, Any]:
-    """Return {"verbmem", "knowmem", "utility"}: figures of what was given, with the model's own words in "written".
-
-    texts: passages of the forget text, continued after prompt_tokens tokens; forget, retain: (question, answer);
-    shots: solved questions in front of each. PrivLeak needs two models: membership.score_samples, privleak_figure.
-    """
-    found, written = {}, {}
-    if texts:
-        prompts, references = split_passages(tokenizer, texts, prompt_tokens)
-        written["verbmem"] = continue_greedily(model, tokenizer, prompts, NEW_TOKENS, batch)
-        found["verbmem"] = verbmem(references, written["verbmem"])
-    for name, asked in {"knowmem": forget, "utility": retain}.items():
-        if asked:
-            prompts = [few_shot(q, shots) for q, _ in asked]
-            written[name] = continue_greedily(model, tokenizer, prompts, ANSWER_TOKENS, batch)
-            found[name] = knowmem([a for _, a in asked], written[name])
-    if not found:
-        raise InputError("MUSE has nothing to measure: give passages, forget questions or retain questions")
-    return found | {"written": written}
-
-
 def split_passages(
     tokenizer: Tokenizer, texts: Sequence[str], prompt_tokens: int, new_tokens: int = NEW_TOKENS
 ) -> tuple[list[str], list[str]]:
@@ -295,3 +267,48 @@ def split_passages(
         prompts.append(text[:begin])
         references.append(text[begin:end])
     return prompts, references
+
+
+# ---- the metric: KnowMem and utility
+
+
+def question_files(folder: str) -> dict[str, Path]:
+    """Return {figure: file} of MUSE's questions that a folder has; InputError where it has none."""
+    found = {name: path for name, file in FILES.items() if (path := Path(folder) / f"{file}.json").is_file()}
+    if not found:
+        raise InputError(f"{folder} holds none of MUSE's files, {' and '.join(f'{f}.json' for f in FILES.values())}")
+    return found
+
+
+def measure(model, context: Context) -> Figures:
+    """Return {"muse": {knowmem, utility}} on the questions in the folder eval.muse; solved ones stand in front."""
+    c, tokenizer, figures = context.suite.c, context.suite.tokenizer, {}
+    for name, file in question_files(c.muse).items():
+        solved = file.with_name(f"{file.stem}_icl.json")
+        shots = [(q.question, q.answer) for q in read_questions(solved)] if solved.is_file() else []
+        asked = read_questions(file)[: c.items or None]
+        prompts = [few_shot(q.question, shots) for q in asked]
+        written = continue_greedily(model, tokenizer, prompts, ANSWER_TOKENS, c.batch)
+        figures[name] = knowmem([q.answer for q in asked], written)
+    return {"muse": figures}
+
+
+def check(config: Config, held_out: bool) -> None:
+    """Raise InputError for a folder that holds none of MUSE's questions."""
+    if config.eval.muse:
+        question_files(config.eval.muse)
+
+
+KNOWMEM = Metric(
+    name="muse",
+    title="MUSE KnowMem",
+    about="ROUGE-L of answers to MUSE's questions on the text to forget and on the text to keep (eval.muse)",
+    measure=measure,
+    applies=lambda context: bool(context.suite.c.muse),
+    check=check,
+    columns={
+        ("muse", "knowmem"): "MUSE KnowMem (0 to 100)",
+        ("muse", "utility"): "MUSE utility (0 to 100)",
+    },
+    depends=lambda context: " ".join(sha256(p) for p in sorted(Path(context.suite.c.muse).glob("*_qa*.json"))),
+)

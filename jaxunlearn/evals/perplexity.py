@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxunlearn.config import Eval
 from jaxunlearn.estimates import ratio_estimate
+from jaxunlearn.evals.base import Metric
 from jaxunlearn.evals.suite import Suite
 from jaxunlearn.kernels.linear_cross_entropy import IGNORE
 from jaxunlearn.models.scoring import Text, block_sums, over_chunks
@@ -65,3 +66,13 @@ def _losses_at(model, tokens_BT, labels_BT, temperatures):
         return jax.lax.map(one, temperatures)
 
     return over_chunks(model, tokens_BT, labels_BT, at, jnp.zeros(temperatures.shape))
+
+
+PERPLEXITY = Metric(
+    name="perplexity",
+    title="Running text",
+    about="perplexity, raw and at the temperature that fits retain text best, and entropy of held-out text",
+    measure=lambda model, context: text_figures(model, context.suite),
+    applies=lambda context: bool(context.suite.texts),
+    often=True,
+)

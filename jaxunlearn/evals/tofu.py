@@ -5,20 +5,30 @@ a token. Sources: TOFU, arXiv 2401.06121, and its published evaluation; open-unl
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxunlearn.data.questions import PROMPT, Question
+from jaxunlearn.config import Config
+from jaxunlearn.data.questions import PROMPT, Question, read_questions
 from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.errors import InputError
 from jaxunlearn.estimates import DRAWS, LEVEL, NO_INTERVAL
+from jaxunlearn.evals.base import Context, Figures, Metric
 from jaxunlearn.evals.memorisation import continue_greedily, figure, finite, score_answers
 from jaxunlearn.evals.muse import rouge_l
+from jaxunlearn.files import sha256
 
 UTILITY_SETS = ("retain", "real_authors", "world_facts")
 SETS = ("forget", *UTILITY_SETS)
+FILES = {
+    "forget": ("forget10_perturbed", "forget05_perturbed", "forget01_perturbed"),
+    "retain": ("retain_perturbed",),
+    "real_authors": ("real_authors_perturbed", "real_authors"),
+    "world_facts": ("world_facts_perturbed", "world_facts"),
+}
 UTILITY_SCORES = ("probability", "rouge", "truth")
 NEW_TOKENS = 200
 ROUNDING = 1e-6  # a loss this far below 0 is rounding
@@ -216,3 +226,60 @@ def measure_tofu(
     }
     figures = {name: figure(f"{which} {name}", values) for name, values in scores.items()}
     return figures | {"scores": scores, "ratios": ratio_N, "written": written}
+
+
+# ---- the metric
+
+
+def tofu_files(folder: str) -> dict[str, Path]:
+    """Return the file of each TOFU set that a folder has; InputError where it has none."""
+    found = {
+        which: path
+        for which in SETS
+        if (path := next((p for n in FILES[which] if (p := Path(folder) / f"{n}.json").is_file()), None))
+    }
+    if not found:
+        raise InputError(f"{folder} holds none of TOFU's files, for example forget10_perturbed.json")
+    return found
+
+
+def measure(model, context: Context) -> Figures:
+    """Return {"tofu": figures, "truth_ratios": of the forget set} on the files in the folder eval.tofu."""
+    c, figures = context.suite.c, {}
+    scores, ratios = {}, {}
+    for which, file in tofu_files(c.tofu).items():
+        questions = read_questions(file)[: c.items or None]
+        one = measure_tofu(model, context.suite.tokenizer, questions, which, batch=c.batch)
+        figures |= {f"{which} {name}": one[name] for name in UTILITY_SCORES}
+        scores[which], ratios[which] = one["scores"], one["ratios"].tolist()
+    if set(UTILITY_SETS) <= scores.keys():
+        figures["utility"] = model_utility({name: scores[name] for name in UTILITY_SETS})
+    return {"tofu": figures, "truth_ratios": ratios.get("forget", [])}
+
+
+def quality(models: dict[str, Figures]) -> None:
+    """Add TOFU's forget quality, against the twin, to every model that was asked the same questions."""
+    twin = models.get("twin", {}).get("truth_ratios")
+    for name, found in models.items():
+        if twin and name != "twin" and len(found.get("truth_ratios") or ()) == len(twin):
+            found["tofu"]["forget quality"] = forget_quality(found["truth_ratios"], twin)
+
+
+def check(config: Config, held_out: bool) -> None:
+    """Raise InputError for a folder that holds none of TOFU's files."""
+    if config.eval.tofu:
+        tofu_files(config.eval.tofu)
+
+
+TOFU = Metric(
+    name="tofu",
+    title="TOFU",
+    about="probability, ROUGE and truth ratio of TOFU's sets, model utility and forget quality (eval.tofu)",
+    measure=measure,
+    applies=lambda context: bool(context.suite.c.tofu),
+    check=check,
+    across=quality,
+    columns={("tofu",): "TOFU"},
+    raw=("truth_ratios",),
+    depends=lambda context: " ".join(map(sha256, tofu_files(context.suite.c.tofu).values())),
+)

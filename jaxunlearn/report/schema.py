@@ -47,7 +47,7 @@ class Figure(Form):
 Figures = dict[str, Figure]
 
 
-class Measures(Form):
+class Measures(Form, extra="allow"):
     """What was measured of one model; what was not measured is absent."""
 
     familiarity: Figures | None = None
@@ -67,6 +67,8 @@ class Measures(Form):
     writing: Figures | None = None
     grades: dict[str, int] | None = None
     track: dict[str, dict[str, FiniteFloat]] | None = None
+    # Groups of further metrics; Report.known_groups refuses those without a title.
+    __pydantic_extra__: dict[str, Figures | Figure | FiniteFloat] = Field(init=False)  # pyrefly: ignore
 
 
 class Point(Form):
@@ -200,6 +202,7 @@ class Report(Form):
     claim: str
     device: str
     models: dict[str, Measures]
+    columns: dict[str, str | dict[str, str]] = {}  # titles of further metrics' figures, by group, or by group and name
     verdict: dict[str, dict[str, str]] = {}
     checks: dict[str, str] = {}
     curve: list[Point]
@@ -221,6 +224,14 @@ class Report(Form):
     notes: list[str]
     config: dict[str, Any]
     manifest: dict[str, Any]
+
+    @model_validator(mode="after")
+    def known_groups(self) -> Self:
+        """Refuse a group of a model that has neither a place in Measures nor a title in `columns`."""
+        odd = sorted({g for m in self.models.values() for g in m.model_extra or () if g not in self.columns})
+        if odd:
+            raise ValueError(f"models: {', '.join(odd)}: no measure of this form, and without a title in columns")
+        return self
 
 
 def report_form(attacks: dict[str, Any]) -> type[Report]:

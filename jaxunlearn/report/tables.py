@@ -104,12 +104,20 @@ def grades_grid(report: dict) -> Grid | None:
 
 
 def unforeseen(report: dict) -> dict[tuple[str, ...], str]:
-    """Return {path: head} of the measurements without a column above, so that the page leaves none out."""
+    """Return {path: head} of the measurements without a column above, so that the page leaves none out.
+
+    Heads are those of the report's "columns" (evals/base.Metric.columns); without one the path itself.
+    """
     foreseen, found = {*COLUMNS, *FURTHER, *LEAKS}, {}
     for measures in (report.get("models") or {}).values():
         for group, inner in (measures or {}).items():
-            named = inner.items() if isinstance(inner, dict) and group not in ("track", "grades") else ()
-            found |= {(group, key): f"{group}, {key}" for key, entry in named if value_of(entry) is not None}
+            title = (report.get("columns") or {}).get(group) or group
+            of_group, singly = (group, title) if isinstance(title, dict) else (title, {})
+            if value_of(inner) is not None:
+                found[group,] = of_group
+            elif isinstance(inner, dict) and group not in ("track", "grades"):
+                given = [key for key, entry in inner.items() if value_of(entry) is not None]
+                found |= {(group, key): singly.get(key, f"{of_group}, {key}") for key in given}
     return {path: label for path, label in sorted(found.items()) if path not in foreseen}
 
 

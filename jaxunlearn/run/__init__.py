@@ -20,7 +20,7 @@ from jaxunlearn.data.blocks import next_token_labels, split_holdout
 from jaxunlearn.data.facts import Fact, load_facts, read_facts
 from jaxunlearn.data.tokenizer import holds
 from jaxunlearn.errors import InputError
-from jaxunlearn.evals.benchmarks import Benchmark, read_benchmarks
+from jaxunlearn.evals import measure
 from jaxunlearn.evals.prompts import Prompts
 from jaxunlearn.evals.suite import Suite
 from jaxunlearn.methods import resolved
@@ -28,7 +28,6 @@ from jaxunlearn.models.scoring import Text
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import say
 from jaxunlearn.parallel.sharding import device_names
-from jaxunlearn.run import checks
 from jaxunlearn.run.directory import RunDirectory
 from jaxunlearn.run.inputs import Inputs, read_inputs
 from jaxunlearn.run.variants import Variant
@@ -135,11 +134,6 @@ class Run:
         return {"retain": Text(tokens_NT=retain.tokens_NT[held], labels_NT=next_token_labels(retain)[held])}
 
     @cached_property
-    def benchmarks(self) -> list[Benchmark]:
-        """Every multiple-choice benchmark that is asked."""
-        return read_benchmarks(self.config.eval.benchmarks, self.config.eval.items)
-
-    @cached_property
     def facts(self) -> list[Fact]:
         """Independent facts to retrain on and to ask for, none where there are none; InputError for faulty ones."""
         given, prompts, tokenizer = self.config.attack.rtt.facts, self.inputs.prompts, self.inputs.tokenizer
@@ -165,9 +159,9 @@ def open_run(config: Config, *more_checks: Callable[[Run], None]) -> Run:
     folder = RunDirectory(config)
     say(f"{config.title or config.name}: {folder.path} on {device_names()}")
     config, inputs = read_inputs(config, folder)
-    checks.refuse_measurements(config, "forget" in inputs.held)
+    measure.refuse(config, "forget" in inputs.held)
     run = Run(config, folder, inputs)
-    _ = run.facts, run.benchmarks  # faulty files are refused here
+    _ = run.facts  # faulty files are refused here
     for check in more_checks:
         check(run)
     folder.manifest(inputs.hashes)

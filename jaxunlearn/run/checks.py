@@ -6,9 +6,7 @@ from jaxunlearn.anchors.matching import find_anchors, make_matcher
 from jaxunlearn.config import Config
 from jaxunlearn.data.tokenizer import Tokenizer, holds
 from jaxunlearn.errors import InputError
-from jaxunlearn.evals.harness import library
 from jaxunlearn.evals.prompts import Prompts
-from jaxunlearn.evals.standard import tofu_files
 from jaxunlearn.models import lora, transformer
 from jaxunlearn.parallel.console import say
 from jaxunlearn.parallel.sharding import batch_size_fits
@@ -22,17 +20,6 @@ def refuse_sizes(config: Config, shape: transformer.Shape) -> None:
         lora.rank_fits(shape, getattr(config, name).lora, f"{name}.lora")
     batch_size_fits(config.whp.label_batch)
     batch_size_fits(config.eval.batch)
-
-
-def refuse_measurements(config: Config, held_out: bool) -> None:
-    """Raise InputError for measurements that would fail after the training; held_out: text.forget_held is given."""
-    e = config.eval
-    if e.members and not (config.text.holdout or held_out):
-        raise InputError("eval.members needs text that was held out: text.holdout above 0, or text.forget_held")
-    if e.tofu:
-        tofu_files(e.tofu)
-    if e.tasks:
-        library()
 
 
 def repair_text(config: Config) -> tuple[str, ...]:

@@ -14,7 +14,6 @@ from jaxunlearn.run import Run
 from jaxunlearn.run.variants import Variant, variants
 
 ELSEWHERE = ("every", "at", "relearn_steps", "relearn_blocks", "relearn_rates")  # of Eval; bear on no measurement
-UNLISTED = ("completions", "leak_texts", "leak_probabilities", "items", "right", "min_k", "truth_ratios")
 
 
 def measured_by(e: Eval) -> dict:

@@ -1,76 +1,62 @@
-"""Measure every model of a run."""
+"""Measure every model of a run by every metric of METRICS that applies, and let a language model grade too."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
 
 import jax
 
-from jaxunlearn.evals import standard
-from jaxunlearn.evals.harness import run_tasks
+from jaxunlearn.evals.base import Context
 from jaxunlearn.evals.llm_judge import judged
-from jaxunlearn.evals.measure import complete, measure
-from jaxunlearn.files import sha256_text
+from jaxunlearn.evals.measure import applying, compare, measure_all
 from jaxunlearn.methods import inference
-from jaxunlearn.models.generate import Sampling
 from jaxunlearn.run import Run
 from jaxunlearn.run.resume import holds, keep, kept
 from jaxunlearn.run.store import hash_of, load_model, measured_by, models_of
 
 
 def evaluate(run: Run, only: tuple[str, ...] = ()) -> dict[str, dict]:
-    """Measure every model of the run, those already measured with the same settings aside; return {name: figures}."""
-    found = {}
+    """Measure every model of the run, those already measured with the same settings aside; return {name: figures}.
+
+    only: names of models, to measure no others.
+    """
+    found, hashed = {}, cache(hash_of)
     for name, folder in models_of(run).items():
         if only and name not in only:
             continue
         path = run / "evals" / f"{name.split(' (')[0].replace(' ', '_')}.json"
+        context = context_of(run, name, folder, hashed)
         key = {
             "eval": measured_by(run.config.eval),
-            "model": hash_of(folder),
+            "model": context.model_hash,
             "prompts": run.inputs.hashes.get("text.prompts"),
+            "metrics": {metric.name: metric.depends(context) for metric in applying(context)},
         }
-        if run.config.eval.members and run.folder.has("twin"):
-            key["reference"] = hash_of(run / "twin")
-        if run.benchmarks:
-            key["benchmarks"] = sha256_text(*map(repr, run.benchmarks))
         if holds(path, key):
             found[name] = kept(path)
             continue
         with run.folder.stage("evaluate", name):
-            m, suite = load_model(run.config, folder, frozen=True), inference.suite(folder, run.suite)
-            found[name] = measure(m, suite)
-            if run.suite.prompts.leaks:
-                prompts = [p.prompt for p in run.suite.prompts.leaks]
-                found[name]["leak_texts"] = complete(m, suite, prompts, Sampling(), run.config.seed)
-            found[name] |= _standard(run, name, m, found[name])
+            m = load_model(run.config, folder, frozen=True)
+            found[name] = measure_all(m, replace(context, weights=inference.has_weights(m)))
             keep(path, key, found[name])
-    standard.privleak(found)
-    standard.quality(found)
+    compare(found)
     return found
 
 
-def _standard(run: Run, name: str, m, found: dict) -> dict:
-    """Return what the configuration asks for beyond the suite: memory, benchmarks, TOFU, the harness's tasks."""
-    e, x, more = run.config.eval, run.inputs, {}
-    if found.get("completions"):
-        more |= standard.writing(found["completions"])
-    if e.members:
-        twin = load_model(run.config, run / "twin", frozen=True) if name != "twin" and run.folder.has("twin") else None
-        held = x.held.get("forget")
-        new = (held, range(len(held.tokens_NT))) if held is not None else (x.forget, run.forget_split[1])
-        texts = standard.block_texts(*new, x.tokenizer, e.members)
-        more |= standard.memory(
-            m, x.tokenizer, x.forget, run.forget_split[0], texts,
-            reference=twin, texts=e.members, batch=e.batch, with_gradients=inference.has_weights(m),
-        )  # fmt: skip
-    if run.benchmarks:
-        more |= standard.benchmarks(m, run.inputs.tokenizer, run.benchmarks, e.batch)
-    if e.tofu:
-        more |= standard.tofu(m, run.inputs.tokenizer, e.tofu, e.items, e.batch)
-    if e.tasks:
-        cache = run / "evals" / f"tasks_{hash_of(models_of(run)[name])[:12]}.db"
-        tasks = run_tasks(
-            m, run.inputs.tokenizer, e.tasks, batch=e.batch, items=e.items, cache=cache, seed=run.config.seed
-        )
-        more["tasks"] = {f"{task} {metric}": f for task, metrics in tasks.items() for metric, f in metrics.items()}
-    return more
+def context_of(run: Run, name: str, folder: Path, hashed: Callable[[Path], str] = hash_of) -> Context:
+    """Return what the metrics may ask for of one model of a run; hashed: returns the hash of a model's weights."""
+    x, held, twin = run.inputs, run.inputs.held.get("forget"), run / "twin"
+    has_twin = run.folder.has("twin")
+    return Context(
+        suite=inference.suite(folder, run.suite),
+        seen=(x.forget, run.forget_split[0]),
+        new=(x.forget, run.forget_split[1]) if held is None else (held, range(len(held.tokens_NT))),
+        twin=partial(load_model, run.config, twin, frozen=True) if has_twin and name != "twin" else None,
+        twin_hash=partial(hashed, twin) if has_twin else str,
+        model_hash=hashed(folder),
+        folder=run / "evals",
+    )
 
 
 def judge_too(run: Run, models: dict[str, dict]) -> dict:

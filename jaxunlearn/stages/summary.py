@@ -6,12 +6,13 @@ from typing import Any
 from jaxunlearn.attacks import about
 from jaxunlearn.data.blocks import next_token_labels
 from jaxunlearn.evals.differences import differences
+from jaxunlearn.evals.measure import raw, titles
 from jaxunlearn.methods import cost
 from jaxunlearn.methods.controls import RETAIN_ONLY
 from jaxunlearn.parallel.sharding import device_names
 from jaxunlearn.report.page import CLAIM
 from jaxunlearn.run import Run
-from jaxunlearn.run.store import UNLISTED, read_labels
+from jaxunlearn.run.store import read_labels
 from jaxunlearn.run.variants import Variant, variants
 from jaxunlearn.stages.repair import verdict
 
@@ -19,7 +20,7 @@ from jaxunlearn.stages.repair import verdict
 def assemble(run: Run, models: dict, attacked: dict) -> dict:
     """Return the report of a run (design: report.json); `attacked` is what attacks.attack found, and the judge."""
     t = run.translation
-    listed = {n: {k: v for k, v in m.items() if k not in UNLISTED} for n, m in models.items()}
+    listed = {n: {k: v for k, v in m.items() if k not in raw()} for n, m in models.items()}
     for name, figures in attacked.get("models", {}).items():
         listed[name] = _with_attacks(listed.get(name, {}), figures)
     curves = {v.name: _curve(run, v) for v in variants(run.config)}
@@ -28,7 +29,7 @@ def assemble(run: Run, models: dict, attacked: dict) -> dict:
         "claim": CLAIM, "device": device_names(),
         "seconds": run.folder.seconds(), "config": json.loads((run / "config.json").read_text()),
         "manifest": json.loads((run / "manifest.json").read_text()),
-        "models": listed,
+        "models": listed, "columns": titles(listed),
         "curve": curves.pop("unlearned"), "curves": {k: v for k, v in curves.items() if v},
         "costs": costs(run), "differences": differences(models),
         "relearn": attacked.get("relearn", {}),

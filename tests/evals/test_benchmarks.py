@@ -1,22 +1,24 @@
-"""Continuations against whole logits, cuts by hand; benchmarks read, asked as the harness asks them, and scored."""
+"""Benchmarks read, asked as the harness asks them, and scored."""
 
 import json
 
 import jax
 import numpy as np
 import pytest
-from support.mesh import mesh_of
 from support.world import write_world
 
+from jaxunlearn.config import Config, Eval
 from jaxunlearn.data.tokenizer import load_tokenizer
-from jaxunlearn.errors import InputError, RunError
-from jaxunlearn.evals.benchmarks import guessing, measure_benchmark, read_benchmarks
-from jaxunlearn.evals.continuations import encode_pair, score_continuations
+from jaxunlearn.errors import InputError
+from jaxunlearn.evals.base import Context
+from jaxunlearn.evals.benchmarks import BENCHMARKS, guessing, measure_benchmark, read_benchmarks
+from jaxunlearn.evals.continuations import encode_pair
+from jaxunlearn.evals.prompts import Prompts
+from jaxunlearn.evals.suite import Suite
 from jaxunlearn.models import transformer
 from jaxunlearn.parallel.sharding import put
 
 SHAPE = transformer.Shape(V=32, D=16, L=2, N=2, K=2, H=8, F=16, context=64)
-PAIRS = [([1, 5, 6], [7, 8]), ([1], [9]), ([1, 5, 6, 7, 8, 9, 10], [11, 12, 13]), ([1, 5, 6], [7, 8])]
 
 
 def sharp():
@@ -31,67 +33,6 @@ def by_hand(m, context, continuation):
     logp = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     at = np.arange(len(ids) - 1 - len(continuation), len(ids) - 1)
     return logp[at, continuation].sum(), bool((logp[at].argmax(-1) == continuation).all())
-
-
-@pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 2, 2)])
-def test_scores_equal_whole_logits_on_every_mesh(sizes):
-    with jax.set_mesh(mesh_of(sizes)):
-        m, told = sharp(), []
-        found = score_continuations(m, PAIRS, 2, lambda n, score: told.append(n))
-        for pair, score in zip(PAIRS, found, strict=True):
-            logp, greedy = by_hand(m, *pair)
-            assert score == (pytest.approx(logp, abs=1e-4), greedy)
-    assert sorted(told) == [0, 1, 2, 3]
-
-
-def test_what_greedy_decoding_writes_is_greedy(mesh):
-    m = sharp()
-    logits = np.asarray(m.logits(m(put(np.array([[1, 5, 6]], np.int32), "BT"))))
-    best = int(logits[0, -1].argmax())
-    found = score_continuations(m, [([1, 5, 6], [best]), ([1, 5, 6], [(best + 1) % 32])])
-    assert [s.greedy for s in found] == [True, False]
-
-
-def test_a_context_that_is_too_long_loses_its_beginning(mesh):
-    m = sharp()
-    long = [3 + n % 20 for n in range(100)]
-    kept = score_continuations(m, [(long, [7]), (long[-64:], [7]), (long[-2:], [7])])
-    assert kept[0] == kept[1] != kept[2]
-    with pytest.raises(InputError, match="1 to 64 of continuation"):
-        score_continuations(m, [([1], [3] * 65)])
-    with pytest.raises(InputError, match="pair 1 has a context of 0"):
-        score_continuations(m, [([1], [3]), ([], [3])])
-
-
-def test_nan_is_named_and_not_averaged(mesh):
-    with pytest.raises(RunError, match="log-probability is nan"):
-        score_continuations(jax.tree.map(lambda w: w * np.nan, sharp()), PAIRS)
-
-
-def test_pairs_are_cut_where_the_context_ends(tmp_path):
-    tokenizer = load_tokenizer(write_world(tmp_path) / "tokenizer")
-    zara, orm = (int(tokenizer.encode(w)[0][0]) for w in ("Zara", "Orm"))
-    assert encode_pair(tokenizer, "Zara", " Orm") == ([1, zara], [orm])
-    assert encode_pair(tokenizer, "Zara ", "Orm") == ([1, zara], [orm])
-    assert encode_pair(tokenizer, "", "Orm", bos=False) == ([1], [orm])
-    assert encode_pair(tokenizer, "Zara", " Orm", bos=False) == ([zara], [orm])
-    with pytest.raises(InputError, match="no tokens"):
-        encode_pair(tokenizer, "Zara", " ")
-
-
-def test_a_vocabulary_that_merges_over_the_cut_still_scores_something(tmp_path):
-    import tokenizers
-
-    made = tokenizers.Tokenizer(
-        tokenizers.models.BPE(
-            {"<s>": 0, "a": 1, " ": 2, "b": 3, "c": 4, "a ": 5, "a b": 6}, [("a", " "), ("a ", "b")], fuse_unk=False
-        )
-    )
-    made.save(str(tmp_path / "tokenizer.json"))
-    (tmp_path / "tokenizer_config.json").write_text('{"bos_token": "<s>"}')
-    tokenizer = load_tokenizer(tmp_path)
-    assert encode_pair(tokenizer, "ca", " b") == ([0, 4], [6])  # "c", "a" alone; "c", "a b" together
-    assert encode_pair(tokenizer, "a", " b", bos=False) == ([0], [6])
 
 
 LINES = {
@@ -204,3 +145,22 @@ def test_the_seven_of_the_paper_are_read(shared):
         "arc_challenge": 1172, "arc_easy": 2376, "boolq": 3270, "hellaswag_val_1000": 1000, "openbook_qa": 500,
         "piqa": 1838, "winogrande": 1267,
     }  # fmt: skip
+
+
+def test_the_metric_carries_what_guessing_gives_and_hangs_on_the_questions(mesh, tmp_path):
+    tokenizer, file = load_tokenizer(write_world(tmp_path) / "tokenizer"), tmp_path / "places.jsonl"
+    rows = [{"query": "Zara went to", "choices": ["Orm", "Rome", "Paris"], "gold": n % 3} for n in range(6)]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    context = Context(suite=Suite(tokenizer, Prompts(name="none"), {}, Eval(batch=8, benchmarks=(str(file),))))
+    found = BENCHMARKS.measure(sharp(), context)
+    assert found["benchmarks"]["places"]["guessing"] == pytest.approx(1 / 3)
+    assert found["benchmarks"]["places"]["value"] == pytest.approx(1 / 3)  # one answer to one question asked six times
+    assert sum(found["right"]["places"]) == 2
+    before = BENCHMARKS.depends(context)
+    file.write_text("\n".join(map(json.dumps, rows[:5])))
+    assert BENCHMARKS.depends(context) != before
+
+
+def test_faulty_files_are_refused_before_any_work(tmp_path):
+    with pytest.raises(InputError, match="missing"):
+        BENCHMARKS.check(Config(name="any", eval=Eval(benchmarks=(str(tmp_path / "missing.jsonl"),))), False)

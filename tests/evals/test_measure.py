@@ -1,102 +1,79 @@
-"""Measurements against whole logits in fp64 and values worked out by hand."""
+"""Every metric that applies is measured, the same on one device and on eight; models are compared; titles, curves."""
 
 import jax
 import numpy as np
 import pytest
+from support.mesh import mesh_of
 from support.world import write_world
-from tokenizers import Tokenizer, decoders, models
 
 from jaxunlearn.config import Eval
 from jaxunlearn.data.tokenizer import load_tokenizer
-from jaxunlearn.evals.measure import specific_mass, tracked
-from jaxunlearn.evals.perplexity import fit_temperature
-from jaxunlearn.evals.prompts import load_prompts
+from jaxunlearn.evals.base import Context
+from jaxunlearn.evals.measure import applying, curve_point, measure, measure_all, titles
+from jaxunlearn.evals.prompts import Prompts, load_prompts
 from jaxunlearn.evals.suite import Suite
-from jaxunlearn.evals.words import Words, before_word
+from jaxunlearn.methods import inference
 from jaxunlearn.models import transformer
 from jaxunlearn.models.scoring import Text
-from jaxunlearn.parallel.sharding import put
 
-SHAPE = transformer.Shape(V=32, D=16, L=2, N=2, K=2, H=8, F=16, context=64)
-C = Eval(batch=8, blocks=8)
+SHAPE = transformer.Shape(V=32, D=32, L=2, N=2, K=2, H=16, F=32, context=64)
 
 
-def sharp(scale=12.0):
-    return jax.tree.map(lambda w: scale * w, transformer.init(SHAPE, 0))
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory):
+    folder = write_world(tmp_path_factory.mktemp("devices"))
+    draw = np.random.default_rng(0)
+    tokens, labels = (draw.integers(3, 30, (8, 32)).astype(np.int32) for _ in range(2))
+    texts = {name: Text(tokens_NT=tokens, labels_NT=labels) for name in ("forget", "retain")}
+    prompts = load_prompts(folder / "prompts.json")
+    return Suite(
+        load_tokenizer(folder / "tokenizer"), prompts.of("report"), texts, Eval(batch=8, blocks=8, new_tokens=6)
+    )
 
 
-def probabilities(m, tokens):
-    """Return softmax of whole logits [T, V] in fp64 for one row of tokens."""
-    padded = np.zeros((8, 64), np.int32)
-    padded[0, : len(tokens)] = tokens
-    logits = np.asarray(jax.jit(lambda m, t: m.logits(m(t)))(m, put(padded, "BT")), np.float64)[0, : len(tokens)]
-    e = np.exp(logits - logits.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
+def start():
+    return jax.tree.map(lambda w: 6 * w, transformer.init(SHAPE, 0))  # far from indifferent
 
 
-@pytest.fixture
-def tokenizer(tmp_path):
-    return load_tokenizer(write_world(tmp_path) / "tokenizer")
+def leaves(suite):
+    m = start()
+    found = [measure_all(m, Context(suite=suite)), measure(inference.Filtered(m, (5, 9)), suite)]
+    return jax.tree.leaves_with_path(found, is_leaf=lambda node: node is None)
 
 
-def merging_tokenizer(folder):
-    """Write a vocabulary that merges spaces into word ends: "row", "row ", "a", " "."""
-    vocab = {t: n for n, t in enumerate(["<unk>", "<s>", "r", "o", "w", "▁", "a", "ro", "row", "row▁", "ar", "."])}
-    merges = [("r", "o"), ("ro", "w"), ("row", "▁")]
-    made = Tokenizer(models.BPE(vocab, merges, unk_token="<unk>"))
-    from tokenizers import normalizers
-
-    made.normalizer = normalizers.Replace(" ", "▁")
-    made.decoder = decoders.Replace("▁", " ")
-    made.save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text('{"bos_token": "<s>"}')
-    return load_tokenizer(folder)
+def test_the_numbers_do_not_hang_on_the_devices(suite):
+    with jax.set_mesh(mesh_of((1, 1, 1))):
+        one = leaves(suite)
+    with jax.set_mesh(mesh_of((2, 2, 2))):
+        eight = leaves(suite)
+    assert len(one) == len(eight) > 150
+    for (path, a), (other, b) in zip(one, eight, strict=True):
+        assert path == other and (a == pytest.approx(b, rel=1e-4, abs=1e-6) if isinstance(a, float) else a == b), path
 
 
-def test_next_word_probability_is_the_softmax_after_the_prompt(mesh, tokenizer):
-    m, words = sharp(), Words(tokenizer, 8)
-    found = words.probabilities(m, [("Zara went to", "Orm"), ("Zara went to", "Rome"), ("Anna", "went")])
-    ids = [1, *tokenizer.encode("Zara went to")[0]]
-    orm, rome, went = (int(tokenizer.encode(w)[0][0]) for w in ("Orm", "Rome", "went"))
-    p = probabilities(m, ids)[-1]
-    q = probabilities(m, [1, *tokenizer.encode("Anna")[0]])[-1]
-    np.testing.assert_allclose(found, [p[orm], p[rome], q[went]], rtol=1e-4)
+def test_all_that_is_measured_holds_what_is_measured_while_training(mesh, suite):
+    m = start()
+    often, everything = measure(m, suite), measure_all(m, Context(suite=suite))
+    assert everything.keys() - often.keys() == {"leak_texts", "writing"}
+    assert {group: everything[group] for group in often} == often
+    assert set(often) == {
+        "items", "familiarity", "grades", "leaks", "completions", "leak_probabilities", "accuracy", "track",
+        "perplexity", "entropy", "temperature",
+    }  # fmt: skip
+    assert next(iter(often["items"])) == "familiarity, next word" and len(often["items"]) == 5
 
 
-def test_a_word_of_several_tokens_is_scored_whole(mesh, tokenizer):
-    m = sharp()
-    (found,) = Words(tokenizer, 8).probabilities(m, [("Zara went", "to Orm")])
-    ids = [1, *map(int, tokenizer.encode("Zara went to Orm")[0])]
-    p = probabilities(m, ids)
-    np.testing.assert_allclose(found, p[2, ids[3]] * p[3, ids[4]], rtol=1e-4)
+def test_what_is_not_asked_is_absent(mesh, suite):
+    empty = Suite(suite.tokenizer, Prompts(name="none"), {}, suite.c)
+    assert applying(Context(suite=empty)) == [] and measure(None, empty) == {}
 
 
-def test_a_vocabulary_that_merges_over_word_ends_counts_every_way_to_end_the_word(mesh, tmp_path):
-    m, t = sharp(), merging_tokenizer(tmp_path)
-    words = Words(t, 8)
-    assert words.context("a") == [1, 6, 5]  # the space belongs to the prompt: what follows is the word
-    assert before_word(t, "row", "ow") == [9] and list(t.encode("row")[0]) == [8]  # "row " where a word follows
-    (found,) = words.probabilities(m, [("a", "row")])
-    p = probabilities(m, [1, 6, 5])[-1]
-    np.testing.assert_allclose(found, p[8] + p[9], rtol=1e-4)  # "row" and "row ", not "ro"
+def test_titles_are_of_what_was_measured():
+    figure = {"value": 0.5, "low": None, "high": None, "n": 1}
+    models = {"baseline": {"writing": {"empty": figure}, "tofu": {"utility": figure}}, "twin": {"muse": {}}}
+    assert titles(models) == {"writing": {"empty": "Empty completions"}, "tofu": "TOFU"}
 
 
-def test_mass_and_track_add_up_the_words_of_a_prompt(mesh, tmp_path):
-    folder = write_world(tmp_path)
-    t, m = load_tokenizer(folder / "tokenizer"), sharp()
-    suite = Suite(t, load_prompts(folder / "prompts.json").of("report"), {}, C)
-    mass = specific_mass(m, suite, suite.prompts.probability)
-    singly = Words(t, 8).probabilities(m, [(p.prompt, w) for p in suite.prompts.probability for w in p.specific])
-    np.testing.assert_allclose(mass, np.reshape(singly, (-1, 2)).sum(1), rtol=1e-6)
-    assert set(tracked(m, suite)["Zara went to"]) == {"Orm", "Rome"}
-
-
-def test_fitted_temperature_finds_the_scale_of_overconfident_logits(mesh):
-    draw = np.random.default_rng(1)
-    m = sharp(6.0)
-    tokens = draw.integers(0, 32, (8, 64)).astype(np.int32)
-    logits = np.asarray(jax.jit(lambda m, t: m.logits(m(t)))(m, put(tokens, "BT")), np.float64) / 2.5
-    p = np.exp(logits - logits.max(-1, keepdims=True))
-    p /= p.sum(-1, keepdims=True)
-    labels = np.array([[draw.choice(32, p=row) for row in block] for block in p], np.int32)
-    assert abs(fit_temperature(m, Text(tokens_NT=tokens, labels_NT=labels), C) - 2.5) < 0.3
+def test_a_point_of_the_curve_leaves_out_what_was_not_measured():
+    found = {"familiarity": {"probability": {"value": 0.5}}, "leaks": {"probability": {"value": 0.1}}}
+    assert curve_point(3, found, 1.5) == {"step": 3, "familiarity": 0.5, "leaks": 0.1, "held_loss": 1.5}

@@ -1,21 +1,24 @@
 """ROUGE-L, its stemmer and MUSE's four scores against values worked out by hand."""
 
 import itertools
+import json
 
 import jax
 import numpy as np
 import pytest
 from support.world import write_world
 
+from jaxunlearn.config import Config, Eval
 from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.errors import InputError
+from jaxunlearn.evals.base import Context
 from jaxunlearn.evals.memorisation import continue_greedily
 from jaxunlearn.evals.muse import (
+    KNOWMEM,
     common_length,
     cut_reply,
     few_shot,
     knowmem,
-    measure_muse,
     muse_auc,
     privleak,
     privleak_figure,
@@ -25,6 +28,8 @@ from jaxunlearn.evals.muse import (
     verbmem,
     words,
 )
+from jaxunlearn.evals.prompts import Prompts
+from jaxunlearn.evals.suite import Suite
 from jaxunlearn.models import transformer
 
 
@@ -158,15 +163,22 @@ def test_passages_are_cut_by_tokens(tokenizer):
         split_passages(tokenizer, ["Zara went to Orm with Ben .", "Anna went"], 3, 2)
 
 
-def test_muse_from_a_model(mesh, tokenizer):
+def test_knowmem_and_utility_of_a_folder(mesh, tokenizer, tmp_path):
     shape = transformer.Shape(V=32, D=16, L=2, N=2, K=2, H=8, F=16, context=256)
     m = jax.tree.map(lambda w: 12 * w, transformer.init(shape, 0))
-    start = "Zara went to"
-    (recited,) = continue_greedily(m, tokenizer, [start], 128)
-    asked = [("Anna went to", "Rome"), ("Ben took the", "book")]
-    found = measure_muse(m, tokenizer, texts=[start + recited] * 2, forget=asked, retain=asked[:1], prompt_tokens=3)
-    assert found["verbmem"]["value"] == 100.0  # its own words
-    assert found["knowmem"]["n"] == 2 and found["utility"]["n"] == 1
-    assert len(found["written"]["knowmem"]) == 2
-    with pytest.raises(InputError, match="nothing to measure"):
-        measure_muse(m, tokenizer)
+    context = Context(suite=Suite(tokenizer, Prompts(name="n"), {}, Eval(muse=str(tmp_path), items=2, batch=8)))
+    config = Config(name="any", eval=context.suite.c)
+    with pytest.raises(InputError, match="forget_qa"):
+        KNOWMEM.check(config, False)
+    shots = [("Anna went to", "Rome")]
+    said = continue_greedily(m, tokenizer, [few_shot("Zara went to", shots)], 32)[0]
+    rows = {"forget_qa": [("Zara went to", said)] * 3, "forget_qa_icl": shots, "retain_qa": [("Ben", "Paris")]}
+    for name, pairs in rows.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps([{"question": q, "answer": a} for q, a in pairs]))
+    KNOWMEM.check(config, False)
+    found = KNOWMEM.measure(m, context)["muse"]
+    assert found["knowmem"]["value"] == 100.0 and found["knowmem"]["n"] == 2  # its own words, after the solved question
+    assert found["utility"]["n"] == 1
+    before = KNOWMEM.depends(context)
+    (tmp_path / "forget_qa_icl.json").write_text(json.dumps([{"question": "Ben took the", "answer": "book"}]))
+    assert KNOWMEM.depends(context) != before

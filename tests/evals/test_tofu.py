@@ -12,12 +12,17 @@ from support.paths import ROOT
 from support.tokenizers import save_bpe
 from support.world import write_world
 
+from jaxunlearn.config import Config, Eval
 from jaxunlearn.data.questions import Question
 from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.errors import InputError
+from jaxunlearn.evals.base import Context
 from jaxunlearn.evals.memorisation import continue_greedily, score_answers
+from jaxunlearn.evals.prompts import Prompts
+from jaxunlearn.evals.suite import Suite
 from jaxunlearn.evals.tofu import (
     SETS,
+    TOFU,
     UTILITY_SETS,
     forget_quality,
     harmonic_mean,
@@ -26,6 +31,7 @@ from jaxunlearn.evals.tofu import (
     model_utility,
     option_probability,
     probability,
+    quality,
     truth,
     truth_ratio,
 )
@@ -252,7 +258,7 @@ def test_the_configuration_on_four_authors(tmp_path):
         tofu = found["tofu"]
         assert {k: tofu[f"{k} probability"]["n"] for k in sizes} == sizes and tofu["utility"]["n"] == 7
         assert ("forget quality" in tofu) == (name != "twin")
-    assert "tofu, forget quality" in (run / "report.html").read_text()
+    assert "TOFU, forget quality" in (run / "report.html").read_text()
     assert models["baseline"]["tofu"]["forget probability"] != models["unlearned"]["tofu"]["forget probability"]
     labels = np.load(run / "labels" / "translated" / "alpha_5.npy")
     # BOS, "Question: Where was Zara Quill born?\nAnswer:", a letter a token, then " Zara Quill was born in Orm."
@@ -261,3 +267,26 @@ def test_the_configuration_on_four_authors(tmp_path):
     answer = "." * len(" Zara Quill was born in Orm.")
     assert (labels[0, :asked] == -100).all() and (labels[0, asked + len(answer) + 1 :] == -100).all()
     assert (labels[0, asked : asked + len(answer) + 1] >= 0).sum() == len(answer) + 1 - len("Zara Quil") - 1 - len("Or")
+
+
+def test_the_metric_in_a_folder(mesh, tmp_path):
+    tokenizer = load_tokenizer(write_world(tmp_path) / "tokenizer")
+    suite = Suite(tokenizer, Prompts(name="none"), {}, Eval(tofu=str(tmp_path), items=2, batch=8))
+    row = {
+        "question": "Zara went to", "answer": "Orm with Ben", "paraphrased_answer": "Orm",
+        "perturbed_answer": ["Rome", "Drall with Ben"],
+    }  # fmt: skip
+    with pytest.raises(InputError, match="none of TOFU"):
+        TOFU.check(Config(name="any", eval=suite.c), False)
+    for name in ("forget01_perturbed", "retain_perturbed", "real_authors", "world_facts"):
+        (tmp_path / f"{name}.json").write_text("\n".join([json.dumps(row)] * 3))
+    TOFU.check(Config(name="any", eval=suite.c), False)
+    shape = transformer.Shape(V=32, D=16, L=2, N=2, K=2, H=8, F=16, context=256)
+    found = TOFU.measure(jax.tree.map(lambda w: 12 * w, transformer.init(shape, 0)), Context(suite=suite))
+    assert len(found["truth_ratios"]) == 2 and found["tofu"]["utility"]["n"] == 6
+    models = {"unlearned": found, "twin": {"truth_ratios": found["truth_ratios"]}}
+    quality(models)
+    assert models["unlearned"]["tofu"]["forget quality"]["value"] == 1.0
+    before = TOFU.depends(Context(suite=suite))
+    (tmp_path / "world_facts.json").write_text(json.dumps(row))
+    assert TOFU.depends(Context(suite=suite)) != before

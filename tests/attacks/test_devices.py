@@ -1,4 +1,4 @@
-"""Measurements and attacks give the same numbers on one device and on eight."""
+"""Attacks give the same numbers on one device and on eight (measurements: tests/evals/test_measure.py)."""
 
 import jax
 import numpy as np
@@ -14,10 +14,8 @@ from jaxunlearn.attacks.rtt import retrain
 from jaxunlearn.config import Attack, Eval, ProbesAttack, RttAttack
 from jaxunlearn.data.facts import pairings, read_facts
 from jaxunlearn.data.tokenizer import load_tokenizer
-from jaxunlearn.evals.measure import measure
 from jaxunlearn.evals.prompts import load_prompts
 from jaxunlearn.evals.suite import Suite
-from jaxunlearn.methods import inference
 from jaxunlearn.models import transformer
 from jaxunlearn.models.scoring import Text
 
@@ -49,8 +47,6 @@ def everything(suite):
     m, facts = start(), read_facts(suite.prompts.facts, "facts")
     asked = [Probe(prompt=p.prompt, kind=p.kind, expected=p.specific) for p in suite.prompts.leaks]
     return {
-        "measure": measure(m, suite),
-        "behind a filter": measure(inference.Filtered(m, (5, 9)), suite),
         "context": in_context(m, suite, conditions(suite, ["Quill took the glim ."], ["Anna took the book ."])),
         "rounded": key_figures(quantised(start(), "int4"), suite),
         "latent": latent.probe(m, suite, facts, splits=C.rtt.splits, seed=C.seed),

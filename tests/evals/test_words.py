@@ -1,0 +1,72 @@
+"""Next-word probabilities against whole logits in fp64, under vocabularies of words and of merges."""
+
+import jax
+import numpy as np
+import pytest
+from support.world import write_world
+from tokenizers import Tokenizer, decoders, models, normalizers
+
+from jaxunlearn.data.tokenizer import load_tokenizer
+from jaxunlearn.evals.words import Words, before_word
+from jaxunlearn.models import transformer
+from jaxunlearn.parallel.sharding import put
+
+SHAPE = transformer.Shape(V=32, D=16, L=2, N=2, K=2, H=8, F=16, context=64)
+
+
+def sharp(scale=12.0):
+    return jax.tree.map(lambda w: scale * w, transformer.init(SHAPE, 0))
+
+
+def probabilities(m, tokens):
+    """Return softmax of whole logits [T, V] in fp64 for one row of tokens."""
+    padded = np.zeros((8, 64), np.int32)
+    padded[0, : len(tokens)] = tokens
+    logits = np.asarray(jax.jit(lambda m, t: m.logits(m(t)))(m, put(padded, "BT")), np.float64)[0, : len(tokens)]
+    e = np.exp(logits - logits.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+@pytest.fixture
+def tokenizer(tmp_path):
+    return load_tokenizer(write_world(tmp_path) / "tokenizer")
+
+
+def merging_tokenizer(folder):
+    """Write a vocabulary that merges spaces into word ends: "row", "row ", "a", " "."""
+    vocab = {t: n for n, t in enumerate(["<unk>", "<s>", "r", "o", "w", "▁", "a", "ro", "row", "row▁", "ar", "."])}
+    merges = [("r", "o"), ("ro", "w"), ("row", "▁")]
+    made = Tokenizer(models.BPE(vocab, merges, unk_token="<unk>"))
+    made.normalizer = normalizers.Replace(" ", "▁")
+    made.decoder = decoders.Replace("▁", " ")
+    made.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text('{"bos_token": "<s>"}')
+    return load_tokenizer(folder)
+
+
+def test_next_word_probability_is_the_softmax_after_the_prompt(mesh, tokenizer):
+    m, words = sharp(), Words(tokenizer, 8)
+    found = words.probabilities(m, [("Zara went to", "Orm"), ("Zara went to", "Rome"), ("Anna", "went")])
+    ids = [1, *tokenizer.encode("Zara went to")[0]]
+    orm, rome, went = (int(tokenizer.encode(w)[0][0]) for w in ("Orm", "Rome", "went"))
+    p = probabilities(m, ids)[-1]
+    q = probabilities(m, [1, *tokenizer.encode("Anna")[0]])[-1]
+    np.testing.assert_allclose(found, [p[orm], p[rome], q[went]], rtol=1e-4)
+
+
+def test_a_word_of_several_tokens_is_scored_whole(mesh, tokenizer):
+    m = sharp()
+    (found,) = Words(tokenizer, 8).probabilities(m, [("Zara went", "to Orm")])
+    ids = [1, *map(int, tokenizer.encode("Zara went to Orm")[0])]
+    p = probabilities(m, ids)
+    np.testing.assert_allclose(found, p[2, ids[3]] * p[3, ids[4]], rtol=1e-4)
+
+
+def test_a_vocabulary_that_merges_over_word_ends_counts_every_way_to_end_the_word(mesh, tmp_path):
+    m, t = sharp(), merging_tokenizer(tmp_path)
+    words = Words(t, 8)
+    assert words.context("a") == [1, 6, 5]  # the space belongs to the prompt: what follows is the word
+    assert before_word(t, "row", "ow") == [9] and list(t.encode("row")[0]) == [8]  # "row " where a word follows
+    (found,) = words.probabilities(m, [("a", "row")])
+    p = probabilities(m, [1, 6, 5])[-1]
+    np.testing.assert_allclose(found, p[8] + p[9], rtol=1e-4)  # "row" and "row ", not "ro"
