@@ -1,10 +1,13 @@
 """Rounding weights, by hand and against the published levels."""
 
+import types
+
 import jax
 import numpy as np
 import pytest
 
-from jaxunlearn.attacks.quantise import nf4_levels, quantised, rounded
+from jaxunlearn.attacks.quantise import known_schemes, nf4_levels, quantised, rounded
+from jaxunlearn.config import Attack, Config, QuantiseAttack
 from jaxunlearn.errors import InputError
 from jaxunlearn.models import transformer
 
@@ -53,3 +56,13 @@ def test_layers_are_rounded_along_their_inputs_and_the_rest_is_not_touched(mesh,
     assert len(np.unique(np.asarray(made.blocks.gate_DF[...])[0, :, 0])) <= steps
     same = jax.tree.map(lambda a, b: a.sharding == b.sharding and a.dtype == b.dtype, m, made)
     assert all(jax.tree.leaves(same))
+
+
+def test_an_unknown_scheme_is_refused_before_any_work():
+    run = types.SimpleNamespace(config=Config(name="x"))
+    assert known_schemes(run) == ""
+    run.config = Config(name="x", attack=Attack(quantise=QuantiseAttack(schemes=("int8", "int3"))))
+    with pytest.raises(
+        InputError, match=r"attack\.quantise\.schemes: no rounding 'int3'; expected some of int8, int4, nf4"
+    ):
+        known_schemes(run)

@@ -1,0 +1,54 @@
+"""What attacks share: which weights lie behind a model, what is kept, what is said to be left out."""
+
+import types
+
+import jax
+import pytest
+from support.mesh import mesh_of
+
+from jaxunlearn.attacks import base
+from jaxunlearn.attacks.base import FILTER, Target, fits, lacks_facts, lacks_prompts
+
+
+@pytest.fixture
+def target(tmp_path, monkeypatch):
+    """A target of four models, of which one works at inference time alone, without a run."""
+    folders = {name: tmp_path / name for name in ("baseline", "unlearned", FILTER, "prompted")}
+    monkeypatch.setattr(base, "models_of", lambda run: folders)
+    monkeypatch.setattr(base.inference, "is_guided", lambda folder: folder.name in (FILTER, "prompted"))
+    return Target(types.SimpleNamespace())
+
+
+def test_behind_a_filter_lie_the_baselines_weights_and_guided_models_have_none(target):
+    assert target.main() == ["baseline", "unlearned"]  # the run has no twin
+    pairs = target.weights("baseline", "unlearned", "twin", FILTER, "prompted")
+    assert pairs == [("baseline", "baseline"), ("unlearned", "unlearned"), (FILTER, "baseline")]
+
+
+def test_what_is_left_out_is_said_once(target, capsys):
+    for _ in range(2):
+        target.skip("RTT", "no facts")
+    assert target.unmeasured == ["RTT: no facts"] and capsys.readouterr().err.count("not measured: RTT") == 1
+
+
+def test_figures_of_a_model_are_gathered_by_group(target):
+    target.add("twin", "leaks", {"explicit": 1})
+    target.add("twin", "leaks", {"near": 2})
+    assert target.models == {"twin": {"leaks": {"explicit": 1, "near": 2}}}
+
+
+def test_why_an_attack_cannot_be_tried():
+    prompts = [types.SimpleNamespace(position="in")]
+    suite = types.SimpleNamespace(prompts=types.SimpleNamespace(probability=prompts))
+    run = types.SimpleNamespace(facts=[], suite=suite)
+    assert "attack.rtt.facts=FILE" in lacks_facts(run) and "no next-word prompts" in lacks_prompts(run)
+    run.facts = [1]
+    prompts.append(types.SimpleNamespace(position="out"))
+    assert lacks_facts(run) == lacks_prompts(run) == ""
+
+
+def test_a_batch_is_rounded_up_to_what_the_mesh_divides():
+    with jax.set_mesh(mesh_of((2, 2, 2))):
+        assert [fits(n) for n in (1, 4, 5)] == [4, 4, 8]
+    with jax.set_mesh(mesh_of((1, 1, 1))):
+        assert fits(5) == 5
