@@ -1,6 +1,6 @@
 """What one block was labelled with, and why: its labels, what both models say at each position, how far that departs.
 
-T positions of a block, S of its translation, V vocabulary; labels_view.py shows the result to people.
+T positions of a block, S of its translation, V vocabulary; report/block.py shows the result to people.
 """
 
 import itertools
