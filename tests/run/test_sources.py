@@ -26,7 +26,7 @@ def test_the_universe_gives_every_file_and_leaves_those_that_are_given(tmp_path)
     made = with_universe(config, tmp_path)
     files = *made.text.forget, *made.text.retain, *made.text.forget_held, *made.text.retain_held
     for file in (*files, made.text.prompts, made.text.answers, *made.repair.text, made.tokenizer):
-        assert (tmp_path / file).exists(), file
+        assert file and (tmp_path / file).exists(), file
     assert made.text.dictionary == "own.json"
     answers = with_universe(Config(name="x", text=Text(answers="own.json")), tmp_path, fresh=False).text.answers
     assert answers == "own.json"
