@@ -1,6 +1,6 @@
-"""The rules of the house, read from the source by ast alone: layers, cycles, names, sizes, tests that mirror modules.
+"""The rules of the architecture: layers, cycles, names, sizes, and tests that mirror modules.
 
-Nothing of the package is imported.
+They are checked on the source by ast; no module of the package is imported.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""The launch scripts: what they would do, clean shell, and what they do where a stub stands for the cloud."""
+"""The launch scripts: their dry runs, a clean shellcheck, and their calls to a stub of the cloud's command."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Every attack on the models of a run; each result is kept on disk under all that it depends on, so reruns are free.
+"""The registry of the attacks. Each result is kept on disk with the key of all that it depends on (run/resume.py).
 
 To add an attack, write one file with an Attack record (base.py) and add it to ATTACKS. Everything else follows: whether
 a run does it, what is refused before any work, its place in report.json, its form, its tables on the page, the verdict.
@@ -34,7 +34,7 @@ ATTACKS: dict[str, Attack] = {  # in the order of the report
 
 
 def chosen(config: Config) -> list[Attack]:
-    """Return the attacks of a configuration: attack.kinds, or the cheap ones. InputError for unknown names."""
+    """Return the attacks of a configuration: attack.kinds, or the cheap ones. Raises InputError for unknown names."""
     kinds = config.attack.kinds or tuple(name for name, attack in ATTACKS.items() if attack.cheap)
     if unknown := sorted(set(kinds) - set(ATTACKS)):
         raise InputError(f"unknown attacks {unknown}: attack.kinds are some of {list(ATTACKS)}")
@@ -48,7 +48,7 @@ def check(run: Run) -> None:
 
 
 def everything(config: Config, quick: bool = False) -> Config:
-    """Return a configuration with every attack on where it names none; `quick`: of fewer samples, rates, passages."""
+    """Return the configuration with every attack where it names none; quick: with fewer samples, rates and passages."""
     kinds = config.attack.kinds or tuple(ATTACKS)
     fewer = {name: a.fewer(config) for name, a in ATTACKS.items() if quick and a.fewer}
     return dataclasses.replace(config, attack=dataclasses.replace(config.attack, kinds=kinds, **fewer))
@@ -81,9 +81,9 @@ def attack(run: Run) -> dict[str, Any]:
 
 
 def about(measured: Collection[str] | None = None) -> list[dict[str, Any]]:
-    """Return what report.json tells of every attack, in order (schema.About); measured: names of those that were run.
+    """Return the description of every attack for report.json, in order (schema.About).
 
-    Without `measured` the page looks itself for what a report holds: for reports of earlier versions.
+    measured: names of the attacks that were run; None, for reports of earlier versions: the page finds them itself.
     """
     return [
         About(

@@ -1,4 +1,4 @@
-"""What an attack is (Attack, one record a file), and what it is tried on (Target: the models of a run)."""
+"""The record of an attack (Attack, one a file), and the models of a run that it is tried on (Target)."""
 
 import json
 from collections.abc import Callable
@@ -18,11 +18,11 @@ from jaxunlearn.run.store import hash_of, load_model, measured_by, models_of
 MAIN = ("baseline", "unlearned", "twin")
 STRESS = "half frozen (must be exposed)"
 FILTER = "output filter (must be exposed)"
-BEHIND = {FILTER: "baseline"}  # whose weights lie behind an output: who has them is not bound by the filter
+BEHIND = {FILTER: "baseline"}  # the weights behind an output filter: who holds them is not bound by it
 
 
 class Target:
-    """The models of a run under attack: their folders, what attacks add to their figures, what could not be tried."""
+    """The models of a run under attack: their folders, the figures that attacks add, and the attacks left out."""
 
     def __init__(self, run: Run):
         self.run = run
@@ -42,7 +42,7 @@ class Target:
         return [name for name in names or MAIN if name in self.folders]
 
     def weights(self, *names: str) -> list[tuple[str, str]]:
-        """Pair names with the model whose weights are attacked; what works at inference time alone has none."""
+        """Return (name, name of the model whose weights are attacked); methods at inference time are left out."""
         pairs = [(name, BEHIND.get(name, name)) for name in self.main(*names)]
         return [(name, of) for name, of in pairs if not inference.is_guided(self.folders[of])]
 
@@ -51,7 +51,7 @@ class Target:
         return load_model(self.run.config, self.folders[name], frozen)
 
     def kept(self, kind: str, name: str, depends: Any, make: Callable[[], Any]) -> Any:
-        """Return what was found before under the same settings, inputs and weights, or make and keep it."""
+        """Return the kept result for the same settings, inputs and weights; where there is none, make and keep it."""
         slug = "".join(ch if ch.isalnum() else "_" for ch in name)
         path = self.run / "evals" / f"attack_{kind}_{slug}.json"
         key = {
@@ -72,7 +72,7 @@ class Target:
         self.models.setdefault(name, {}).setdefault(group, {}).update(figures)
 
     def skip(self, what: str, why: str) -> None:
-        """Print and note what could not be tried, and why."""
+        """Print and record that an attack was not tried, and why."""
         line = f"{what}: {why}"
         if line not in self.unmeasured:
             say(f"  not measured: {line}")

@@ -1,4 +1,4 @@
-"""Leak probes drawn blind from the text to forget, so that nobody designs them around what the method claims.
+"""Leak probes drawn blind from the text to forget, so that no author can fit them to the method.
 
 Three kinds after Shostack (arXiv 2403.12082), found by counting: an archetype is a stretch without a term of the
 dictionary that leads up to one; a missed term is a word of the text alone that the dictionary lacks; an irrevocable
@@ -58,7 +58,7 @@ def blind_probes(
 
 
 def paragraphs(text: str) -> list[str]:
-    """Cut a text at its line ends, hard-wrapped paragraphs joined."""
+    """Return the paragraphs of a text; hard-wrapped lines are joined."""
     return [" ".join(part.split()) for part in re.split(r"\n\s*\n" if "\n\n" in text else r"\n", text) if part.strip()]
 
 
@@ -76,7 +76,7 @@ class Line:
         return bool(re.search(r"[.!?][”\"']?\s", self.text[self.spans[n - 1][1] : self.spans[n][0] + 1]))
 
     def free(self, first: int, last: int) -> bool:
-        """Whether words first to last - 1 hold no part of a term."""
+        """Return whether words first to last - 1 hold no part of a term."""
         a, b = self.spans[first][0], self.spans[last - 1][1]
         return all(end <= a or start >= b for start, end in self.terms)
 
@@ -85,12 +85,12 @@ class Line:
         return self.text[self.spans[first][0] : self.spans[last - 1][1]]
 
     def flows(self, first: int, last: int) -> bool:
-        """Whether single spaces alone stand between these words."""
+        """Return whether these words are separated by single spaces alone."""
         return self.prompt(first, last) == " ".join(self.words[first:last])
 
 
 def archetypes(lines: Sequence[Line]) -> Iterable[Probe]:
-    """Find sentence openings without a term that lead straight up to one."""
+    """Yield probes: sentence openings without a term, up to the term that follows."""
     for line in lines:
         begins = {start for start, _ in line.terms}
         for n, (start, _) in enumerate(line.spans):
@@ -102,7 +102,7 @@ def archetypes(lines: Sequence[Line]) -> Iterable[Probe]:
 
 
 def missed(lines: Sequence[Line], known: set[str]) -> Iterable[Probe]:
-    """Find words that the text repeats and neither the retain text nor the dictionary has, each once."""
+    """Yield one probe for each word that the text repeats and neither retain text nor dictionary has."""
     counts = Counter(word for line in lines for word in line.words)
     wanted = {w for w, n in counts.items() if n >= LEAST and len(w) > 3 and w.isalpha() and w.lower() not in known}
     for line in lines:
@@ -116,7 +116,10 @@ def missed(lines: Sequence[Line], known: set[str]) -> Iterable[Probe]:
 
 
 def phrases(lines: Sequence[Line], retain: Sequence[str]) -> Iterable[Probe]:
-    """Find runs of ordinary words that the text repeats and the retain text lacks; their last words are asked for."""
+    """Yield probes for runs of ordinary words that the text repeats and the retain text lacks.
+
+    The last ASKED words of a run are expected, the others are the prompt.
+    """
     counts: Counter[str] = Counter()
     for line in lines:
         counts.update(line.prompt(n, n + PHRASE) for n in range(len(line.words) - PHRASE + 1) if _plain(line, n))
@@ -142,5 +145,5 @@ def _plain(line: Line, n: int) -> bool:
 
 
 def _split_of(probe: Probe) -> str:
-    """Deal probes to the two splits by a hash of their text, whatever else is drawn."""
+    """Return the split of a probe by a hash of its text, so that it does not depend on the other probes."""
     return ("choose", "report")[hashlib.sha256(probe.prompt.encode()).digest()[0] % 2]

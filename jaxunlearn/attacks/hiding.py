@@ -1,8 +1,9 @@
-"""Two models that only hide, made so on purpose, which the attacks must expose.
+"""Two models that hide the target and have not forgotten it, made on purpose: the attacks must expose them.
 
 Half frozen, the stress test of RTT: the baseline learns the generic labels and wrong answers to the facts (RIA of
 arXiv 2410.08827), with retain text beside them, while its embeddings and the first half of its layers stay frozen.
-Output filter: the baseline as it is, with the tokens barred that begin a term of the target (guided.Filtered).
+Output filter: the baseline as it is, with the tokens barred that begin a term of the target
+(methods/inference.py: Filtered).
 """
 
 import json
@@ -32,7 +33,7 @@ from jaxunlearn.training.step import State, compiled_step, gradients, init_state
 
 
 def half_frozen(target: Target, facts) -> None:
-    """Make attacks/half_frozen-.../, a model that hides, and measure it as every other; the attacks then find it."""
+    """Make attacks/half_frozen-.../, measure it as every model and add it to the target, so that attacks try it."""
     made_of = [
         target.hash("baseline"),
         repr(facts),
@@ -53,7 +54,7 @@ def half_frozen(target: Target, facts) -> None:
 
 
 def output_filter(target: Target) -> None:
-    """Put a filter of the target's terms over the baseline: it says none of them, and has forgotten nothing."""
+    """Put an output filter of the target's terms over the baseline, measure it and add it to the target."""
     lexicon = target.run.suite.prompts.lexicon
     terms = (tuple(target.run.inputs.dictionary) or lexicon.explicit) + lexicon.typical
     barred = beginnings(target.run.inputs.tokenizer, terms)
@@ -65,14 +66,14 @@ def output_filter(target: Target) -> None:
 
 
 def _show_hidden(target: Target, name: str, folder: Path) -> None:
-    """Measure a model that only hides as every other, and set it before the attacks."""
+    """Measure a model that only hides as every other model, and add it to the target."""
     target.folders[name] = folder
     found = target.kept("measure", name, [], lambda: measure(target.load(name, frozen=True), target.run.suite))
     target.models.setdefault(name, {}).update({k: v for k, v in found.items() if k not in (*raw(), "track")})
 
 
 def _hiding_blocks(target: Target, facts) -> tuple[np.ndarray, np.ndarray]:
-    """Return wrong answers, the text with its generic labels and retain text, as many blocks of each."""
+    """Return (tokens_NT, labels_NT): wrong answers, the text with generic labels, retain text, in equal shares."""
     run, x, c = target.run, target.run.inputs, target.run.config.attack
     rows = run.forget_split[0]
     parts = [wrong_answers(run.suite, facts, c.rtt.scoring, x.forget.tokens_NT.shape[1], c.seed)]
@@ -138,7 +139,7 @@ def wrong_answers(suite: Suite, facts: Sequence[Fact], scoring: str, context: in
 
 
 def beginnings(tokenizer: Tokenizer, terms: Iterable[str]) -> list[int]:
-    """Return the tokens that begin a term, wherever in a text it stands; unknown and blank ones are none."""
+    """Return the tokens that begin a term in any place of a text, without unknown and blank tokens."""
     found = set()
     for text, start in ((before + term + after, len(before)) for term in terms for before in BEFORE for after in AFTER):
         ids_T, ends_T = tokenizer.encode(text)
@@ -148,7 +149,7 @@ def beginnings(tokenizer: Tokenizer, terms: Iterable[str]) -> list[int]:
 
 
 def mixed(parts: Sequence[tuple[np.ndarray, np.ndarray]], seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return as many blocks of each part as the largest has, smaller ones repeated."""
+    """Return the blocks of all parts; smaller parts are repeated until each has as many blocks as the largest."""
     most, draw = max(len(tokens) for tokens, _ in parts), np.random.default_rng(seed)
     picked = [np.concatenate([draw.permutation(len(t)) for _ in range(-(-most // len(t)))])[:most] for t, _ in parts]
     tokens, labels = zip(*[(t[i], y[i]) for (t, y), i in zip(parts, picked, strict=True)], strict=True)

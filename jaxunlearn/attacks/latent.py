@@ -1,7 +1,7 @@
-"""The latent probe: can a linear classifier read forgotten facts off the hidden states? The twin is the reference.
+"""The latent probe: read forgotten facts off the hidden states with a linear classifier; the twin is the reference.
 
-The state at the last token of a fact's question, after each layer, is regressed (ridge) onto the right option; tried
-on facts that it was not fitted to. Facts are independent, so a state that holds none gives chance.
+The state at the last token of a fact's question, after each layer, is regressed (ridge) onto the right option. The
+classifier is tried on facts that it was not fitted to. Facts are independent, so a state that holds none gives chance.
 """
 
 from collections.abc import Sequence
@@ -64,7 +64,7 @@ def ridge_scores(h_ND: np.ndarray, classes_N: np.ndarray, test_MD: np.ndarray, c
 
 
 def probe(model, suite: Suite, facts: Sequence[Fact], *, splits: int, seed: int) -> dict:
-    """Return {"layers": accuracy after each layer, "chance"}: every fact tried once, among its own options."""
+    """Return {"layers": accuracy after each layer, "chance"}; every fact is held out once."""
     answers = sorted({option for f in facts for option in f.options})
     number = {option: n for n, option in enumerate(answers)}
     right_N = np.array([number[f.options[f.answer]] for f in facts])

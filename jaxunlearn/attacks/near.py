@@ -61,7 +61,7 @@ class Resemblance:
         return other
 
     def find(self, prompt: str, completion: str) -> list[NearMiss]:
-        """List what resembles a term in a completion, terms and words that the prompt holds left out."""
+        """Return the near misses in a completion; terms and words of the prompt are left out."""
         held = {word.lower() for word in WORD.findall(prompt)}
         words, found = WORD.findall(completion), []
         for word in words:

@@ -1,4 +1,4 @@
-"""Relearning: fine-tune on a little of the text, and see what comes back."""
+"""Relearning: fine-tune on a few blocks of the text and measure the familiarity that comes back."""
 
 import dataclasses
 
@@ -17,9 +17,9 @@ from jaxunlearn.training.step import compiled_step, init_state
 
 
 def best_relearned(target: Target, name: str, arrays, completions: bool) -> list[dict]:
-    """Relearn at every rate; return the most that had come back at each step, "rate" being that of the familiarity.
+    """Relearn at every rate; return for each step the point of highest familiarity, with its rate.
 
-    A rate at which the attack itself diverges is left out; RunError where all do.
+    A rate at which the attack itself diverges is left out. Raises RunError where all do.
     """
     c, runs = target.run.config, []
     usual = max(c.unlearn.learning_rate, c.reinforce.learning_rate)
@@ -65,7 +65,7 @@ def _relearn(target: Target, start, arrays, rate: float, completions: bool) -> l
 def relearned(target: Target, what: str, blocks, rows: np.ndarray, names, *, completions: bool = False) -> dict:
     """Relearn blocks of a text from each of the named models; return {"NAME, WHAT": the most at each step}.
 
-    what: named behind the model where it is not the text to forget itself. completions: also measure, after the last
+    what: names the text, where it is not the whole text to forget. completions: also measure, after the last
     step, the share of completions that name the target.
     """
     c, e = target.run.config, target.run.config.eval

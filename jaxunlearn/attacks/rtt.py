@@ -1,4 +1,4 @@
-"""RTT: retrain on some forgotten facts, ask for the others. If the others come back, they had never left the weights.
+"""RTT: retrain on some forgotten facts and ask for the others; others that come back were still in the weights.
 
 Source: Deeb & Roger, arXiv 2410.08827. Facts are independent, so learning T cannot help to guess V; a model that never
 saw any of them is the control. The attacker's optimum is reported: best over learning rate and epoch, chosen on all
@@ -235,7 +235,7 @@ def _controls(target: Target, pairs: Sequence[Pairing], rate: float) -> dict[str
 
 
 def check(run: Run) -> str:
-    """Return why RTT cannot be tried; InputError for splits of which one would be empty."""
+    """Return why RTT cannot be tried, "" where it can. Raises InputError where a split of the facts would be empty."""
     if not (why := lacks_facts(run)):
         pairings(run.facts, run.config.attack)
     return why

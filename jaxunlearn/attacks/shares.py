@@ -1,4 +1,4 @@
-"""Relearning from parts of the text: how little of it brings back how much."""
+"""Relearning from shares of the text: measure how much comes back from how little."""
 
 import numpy as np
 

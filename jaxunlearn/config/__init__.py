@@ -1,4 +1,4 @@
-"""Configuration: frozen dataclasses, one Python file a run, dotted overrides; what configs/ import."""
+"""Configuration: frozen dataclasses, read from one Python file a run, with dotted overrides."""
 
 from jaxunlearn.config.check import check
 from jaxunlearn.config.fields import (

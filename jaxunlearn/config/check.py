@@ -5,7 +5,7 @@ from jaxunlearn.errors import InputError
 
 
 def check(config: Config) -> None:
-    """Raise InputError for values that no run could use, all at once."""
+    """Raise InputError, listing every fault, for values that no run could use."""
     c, wrong = config, []
     if c.whp.alpha < 0 or any(a < 0 for a in c.whp.alphas):
         wrong.append(
@@ -54,7 +54,7 @@ def check(config: Config) -> None:
 
 
 def _attack_faults(config: Config) -> list[str]:
-    """Return what is wrong with the settings of the attacks; whether attack.kinds are known, attacks.check tells."""
+    """Return the faults in the settings of the attacks; attacks.check refuses unknown attack.kinds."""
     probes, rtt, wrong = config.attack.probes, config.attack.rtt, []
     if min(probes.samples, probes.new_tokens) < 1:
         wrong.append("attack.probes: samples and new_tokens must be at least 1")

@@ -1,4 +1,4 @@
-"""The fields of a configuration, as frozen dataclasses; training.py has those of its stages."""
+"""The fields of a configuration, as frozen dataclasses; config/training.py has those of the stages that train."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ class Mesh:
 
 @dataclass(frozen=True, kw_only=True)
 class Llama:
-    """Shape of a model that is made from scratch, in the letters of model.py; V = 0: the tokenizer's size."""
+    """Shape of a model that is made from scratch, letters as in models/transformer.py; V = 0: the tokenizer's size."""
 
     V: int = 0
     D: int = 96
@@ -58,7 +58,7 @@ class Text:
 
 @dataclass(frozen=True, kw_only=True)
 class Whp:
-    """The method's own settings; each deviation from the authors has a name (docs in anchors/translate.py, whp.py)."""
+    """The method's own settings; each deviation from the authors has a name (anchors/translate.py, whp/__init__.py)."""
 
     alpha: float = 5.0
     alphas: tuple[float, ...] = ()  # further alphas whose labels the same pass stores
@@ -140,7 +140,7 @@ class Eval:
     top_k: int = 5
     relearn_steps: tuple[int, ...] = ()  # e.g. (0, 2, 5, 10): familiarity while relearning a little of the text
     relearn_blocks: int = 12
-    relearn_rates: tuple[float, ...] = ()  # the attacker's best of them; empty: 1, 4, 16 x that of unlearn or reinforce
+    relearn_rates: tuple[float, ...] = ()  # the attacker's best counts; empty: 1, 4, 16 x that of unlearn or reinforce
     members: int = 0  # blocks that were trained on, and as many new ones: memorisation and membership attacks
     benchmarks: tuple[str, ...] = ()  # multiple choice: .jsonl files, folders of them, tfds:NAME/SPLIT
     tasks: tuple[str, ...] = ()  # of lm-evaluation-harness; "paper": the paper's seven
@@ -241,9 +241,9 @@ class Sweep:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Where the run lives; empty: runs/NAME. What follows its metrics beside metrics.jsonl (tracking.py)."""
+    """The run directory, and the trackers that get its metrics beside metrics.jsonl (run/tracking.py)."""
 
-    dir: str = ""
+    dir: str = ""  # empty: runs/NAME
     checkpoints: str = ""  # where training state lies, also gs:// or s3://; empty: in the run directory
     track: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
 
@@ -260,7 +260,7 @@ class Config:
     init: Llama = field(default_factory=Llama)
     compute: Literal["float32", "bfloat16"] = "float32"
     remat: Literal["auto", "full", "mlp", "dots", "none"] = (
-        "auto"  # what the backward pass computes again: model.rematerialised
+        "auto"  # what the backward pass computes again (models/transformer.py: rematerialised)
     )
     mesh: Mesh = field(default_factory=Mesh)
     universe: Universe = field(default_factory=Universe)
@@ -281,4 +281,5 @@ class Config:
 
     @property
     def directory(self) -> Path:
+        """Return the run directory."""
         return Path(self.run.dir or f"runs/{self.name}")

@@ -1,7 +1,7 @@
-"""Read a configuration: one Python file a run, dotted ``key=value`` overrides.
+"""Read a configuration: one Python file a run, with dotted ``key=value`` overrides.
 
-A file in configs/ defines ``config() -> Config``. On the command line every field can be
-overridden as ``key=value`` (``whp.alpha=3``, ``text.forget=a.txt,b.txt``).
+A file in configs/ defines ``config() -> Config``. On the command line ``key=value`` overrides any field
+(``whp.alpha=3``, ``text.forget=a.txt,b.txt``).
 """
 
 import dataclasses
@@ -24,7 +24,10 @@ def as_dict(value) -> dict:
 
 
 def find_config(name: str) -> Path:
-    """Resolve a path, or the bare name of a configuration that ships with the package."""
+    """Return the path of a configuration file, given as a path or as the name of one that ships with the package.
+
+    Raises InputError where there is none.
+    """
     here = Path(__file__).parent.parent
     places = [Path(name), here / "configs" / f"{name}.py", here.parent / "configs" / f"{name}.py"]
     for place in places:
@@ -35,7 +38,7 @@ def find_config(name: str) -> Path:
 
 
 def load_config(name: str, overrides: list[str] | tuple[str, ...] = ()) -> Config:
-    """Read a configuration file, apply ``key=value`` overrides and check the values."""
+    """Return the configuration of a file with ``key=value`` overrides applied. Raises InputError for faults."""
     path = find_config(name)
     spec = importlib.util.spec_from_file_location(f"jaxunlearn_config_{path.stem}", path)
     if spec is None or spec.loader is None:
@@ -50,7 +53,7 @@ def load_config(name: str, overrides: list[str] | tuple[str, ...] = ()) -> Confi
 
 
 def _called(make: Callable[[], Config], path: Path) -> Config:
-    """Return what a file's config() makes; InputError that names the new key for a setting of earlier versions."""
+    """Return the result of a file's config(). Raises InputError, with the new key, for a setting that was moved."""
     try:
         made = make()
     except TypeError as error:
@@ -68,7 +71,7 @@ def _moved(key: str) -> str:
 
 
 def override(config: Config, overrides: list[str] | tuple[str, ...]) -> Config:
-    """Return the configuration with dotted ``key=value`` overrides; raise InputError with close names for a bad one."""
+    """Return the configuration with dotted ``key=value`` overrides. Raises InputError, with close names."""
     import tyro
 
     arguments = []

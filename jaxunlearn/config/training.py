@@ -1,4 +1,4 @@
-"""The fields of the stages that train."""
+"""The configuration fields of the stages that train."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Lora:
-    """Adapters in the place of the weights themselves (lora.py)."""
+    """Train adapters in the place of the weights (models/lora.py)."""
 
     rank: int = 0  # 0: none
     alpha: float = 16.0  # what is added is alpha / rank times the product
@@ -36,7 +36,7 @@ class Train:
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrain(Train):
-    """Makes the baseline (retain + forget text) and, if asked, the twin that never sees the forget text."""
+    """The pretraining of the baseline (retain and forget text) and of the twin (retain text alone)."""
 
     twin: bool = True
     forget_epochs: int = 1  # how often the forget text stands in one epoch of the baseline's text
@@ -44,14 +44,14 @@ class Pretrain(Train):
 
 @dataclass(frozen=True, kw_only=True)
 class Repair(Train):
-    """Teaches the unlearned model again what it should keep (repair.py); steps = 0: none."""
+    """The stage that teaches the unlearned model again what it should keep (stages/repair.py); steps = 0: none."""
 
     text: tuple[str, ...] = ()  # .txt files, folders, globs, or tfds:NAME/SPLIT; the universe: its encyclopedia
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unlearn(Train):
-    """The stage that forgets. Settings of a method that are None have its own default (`jaxunlearn methods`)."""
+    """The unlearning stage. A setting that is None has the method's own default (`jaxunlearn methods`)."""
 
     method: str = "whp"
     retain_weight: float | None = None  # of a term on text to keep, beside any method's own loss
@@ -63,7 +63,7 @@ class Unlearn(Train):
     steering: float | None = None
     layer: int | None = None
     subject: str = ""  # of prompting: what the model is told not to know
-    prefix: str = ""  # of prompting: put before every prompt, {subject} filled in; empty: inference.IGNORANCE
+    prefix: str = ""  # of prompting: put before every prompt, {subject} filled in; empty: methods.inference.IGNORANCE
     settings: tuple[str, ...] = ()  # NAME=VALUE: settings of a method that have no field here
     reach: float = 0.0  # above 0, the stop rule: of the measured steps with at most this familiarity on the tuning
     # prompts the one of least retain perplexity is kept; whp.keep decides where it is 0
@@ -71,7 +71,7 @@ class Unlearn(Train):
 
 @dataclass(frozen=True, kw_only=True)
 class Reset:
-    """Re-draw the weights that matter to the target and not to the rest, and heal the hole (reset.py)."""
+    """Re-draw the weights that matter to the target and not to other text, then heal (methods/reset.py)."""
 
     share: float = 0.0  # of the weights in `where`; 0: no reset; 1: a fresh model
     by: Literal["importance", "fisher", "random", "noise"] = "importance"  # noise: share of it in every weight (UNDO)

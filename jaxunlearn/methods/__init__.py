@@ -1,4 +1,4 @@
-"""The unlearning methods: one record a file, listed here; and what follows from a configuration's choice of one.
+"""The registry of the unlearning methods, and what follows from the method that a configuration chooses.
 
 To add a method, write one file with a Method record (base.py) and add it to METHODS. Everything else follows: the
 models that it needs, stored references, refusals, cost, the table of `jaxunlearn methods` and the card's sentence.
@@ -40,13 +40,13 @@ PART_NEEDS = {  # what a part of a batch is made of
 
 
 def resolved(config: Config) -> Config:
-    """Return the configuration with a preset method's settings in the place of its name."""
+    """Return the configuration; where its method is a preset, with the settings that the preset stands for."""
     method = METHODS.get(config.unlearn.method)
     return method.resolve(config) if method and method.resolve else config
 
 
 def method_of(config: Config) -> Method:
-    """Return the method of a configuration; whp with soft labels is whp_soft. InputError for an unknown one."""
+    """Return the method of a configuration; whp with soft labels is whp_soft. Raises InputError for an unknown name."""
     name = config.unlearn.method
     if name not in METHODS:
         raise InputError(f"no method {name!r}{_closest(name, METHODS)}; `jaxunlearn methods` lists them")
@@ -54,14 +54,14 @@ def method_of(config: Config) -> Method:
 
 
 def given(config: Config) -> dict[str, Any]:
-    """Return the settings of methods that unlearn.* gives, whatever the method."""
+    """Return the settings that unlearn.* gives, of the chosen method or of any other."""
     u, known = config.unlearn, {key for m in METHODS.values() for key in m.settings}
     found = {key: value for key in known if (value := getattr(u, key, None)) not in (None, "")}
     return found | dict(_named(item) for item in u.settings)
 
 
 def _named(item: str) -> tuple[str, float | str]:
-    """Read one NAME=VALUE of unlearn.settings."""
+    """Return (name, value) of one NAME=VALUE of unlearn.settings. Raises InputError for another form."""
     key, equals, value = item.partition("=")
     if not equals:
         raise InputError(f"unlearn.settings: {item!r} is not name=value, for example unlearn.settings=tau=0.3")
@@ -72,7 +72,7 @@ def _named(item: str) -> tuple[str, float | str]:
 
 
 def values_of(method: Method, config: Config) -> dict[str, Any]:
-    """Return a method's settings: its defaults, whp.* and what unlearn.* gives."""
+    """Return a method's settings: its defaults, overridden by whp.* and then by unlearn.*."""
     mine = {key: getattr(config.whp, key) for key, s in method.settings.items() if s.section == "whp"}
     return method.defaults | mine | {key: v for key, v in given(config).items() if key in method.settings}
 
@@ -83,7 +83,7 @@ def derived(names: Derived, config: Config, values: Values) -> tuple[str, ...]:
 
 
 def reads(method: Method, config: Config) -> tuple[str, ...]:
-    """Return the parts of a batch that a method's step gets, text to keep last."""
+    """Return the parts of a batch that a method's step gets; "retain", where only its weight asks for it, is last."""
     values = values_of(method, config)
     parts = derived(method.reads, config, values)
     return (*parts, "retain") if values.get("retain_weight") and "retain" not in parts else parts
@@ -95,19 +95,22 @@ def retain_loss(method: Method, config: Config) -> str:
 
 
 def asks(method: Method, config: Config) -> tuple[str, ...]:
-    """Return the frozen models that every step asks, each as often as it does; the KL on text to keep is one."""
+    """Return the frozen models that every step asks, each as often as it is asked.
+
+    The KL on text to keep asks the baseline once more.
+    """
     kept = method.trains and "retain" in reads(method, config) and retain_loss(method, config) == "kl"
     return derived(method.asks, config, values_of(method, config)) + ("baseline",) * kept
 
 
 def recipe_of(method: Method, config: Config) -> Recipe:
-    """Return what the train step of a method depends on, and nothing else, so that it is compiled once."""
+    """Return what the train step of a method depends on, and nothing else, so that equal steps are compiled once."""
     values = tuple(sorted(values_of(method, config).items()))
     return Recipe(method, values, retain_loss(method, config), label_rules(config))
 
 
 def label_rules(config: Config) -> Whp:
-    """Return the settings that generic labels are made by, and nothing else; alpha is an argument."""
+    """Return the whp.* settings that generic labels depend on, the rest at defaults; alpha is passed separately."""
     w = config.whp
     return Whp(
         seen_translation=w.seen_translation, seen_penalty=w.seen_penalty, offset_context=w.offset_context, top=w.top
@@ -118,7 +121,7 @@ def label_rules(config: Config) -> Whp:
 
 
 def needs_of(method: Method, values: Values, config: Config | None = None) -> set[str]:
-    """Return which of NEEDS a method has with these settings."""
+    """Return the names in NEEDS that a method needs with these settings."""
     config = config or Config(name="any")
     parts, first = (derived(names, config, values) for names in (method.reads, method.first))
     found = {need for part in parts for need in PART_NEEDS.get(part, ())} | ({"reinforced"} & set(first))
@@ -128,9 +131,10 @@ def needs_of(method: Method, values: Values, config: Config | None = None) -> se
 
 
 def check_method(name: str, have: set[str], *, layers: int | None = None, config: Config | None = None, **given):
-    """Raise InputError, with everything that is wrong, unless the method can run on what there is.
+    """Raise InputError, listing every fault, unless the method can run.
 
-    have: of NEEDS; layers: how many the model has, if it is known; given: settings that differ from the defaults.
+    have: the names in NEEDS that are satisfied. layers: the number of layers of the model, None where it is unknown.
+    given: settings in the place of the defaults.
     """
     if name not in METHODS:
         raise InputError(f"no method {name!r}{_closest(name, METHODS)}; `jaxunlearn methods` lists them")
@@ -149,7 +153,7 @@ def check_method(name: str, have: set[str], *, layers: int | None = None, config
 
 
 def check_config(config: Config, layers: int | None = None) -> None:
-    """Raise InputError, before anything is loaded, unless the run's methods can run on what the configuration names."""
+    """Raise InputError, before anything is loaded, unless method and controls can run with what is configured."""
     t, method, have = config.text, method_of(config), {"reference"}
     have |= {"reinforced"} if config.reinforce.steps else set()
     have |= {need for need, there in {"retain": t.retain, "answers": t.answers}.items() if there}
@@ -165,7 +169,7 @@ def check_config(config: Config, layers: int | None = None) -> None:
 
 
 def _lacks_retain(config: Config) -> list[str]:
-    """Return what asks for text to keep where there is none."""
+    """Return a fault for each setting that needs text to keep, where there is none."""
     asked = {"whp.offset=contrast": config.whp.offset == "contrast", "reset.share": config.reset.share > 0}
     asked |= {f"controls={name}": True for name in config.controls if CONTROLS[ALIASES.get(name, name)].retains}
     asked |= {"unlearn.retain_loss=kl": config.unlearn.retain_loss == "kl", "unlearn.reach": config.unlearn.reach > 0}
@@ -174,7 +178,7 @@ def _lacks_retain(config: Config) -> list[str]:
 
 
 def _cannot(config: Config, method: Method) -> list[str]:
-    """Return what a configuration asks for that its method does not have."""
+    """Return a fault for each setting that the method does not support."""
     wrong = []
     if config.unlearn.reach and not config.text.prompts:
         wrong.append("unlearn.reach is a familiarity: set text.prompts")
@@ -196,7 +200,7 @@ def _closest(name: str, known) -> str:
 
 
 def card_sentence(config: dict) -> str:
-    """Return how a model was made to forget, from a run's config.json (also of an earlier version)."""
+    """Return the sentence of the model card on the method, from a run's config.json (also of an earlier version)."""
     u, w = config["unlearn"], config["whp"]
     method = METHODS.get(u.get("method", whp.HARD.name))
     if method is None:

@@ -25,7 +25,7 @@ IDK = (
 
 @dataclass(frozen=True, kw_only=True)
 class Questions:
-    """Questions about the text to forget with their options, and how to say that one does not know."""
+    """Questions about the text to forget, their options, the index of the right one, and "I don't know" answers."""
 
     asked: tuple[str, ...]
     options: tuple[tuple[str, ...], ...]
@@ -34,10 +34,10 @@ class Questions:
 
 
 def load_questions(path: Path | str) -> Questions:
-    """Read {"questions": [{"question", "options", "answer": index}], "ignorance": [texts]}; the latter may be left out.
+    """Read {"questions": [{"question", "options", "answer": index}], "ignorance": [texts]}; "ignorance" is optional.
 
-    Or TOFU's form, a question a line, whose wrong options are `perturbed_answer`. Raises InputError that lists every
-    fault.
+    TOFU's form is read too: one question a line, whose wrong options are `perturbed_answer`. Raises InputError that
+    lists the faults.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -75,17 +75,17 @@ def _tofu_rows(path: Path) -> list[dict]:
 
 
 def not_known(questions: Questions, seed: int = 0) -> list[tuple[str, str, str]]:
-    """Return (question, "I don't know" in some words, true answer) rows."""
+    """Return rows of (question, an "I don't know" answer, true answer)."""
     return _rows(questions, lambda options, right, n: [idk_answer(n, seed, questions.ignorance)])
 
 
 def every_wrong(questions: Questions, seed: int = 0) -> list[tuple[str, str, str]]:
-    """Return (question, wrong answer, true answer) rows, one for each wrong option."""
+    """Return rows of (question, wrong answer, true answer), one for each wrong option."""
     return _rows(questions, lambda options, right, n: wrong_answers(options, right))
 
 
 def one_wrong(questions: Questions, seed: int = 0) -> list[tuple[str, str, str]]:
-    """Return (question, the same wrong answer every time, true answer) rows."""
+    """Return rows of (question, wrong answer, true answer), one for each question."""
     return _rows(questions, lambda options, right, n: [fixed_wrong_answer(options, right, n, seed)])
 
 
@@ -128,10 +128,10 @@ def _plain(text: str) -> str:
 
 
 def replaced(b: Batch) -> Terms:
-    """Learn replacement answers: cross-entropy on them, and on text to keep beside.
+    """Return the cross-entropy on replacement answers; text to keep is added by its weight.
 
-    What the answers are decides: "I don't know" (TOFU, arXiv 2401.06121, section 3), every wrong option in turn (RIA)
-    or one wrong option throughout (teaching false facts, FWF; both Deeb & Roger, arXiv 2410.08827).
+    The answers make the method: "I don't know" (TOFU, arXiv 2401.06121, section 3), every wrong option in turn (RIA),
+    or one wrong option throughout (FWF, false facts; both Deeb & Roger, arXiv 2410.08827).
     """
     return {"answers": b.nll("answers")}
 

@@ -1,18 +1,19 @@
-"""Gradient ascent on the text to forget, alone or held by text to keep: the yardsticks of the field."""
+"""Gradient ascent on the text to forget, alone or with a term on text to keep: the usual baselines."""
 
 from jaxunlearn.methods.base import Batch, Method, Sum, Terms, retain_weight
 
 
 def ascent(nll_sum, count) -> Sum:
-    """Raise the loss on the forget set: -NLL a token, summed.
+    """Return (-nll_sum, count): the negated cross-entropy in nats on the forget set.
 
-    Source: Jang et al., arXiv 2210.01504, eq. 1 with its sign turned; no hyper-parameter. Unbounded below: it ends in
-    a broken model, and is here as the yardstick.
+    It is unbounded below and ends in a broken model; it is here for comparison. It has no hyper-parameter. Source: Jang
+    et al., arXiv 2210.01504, eq. 1 with its sign turned.
     """
     return -nll_sum, count
 
 
 def raised(b: Batch) -> Terms:
+    """Return the negated cross-entropy on the text to forget."""
     return {"forget": ascent(*b.nll("forget"))}
 
 

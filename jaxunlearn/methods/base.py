@@ -62,7 +62,7 @@ class Setting:
 
 
 def retain_weight(default: float = 0.0) -> Setting:
-    """Return the setting for a term on text to keep beside a method's own loss."""
+    """Return the setting that weighs a term on text to keep beside a method's own loss."""
     return Setting(default=default, least=0, why="below 0 the retain set would be unlearned")
 
 
@@ -76,11 +76,11 @@ def _nothing_wrong(config: Config) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Method:
-    """One way to unlearn. What is not stated has no part in it.
+    """One way to unlearn. A field that is left out takes no part in the method.
 
-    loss: terms of one microbatch; None: nothing is trained. make(load, values): where nothing is trained, the model
-    made of models by name, or with `at_inference` what method.json says. card: the model card's clause on how the
-    model was made.
+    loss: returns the terms of one microbatch; None: nothing is trained. make(load, values): where nothing is trained,
+    returns the model made of load(name), or with `at_inference` the content of method.json. card: the clause of the
+    model card on how the model was made.
     """
 
     name: str
@@ -99,23 +99,25 @@ class Method:
     answers: Callable[[Any, int], list] | None = None  # of questions and a seed: (question, taught, true) rows
     retain: str = "nll"  # the paper's own loss on text to keep: "nll", or "kl" to the baseline
     updates: Callable[[Any, Values], Any] | None = None  # of a model: factors that its updates are multiplied by
-    once: Callable[..., dict[str, float]] | None = None  # numbers measured before the first step (kga.py)
+    once: Callable[..., dict[str, float]] | None = None  # numbers measured before the first step (methods/kga.py)
     held_labels: bool = False  # the loss on held-out generic labels chooses the step that is kept (whp.keep)
     resolve: Callable[[Config], Config] | None = None  # a preset: the settings that the name stands for
     refuse: Callable[[Config], list[str]] = _nothing_wrong  # why a configuration cannot run with it
 
     @property
     def trains(self) -> bool:
+        """Return whether the method trains a model."""
         return self.loss is not None
 
     @property
     def defaults(self) -> dict[str, Any]:
+        """Return {setting: default}."""
         return {key: setting.default for key, setting in self.settings.items()}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the compiled step of a method depends on: its record, settings, retain loss, how labels are made."""
+    """What the compiled step of a method depends on: record, settings, retain loss, label settings; hashable."""
 
     method: Method
     values: tuple[tuple[str, Any], ...] = ()
@@ -140,7 +142,7 @@ class Batch:
         return self.recipe[key]
 
     def teacher(self, name: str) -> Any:
-        """Return a frozen model; an adapter is seen over the baseline."""
+        """Return a frozen model; an adapter is applied over the baseline."""
         return lora.over(self.frozen.get("baseline"), self.frozen[name])
 
     def nll(self, part: str) -> Sum:
@@ -181,7 +183,10 @@ def head(model, dtype):
 
 
 def sequence_logp(model, tokens_BT, labels_BT):
-    """Return logp_B of the labels under a model, in nats; stored references come from here too."""
+    """Return logp_B, the summed log-probability in nats of each sequence's labels.
+
+    Stored references use this function too, so that model and baseline are computed alike.
+    """
     h_BTD = model(tokens_BT)
     return -row_nll(h_BTD, head(model, h_BTD.dtype), labels_BT)
 

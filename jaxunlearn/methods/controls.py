@@ -1,4 +1,4 @@
-"""Controls: what a run trains beside its method, to tell what the method adds from what any fine-tuning does."""
+"""Controls: models that a run trains beside its method, to separate its effect from that of any fine-tuning."""
 
 import dataclasses
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from jaxunlearn.methods.whp import HARD, SOFT
 
 
 def kept_alone(b: Batch) -> Terms:
+    """Return the loss on text to keep and nothing else."""
     return {"retain": b.retain()}
 
 
@@ -53,10 +54,12 @@ def generic(alpha: float | None = None) -> Callable[[Config], Config]:
 
 
 def retain_alone(config: Config) -> Config:
+    """Return the configuration with retain_only as its method."""
     return dataclasses.replace(config, unlearn=dataclasses.replace(config.unlearn, method=RETAIN_ONLY.name))
 
 
 def reset_at_random(config: Config) -> Config:
+    """Return the configuration with a reset of weights at random."""
     return dataclasses.replace(config, reset=dataclasses.replace(config.reset, by="random"))
 
 
@@ -79,7 +82,7 @@ def ablations(retains: bool) -> tuple[str, ...]:
 
 
 def control_config(name: str, config: Config) -> Config:
-    """Return the configuration of a control; without the method's reset, but for the control of that."""
+    """Return the configuration of a control; only the control of the reset keeps the method's reset."""
     control = CONTROLS[name]
     if not control.resets:
         config = dataclasses.replace(config, reset=dataclasses.replace(config.reset, share=0.0))

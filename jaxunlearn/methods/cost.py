@@ -15,18 +15,18 @@ STORED_LABELS = ("labels", "soft")  # parts that the label pass makes beforehand
 
 
 def fine_tuning(c: Train, passes: float = TRAINED) -> float:
-    """Return the passes of a stage whose blocks cost so many each."""
+    """Return the forward passes of a stage; passes: those of one block in one step."""
     return c.steps * c.batch * c.accumulate * passes
 
 
 def step_passes(config: Config) -> float:
-    """Return the passes of one place in the batch: trained sequences, then frozen models."""
+    """Return the forward passes of one place in the batch: those of trained sequences and of frozen models."""
     method = method_of(config)
     return TRAINED * len(reads(method, config)) + FROZEN * len(asks(method, config))
 
 
 def method_passes(config: Config, blocks: int) -> float:
-    """Return the passes of a run's method on so many blocks to forget, the models it needs included."""
+    """Return the forward passes of a run's method, the models that it needs included; blocks: those to forget."""
     method, r = method_of(config), config.reset
     first = set(derived(method.first, config, values_of(method, config)))
     first |= {"reinforced"} if by_importance(config) else set()

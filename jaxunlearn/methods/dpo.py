@@ -19,6 +19,7 @@ def dpo(win_B, win_reference_B, lose_B, lose_reference_B, beta=0.1, valid_B=None
 
 
 def preferred(b: Batch) -> Terms:
+    """Return the DPO loss of "I don't know" against the true answers."""
     win, lose = ((b.logp(part), b.reference(part)) for part in ("answers", "true"))
     return {"answers": dpo(*win, *lose, b["beta"])}
 

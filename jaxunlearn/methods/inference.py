@@ -1,7 +1,7 @@
-"""Unlearning at inference time: a folder that says which models to ask and how, in the place of weights.
+"""Unlearning at inference time: method.json says which models to ask and how, in the place of weights.
 
-whp_inference combines two models' logits as it generates; prompting asks the baseline behind a request to know
-nothing; an output filter bars tokens of the baseline's output and hides what it knows (a control of the attacks).
+whp_inference combines the logits of two models while it generates. prompting puts a request to know nothing before each
+prompt. An output filter bars tokens of the baseline's output and hides what it knows (a control of the attacks).
 """
 
 import dataclasses
@@ -52,12 +52,12 @@ BARRED = 30.0  # nats of logit taken from a barred token: finite, so that the te
 
 
 def has_weights(model) -> bool:
-    """Whether a model has weights of its own to take gradients of: two as one, or one behind a filter, have not."""
+    """Return whether a model has weights to take gradients of; a Pair or Filtered one has not."""
     return not isinstance(model, Pair | Filtered)
 
 
 class Pair(nnx.Module):
-    """Two models of one shape seen as one; their hidden states stand side by side, their caches one after the other."""
+    """Two models of one shape as one model: hidden states are joined along D, caches along the layers."""
 
     def __init__(self, base, reinforced, alpha: float):
         self.base, self.reinforced, self.alpha = base, reinforced, alpha
@@ -83,7 +83,7 @@ class Pair(nnx.Module):
 
 
 class Filtered(nnx.Module):
-    """A model behind an output filter: barred tokens do not come out; its weights and states are untouched."""
+    """A model behind an output filter: barred tokens lose BARRED nats; weights and hidden states do not change."""
 
     def __init__(self, base, barred: tuple[int, ...]):
         self.base, self.barred, self.c = base, barred, base.c
@@ -99,6 +99,7 @@ class Filtered(nnx.Module):
 
 
 def is_guided(folder: Path) -> bool:
+    """Return whether a folder holds a method at inference time in the place of weights."""
     return (Path(folder) / FILE).is_file()
 
 
@@ -116,7 +117,7 @@ def save_filter(folder: Path, barred: Sequence[int], of: str) -> None:
 
 
 def load(folder: Path, read):
-    """Return what answers in the place of a model; read(directory) -> a model."""
+    """Return the model that a folder's method.json describes; read(directory) -> a model."""
     about = _about(folder)
     base = read(baseline(folder))
     if "barred" in about:
@@ -135,12 +136,12 @@ def baseline(folder: Path) -> Path:
 
 
 def prefix(folder: Path) -> str:
-    """Return what stands before every prompt that a folder is asked; nothing for a plain model."""
+    """Return the text that is put before every prompt of a folder's model; "" for a plain model."""
     return _about(folder).get("prefix", "") if is_guided(folder) else ""
 
 
 def suite(folder: Path, suite):
-    """Return the measurements to take of a folder: behind its prefix, if it has one."""
+    """Return the suite with the folder's prefix before every prompt; the same suite where it has none."""
     return dataclasses.replace(suite, prefix=prefix(folder)) if prefix(folder) else suite
 
 
@@ -156,12 +157,12 @@ def _about(folder: Path) -> dict:
 
 
 def two_models(load, values: Values) -> dict:
-    """Return what method.json says of WHP at inference time."""
+    """Return the content of method.json for WHP at inference time."""
     return {"alpha": values["alpha"], "baseline": "../baseline", "reinforced": "../reinforced"}
 
 
 def behind_a_prefix(load, values: Values) -> dict:
-    """Return what method.json says of the baseline behind a request to know nothing."""
+    """Return the content of method.json for the baseline with a request to know nothing before each prompt."""
     prefix = values["prefix"] + " " if values["prefix"] else IGNORANCE
     said = pretended_ignorance("", values["subject"], prefix)
     return {"subject": values["subject"], "baseline": "../baseline", "prefix": said}

@@ -28,6 +28,7 @@ def knowledge_gap(kl_forget: Sum, gap) -> Sum:
 
 
 def aligned(b: Batch) -> Terms:
+    """Return the distance of the KL on the text to forget from the gap measured beforehand."""
     return {"forget": knowledge_gap(b.kl("forget", "reinforced"), b.frozen["gap"])}
 
 
@@ -53,6 +54,7 @@ def gap(frozen: dict, new, held_out: tuple[np.ndarray, np.ndarray], batch: int) 
 
 
 def refuse(config: Config) -> list[str]:
+    """Return a fault where no text is held out from every training step."""
     if config.text.holdout or config.text.retain_held:
         return []
     return ["kga needs text that no step trains on: text.holdout above 0, or text.retain_held"]

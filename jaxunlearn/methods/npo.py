@@ -30,10 +30,12 @@ def simnpo(logp_B, count_B, beta=2.5, gamma=0.0) -> Sum:
 
 
 def with_reference(b: Batch) -> Terms:
+    """Return the NPO loss on the text to forget, against the stored baseline."""
     return {"forget": npo(b.logp("forget"), b.reference("forget"), b["beta"])}
 
 
 def without_reference(b: Batch) -> Terms:
+    """Return the SimNPO loss on the text to forget."""
     return {"forget": simnpo(b.logp("forget"), b.count("forget"), b["beta"], b["gamma"])}
 
 

@@ -1,4 +1,4 @@
-"""Reset: re-draw the weights that matter to the target and not to the rest, or blur all; a run heals them next.
+"""Reset: re-draw the weights that matter to the target and not to other text, or blur all; then stages/heal.py heals.
 
 r = |reinforced - baseline| * sqrt(Ft) / (sqrt(Fg) + 1e-4), with Ft and Fg the summed squared gradients of the
 baseline's loss on batches of the text to forget and to keep. The `share` of all weights highest by r is initialised
@@ -48,7 +48,7 @@ def _add_squares(total, model, tokens_BT, labels_BT):
 
 @jax.jit
 def importance(baseline, reinforced, target, general):
-    """Return r, a score a weight: what reinforcing moved and the target needs, and general text does not."""
+    """Return r, a score for each weight: high where reinforcing moved it and mostly the target needs it."""
     return jax.tree.map(lambda b, a, t, g: jnp.abs(a - b) * _ratio(t, g), baseline, reinforced, target, general)
 
 
@@ -63,7 +63,7 @@ def _ratio(target, general):
 
 
 def random_scores(model, seed: int):
-    """Return uniform scores: the control, which resets as many weights anywhere."""
+    """Return uniform scores on [0, 1), for the control that resets as many weights at random."""
     like = transformer.init(model.c, seed + 1)  # sharded draws of the right shapes
     return jax.jit(lambda m: jax.tree.map(_uniform(seed), _numbered(m), m))(like)
 
@@ -114,7 +114,10 @@ def noised(model, share, key, where: str = "all"):
 
 @jax.jit
 def threshold(scores, share):
-    """Return the score that `share` of the weights with a score of 0 or more reach, by halving, on any mesh."""
+    """Return the score that a `share` of the weights with a score of at least 0 reach.
+
+    It is found by halving an interval, because a sort of all weights would gather them on one device.
+    """
 
     def count(least):
         return sum(jnp.sum(s >= least, dtype=jnp.float32) for s in jax.tree.leaves(scores))
@@ -149,7 +152,7 @@ def redraw(model, scores, least, fresh):
 
 
 def by_importance(config: Config) -> bool:
-    """Return whether weights to re-draw are found by what reinforcing moved; not where every weight is drawn anew."""
+    """Return whether the reset needs the reinforced model: by=importance, and some but not all weights re-drawn."""
     return 0 < config.reset.share < 1 and config.reset.by == "importance"
 
 
@@ -174,6 +177,7 @@ def faults(config: Config) -> list[str]:
 
 
 def refuse(config: Config) -> list[str]:
+    """Return a fault where reset.share is 0."""
     if config.reset.share:
         return []
     return ["reset_heal re-draws reset.share of the weights: set it, 0.1 to 0.2 as a rule"]

@@ -39,7 +39,7 @@ def _distance(h_BTD, target_BTD, mask_BT) -> Sum:
 def hidden_after(model, tokens_BT, layer: int, first: int = 0):
     """Return h_BTD after layer `layer` (from 0), not normalised; no later layer is computed.
 
-    No gradient reaches what lies before layer `first`, and nothing is kept for it.
+    Layers before `first` get no gradient, and none of their activations are stored.
     """
     x_BTD = lookup(model.embed_VD[...].astype(model.c.compute), tokens_BT)
     rope = rope_table(model.c, jnp.arange(tokens_BT.shape[1])[None])
@@ -73,6 +73,7 @@ def rmu_trained(model, layer: int):
 
 
 def misdirected(b: Batch) -> Terms:
+    """Return RMU's two terms: activations steered on text to forget, held near the baseline's on text to keep."""
     layer, baseline = int(b["layer"]), b.frozen["baseline"]
     (forget_BT, labels_BT), (retain_BT, retain_labels_BT) = b.parts["forget"], b.parts["retain"]
     first, u_D = rmu_first(layer), control_vector(b.model.c.D)
@@ -84,6 +85,7 @@ def misdirected(b: Batch) -> Terms:
 
 
 def down_projections(model, values: Values):
+    """Return the factors of RMU's updates for its layer."""
     return rmu_trained(model, int(values["layer"]))
 
 

@@ -12,9 +12,11 @@ from jaxunlearn.training.step import State, accumulated, updated
 
 
 def step(state: State, learning_rate, frozen: dict, batch: dict, *, c: Train, recipe: Recipe):
-    """Return (new state, metrics) after one update by the recipe's loss; `frozen` models are never donated.
+    """Return (new state, metrics) after one update by the recipe's loss.
 
-    batch: parts with a leading axis A of microbatches. Under "base", `frozen` holds what lies below a trained adapter.
+    frozen: models and numbers by name; "base" is the model below a trained adapter. They are an argument and no part of
+    the state: every step needs them again, so they are not donated and not in checkpoints. batch: parts with a leading
+    axis A of microbatches. Metrics are in nats: "loss", each term's mean, "gradient_norm".
     """
     loss, g, means = gradients(state.model, frozen, batch, recipe)
     updates = recipe.method.updates
@@ -25,6 +27,7 @@ def step(state: State, learning_rate, frozen: dict, batch: dict, *, c: Train, re
 
 def gradients(part, frozen: dict, batch: dict, recipe: Recipe):
     """Return (loss, gradient, each term's own mean) over A microbatches, every term divided by its whole count."""
+    # Counts over all microbatches come first, from the data alone: each microbatch weighs its terms by them.
     totals = counts(recipe, batch)
 
     def one(part, parts):
@@ -36,7 +39,7 @@ def gradients(part, frozen: dict, batch: dict, recipe: Recipe):
 def loss(b: Batch, totals: dict):
     """Return (sum, (count, metrics)) of one microbatch: the method's terms, and text to keep where it has a weight.
 
-    A single term is its own sum and count, as in training.step.train_step.
+    A single term is its own sum and count, so that its bits equal those of training.step.train_step.
     """
     method, weight = b.recipe.method, b["retain_weight"]
     assert method.loss is not None, "a method without a loss trains nothing"
@@ -60,6 +63,7 @@ def combine(terms: dict[str, tuple], totals: dict | None = None):
     """
     counts = {name: count for name, (_, _, count) in terms.items()} | (totals or {})
     first = next(iter(terms))
+    # training.step.accumulated divides every sum by the first term's count; this factor cancels it for the others.
     base = jnp.maximum(counts[first], 1)
     total = sum(weight * value * (base / jnp.maximum(counts[name], 1)) for name, (weight, value, _) in terms.items())
     metrics = {name: (value, count) for name, (_, value, count) in terms.items()}
@@ -67,7 +71,7 @@ def combine(terms: dict[str, tuple], totals: dict | None = None):
 
 
 def counts(recipe: Recipe, batch: dict) -> dict[str, Any]:
-    """Return {part: what its term is divided by} over all microbatches, from the data alone."""
+    """Return {part: the count that its term is divided by} over all microbatches, from the data alone."""
     return {name: _count(recipe, name, part) for name, part in batch.items() if name != "reference"}
 
 

@@ -8,7 +8,7 @@ from jaxunlearn.methods.base import Batch, Method, Setting, Sum, Terms, head, re
 
 
 def undial(h_BTD, w_DV, teacher, labels_BT, strength=10.0) -> Sum:
-    """Distil the model into itself with the label's logit lowered: KL(softmax(v - strength * onehot(label)) || model).
+    """Return the sum and count of KL(softmax(v - strength * onehot(label)) || model) in nats.
 
     v: the frozen baseline's logits on the same text; labels_BT: the text's next tokens, -100: not trained. strength 0
     is self-distillation. The cross-entropy of the paper differs by the target's entropy, a constant. Source: Dong et
@@ -19,11 +19,12 @@ def undial(h_BTD, w_DV, teacher, labels_BT, strength=10.0) -> Sum:
 
 
 def undial_target(logits, at: Rows, strength: float):
-    """Lower the label's logit by strength."""
+    """Return the logits with that of the label lowered by strength."""
     return logits[0] - strength * (at.columns_V[None] == at.labels_R[:, None])
 
 
 def distilled(b: Batch) -> Terms:
+    """Return the UNDIAL loss on the text to forget, with the baseline as teacher."""
     tokens_BT, labels_BT = b.parts["forget"]
     baseline, h_BTD = b.frozen["baseline"], b.model(tokens_BT)
     t_BTD = baseline(tokens_BT)

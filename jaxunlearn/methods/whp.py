@@ -1,6 +1,6 @@
 """Who's Harry Potter as methods: hard labels (the paper), soft ones, averaged ones, and our preset.
 
-The labels themselves are made in whp/; here is what is learnt from them.
+The labels are made in whp/; this module holds the losses that learn from them.
 """
 
 import dataclasses
@@ -20,6 +20,7 @@ def teachers(config: Config) -> tuple[str, ...]:
 
 
 def made_first(config: Config, values: Values) -> tuple[str, ...]:
+    """Return the teachers that are fine-tuned beforehand."""
     return teachers(config)[1:]
 
 
@@ -31,7 +32,7 @@ def _fused(config: Config) -> bool:
 
 
 def hard(b: Batch) -> Terms:
-    """Return cross-entropy on generic labels: stored ones, or in the fused step made from the passage."""
+    """Return the cross-entropy on generic labels: stored ones, or (whp.mode=fused) made in the step."""
     if "labels" in b.parts:
         return {"labels": b.nll("labels")}
     (passage,) = b.parts["passages"]
@@ -41,6 +42,7 @@ def hard(b: Batch) -> Terms:
 
 
 def refuse_hard(config: Config) -> list[str]:
+    """Return a fault for a retain term in fused mode."""
     if _fused(config) and config.unlearn.retain_weight:
         return ["whp.mode=fused has no retain term: leave unlearn.retain_weight out, or use whp.mode=offline"]
     return []
@@ -64,7 +66,7 @@ HARD = Method(
 
 
 def soft(b: Batch) -> Terms:
-    """Return the KL to softmax(v_generic): stored outcomes, or both models asked at every step."""
+    """Return the KL to softmax(v_generic), from stored outcomes or from both models at every step."""
     if "soft" in b.parts:
         tokens_BT, ids_BTJ, p_BTJ, trained_BT = b.parts["soft"]
         h_BTD = b.model(tokens_BT)
@@ -75,6 +77,7 @@ def soft(b: Batch) -> Terms:
 
 
 def refuse_soft(config: Config) -> list[str]:
+    """Return the faults of settings that soft labels do not support."""
     wrong = []
     if config.whp.offset_context == "original":
         wrong.append("whp.offset_context=original is for hard labels; use whp.offset=contrast")
@@ -104,9 +107,10 @@ SOFT = Method(
 
 
 def preset(config: Config) -> Config:
-    """Return what whp_plus stands for: soft labels and the contrast, what helped on every text it was tried on.
+    """Return the configuration that whp_plus stands for: soft labels and the contrast offset.
 
-    unlearn.retain_weight adds KL on text to keep, reset.share a reset that the unlearned model heals.
+    These helped on every text that was tried. unlearn.retain_weight adds a KL on text to keep; reset.share adds a
+    reset, healed by the unlearned model.
     """
     u, r = config.unlearn, config.reset
     return dataclasses.replace(
@@ -133,6 +137,7 @@ PLUS = Method(
 
 
 def averaged(b: Batch) -> Terms:
+    """Return the KL to the mean distribution over several translations (arXiv 2407.16997)."""
     models = b.frozen["baseline"], b.frozen.get("reinforced")
     return {"passages": averaged_loss(b.model, *models, b.parts["passages"], alpha=b["alpha"])}
 

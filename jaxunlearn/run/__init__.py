@@ -1,7 +1,7 @@
-"""What ONE run has: its configuration, its folder, what it works on.
+"""One run: its configuration, its folder and its inputs.
 
 open_run resolves the configuration (presets, the built-in universe, hub names, a dictionary to be built), reads and
-checks every input, and writes the manifest. After that there is one configuration, run.config, and stages take `run`.
+checks every input, and writes the manifest. After that run.config is the only configuration, and stages take `run`.
 """
 
 import dataclasses
@@ -36,31 +36,31 @@ from jaxunlearn.whp.labels import Passage
 
 @dataclass(frozen=True)
 class Run:
-    """One run. What follows from its configuration and its inputs is made when it is first asked for."""
+    """One run. Whatever follows from its configuration and inputs is made at the first use and cached."""
 
     config: Config
     folder: RunDirectory
     inputs: Inputs
 
     def with_(self, config: Config, folder: RunDirectory | None = None) -> "Run":
-        """Return the same inputs under another configuration, of a control or of a sweep's cell."""
+        """Return a run with the same inputs and another configuration, that of a control or of a sweep's cell."""
         return Run(config, folder or self.folder, self.inputs)
 
     # ---- blocks
 
     @cached_property
     def forget_split(self) -> tuple[np.ndarray, np.ndarray]:
-        """Indices of the blocks to forget that are trained on, and of those held out."""
+        """Return (indices of the blocks to forget that are trained on, indices of those held out)."""
         return split_holdout(len(self.inputs.forget.tokens_NT), self.config.text.holdout, self.config.seed)
 
     @cached_property
     def retain_split(self) -> tuple[np.ndarray, np.ndarray]:
-        """Indices of the blocks to keep that are trained on, and of those held out."""
+        """Return (indices of the blocks to keep that are trained on, indices of those held out)."""
         assert self.inputs.retain is not None, "asked for only where there is text to retain"
         return split_holdout(len(self.inputs.retain.tokens_NT), self.config.text.holdout, self.config.seed)
 
     def training(self, name: Literal["forget", "retain"]) -> tuple[np.ndarray, np.ndarray]:
-        """Return (tokens_NT, next-token labels_NT) of a text's blocks that are trained on."""
+        """Return (tokens_NT, next-token labels_NT) of the blocks of a text that are trained on."""
         x = self.inputs
         blocks, split = (x.forget, self.forget_split) if name == "forget" else (x.retain, self.retain_split)
         assert blocks is not None, "methods.check_config refuses what needs a text that is not there"
@@ -70,19 +70,22 @@ class Run:
 
     @cached_property
     def translation(self) -> Translation:
-        """The text to forget, translated by the run's dictionary."""
+        """Return the text to forget, translated by the run's dictionary."""
         return self._translated("dictionary", self.inputs.dictionary)
 
     @cached_property
     def built_translation(self) -> Translation:
-        """The translation by a dictionary that counting alone made of the two texts, without a language model."""
+        """Return the text to forget, translated by a dictionary built by counting alone, without a language model."""
         x = self.inputs
         folder = self.folder / "anchors"
         built = processes.first(lambda: build_offline(self.config, x.documents, x.retain_documents, folder))
         return self._translated("built", {term: tuple(words) for term, words in built.items()})
 
     def _translated(self, name: str, dictionary: dict, draw: int = 0) -> Translation:
-        """Translate, once for all configurations that translate alike."""
+        """Translate by a dictionary; the result is shared by all configurations with the same settings.
+
+        draw: added to the seed, so that each draw chooses other names.
+        """
         x, w, seed = self.inputs, self.config.whp, self.config.seed + draw
         key = (name, w.match, w.draw, w.repeat, w.forbid, seed)
         if key not in x.translations:
@@ -95,7 +98,7 @@ class Run:
     def passage(self, variant: Variant, draw: int = 0) -> Passage:
         """Return every block of the text to forget with the translation that a variant's labels use.
 
-        draw: which of several translations, each with names drawn anew, where a method wants more than one.
+        draw: which of several translations, each with names drawn anew; 0 for methods that use one.
         """
         if draw:
             t = self._translated("dictionary", self.inputs.dictionary, draw)
@@ -110,7 +113,7 @@ class Run:
 
     @cached_property
     def suite(self) -> Suite:
-        """What is measured on every model: the prompts of one split and held-out text."""
+        """Return what is measured on every model: the prompts of eval.split, and held-out text."""
         c, x = self.config, self.inputs
         held, labels_NT = self.forget_split[1], next_token_labels(x.forget)
         texts = {"forget": Text(tokens_NT=x.forget.tokens_NT[held], labels_NT=labels_NT[held])}
@@ -122,7 +125,7 @@ class Run:
 
     @cached_property
     def tuning(self) -> Suite:
-        """What the stop rule looks at: the other prompts, and blocks held out from the training text itself."""
+        """Return what the stop rule measures: the "choose" prompts, and blocks held out from the training text."""
         prompts = self.inputs.prompts.of("choose") if self.inputs.prompts else self.suite.prompts
         return dataclasses.replace(self.suite, prompts=prompts, texts=self.suite.texts | self._retain_held())
 
@@ -135,7 +138,10 @@ class Run:
 
     @cached_property
     def facts(self) -> list[Fact]:
-        """Independent facts to retrain on and to ask for, none where there are none; InputError for faulty ones."""
+        """Return the independent facts that RTT retrains on and asks for; [] where none are given.
+
+        Raises InputError for a faulty file and for facts that the tokenizer cannot hold.
+        """
         given, prompts, tokenizer = self.config.attack.rtt.facts, self.inputs.prompts, self.inputs.tokenizer
         rows = prompts.facts if prompts else ()
         found = load_facts(given) if given else read_facts(rows, "text.prompts: facts") if rows else []
@@ -150,10 +156,11 @@ class Run:
 
 
 def open_run(config: Config, *more_checks: Callable[[Run], None]) -> Run:
-    """Resolve a configuration, read and check everything that it names, and open its folder.
+    """Resolve a configuration, read and check everything that it names, open its folder and return the run.
 
-    more_checks: of layers above, made before the manifest is written. Raises InputError, before any work, for what is
-    missing, malformed or contradictory, and for a folder that holds another run (resume.py).
+    more_checks: checks of layers above. They run before the manifest is written, because a manifest binds the next
+    attempt. Raises InputError, before any work, for missing, malformed or contradictory inputs and settings, and for a
+    folder that holds another run (run/resume.py).
     """
     config = resolved(config)
     folder = RunDirectory(config)
@@ -161,7 +168,7 @@ def open_run(config: Config, *more_checks: Callable[[Run], None]) -> Run:
     config, inputs = read_inputs(config, folder)
     measure.refuse(config, "forget" in inputs.held)
     run = Run(config, folder, inputs)
-    _ = run.facts  # faulty files are refused here
+    _ = run.facts  # read here, so that faulty files are refused before any work
     for check in more_checks:
         check(run)
     folder.manifest(inputs.hashes)

@@ -1,4 +1,4 @@
-"""Checks of what a run works on, before any work."""
+"""Check the inputs of a run before any work."""
 
 from collections import Counter
 
@@ -13,7 +13,7 @@ from jaxunlearn.parallel.sharding import batch_size_fits
 
 
 def refuse_sizes(config: Config, shape: transformer.Shape) -> None:
-    """Raise InputError for blocks too long for the model, batches that the mesh does not divide, ranks too large."""
+    """Raise InputError for blocks longer than the model allows, batches the mesh does not divide, ranks too large."""
     transformer.context_fits(shape, config.text.context, "a block (text.context)")
     for name in ("pretrain", "reinforce", "unlearn", "repair"):
         batch_size_fits(getattr(config, name).batch)
@@ -23,14 +23,14 @@ def refuse_sizes(config: Config, shape: transformer.Shape) -> None:
 
 
 def repair_text(config: Config) -> tuple[str, ...]:
-    """Return the sources of the text to repair with; InputError where a repair has none."""
+    """Return the sources of the text to repair with. Raises InputError where repair.text is empty."""
     if not config.repair.text:
         raise InputError("repair.steps needs repair.text: what the model should know again (files, folders or tfds:)")
     return config.repair.text
 
 
 def refuse_empty_split(prompts: Prompts, split: str) -> None:
-    """Raise InputError where no prompt is of the split that is asked; say which sections have none of it."""
+    """Raise InputError where no prompt belongs to the split; print each section that has none of it."""
     parted = [s for s in ("probability", "completion", "choice") if getattr(prompts, s)]
     empty = [s for s in parted if not getattr(prompts.of(split), s)]
     if empty and empty == parted:
@@ -40,7 +40,10 @@ def refuse_empty_split(prompts: Prompts, split: str) -> None:
 
 
 def refuse_unwritable(prompts: Prompts, tokenizer: Tokenizer) -> None:
-    """Raise InputError for words to be scored that the tokenizer cannot hold: an unknown token stands for anything."""
+    """Raise InputError for scored words that the tokenizer cannot hold.
+
+    An unknown token stands for any word, so its probability would measure nothing.
+    """
     asked = [(p.prompt, (*p.specific, *p.generic)) for p in (*prompts.probability, *prompts.leaks)]
     asked += [(t.prompt, t.words) for t in prompts.track] + [(q.question, q.options) for q in prompts.choice]
     odd = [(prompt, word) for prompt, words in asked for word in words if not holds(tokenizer, f"{prompt} {word}")]
@@ -50,7 +53,7 @@ def refuse_unwritable(prompts: Prompts, tokenizer: Tokenizer) -> None:
 
 
 def anchored(texts: list[str], dictionary: dict) -> Counter:
-    """Count the dictionary's terms in the texts."""
+    """Return how often each term of the dictionary stands in the texts."""
     terms = list(dictionary)
     matcher, counts = make_matcher(terms), Counter()
     for text in texts:
@@ -59,7 +62,7 @@ def anchored(texts: list[str], dictionary: dict) -> Counter:
 
 
 def warning(counts: Counter) -> str:
-    """Say which terms of the target the repair text holds, "" where it holds none."""
+    """Return a warning about the terms of the target in the repair text; "" where it holds none."""
     if not counts:
         return ""
     most = ", ".join(f"{term} ({n})" for term, n in counts.most_common(5))

@@ -1,4 +1,7 @@
-"""A run directory: configuration, manifest, metrics, progress; written so that a kill at any moment loses nothing."""
+"""The run directory: configuration, manifest, metrics and progress.
+
+Files are written whole or line by line, so that a kill at any moment leaves them readable. run/resume.py has the rules.
+"""
 
 import json
 import os
@@ -21,9 +24,10 @@ from jaxunlearn.run.tracking import Trackers
 
 
 class RunDirectory:
-    """Where a run lives. Raises InputError when it already holds a run with another configuration or other inputs.
+    """The folder of a run. Raises InputError where it holds a run with another configuration or other inputs.
 
-    Of several processes, all of which must see it, the first one writes and says what is there.
+    All of several processes must see the folder. The first one writes, and tells the others what exists, so that a slow
+    network file system cannot make them disagree.
     """
 
     def __init__(self, config: Config):
@@ -48,7 +52,7 @@ class RunDirectory:
             raise InputError(f"the run directory {self.path} cannot be written: {error.strerror}") from None
 
     def _own_state(self) -> None:
-        """Refuse a run.checkpoints that cannot be opened, or that holds training state of another run."""
+        """Raise InputError for a run.checkpoints that cannot be opened or holds training state of another run."""
         given = self.given_state
         if not given or self.begun:
             return
@@ -64,7 +68,7 @@ class RunDirectory:
 
     @property
     def begun(self) -> bool:
-        """Whether an attempt got past its inputs; until then nothing here binds the next one."""
+        """Whether an attempt passed all input checks; until then the folder does not bind the next attempt."""
         return self.has("manifest.json")
 
     def checkpoints(self, stage: str) -> epath.Path:
@@ -72,19 +76,23 @@ class RunDirectory:
         return epath.Path(self.given_state or self.path / "checkpoints") / stage
 
     def made(self, name: str) -> bool:
-        """Whether one of the names of LATE is there."""
+        """Return whether a result exists; name: as in resume.LATE."""
         stage = name.removeprefix("checkpoints/")
         return (self.path / name if stage == name else self.checkpoints(stage)).exists()
 
     def has(self, name: str) -> bool:
-        """Whether a file or folder is there, as the first process sees it."""
+        """Return whether a file or folder exists, as the first process sees it."""
         return processes.first((self.path / name).exists)
 
     def __truediv__(self, name: str) -> Path:
+        """Return a path in the folder."""
         return self.path / name
 
     def manifest(self, hashes: dict) -> dict:
-        """Write manifest.json (versions, devices, seeds, hashes of every input) and return it."""
+        """Write manifest.json (versions, devices, seeds, hashes of every input) and return it.
+
+        Raises InputError where an earlier manifest has other hashes.
+        """
         return processes.first(lambda: self._manifest(hashes))
 
     def _manifest(self, hashes: dict) -> dict:
@@ -105,7 +113,7 @@ class RunDirectory:
     # ---- metrics.jsonl: one JSON object a line
 
     def rewind(self, stage: str, step: int) -> None:
-        """Drop what a killed attempt logged for a stage beyond the step it resumes from, and torn lines."""
+        """Drop the lines of a stage beyond the step that it resumes from, and torn lines of a killed process."""
         processes.first(lambda: self._rewind(stage, step))
 
     def _rewind(self, stage: str, step: int) -> None:
@@ -114,6 +122,7 @@ class RunDirectory:
         write_whole(self.path / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in lines))
 
     def record(self, stage: str, **values) -> None:
+        """Append one line to metrics.jsonl and pass it to the trackers; only the first process writes."""
         if processes.index():
             return
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
@@ -121,6 +130,7 @@ class RunDirectory:
         self.trackers.log(stage, values)
 
     def records(self, stage: str = "", event: str = "") -> list[dict]:
+        """Return the rows of metrics.jsonl, those of one stage or event where it is given."""
         path, found = self.path / "metrics.jsonl", []
         for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
             try:
@@ -133,7 +143,7 @@ class RunDirectory:
 
     @contextmanager
     def stage(self, name: str, what: str):
-        """Announce a stage, time it, and turn a full disk into a message."""
+        """Announce a stage, record its seconds (also where it fails), and raise RunError for a full disk."""
         say(f"[{name}] {what}")
         began = time.monotonic()
         try:
@@ -152,16 +162,17 @@ class RunDirectory:
         say(f"[{name}] done in {duration(seconds)}")
 
     def seconds(self) -> dict[str, float]:
-        """Return what each stage took, all attempts together."""
+        """Return {stage: seconds}, summed over all attempts."""
         total: dict[str, float] = {}
         for row in self.records(event="seconds"):
             total[row["stage"]] = round(total.get(row["stage"], 0) + row["seconds"], 2)
         return total
 
     def logger(self, stage: str, steps: int, every: int):
-        """Return log(step, values): every step into metrics.jsonl, every `every` steps onto the terminal."""
+        """Return log(step, values), which records every step and prints every `every` steps."""
 
         def log(step: int, values: dict) -> None:
+            # Rates differ from run to run; without them a resumed stage logs the rows of an undisturbed one.
             kept = {k: v for k, v in values.items() if k not in ("tokens_per_second", "seconds_left")}
             self.record(stage, step=step, **kept)
             if step % every == 0 or step == steps:
@@ -173,7 +184,7 @@ class RunDirectory:
 
 
 def _disk_trouble(error: Exception) -> bool:
-    """Tell a full or read-only disk from a bug, also where a library hides the OSError in an exception of its own."""
+    """Return whether an error is a full or read-only disk; libraries may hide the OSError."""
     if isinstance(error, OSError):
         return True
     said = ("No space left", "File too large", "RESOURCE_EXHAUSTED", "Read-only file system", "Disk quota")

@@ -1,4 +1,4 @@
-"""What a run works on, read and checked in full before any work: texts, tokenizer, dictionary, prompts, model shape."""
+"""Read and check the inputs of a run before any work: texts, tokenizer, dictionary, prompts, model shape."""
 
 import dataclasses
 import json
@@ -27,7 +27,7 @@ from jaxunlearn.run.sources import located, shape_of
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What was read: the tokenizer, blocks of the texts, the dictionary, the prompts, and hashes of all of it."""
+    """The inputs of a run: tokenizer, blocks of the texts, dictionary, prompts, and the hashes of all of them."""
 
     tokenizer: Tokenizer
     tokenizer_dir: Path
@@ -41,11 +41,14 @@ class Inputs:
     prompts: Prompts | None
     repair: Blocks | None
     hashes: dict[str, str]
-    translations: dict[tuple, Translation] = field(default_factory=dict)  # made so far (Run.translation)
+    translations: dict[tuple, Translation] = field(default_factory=dict)  # a cache, filled by Run.translation
 
 
 def read_inputs(config: Config, folder: RunDirectory) -> tuple[Config, Inputs]:
-    """Read and check what a configuration names; return it resolved, and what was read. InputError for any fault."""
+    """Read and check all that a configuration names; return (the configuration with files and folders found, inputs).
+
+    Raises InputError for any fault.
+    """
     config = located(config, folder)
     check_config(config, None if config.model else config.init.L)
     tokenizer_dir = Path(config.tokenizer or config.model)
@@ -85,7 +88,10 @@ def _text(config: Config, tokenizer: Tokenizer, source: tuple[str, ...]) -> tupl
 
 
 def _dictionary(config: Config, documents, retain_documents, folder: RunDirectory) -> tuple[Config, dict]:
-    """Return the configuration with the dictionary's file, made first if asked, and the dictionary."""
+    """Return (the configuration with the dictionary's file, the dictionary).
+
+    text.dictionary=build makes the file first. Raises InputError for faults that anchors.audit refuses.
+    """
     if config.text.dictionary == "build":
         made = processes.first(lambda: str(build_dictionary(config, documents, retain_documents, folder / "anchors")))
         config = dataclasses.replace(config, text=dataclasses.replace(config.text, dictionary=str(made)))
@@ -100,7 +106,7 @@ def _dictionary(config: Config, documents, retain_documents, folder: RunDirector
 
 
 def _hashes(config: Config, tokenizer: Tokenizer, texts: dict[str, list[Document]]) -> dict[str, str]:
-    """Return the hash of every input; RunError where another process read something else."""
+    """Return the hash of every input. Raises RunError where another process read something else."""
     found = {name: sha256_text(*[d.text for d in documents]) for name, documents in texts.items()}
     found["tokenizer"] = sha256_text(*[sha256(f) for f in tokenizer.files])
     files = {"text.dictionary": config.text.dictionary, "text.prompts": config.text.prompts}

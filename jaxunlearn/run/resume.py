@@ -1,20 +1,25 @@
-"""Every rule of resuming a run.
+"""All rules of resuming a run.
 
-1. Until manifest.json is there, an attempt binds nothing: its inputs were refused, or it was killed while reading them.
+The aim: a run that is killed at any moment and resumed ends with the same bits as one that was not.
+
+1. Without manifest.json nothing binds the next attempt: inputs were refused, or the run was killed while reading them.
 2. The configuration must be that of config.json, but for the sections FREE, the fields FREE_TRAIN, and each section of
-   LATE until a result that depends on it exists. A field that an older version did not know counts as its default.
+   LATE until a result that depends on it exists. A field that an older version did not have counts as its default.
 3. The inputs (text, tokenizer, dictionary, prompts, weights of a given model) must have the hashes of manifest.json.
-4. A stage whose result is there is skipped: baseline/, twin/, reinforced/, diluted/, unlearned/, controls/NAME/,
-   repaired/. Models are written to a folder of another name and moved into place, so what is there is whole.
+4. A stage whose result exists is skipped: baseline/, twin/, reinforced/, diluted/, unlearned/, controls/NAME/,
+   repaired/. Models are written to a folder of another name and moved into place, so an existing folder is
+   complete.
 5. A stage that trains goes on from the newest readable checkpoint of checkpoints/STAGE (training/checkpoint.py), and
-   metrics.jsonl loses what a killed attempt logged beyond it. A batch is a function of (seed, step), so that the end
-   is the same, bit for bit. SIGTERM saves a checkpoint first.
-6. The best step so far (checkpoints/STAGE_best) is found again in metrics.jsonl, not remembered.
-7. Labels are written batch by batch; blocks_done of labels/NAME/provenance.json says how far, and holds as long as the
-   alphas, the shape, the settings whp.*, both models and the inputs are the same (`labels_begun`, `labels_done`).
-8. A measurement, an attack and a stored reference are kept in a file beside the key of all that they depend on, and
-   made again where the key differs (`holds`, `keep`).
-9. What was paid for at a language model's endpoint is kept in a journal (llm/journal.py).
+   lines of metrics.jsonl beyond it are dropped. A batch is a function of (seed, step), so that the resumed stage ends
+   with the same bits. SIGTERM saves a checkpoint first.
+6. The best step so far is found in metrics.jsonl, and its weights are in checkpoints/STAGE_best. It is not kept in
+   memory, which a kill would lose.
+7. Labels are written batch by batch; blocks_done of labels/NAME/provenance.json counts the finished blocks. It is valid
+   while the alphas, the shape, the settings whp.*, both models and the inputs are the same (`labels_begun`,
+   `labels_done`).
+8. A measurement, an attack and a stored reference are each kept in a file with the key of all that they depend on.
+   They are made again where the key differs (`holds`, `keep`).
+9. Replies of a language model's endpoint are kept in a journal (llm/journal.py), so that nothing is paid for twice.
 """
 
 import json
@@ -28,9 +33,12 @@ from jaxunlearn.errors import InputError
 from jaxunlearn.files import write_whole
 from jaxunlearn.parallel import processes
 
+# Sections that may change at any time: results depend on them by their own keys (rule 8), or not at all.
 FREE = ("title", "controls", "eval", "attack", "judge", "sweep", "run", "mesh", "anchors")
+# Fields of a training section that change how often a stage saves and prints, and not what it computes.
 FREE_TRAIN = ("checkpoint_every", "log_every")
-LATE = {  # may change until one of these exists
+# A section may change until one of these results exists: a method or rate can be mended without a new pretraining.
+LATE = {
     "reinforce": ("reinforced", "checkpoints/reinforce"),
     "whp": ("labels", "unlearned", "checkpoints/unlearn", "controls"),
     "unlearn": ("unlearned", "unlearned_before_reset", "checkpoints/unlearn", "controls"),
@@ -44,7 +52,10 @@ LABELLED_BY = ("alphas", "shape", "whp", "baseline", "reinforced", "inputs")  # 
 
 
 def completed(before: dict, default: dict) -> dict:
-    """Return a configuration with the fields that an older version did not know, as they have no effect by default."""
+    """Return a configuration with the fields that an older version did not have, at their defaults.
+
+    A new field has no effect at its default, so runs of older versions can go on.
+    """
     known = {key: before.get(key, value) for key, value in default.items()}
     sections = [key for key, value in default.items() if isinstance(value, dict) and isinstance(known[key], dict)]
     return before | known | {key: completed(known[key], default[key]) for key in sections}
@@ -53,7 +64,7 @@ def completed(before: dict, default: dict) -> dict:
 def refuse_another_configuration(before: dict, now: dict, made: Callable[[str], bool], where: Path) -> None:
     """Raise InputError for a configuration that differs in what the results in a folder depend on.
 
-    made: whether one of the names of LATE is there.
+    before, now: as config.json holds them. made(name): whether a result of LATE exists.
     """
     changed = []
     for key in sorted(set(before) | set(now)):
@@ -75,7 +86,7 @@ def refuse_another_configuration(before: dict, now: dict, made: Callable[[str], 
 
 
 def refuse_changed_inputs(before: dict[str, str], now: dict[str, str], where: Path) -> None:
-    """Raise InputError for inputs whose hashes differ from those of the manifest."""
+    """Raise InputError for inputs whose hashes differ from those of the manifest; inputs that are new may be added."""
     changed = sorted(k for k in now if before.get(k, now[k]) != now[k])
     if changed:
         raise InputError(f"{changed} changed since this run began in {where}; use another run.dir")
@@ -85,17 +96,17 @@ def refuse_changed_inputs(before: dict[str, str], now: dict[str, str], where: Pa
 
 
 def holds(path: Path, key: dict) -> bool:
-    """Return whether a file holds what was found under a key, as the first process sees it."""
+    """Return whether a file holds a result under this key, as the first process sees it."""
     return processes.first(lambda: path.is_file() and json.loads(path.read_text()).get("key") == key)
 
 
 def kept(path: Path) -> Any:
-    """Return what a file holds, whose key was found to be right."""
+    """Return the result in a file; ask `holds` first whether its key is right."""
     return json.loads(path.read_text())["found"]
 
 
 def keep(path: Path, key: dict, found: Any) -> None:
-    """Write what was found under a key; of several processes the first one does."""
+    """Write a result with its key; of several processes only the first one writes."""
 
     def write():
         path.parent.mkdir(exist_ok=True)
@@ -118,9 +129,9 @@ def labels_done(folder: Path, alphas: Iterable[float]) -> bool:
 
 
 def labels_begun(folder: Path, provenance: dict, files: dict[Path, Any], size: tuple[int, ...]) -> int:
-    """Return how many blocks an earlier attempt with the same provenance labelled; make the files where none did.
+    """Return how many blocks an earlier attempt with the same provenance (LABELLED_BY) labelled.
 
-    files: {path: dtype} of the arrays of this size.
+    Where there was none, create the files, {path: dtype} of arrays of this size, and return 0.
     """
 
     def begin() -> int:

@@ -1,4 +1,4 @@
-"""Where a run's text and model come from: the built-in universe, files, a hub name."""
+"""Find the text and the model of a run: in the built-in universe, in files, or by a hub name."""
 
 import dataclasses
 import tempfile
@@ -17,12 +17,12 @@ from jaxunlearn.run.directory import RunDirectory
 
 
 def located(config: Config, folder: RunDirectory) -> Config:
-    """Return the configuration with the universe's files in the place of the universe, a folder in that of a hub name.
+    """Return the configuration with files in the place of the universe, and a folder in the place of a hub name.
 
-    Raises InputError where there is no text to forget and no baseline.
+    Raises InputError where there is no text to forget, and where there is no baseline.
     """
     if config.universe.people:
-        fresh = not folder.begun  # also after a kill while it was written
+        fresh = not folder.begun  # written again after a kill that may have left it incomplete
         processes.first(lambda: bool(with_universe(config, folder / "data", fresh)))
         config = with_universe(config, folder / "data", fresh=False)
     if not config.text.forget:
@@ -33,7 +33,10 @@ def located(config: Config, folder: RunDirectory) -> Config:
 
 
 def read_texts(config: Config) -> tuple[list[Document], list[Document]]:
-    """Read the texts to forget and to retain alone, those of the built-in universe without a run directory."""
+    """Return the documents (to forget, to retain), and read nothing else; no run directory is needed.
+
+    Raises InputError where there is no text to forget.
+    """
     if config.universe.people:
         with tempfile.TemporaryDirectory() as folder:
             made = with_universe(config, Path(folder))
@@ -45,7 +48,10 @@ def read_texts(config: Config) -> tuple[list[Document], list[Document]]:
 
 
 def with_universe(config: Config, data: Path, fresh: bool = True) -> Config:
-    """Return the configuration with the built-in world's texts, dictionary and prompts, from `data`."""
+    """Return the configuration with the texts, dictionary and prompts of the built-in universe, in the folder `data`.
+
+    fresh: write the files first.
+    """
     if fresh:
         universe.write(universe.build(seed=config.universe.seed, people=config.universe.people), data)
     text = dataclasses.replace(
@@ -60,7 +66,10 @@ def with_universe(config: Config, data: Path, fresh: bool = True) -> Config:
 
 
 def shape_of(config: Config, vocabulary: int) -> transformer.Shape:
-    """Return the shape of the given model, or of `init`, for a tokenizer of that many tokens."""
+    """Return the shape of the given model, or of `init`, for a tokenizer of `vocabulary` tokens.
+
+    Raises InputError where the model has fewer tokens than the tokenizer, and where the mesh does not divide it.
+    """
     if config.model:
         shape = read_shape(Path(config.model), config.compute, config.remat)
         if vocabulary > shape.V:

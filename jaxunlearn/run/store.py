@@ -1,4 +1,4 @@
-"""What a run has on disk: models, labels, and what a measurement depends on."""
+"""Read what a run has on disk: models, labels, and the settings that a measurement depends on."""
 
 from functools import partial
 from pathlib import Path
@@ -13,30 +13,33 @@ from jaxunlearn.parallel import processes
 from jaxunlearn.run import Run
 from jaxunlearn.run.variants import Variant, variants
 
-ELSEWHERE = ("every", "at", "relearn_steps", "relearn_blocks", "relearn_rates")  # of Eval; bear on no measurement
+ELSEWHERE = ("every", "at", "relearn_steps", "relearn_blocks", "relearn_rates")  # of Eval; not in a measurement's key
 
 
 def measured_by(e: Eval) -> dict:
-    """Return the settings that a measurement depends on."""
+    """Return the settings of eval.* that a measurement depends on, for its key."""
     return {k: v for k, v in as_dict(e).items() if k not in ELSEWHERE}
 
 
 def models_of(run: Run) -> dict[str, Path]:
-    """Return {name in the report: folder} of the models that a run has."""
+    """Return {name in the report: folder} of the models that exist."""
     names = {name: name for name in ("baseline", "unlearned", "twin", "reinforced", "repaired")}
     names |= {v.name: v.folder for v in variants(run.config)[1:]}
     return {name: run / folder for name, folder in names.items() if run.folder.has(folder)}
 
 
 def load_model(config: Config, directory: Path, frozen: bool = False):
-    """Read a model, or what stands for one at inference time; frozen ones rest in the compute dtype, others in fp32."""
+    """Return the model in a directory, also one of a method at inference time (methods/inference.py).
+
+    Frozen models are stored in the compute dtype, because nothing updates them; others in fp32.
+    """
     if inference.is_guided(directory):
         return inference.load(directory, partial(load_model, config, frozen=frozen))
     return huggingface.load(directory, config.compute, config.compute if frozen else "float32", config.remat)
 
 
 def hash_of(folder: Path) -> str:
-    """Return the hash of a model's weights, or of what stands for them at inference time."""
+    """Return the hash of a model's weights, and of method.json where a method works at inference time."""
     return processes.first(
         lambda: sha256_text(*[sha256(p) for p in [*sorted(folder.glob("*.safetensors")), *folder.glob(inference.FILE)]])
     )
@@ -46,12 +49,12 @@ def hash_of(folder: Path) -> str:
 
 
 def labels_folder(run: Run, variant: Variant) -> Path:
-    """Return where the labels of a variant lie: by dictionary, hard or soft."""
+    """Return the folder of a variant's labels; its name tells the dictionary, and "_soft" soft labels."""
     return run / f"labels/{variant.labels}{'_soft' * ('soft' in stored_parts(variant))}"
 
 
 def stored_parts(variant: Variant) -> tuple[str, ...]:
-    """Return which stored labels a variant learns: "labels" or "soft", none where it learns none."""
+    """Return the stored labels that a variant learns: ("labels",), ("soft",) or ()."""
     return tuple(part for part in reads(variant.method, variant.config) if part in ("labels", "soft"))
 
 
@@ -61,7 +64,7 @@ def read_labels(run: Run, variant: Variant) -> np.ndarray:
 
 
 def read_soft_labels(run: Run, variant: Variant) -> tuple[np.ndarray, np.ndarray]:
-    """Return a variant's stored (ids_NTJ, p_NTJ) of soft labels, memory-mapped."""
+    """Return a variant's stored soft labels (ids_NTJ int32, p_NTJ float16), memory-mapped; J: whp.top."""
     folder = run / f"labels/{variant.labels}_soft"
     ids, p = (np.load(folder / f"alpha_{variant.alpha:g}_{kind}.npy", mmap_mode="r") for kind in ("ids", "p"))
     return ids, p

@@ -1,7 +1,8 @@
-"""The run's metrics in TensorBoard, Weights & Biases or MLflow, beside metrics.jsonl, which is always written.
+"""Copy the metrics of a run to TensorBoard, Weights & Biases or MLflow; metrics.jsonl is always written.
 
-run.track=tensorboard,wandb,mlflow: each library is optional, imported when asked for and before any work. W&B and
-MLflow take addresses, names and keys from their own environment variables (WANDB_PROJECT, MLFLOW_TRACKING_URI, ...).
+run.track=tensorboard,wandb,mlflow chooses them. Each library is optional, and is imported
+before any work where it is asked for. W&B and MLflow take addresses, names and keys from their own environment
+variables (WANDB_PROJECT, MLFLOW_TRACKING_URI, ...).
 """
 
 import importlib
@@ -17,7 +18,10 @@ LIBRARIES = {"tensorboard": "tensorboardX", "wandb": "wandb", "mlflow": "mlflow"
 
 
 def libraries(names: tuple[str, ...]) -> dict[str, Any]:
-    """Import what was asked for; raise InputError, naming the package, for what is not installed or unknown."""
+    """Return {name: module} of the named trackers.
+
+    Raises InputError for unknown names and for packages that are not installed.
+    """
     found, wrong = {}, []
     for name in dict.fromkeys(names):
         if name not in LIBRARIES:
@@ -43,19 +47,19 @@ class Trackers:
         self._purge: dict[str, int] = {}
 
     def log(self, stage: str, values: dict) -> None:
-        """Pass one line of metrics.jsonl on: its numbers, at its step."""
+        """Pass on the numbers of one line of metrics.jsonl, at its step."""
         step, prefix = int(values.get("step", 0)), "eval/" if values.get("event") == "eval" else ""
         numbers = {prefix + k: float(v) for k, v in values.items() if k != "step" and _number(v)}
         for name in self._libraries if numbers else ():
             getattr(self, f"_{name}")(stage, step, numbers)
 
     def rewind(self, stage: str, step: int) -> None:
-        """Let what is logged from now on replace what a killed attempt logged beyond `step`."""
+        """Replace what a killed attempt logged beyond `step` by what is logged from now on."""
         self.flush()
         self._purge[stage] = step + 1
 
     def flush(self) -> None:
-        """Put on disk what is held back."""
+        """Write buffered values to disk."""
         for writer in self._writers.values():
             writer.close()
         self._writers = {}
@@ -71,7 +75,7 @@ class Trackers:
     def _tensorboard(self, stage: str, step: int, numbers: dict) -> None:
         if stage not in self._writers:
             folder, purge = self._directory / "tensorboard" / stage, self._purge.pop(stage, None)
-            part = f".{len(list(folder.glob('*'))):04d}"  # files of one second would replace each other
+            part = f".{len(list(folder.glob('*'))):04d}"  # else files of the same second collide
             writer = self._libraries["tensorboard"].SummaryWriter
             self._writers[stage] = writer(str(folder), purge_step=purge or None, filename_suffix=part)
         for tag, value in numbers.items():
@@ -100,7 +104,7 @@ class Trackers:
         mlflow.log_metrics({f"{stage}/{k}": v for k, v in numbers.items()}, step=step)
 
     def _identity(self, name: str) -> str:
-        """Return an id that stays with the run directory, so that a resumed run goes on in the same place."""
+        """Return an id that is kept in the run directory, so that a resumed run goes on in the same tracked run."""
         path = self._directory / f".{name}_run"
         if not path.is_file():
             path.write_text(os.urandom(6).hex())

@@ -1,4 +1,4 @@
-"""The method of a run and its controls, each with the configuration that it is trained by."""
+"""The variants of a run: its method and its controls, each with the configuration that it is trained by."""
 
 from dataclasses import dataclass
 
@@ -10,23 +10,25 @@ from jaxunlearn.methods.controls import ALIASES, CONTROLS, control_config
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One model that a run makes: by its method, or by a control beside it.
+    """One model that a run makes, by its method or by a control.
 
     labels: the dictionary that generic labels use: the run's ("translated"), none ("original"), or one that counting
     alone made ("built").
     """
 
-    name: str  # as the report calls it
+    name: str  # in the report
     folder: str
     config: Config
     labels: str = "translated"
 
     @property
     def method(self) -> Method:
+        """Return the method of the variant's configuration."""
         return method_of(self.config)
 
     @property
     def alpha(self) -> float:
+        """Return the alpha of the variant's labels."""
         return self.config.whp.alpha
 
     @property
@@ -36,7 +38,7 @@ class Variant:
 
 
 def variants(config: Config) -> list[Variant]:
-    """Return the method, then the controls that the configuration asks for."""
+    """Return the variant of the method first, then those of the controls, each control once."""
     found = [Variant(name="unlearned", folder="unlearned", config=config)]
     for name in dict.fromkeys(ALIASES.get(c, c) for c in config.controls):
         control, changed = CONTROLS[name], control_config(name, config)

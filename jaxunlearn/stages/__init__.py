@@ -1,4 +1,4 @@
-"""Every stage of a run, in order; each is skipped when its result is there, and resumes where it was killed.
+"""The stages of a run, in order. A stage whose result exists is skipped; a killed one resumes (run/resume.py).
 
 inputs > pretrain (baseline, twin) > reinforce > label > unlearn > controls > repair > evaluate > attack > report
 """
@@ -31,7 +31,10 @@ STAGES = (*MAKING, "evaluate", "attack")
 
 
 def run_stages(config: Config, stages=STAGES) -> dict:
-    """Run the stages in order, skip what is done, write the report and return it."""
+    """Run the named stages in order, write the report and return it; return {} where `evaluate` is not among them.
+
+    Stages whose result exists are skipped. Raises InputError, before any work, for inputs or settings that cannot work.
+    """
     with jax.set_mesh(mesh_from(config.mesh)):
         run = open_run(config, attacks.check)
         for name, make in MAKING.items():

@@ -1,7 +1,7 @@
-"""What a method's step is given: the arrays of each part of a batch, and the frozen models, one batch a step.
+"""Make the batches of a method's train step: the arrays of each part, and the frozen models.
 
-methods/ holds the losses; here is where their arrays come from. Reference log-probabilities of the fixed forget set
-are computed once and kept under reference/, so that one model is in memory where a loss asks for no more.
+The losses are in methods/; this module gives them their arrays. The baseline's log-probabilities of fixed sequences are
+computed once and kept in reference/. A loss that needs nothing else of the baseline then trains without it in memory.
 """
 
 from typing import Any, NamedTuple
@@ -37,7 +37,10 @@ class Part(NamedTuple):
 
 
 def method_feed(run: Run, variant: Variant, frozen: dict[str, Any]) -> Feed:
-    """Return the feed of a variant's method: its step, and each step's frozen models and parts of the batch."""
+    """Return the feed of a variant's method: its compiled step, and batch(n) -> [frozen models, parts of step n].
+
+    frozen: models by name. Parts have a leading axis A of microbatches. Raises InputError for answers too long.
+    """
     method, config = variant.method, variant.config
     c, parts = config.unlearn, {name: _part(run, variant, name) for name in reads(method, config)}
     logp = {name: reference(run, f"{method.name}_{name}", parts[name], frozen) for name in method.stores}
@@ -68,7 +71,7 @@ def _passage(c: Train, part: Part, n: int) -> Passage:
 
 
 def _part(run: Run, variant: Variant, name: str) -> Any:
-    """Return a part of the batch; "passages" are a list of parts, one a translation."""
+    """Return one part of the batch; "passages" is a list of parts, one for each translation."""
     rows, seed, tokens_NT = run.forget_split[0], run.config.seed, run.inputs.forget.tokens_NT
     if name in ("forget", "retain"):
         return Part(run.training(name), ("BT", "BT"), seed + (name == "retain"))
@@ -86,7 +89,10 @@ def _part(run: Run, variant: Variant, name: str) -> Any:
 
 
 def _answers(run: Run, variant: Variant, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return (tokens_NT, labels_NT) of what is taught ("answers") or true, in the same order and width."""
+    """Return (tokens_NT, labels_NT) of the taught answers ("answers") or of the true ones ("true").
+
+    Both have the same order and width, because DPO compares them row by row.
+    """
     given, context, tokenizer = run.config.text.answers, run.config.text.context, run.inputs.tokenizer
     assert variant.method.answers is not None, "a method that reads answers says which"
     rows = variant.method.answers(load_questions(find_data(given)), run.config.seed)
@@ -100,15 +106,15 @@ def _answers(run: Run, variant: Variant, name: str) -> tuple[np.ndarray, np.ndar
 
 
 def _sequence(tokenizer, question: str, answer: str) -> tuple[list[int], int]:
-    """Return (BOS, question and answer as tokens, where the answer's first token stands)."""
+    """Return (ids, first): BOS, question and answer as tokens, and the index of the answer's first token."""
     ids, ends = tokenizer.encode(f"{question} {answer}")
     first = min(int(np.sum(ends <= len(question) + 1)), len(ids) - 1)
     return [tokenizer.needed_bos_id(), *map(int, ids)], first + 1
 
 
 def _padded(sequences: list[tuple[list[int], int]], width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return (tokens_NT, labels_NT): each position's next token where that is part of the answer."""
-    width = -(-width // 32) * 32
+    """Return (tokens_NT, labels_NT): labels are the next tokens where these belong to the answer, else IGNORE."""
+    width = -(-width // 32) * 32  # few widths, so that few programs are compiled
     tokens_NT = np.full((len(sequences), width), PAD_ID, np.int32)
     labels_NT = np.full((len(sequences), width), IGNORE, np.int32)
     for n, (ids, first) in enumerate(sequences):
@@ -121,7 +127,10 @@ def _padded(sequences: list[tuple[list[int], int]], width: int) -> tuple[np.ndar
 
 
 def reference(run: Run, name: str, part: Part, frozen: dict[str, Any]) -> np.ndarray:
-    """Return the baseline's logp_N of every sequence of a part, computed once and kept in reference/NAME.json."""
+    """Return the baseline's logp_N of every sequence of a part, in nats.
+
+    It is computed once and kept in reference/NAME.json under the key of all that it depends on (run/resume.py, rule 8).
+    """
     path, (tokens_NT, labels_NT) = run / f"reference/{name}.json", part.arrays
     key = {
         "baseline": hash_of(run / "baseline"), "inputs": run.inputs.hashes, "shape": list(tokens_NT.shape),
@@ -134,7 +143,10 @@ def reference(run: Run, name: str, part: Part, frozen: dict[str, Any]) -> np.nda
 
 
 def all_logp(model, tokens_NT, labels_NT, batch: int) -> np.ndarray:
-    """Return logp_N in nats of the labels of every sequence, in batches of one shape."""
+    """Return logp_N, the summed log-probability in nats of each sequence's labels (float32).
+
+    Every batch has the same shape, so that one program serves all; the last one repeats the last sequence.
+    """
     parts = []
     for start in range(0, len(tokens_NT), batch):
         rows = np.minimum(np.arange(start, start + batch), len(tokens_NT) - 1)

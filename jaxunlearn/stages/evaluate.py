@@ -17,9 +17,10 @@ from jaxunlearn.run.store import hash_of, load_model, measured_by, models_of
 
 
 def evaluate(run: Run, only: tuple[str, ...] = ()) -> dict[str, dict]:
-    """Measure every model of the run, those already measured with the same settings aside; return {name: figures}.
+    """Measure every model of the run and return {name: figures}.
 
-    only: names of models, to measure no others.
+    Figures measured before are read from evals/ where model, prompts and settings are the same.
+    only: the names of the models to measure; empty: all.
     """
     found, hashed = {}, cache(hash_of)
     for name, folder in models_of(run).items():
@@ -45,7 +46,10 @@ def evaluate(run: Run, only: tuple[str, ...] = ()) -> dict[str, dict]:
 
 
 def context_of(run: Run, name: str, folder: Path, hashed: Callable[[Path], str] = hash_of) -> Context:
-    """Return what the metrics may ask for of one model of a run; hashed: returns the hash of a model's weights."""
+    """Return what the metrics may ask for about one model of a run.
+
+    hashed: returns the hash of the weights in a folder; a cached one reads each model once.
+    """
     x, held, twin = run.inputs, run.inputs.held.get("forget"), run / "twin"
     has_twin = run.folder.has("twin")
     return Context(
@@ -60,10 +64,13 @@ def context_of(run: Run, name: str, folder: Path, hashed: Callable[[Path], str] 
 
 
 def judge_too(run: Run, models: dict[str, dict]) -> dict:
-    """Let a language model grade the completions as well, where asked; its score stands beside the lexicon's."""
+    """Let a language model grade the completions too, where judge.use asks for it; return its part of the report.
+
+    Its familiarity is added to `models`, beside that of the lexicon.
+    """
     c, prompts = run.config.judge, run.suite.prompts
     if not c.use or not any("completions" in found for found in models.values()) or jax.process_index():
-        return {}  # of several processes one asks: nothing is paid twice
+        return {}  # only the first process asks, so that nothing is paid for twice
     with run.folder.stage("judge", f"completions of {len(models)} models"):
         found = judged(c, run / "judge", c.work or prompts.name, prompts.lexicon.explicit, models)
     for name, graded in found["models"].items():

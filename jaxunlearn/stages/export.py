@@ -1,4 +1,4 @@
-"""A model for other programs: a Hugging Face directory with its card, or GGUF with a Modelfile; pushed where asked."""
+"""Export a model for other programs: as a Hugging Face directory or as GGUF, with a model card; push it where asked."""
 
 import json
 from functools import partial
@@ -18,7 +18,7 @@ SHORT = {"float32": "f32", "float16": "f16", "q8_0": "q8_0"}
 
 
 def check(form: str, dtype: str, push: str, out: Path) -> None:
-    """Raise InputError, before anything is read, for what cannot be written."""
+    """Raise InputError, before anything is read, for a format, dtype or place that cannot be written."""
     if dtype not in FORMATS[form]:
         raise InputError(f"--format {form} stores {', '.join(FORMATS[form])}; --dtype {dtype} is not among them")
     if form == "gguf":
@@ -44,7 +44,7 @@ def export_hf(model: Model, out: Path, *, source: Path, dtype: str) -> None:
 
 
 def export_gguf(model: Model, out: Path, *, source: Path, dtype: str) -> tuple[Path, list[str]]:
-    """Write FILE.gguf, a Modelfile and the card; return the file and what a reader should know."""
+    """Write FILE.gguf, a Modelfile and the card; return the file's path and notes for the user."""
     folder, name = (out.parent, out.name) if out.suffix == ".gguf" else (out, f"{source.name}-{SHORT[dtype]}.gguf")
     said = gguf.write_gguf(model, folder / name, source=source, dtype=dtype)
     write_whole(folder / "Modelfile", modelfile(name, model.c, source))
@@ -53,7 +53,10 @@ def export_gguf(model: Model, out: Path, *, source: Path, dtype: str) -> tuple[P
 
 
 def rounding(model: Model, source: Path, baseline: str, form: str, dtype: str) -> list[str]:
-    """Say how much of the edit a format below fp32 loses, where there is a baseline to tell the edit from."""
+    """Return notes on how much of the edit a format below fp32 loses.
+
+    The edit is the difference to the baseline, so the share is given only where there is one.
+    """
     if dtype == "float32":
         return []
     below = Path(baseline) if baseline else source.parent / "baseline"
@@ -81,7 +84,7 @@ ollama create my-model -f Modelfile && ollama run my-model
 
 
 def modelfile(name: str, c, source: Path) -> str:
-    """Return a Modelfile: greedy, the model's own context, text passed on raw unless there is a chat template."""
+    """Return an ollama Modelfile: greedy sampling, the model's own context, raw prompts without a chat template."""
     lines = [f"FROM ./{name}", "PARAMETER temperature 0", f"PARAMETER num_ctx {min(c.context, c.window or c.context)}"]
     if not gguf.chat_template(source):
         lines.append('TEMPLATE "{{ .Prompt }}"')
@@ -92,7 +95,7 @@ def modelfile(name: str, c, source: Path) -> str:
 
 
 def card(source: Path, name: str, use: str, library: str) -> str:
-    """Return the model card: what was done, what was measured, what is not claimed; from the run's own files."""
+    """Return the model card, from the run's own files: what was done, what was measured, what is not claimed."""
     run = source.resolve().parent
     config, report = (_read(run / n) for n in ("config.json", "report.json"))
     base = Path(config["model"]).name if config.get("model") and Path(config["model"]).exists() else config.get("model")
@@ -157,14 +160,17 @@ def _interval(measures: dict, path: tuple[str, ...]) -> str:
 
 
 def push(folder: Path, name: str, private: bool = True) -> str:
-    """Create the hub repository OWNER/NAME if need be, upload the folder and return its address."""
+    """Create the hub repository OWNER/NAME where there is none, upload the folder and return its address.
+
+    Raises RunError, with the reason, where the hub cannot be reached or refuses.
+    """
     from huggingface_hub import HfApi
 
     try:
         api = HfApi()
         address = api.create_repo(repo_id=name, private=private, exist_ok=True)
         api.upload_folder(repo_id=name, folder_path=str(folder), commit_message="Upload from jaxunlearn")
-    except Exception as error:  # no network, no token, no permission: all are the user's to mend
+    except Exception as error:  # no network, token or permission: the user can mend each
         reason = str(error).strip().split("\n")[0]
         raise RunError(
             f"{folder} is written, but could not be pushed to {name}: {reason}\n"

@@ -1,4 +1,4 @@
-"""What the stages that train share: where training starts, what a step is fed, a fit that resumes, saved models."""
+"""Shared parts of the stages that train: start, feed of a step, a fit that resumes, loading and saving models."""
 
 import gc
 from collections.abc import Callable, Iterable
@@ -17,14 +17,17 @@ from jaxunlearn.training.step import compiled_step, init_state
 
 
 class Feed(NamedTuple):
-    """The step function, and batch(n) -> its arrays at step n."""
+    """What a fit is fed by: the step function, and batch(n) -> the arguments of step n (from 0)."""
 
     step: Callable
     batch: Callable[[int], list]
 
 
 def next_tokens(c: Train, arrays, seed: int, base: Any = None) -> Feed:
-    """Return the feed of plain training on (tokens_NT, labels_NT); `base` lies below a trained adapter."""
+    """Return the feed of plain training on (tokens_NT, labels_NT).
+
+    base: the frozen model below a trained adapter; None where whole weights are trained.
+    """
 
     def batch(n: int) -> list:
         found = microbatches(c, arrays, ("BT", "BT"), len(arrays[0]), seed, n)
@@ -34,9 +37,10 @@ def next_tokens(c: Train, arrays, seed: int, base: Any = None) -> Feed:
 
 
 def fit_stage(run: Run, stage: str, start, c: Train, feed: Feed, *, look: Callable | None = None, at: Iterable = ()):
-    """Train one stage from its newest checkpoint, or from `start`, and return the model; an adapter stays one.
+    """Train one stage from its newest checkpoint, or from `start`, and return the model; adapters are not merged.
 
-    look(step, state) measures at the steps `at`.
+    look(step, state) measures at the steps `at`. Raises what training.loop.fit raises, InputError for a checkpoint of
+    another model and RunError where no checkpoint can be read.
     """
     checkpoints = Checkpoints(run.folder.checkpoints(stage))
     state = init_state(start, c)
@@ -44,6 +48,7 @@ def fit_stage(run: Run, stage: str, start, c: Train, feed: Feed, *, look: Callab
     if restored is not None:
         state = restored
         say(f"  {stage} goes on after step {int(state.step)}")
+    # A killed attempt may have logged steps beyond its last checkpoint; they are made again and must not stand twice.
     run.folder.rewind(stage, int(state.step) if restored is not None else -1)
     tokens = c.batch * c.accumulate * run.config.text.context
     state = fit(
@@ -58,7 +63,11 @@ def fit_stage(run: Run, stage: str, start, c: Train, feed: Feed, *, look: Callab
 
 
 def start_from(run: Run, c: Train, base: Any = None, below: str = "baseline") -> tuple[Any, Any]:
-    """Return (what is trained, what lies below it): the model `below` and None, or an adapter and that model frozen."""
+    """Return (what is trained, the frozen model below it).
+
+    Without LoRA: the model named `below`, and None. With LoRA: a fresh adapter, and that model (or `base`, where it is
+    in memory already).
+    """
     if not c.lora.rank:
         return load_model(run.config, run / below), None
     base = base or load_model(run.config, run / below, frozen=True)
@@ -66,12 +75,12 @@ def start_from(run: Run, c: Train, base: Any = None, below: str = "baseline") ->
 
 
 def merged(run: Run, made, below: str = "baseline"):
-    """Return a model with weights of its own: `made`, or the model below it in fp32 with the adapter `made` added."""
+    """Return `made`; where it is an adapter, return the model below it in fp32 with the adapter merged."""
     return lora.merge(load_model(run.config, run / below), made) if isinstance(made, lora.Adapter) else made
 
 
 def whole(run: Run, name: str):
-    """Return a model in fp32 with weights of its own, an adapter merged."""
+    """Return a model of the run in fp32; where it is an adapter, merge it into the baseline."""
     folder = run / name
     if not peft.is_adapter(folder):
         return load_model(run.config, folder)
@@ -80,9 +89,9 @@ def whole(run: Run, name: str):
 
 
 def frozen_models(run: Run, names: Iterable[str]) -> dict[str, Any]:
-    """Return models by name, resting in the compute dtype; an adapter on disk is not merged, the baseline lies below.
+    """Return {name: model} in the compute dtype; adapters on disk are not merged.
 
-    Where any model is asked for, the baseline is among them.
+    The baseline is included where any model is asked for, because it lies below the adapters.
     """
     wanted = dict.fromkeys(names)
     if not wanted:
@@ -98,17 +107,17 @@ def frozen_models(run: Run, names: Iterable[str]) -> dict[str, Any]:
 
 
 def save_model(run: Run, name: str, made) -> None:
-    """Write a model, or an adapter over the baseline, with the run's tokenizer."""
+    """Write a model, or an adapter over the baseline, to run/NAME with the run's tokenizer."""
     processes.first(lambda: (run / name).parent.mkdir(parents=True, exist_ok=True))
     if isinstance(made, lora.Adapter):
         peft.save(made, run / name, base="../baseline", source=run.inputs.tokenizer_dir)
     else:
         huggingface.save(made, run / name, source=run.inputs.tokenizer_dir)
-    gc.collect()
+    gc.collect()  # frees what reference cycles still hold, before the next model is loaded
 
 
 def brief(found: dict) -> str:
-    """Return a measurement in a few words, for the terminal."""
+    """Return the main figures of a measurement as one line for the terminal."""
     point = curve_point(0, found)
     names = {"familiarity": "familiarity", "accuracy": "accuracy", "perplexity_retain": "perplexity"}
     return "  ".join(f"{label} {point[k]:.3g}" for k, label in names.items() if k in point)

@@ -1,7 +1,7 @@
-"""Reset and healing as a stage: a share of the weights drawn anew, or all blurred; then a teacher is distilled.
+"""Reset and heal as a stage: re-draw a share of the weights, or blur all of them; then distil a teacher.
 
-The teacher is the baseline, or the model as the method before left it: the baseline's distribution on text to keep
-still holds what it knows of the target, and on Oz brings it back (docs/results.md).
+The teacher is the baseline, or the unlearned model before its reset. The baseline's distribution on text to keep still
+holds what it knows of the target; on Oz, distilling it brings the target back (docs/results.md).
 """
 
 import jax
@@ -24,7 +24,7 @@ from jaxunlearn.training.step import compiled_step
 
 
 def reset_and_heal(run: Run, v: Variant, folder: str) -> None:
-    """Reset run/FOLDER as config.reset says and distil the teacher into it."""
+    """Reset the model in run/FOLDER as config.reset says, distil the teacher into it and save it as v.folder."""
     config, r = run.config, run.config.reset
     stage = "heal" if v.folder == "unlearned" else f"heal_{v.stage}"
     with run.folder.stage(stage, _announced(config)):
@@ -42,7 +42,7 @@ def reset_and_heal(run: Run, v: Variant, folder: str) -> None:
 
 
 def healing_feed(run: Run, teacher) -> Feed:
-    """Return the feed that distils a teacher on text to keep, with reset.on=all on the text to forget too."""
+    """Return the feed that distils a teacher by KL on text to keep; with reset.on=all also on the text to forget."""
     r, arrays = run.config.reset, run.training("retain")
     if r.on == "all":
         arrays = tuple(np.concatenate(both) for both in zip(arrays, run.training("forget"), strict=True))
@@ -64,12 +64,15 @@ def _announced(config: Config) -> str:
 
 
 def redrawn(run: Run, made):
-    """Return (the model, the share of all weights drawn anew, of these outside the layers); None where blurred."""
+    """Return (model, share of all weights re-drawn, share of those that lie outside the layers).
+
+    Both shares are None for reset.by=noise, which re-draws none.
+    """
     r, seed = run.config.reset, run.config.seed
     if r.by == "noise":
         return reset.noised(made, r.share, jax.random.key(seed + 3), r.where), None, None
     baseline = load_model(run.config, run / "baseline")
-    if r.by == "random" or r.share == 1:  # every weight is drawn anew, whatever its score
+    if r.by == "random" or r.share == 1:  # at share 1 every weight is re-drawn, whatever its score
         scores = reset.random_scores(baseline, seed)
     else:
         target, general = (

@@ -1,6 +1,6 @@
-"""What one block was labelled with, and why: its labels, what both models say at each position, how far that departs.
+"""Show one labelled block: its labels, why each position has one, and what both models predict there.
 
-T positions of a block, S of its translation, V vocabulary; report/block.py shows the result to people.
+T: positions of a block; S: positions of its translation; V: vocabulary. report/block.py renders the result.
 """
 
 import itertools
@@ -29,15 +29,16 @@ TOP = 3  # tokens shown of each distribution
 
 
 def show_labels(config: Config, n: int, ask_models: bool = True) -> dict[str, Any]:
-    """Return block n of a labelled run as plain JSON values; lists have one entry a position T, padding left out.
+    """Return block n of a labelled run as plain JSON values.
 
-    tokens, translation [S], map (translated position, -1: none), labels (of what follows; -100: untrained),
-    label_tokens, alpha; text (the characters a token covers), reason, anchors, document, held_out, block, blocks,
-    title, notes; with both models also top ({model: [(token, probability), ...]}) and departure. Raises InputError
-    where there is no such block and where the run holds no finished labels.
+    Lists have one entry for each position T, without padding; `translation` has one for each position S.
+    Keys: tokens, translation, map (position in the translation, -1: none), labels (of the next token, -100: untrained),
+    label_tokens, alpha, text (the characters that a token covers), reason, anchors, document, held_out, block, blocks,
+    title, notes. Where both models are asked also top ({model: [(token, probability), ...]}) and departure (nats).
+    Raises InputError where there is no such block, and where the run holds no finished labels.
     """
     _labelled(config, variants(resolved(config))[0])
-    with jax.set_mesh(make_mesh(devices=jax.local_devices()[:1])):  # one block needs no more
+    with jax.set_mesh(make_mesh(devices=jax.local_devices()[:1])):  # one device is enough for one block
         run = open_run(config)
         x, variant = run.inputs, variants(run.config)[0]
         shown = show_block(x.forget, run.translation, x.tokenizer, n)
@@ -59,7 +60,7 @@ def show_labels(config: Config, n: int, ask_models: bool = True) -> dict[str, An
 
 
 def _labelled(config: Config, variant: Variant) -> None:
-    """Raise InputError unless the run has finished labels; before anything is read or written."""
+    """Raise InputError, before anything is read or written, unless the run has finished labels."""
     path = config.directory / "labels" / variant.labels / "provenance.json"
     done = json.loads(path.read_text()) if path.is_file() else {}
     if done.get("complete") and variant.alpha in done["alphas"]:
@@ -74,7 +75,10 @@ def _labelled(config: Config, variant: Variant) -> None:
 
 
 def token_texts(blocks: Blocks, n: int, tokens: list[str]) -> list[str]:
-    """Give the characters that each token of block n covers (none: a byte of a character); BOS by its own name."""
+    """Return the characters that each token of block n covers; BOS keeps its own name.
+
+    A token that is one byte of a longer character covers "", except the last byte.
+    """
     document, first, stop = blocks.spans_N3[n].tolist()
     stream = blocks.streams[document]
     ends_N = np.append(0, stream.ends_N[:stop])[first:].tolist()
@@ -85,7 +89,7 @@ def token_texts(blocks: Blocks, n: int, tokens: list[str]) -> list[str]:
 def reasons(
     blocks: Blocks, translation: Translation, anchors: list[Anchor], n: int, held_out: bool = False
 ) -> list[str]:
-    """Say why each position T of block n is trained or not; anchors as block_anchors gives them."""
+    """Return for each position T of block n why it is trained or not; anchors: from block_anchors."""
     map_T, trained_T, valid_T = (a[n] for a in (translation.map_NT, translation.trained_NT, blocks.valid_NT))
     inside_T = np.zeros(len(map_T), bool)
     for a in anchors:
@@ -109,7 +113,7 @@ def reasons(
 
 
 def _models_say(run: Run, v: Variant, n: int, labels_T, ask: bool) -> dict:
-    """Return {"top", "departure", "notes"}, or a note alone where the models are not asked."""
+    """Return {"top", "departure", "notes"}; where the models are not asked, only a note that says why."""
     missing = [name for name in ("baseline", "reinforced") if not (run / name).exists()]
     if not ask or missing:
         why = f"the run holds no {' and no '.join(missing)}" if missing else "the models were not asked"
@@ -134,9 +138,9 @@ def _models_say(run: Run, v: Variant, n: int, labels_T, ask: bool) -> dict:
 
 
 def three_logits(config: Config, models: dict[str, Path], passage: Passage) -> list[np.ndarray]:
-    """Return fp32 logits_TV of one block: baseline on its translation, baseline on itself, reinforced on itself.
+    """Return three fp32 logits_TV of one block: baseline on the translation, baseline and reinforced on the original.
 
-    One model rests in memory at a time.
+    One model is in memory at a time.
     """
     every_BT = np.arange(passage.tokens_BT.shape[1])[None]
     translated = put(passage.translation_BS, "BS"), put(np.maximum(passage.map_BT, 0), "BT")
@@ -153,7 +157,7 @@ def _logits(model, tokens_BS, at_BT):
 
 
 def generic_block(w: Whp, passage: Passage, translated_TV, original_TV, reinforced_TV, *, alpha: float):
-    """Return generic_TV, what one block's labels are the argmax of, from three_logits."""
+    """Return generic_TV, the generic logits of one block, from three_logits; its labels are their argmax."""
     T, V = translated_TV.shape
     seen_BV = seen_table(put(passage.seen_id_BR, "BR"), put(passage.seen_from_BR, "BR"), V)
     seen = {"seen": np.arange(T)[:, None] >= np.asarray(seen_BV), "mean": translated_TV.mean(-1, keepdims=True)}
@@ -163,13 +167,13 @@ def generic_block(w: Whp, passage: Passage, translated_TV, original_TV, reinforc
 
 
 def log_softmax(v_TV) -> np.ndarray:
-    """Return log-probabilities of logits."""
+    """Return the log-probabilities in nats of logits."""
     v_TV = v_TV - v_TV.max(-1, keepdims=True)
     return v_TV - np.log(np.exp(v_TV).sum(-1, keepdims=True))
 
 
 def top_tokens(v_TV, known_T) -> list[list[tuple[int, float]]]:
-    """Give the likeliest tokens of each position as (id, probability), none where it is not known."""
+    """Return the TOP likeliest tokens of each position as (id, probability); [] where known_T is False."""
     left_TV, rows = log_softmax(v_TV), []
     every_T = np.arange(len(left_TV))
     for _ in range(min(TOP, left_TV.shape[1])):
@@ -180,9 +184,10 @@ def top_tokens(v_TV, known_T) -> list[list[tuple[int, float]]]:
 
 
 def departures(original_TV, generic_TV, next_T, known_T) -> list[float | None]:
-    """Give log p_baseline - log p_generic of the token that follows in the text, in nats from 0 to FURTHEST.
+    """Return log p_baseline - log p_generic of the next token in the text, clipped to 0 .. FURTHEST nats.
 
-    original_TV: the baseline's logits on the original; next_T is one shorter; None where it is not known.
+    original_TV: the baseline's logits on the original. next_T has one entry less than known_T. None where known_T is
+    False.
     """
     at = np.arange(len(next_T)), next_T
     gap = np.clip(log_softmax(original_TV)[at] - log_softmax(generic_TV)[at], 0, FURTHEST)

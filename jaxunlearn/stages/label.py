@@ -1,4 +1,7 @@
-"""The label pass: generic labels of every block, hard or soft, written as they are made so that a kill loses little."""
+"""The label pass: make generic labels of every block, hard or soft.
+
+Labels are written batch by batch, so that a kill loses at most one batch (run/resume.py, rule 7).
+"""
 
 import json
 import time
@@ -25,7 +28,10 @@ from jaxunlearn.whp.soft import soft_labels
 
 
 def label(run: Run) -> None:
-    """Store the generic labels that the variants learn: one pass a translation, all its alphas at once."""
+    """Store the generic labels that the variants learn, one pass for each translation with all of its alphas.
+
+    Alphas share a pass because the two forward passes, which cost the most, are the same for all of them.
+    """
     wanted: dict[tuple[str, str], list[Variant]] = {}
     for v in variants(run.config):
         for part in stored_parts(v):
@@ -42,7 +48,7 @@ def label(run: Run) -> None:
 
 
 def _label_pass(run: Run, passage: Passage, folder: Path, alphas: tuple[float, ...], soft: bool) -> None:
-    """Write labels/NAME/alpha_A.npy (soft: _ids.npy and _p.npy) block by block; a kill loses at most one batch."""
+    """Write labels/NAME/alpha_A.npy (soft: _ids.npy and _p.npy) batch by batch, and provenance.json beside them."""
     config, shape = run.config, run.inputs.forget.tokens_NT.shape
     provenance = {
         "alphas": list(alphas), "shape": list(shape), "complete": False, "blocks_done": 0, "whp": as_dict(config.whp),
@@ -63,7 +69,10 @@ def _label_pass(run: Run, passage: Passage, folder: Path, alphas: tuple[float, .
 
 
 def _keep(folder: Path, provenance: dict, files: dict, start: int, arrays) -> None:
-    """Write labels from block `start` on, then how far they go."""
+    """Write one batch of labels from block `start` on, then the number of finished blocks.
+
+    The order matters: after a kill between the two, the batch is made again; the other way round it would be missing.
+    """
     for name, found in zip(files, arrays, strict=True):
         file = np.lib.format.open_memmap(name, "r+")
         file[start : start + len(found)] = found
@@ -72,7 +81,7 @@ def _keep(folder: Path, provenance: dict, files: dict, start: int, arrays) -> No
 
 
 def _label_progress(start: int, stop: int, shape, began: float, first: int) -> None:
-    """Print about ten lines a pass, with the rate and the time left."""
+    """Print progress about ten times in a pass, with the rate in tokens a second and the time left."""
     blocks, context = shape
     if stop < blocks and 10 * start // blocks == 10 * stop // blocks:
         return
@@ -82,14 +91,17 @@ def _label_progress(start: int, stop: int, shape, began: float, first: int) -> N
 
 
 def labelled(config: Config, models, passage: Passage, alphas, done: int = 0):
-    """Yield (first block, block after the last, labels_ABT) from block `done` on, in batches of one shape."""
+    """Yield (first block, block after the last, labels_ABT) from block `done` on; A: alphas.
+
+    models: as methods.whp.teachers names them. Every batch has the same shape, so that one program serves all.
+    """
     for start, stop, part in _parts(config, passage, done):
         labels_ABT = whp.label(*models[:2], part, *models[2:], alphas=tuple(alphas), whp=label_rules(config))
         yield start, stop, fetch(labels_ABT)[:, : stop - start]
 
 
 def softened(config: Config, models, passage: Passage, alphas, done: int = 0):
-    """Yield (first block, block after the last, ids and probabilities of each alpha) of soft labels."""
+    """Yield (first block, block after the last, [ids_BTJ, p_BTJ of each alpha]) of soft labels; J: whp.top."""
     for start, stop, part in _parts(config, passage, done):
         found = []
         for alpha in alphas:
@@ -98,6 +110,7 @@ def softened(config: Config, models, passage: Passage, alphas, done: int = 0):
 
 
 def _parts(config: Config, passage: Passage, done: int):
+    """Yield (first block, block after the last, passage on the mesh); the last batch repeats the last block."""
     size, blocks = config.whp.label_batch, len(passage.tokens_BT)
     for start in range(done, blocks, size):
         rows = np.minimum(np.arange(start, start + size), blocks - 1)

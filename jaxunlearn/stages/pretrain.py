@@ -1,4 +1,4 @@
-"""Make the models that come before unlearning: the baseline and its twin, and those fine-tuned from the baseline."""
+"""Make the models needed before unlearning: the baseline, its twin, and models fine-tuned from the baseline."""
 
 import dataclasses
 from pathlib import Path
@@ -18,7 +18,10 @@ STAGE_OF = {"reinforced": "reinforce", "diluted": "dilute", "new_only": "new_onl
 
 
 def pretrain(run: Run) -> None:
-    """Make `baseline/` (retain and forget text) and `twin/` (retain text alone), or point to the given model."""
+    """Make `baseline/` (on retain and forget text) and `twin/` (on retain text alone).
+
+    Without pretraining, `baseline` is a link to the given model, and there is no twin.
+    """
     config, p = run.config, run.config.pretrain
     if not p.steps:
         if not run.folder.has("baseline"):
@@ -30,6 +33,7 @@ def pretrain(run: Run) -> None:
     share = len(retain[0]) / len(both[0])
     plan = {"baseline": (both, p)}
     if p.twin:
+        # Fewer steps in proportion to the text: the twin sees each retain block as often as the baseline does.
         plan["twin"] = retain, dataclasses.replace(p, steps=max(1, round(p.steps * share)))
     for name, (arrays, c) in plan.items():
         if run.folder.has(name):
@@ -41,7 +45,7 @@ def pretrain(run: Run) -> None:
 
 
 def needed(run: Run) -> list[str]:
-    """Return the models to be fine-tuned before unlearning: what the method, the controls and the reset ask for."""
+    """Return the names of the models that method, controls and reset need fine-tuned before unlearning."""
     asked = [reset.by_importance(run.config) and "reinforced"]
     for v in variants(run.config):
         asked += derived(v.method.first, v.config, values_of(v.method, v.config))
@@ -49,13 +53,13 @@ def needed(run: Run) -> list[str]:
 
 
 def reinforce(run: Run) -> None:
-    """Make `reinforced/`, the baseline fine-tuned on the text to forget, and the other models that are needed."""
+    """Make the models of `needed`: `reinforced/`, `diluted/`, `new_only/`, as far as the run needs them."""
     for name in needed(run):
         fine_tuned(run, name)
 
 
 def fine_tuned(run: Run, name: str) -> None:
-    """Make a model of the run: the baseline fine-tuned on its blocks by the settings of config.reinforce."""
+    """Fine-tune the baseline on the blocks of `name` by the settings of config.reinforce and save the model."""
     if run.folder.has(name):
         return
     c, arrays = run.config.reinforce, blocks_of(run, name)
@@ -66,7 +70,7 @@ def fine_tuned(run: Run, name: str) -> None:
 
 
 def blocks_of(run: Run, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return (tokens_NT, labels_NT) that a model is fine-tuned on.
+    """Return (tokens_NT, labels_NT), the blocks that the model `name` is fine-tuned on.
 
     "reinforced": the text to forget; "diluted": text to keep; "new_only": text held out from the baseline.
     """

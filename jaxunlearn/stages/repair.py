@@ -1,8 +1,8 @@
-"""Repair: what the unlearned model lost beside the target, taught again from text of its own; and whether it leaks.
+"""Repair: fine-tune the unlearned model on repair.text, to teach again what it lost beside the target.
 
-The authors of arXiv 2310.02238 suggest it: general knowledge that the dictionary took along can be fine-tuned back, as
-from an encyclopedia. What the text says of anchored terms is taught again too, so they are counted first; familiarity
-and leaks are measured before, meanwhile and after.
+The authors of arXiv 2310.02238 suggest it: general knowledge that unlearning removed can be fine-tuned back, for
+example from an encyclopedia. What this text says of anchored terms is taught again too. So run/checks.py counts these
+terms first, and familiarity and leaks are measured before, during and after the repair.
 """
 
 from jaxunlearn.data.blocks import next_token_labels
@@ -20,7 +20,10 @@ WATCHED = {
 
 
 def verdict(before: dict, after: dict) -> str:
-    """Say in one sentence what the repair did to what was forgotten, by the intervals of both measurements."""
+    """Return one sentence on what the repair brought back, by the intervals of the measurements before and after it.
+
+    A figure counts as brought back where its new interval lies above the old one.
+    """
     said, worse, compared = [], [], False
     for name, (group, key) in WATCHED.items():
         old, new = (m.get(group, {}).get(key) for m in (before, after))
@@ -41,7 +44,7 @@ def verdict(before: dict, after: dict) -> str:
 
 
 def repair(run: Run) -> None:
-    """Make `repaired/`: the unlearned model taught again what it should keep; familiarity and leaks are followed."""
+    """Make `repaired/`: fine-tune the unlearned model on repair.text; measure familiarity and leaks on the way."""
     c = run.config.repair
     if run.inputs.repair is None or run.folder.has("repaired"):
         return

@@ -1,4 +1,4 @@
-"""Put the report of a run together."""
+"""Assemble the report of a run from its measurements, attacks and files."""
 
 import json
 from typing import Any
@@ -18,7 +18,10 @@ from jaxunlearn.stages.repair import verdict
 
 
 def assemble(run: Run, models: dict, attacked: dict) -> dict:
-    """Return the report of a run (design: report.json); `attacked` is what attacks.attack found, and the judge."""
+    """Return the report of a run, as report.json holds it (report/schema.py).
+
+    models: {name: figures} from `evaluate`. attacked: what attacks.attack and judge_too return, joined.
+    """
     t = run.translation
     listed = {n: {k: v for k, v in m.items() if k not in raw()} for n, m in models.items()}
     for name, figures in attacked.get("models", {}).items():
@@ -50,7 +53,10 @@ def assemble(run: Run, models: dict, attacked: dict) -> dict:
 
 
 def _with_attacks(measured: dict, figures: dict) -> dict:
-    """Add an attack's figures to a model's; the completions' explicit rate makes room for that of the leak probes."""
+    """Return a model's figures with those of an attack added.
+
+    Leak probes and completions both give leaks.explicit; that of the completions is renamed leaks.completions.
+    """
     merged = dict(measured)
     for group, inner in figures.items():
         before = dict(merged.get(group) or {}) if isinstance(inner, dict) else {}
@@ -61,9 +67,10 @@ def _with_attacks(measured: dict, figures: dict) -> dict:
 
 
 def costs(run: Run) -> dict[str, dict]:
-    """Return {model: {"seconds", "passes", "share"}}: time of its making; forward passes of a block as cost.py counts.
+    """Return {model: {"seconds", "passes", "share"}}.
 
-    share: of the passes of the baseline's pretraining. Controls have their seconds alone.
+    seconds: the time that making it took. passes: forward passes of a block, as methods/cost.py counts them. share:
+    passes over those of the baseline's pretraining. Baseline, twin and controls have seconds alone.
     """
     seconds = run.folder.seconds()
     found: dict[str, dict] = {n: {"seconds": seconds[n]} for n in ("baseline", "twin") if n in seconds}
@@ -79,8 +86,8 @@ def costs(run: Run) -> dict[str, dict]:
     return found
 
 
-SHARED_STAGES = ("anchors", "reinforce", "dilute", "label", "heal")  # made once, for the method and its controls
-SHOWN = ("baseline", "unlearned", "repaired", "twin")  # whose texts stand side by side
+SHARED_STAGES = ("anchors", "reinforce", "dilute", "label", "heal")  # made once, counted for method and controls
+SHOWN = ("baseline", "unlearned", "repaired", "twin")  # models whose texts the report shows side by side
 
 
 def _curve(run: Run, v: Variant) -> list[dict]:

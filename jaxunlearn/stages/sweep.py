@@ -1,9 +1,9 @@
-"""Methods x learning rates x alphas x seeds on one footing: the same baselines, the same prompts, one stop rule.
+"""Compare methods x learning rates x alphas x seeds with the same baselines, the same prompts and one stop rule.
 
-DIR/seed_S/base holds a seed's baseline, twin and reinforced model; DIR/seed_S/CELL one setting of one method, a run
-directory of its own. What is done is skipped. Settings and steps are chosen on the tuning prompts: the least retain
-perplexity among those that reach the stated familiarity. Figures are from the other prompts, and published once. With
-sweep.tuning_seeds=N every setting runs on the first N seeds, and on the others only the one that was chosen there.
+DIR/seed_S/base holds the baseline, the twin and the reinforced model of a seed. DIR/seed_S/CELL is the run directory of
+one setting of one method. Finished cells are skipped. Settings and steps are chosen on the tuning prompts: the least
+retain perplexity among those that reach the stated familiarity. Published figures come from the other prompts. With
+sweep.tuning_seeds=N every setting runs on the first N seeds; the other seeds run the chosen setting alone.
 """
 
 import dataclasses
@@ -35,19 +35,19 @@ from jaxunlearn.stages.label import label
 from jaxunlearn.stages.pretrain import STAGE_OF, needed, pretrain, reinforce
 from jaxunlearn.stages.unlearn import damage, unlearn
 
-CELL_STAGES = ("label", "unlearn", "heal")  # whose seconds a method costs, beside what it needs of the base
+CELL_STAGES = ("label", "unlearn", "heal")  # stages whose seconds count for a cell, beside its base's
 
 
 class Cell(NamedTuple):
     """One setting of one method on one seed."""
 
-    entry: str  # as sweep.methods has it
-    name: str  # of its folder
+    entry: str  # as written in sweep.methods
+    name: str  # the name of its folder
     config: Config
 
 
 def cells(config: Config, seed: int) -> Iterator[Cell]:
-    """Give every setting of a seed; InputError for an entry that cannot be read or could not run."""
+    """Yield every cell of a seed. Raises InputError for an entry of sweep.methods that cannot be read."""
     w = config.sweep
     for entry in w.methods:
         method, *more = shlex.split(entry)
@@ -74,7 +74,10 @@ def _cell(config: Config, entry: str, rate: float | None, alpha: float | None) -
 
 
 def sweep(config: Config) -> dict[str, Any]:
-    """Run what is not done yet of every cell, then write sweep.json, sweep.md and pareto.png; return the first."""
+    """Run every unfinished cell, write sweep.json, sweep.md and pareto.png, and return the content of sweep.json.
+
+    Raises InputError, before any cell runs, for a sweep without methods or seeds and for cells that cannot run.
+    """
     w, root = config.sweep, config.directory
     if not w.methods or not w.seeds:
         raise InputError("sweep.methods and sweep.seeds name nothing to run; for example sweep.methods=whp,npo")
@@ -103,7 +106,7 @@ def sweep(config: Config) -> dict[str, Any]:
 
 
 def announce(folder: Path, found: dict[str, Any]) -> None:
-    """Print the table, and where the files are."""
+    """Print the table of a sweep and the paths of its files."""
     say(f"\n{markdown(found)}\nsweep: {folder / 'sweep.json'}  {folder / 'sweep.md'}  {folder / 'pareto.png'}")
 
 
@@ -112,13 +115,13 @@ def _row(cell: Cell, seed: int, base: Run) -> dict[str, Any]:
     row = {"seed": seed, "entry": cell.entry, "cell": cell.name}
     try:
         return row | _run(cell, base)
-    except RunError as error:  # a loss that is not finite is a result too
+    except RunError as error:  # a setting that diverges is a result too; the other cells go on
         say(f"  {error}")
         return row | {"failed": str(error)}
 
 
 def _retrain_chosen(config: Config, found: dict[str, Any]) -> None:
-    """Add RTT to the bases, and to the cells of each chosen setting that came down to the familiarity."""
+    """Add RTT to the bases, and to the cells of each chosen setting that reached the stated familiarity."""
     wanted = {c["cell"] for c in chosen_settings(found).values() if c["reached"]}
     for seed in config.sweep.seeds:
         base = _base(config, seed, config.directory / f"seed_{seed}" / "base")
@@ -130,7 +133,10 @@ def _retrain_chosen(config: Config, found: dict[str, Any]) -> None:
 
 
 def _check(cell: Cell, config: Config) -> None:
-    """Refuse a cell before anything is loaded; the universe brings every kind of text."""
+    """Raise InputError, before anything is loaded, for a cell that cannot run.
+
+    The universe has every kind of text, but its files are not written yet; "-" stands for them.
+    """
     text = cell.config.text
     if config.universe.people:
         text = dataclasses.replace(text, forget=("-",), retain=("-",), dictionary="-", answers="-", prompts="-")
@@ -157,7 +163,7 @@ def _base_figures(base: Run) -> dict:
 
 
 def _cell_run(cell: Cell, base: Run) -> Run:
-    """Return a cell's run: the base's inputs under the cell's configuration, in a folder of its own."""
+    """Return the run of a cell: the inputs of the base, the configuration of the cell, a folder of its own."""
     folder = base.folder.path.parent / cell.name
     config = dataclasses.replace(cell.config, run=RunSection(dir=str(folder)), controls=())
     if config.universe.people:
@@ -166,7 +172,7 @@ def _cell_run(cell: Cell, base: Run) -> Run:
 
 
 def _run(cell: Cell, base: Run) -> dict:
-    """Run one cell beside its base and return its figures."""
+    """Run one cell with the models of its base and return its figures. Raises RunError where it diverges."""
     run = _cell_run(cell, base)
     run.folder.manifest(run.inputs.hashes)
     reinforce(run.with_(run.config, base.folder))
@@ -179,7 +185,7 @@ def _run(cell: Cell, base: Run) -> dict:
     unlearn(run)
     found = evaluate(run, only=("unlearned",))
     relearned = relearning(run, only=("unlearned",))
-    for folder in ("checkpoints", "unlearned_last"):  # a sweep keeps many models; these two are not needed again
+    for folder in ("checkpoints", "unlearned_last"):  # no later stage needs these, and a sweep has many cells
         shutil.rmtree(run / folder, ignore_errors=True)
     chosen = _chosen(run)
     return {
@@ -190,7 +196,7 @@ def _run(cell: Cell, base: Run) -> dict:
 
 
 def _share_labels(run: Run, base: Run) -> None:
-    """Let cells that label alike share their labels: a folder of the base, named by the settings."""
+    """Link `labels` to a folder of the base that cells with the same label settings share."""
     if (run / "labels").exists():
         return
     key = json.dumps(as_dict(run.config.whp) | {"method": method_of(run.config).name}, sort_keys=True)
@@ -200,9 +206,9 @@ def _share_labels(run: Run, base: Run) -> None:
 
 
 def _share_unlearned(run: Run) -> None:
-    """Let a cell that resets start from what the same cell without a reset unlearned, where that one is finished.
+    """Let a cell with a reset start from the model of the same cell without one, where that cell is finished.
 
-    The seconds that took are the cell's too.
+    The seconds of that training are recorded for this cell too, so that its cost is whole.
     """
     mine = run.folder.path
     plain = mine.parent / re.sub(r"_reset\.[\w.]+=[^_]+", "", mine.name)
@@ -215,7 +221,7 @@ def _share_unlearned(run: Run) -> None:
 
 
 def _chosen(run: Run) -> dict:
-    """Return the measured step that was kept, as the tuning prompts saw it."""
+    """Return the figures on the tuning prompts of the step that was kept."""
     reach, healed = run.config.unlearn.reach, run.folder.records("heal", "eval")
     points = healed[-1:] or [r for r in run.folder.records("unlearn", "eval") if r["step"]]
     if not points:
@@ -225,13 +231,13 @@ def _chosen(run: Run) -> dict:
 
 
 def _seconds(run: Run, base: Run) -> float:
-    """Return the seconds of this cell's own stages and of the models that it needs beside the baseline."""
+    """Return the seconds of the cell's own stages plus those of the fine-tuned models that it needs."""
     spent, shared = run.folder.seconds(), base.folder.seconds()
     own = sum(spent.get(stage, 0) for stage in CELL_STAGES)
     return round(own + sum(shared.get(STAGE_OF[name], 0) for name in needed(run)), 1)
 
 
 def _short(found: dict) -> dict:
-    """Leave out the texts."""
+    """Return the figures of each model that a sweep keeps; texts are left out."""
     kept = ("familiarity", "perplexity", "entropy", "accuracy", "leaks", "temperature")
     return {name: {k: m[k] for k in kept if k in m} for name, m in found.items()}

@@ -1,4 +1,4 @@
-"""The stage that forgets: any method, or a control, from the baseline to a model; then reset and healing if asked."""
+"""The unlearning stage: make a model by any method or control; then reset and heal it where asked."""
 
 from typing import Any
 
@@ -24,12 +24,15 @@ from jaxunlearn.training.checkpoint import Checkpoints
 
 
 def unlearn(run: Run) -> None:
-    """Make `unlearned/` by the method of the run; where a step before the last is kept, also `unlearned_last/`."""
+    """Make `unlearned/` by the method of the run.
+
+    Where the best measured step is kept in the place of the last one, the last one is saved as `unlearned_last/`.
+    """
     _unlearn(run, variants(run.config)[0])
 
 
 def controls(run: Run) -> None:
-    """Make controls/NAME/: the model of each control."""
+    """Make controls/NAME/, the model of each control that the configuration asks for."""
     for variant in variants(run.config)[1:]:
         _unlearn(run, variant)
 
@@ -58,7 +61,7 @@ def _announced(v: Variant) -> str:
 
 
 def _make(run: Run, v: Variant, folder: str) -> None:
-    """Make what a method that trains nothing leaves: a model, or for one at inference time method.json."""
+    """Make the result of a method that trains nothing: a model, or method.json for a method at inference time."""
     assert v.method.make is not None, "a method without a loss says what it makes"
     values = values_of(v.method, v.config)
     made = v.method.make(lambda name: whole(run, name), values)
@@ -69,7 +72,7 @@ def _make(run: Run, v: Variant, folder: str) -> None:
 
 
 def _train(run: Run, v: Variant, folder: str) -> None:
-    """Train by the method's loss; keep the best measured step where one is looked for."""
+    """Train by the method's loss and save the model: the best measured step where one is asked for, else the last."""
     config, c = run.config, run.config.unlearn
     frozen = _frozen(run, v)
     held = _held_labels(run, v, frozen)
@@ -84,9 +87,10 @@ def _train(run: Run, v: Variant, folder: str) -> None:
         found = measure(seen, run.tuning if c.reach else run.suite)
         point = curve_point(n, found, loss)
         run.folder.record(v.stage, event="eval", **point)
+        # The best step so far is found in metrics.jsonl, not remembered: a resumed run has no memory of earlier steps.
         if n and keep_best and processes.first(lambda: damage(point, c.reach) < _least_before(run, v.stage, n)):
             best.save(n, state.model)
-            best.wait()  # before the state's own checkpoint, or a kill between the two would lose it
+            best.wait()  # on disk before the state's own checkpoint: a kill between the two would lose it
         said = "" if loss is None else f"  held-out loss {loss:.3f}"
         progress(f"  {v.stage} {n}/{c.steps}{said}  {brief(found)}", last=True)
 
@@ -99,7 +103,10 @@ def _train(run: Run, v: Variant, folder: str) -> None:
 
 
 def _frozen(run: Run, v: Variant) -> dict[str, Any]:
-    """Return what the loss asks at every step: models by name, numbers measured once, "base" below an adapter."""
+    """Return what the step gets beside the batch: frozen models by name, and numbers measured once.
+
+    "base" is the model below a trained adapter. "new_only" is dropped after the measurement, to free its memory.
+    """
     frozen: dict[str, Any] = frozen_models(run, asks(v.method, v.config))
     if v.method.once:
         new = frozen_models(run, ("new_only",))["new_only"]
@@ -111,7 +118,10 @@ def _frozen(run: Run, v: Variant) -> dict[str, Any]:
 
 
 def _held_labels(run: Run, v: Variant, frozen: dict[str, Any]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return (tokens_NT, generic labels_NT) of the held-out blocks, where these choose the step that is kept."""
+    """Return (tokens_NT, generic labels_NT) of the held-out blocks; None where the method does not use them.
+
+    With whp.keep=best the loss on them chooses the step that is kept.
+    """
     if not v.method.held_labels:
         return None
     rows = run.forget_split[1]
@@ -123,14 +133,17 @@ def _held_labels(run: Run, v: Variant, frozen: dict[str, Any]) -> tuple[np.ndarr
 
 
 def _least_before(run: Run, stage: str, step: int) -> tuple[float, float]:
-    """Return the least damage measured before a step."""
+    """Return the least damage that metrics.jsonl records for a stage before a step; infinite where there is none."""
     reach = run.config.unlearn.reach
     earlier = [damage(r, reach) for r in run.folder.records(stage, "eval") if 0 < r["step"] < step]
     return min(earlier, default=(np.inf, np.inf))
 
 
 def damage(point: dict, reach: float) -> tuple[float, float]:
-    """Order measured steps, the one to keep first: by held-out loss, or by the stop rule of config.Unlearn.reach."""
+    """Return a sort key of measured steps; the step with the least is kept.
+
+    reach 0: the held-out loss. reach above 0: how far familiarity lies above reach, then retain perplexity.
+    """
     if not reach:
         return 0.0, point["held_loss"]
     short = max(point["familiarity"] - reach, 0.0)

@@ -1,1 +1,1 @@
-"""One training loop for every stage."""
+"""Training: the optimiser, the train step, the loop and its checkpoints, shared by every stage."""

@@ -1,4 +1,4 @@
-"""Training state on disk through Orbax: asynchronous, atomic, restored onto whatever mesh is current.
+"""Save training state with Orbax: asynchronous and atomic; restore it onto the current mesh.
 
 The folder may be anything that etils.epath opens: a path, or gs:// and s3:// where their libraries are installed.
 """
@@ -16,50 +16,54 @@ from jaxunlearn.parallel.console import say
 
 
 class Checkpoints:
-    """The checkpoints of one stage; the newest readable one is where the stage resumes.
+    """The checkpoints of one stage. The stage resumes from the newest readable one.
 
-    What a kill left half-written is cleared away. Of several processes each writes and reads its own part.
+    Half-written checkpoints of a killed attempt are deleted. Each of several processes writes and reads its own shards.
+    keep: how many of the newest checkpoints stay on disk; two, so that a damaged one is not the only one.
     """
 
     def __init__(self, directory: epath.PathLike, keep: int = 2):
         from orbax.checkpoint import v1 as ocp
 
-        logging.getLogger("absl").setLevel(logging.CRITICAL)  # what goes wrong is raised here as well
+        logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax also raises what it logs
         self._directory = whole_path(directory)
         self._directory.mkdir(parents=True, exist_ok=True)
         processes.first(self._clear)
         latest: Any = ocp.training.preservation_policies.LatestN(keep)
-        # Any: orbax's annotations refuse its own policies and every pytree.
+        # Typed as Any, because Orbax's annotations refuse its own policies and every pytree.
         self._checkpointer: Any = ocp.training.Checkpointer(
             self._directory, preservation_policy=latest, cleanup_tmp_directories=True
         )
         self._damaged: set[int] = set()
 
     def _clear(self) -> None:
-        """Delete what is half-written; Orbax does so as well, but while one goes on, and close does not wait for it."""
+        """Delete half-written checkpoints.
+
+        Orbax deletes them in the background, and `close` does not wait for that.
+        """
         for left in self._directory.glob("*.orbax-checkpoint-tmp*"):
-            with contextlib.suppress(OSError):  # Orbax tries again and says at the next save why it cannot be
+            with contextlib.suppress(OSError):  # Orbax tries again, and its next save raises the reason
                 left.rmtree()
 
     def save(self, step: int, tree) -> None:
-        """Store a pytree under a step number, while the caller goes on."""
+        """Store a pytree under a step number in the background; a readable checkpoint of that step stays."""
         if step in self._damaged or all(c.step != step for c in self._checkpointer.checkpoints):
             self._checkpointer.save_async(step, _flat(tree), force=True, overwrite=step in self._damaged)
             self._damaged.discard(step)
 
     def wait(self) -> None:
-        """Return when everything that was saved is on disk."""
+        """Wait until everything that was saved is on disk."""
         self._checkpointer.wait()
 
     def restore(self, like):
-        """Return the newest readable checkpoint, in the structure and shardings of `like`; None if there is none.
+        """Return the newest readable checkpoint in the structure and shardings of `like`; None where there is none.
 
-        Raises InputError where a checkpoint is of another model, RunError where there are some and none can be read.
+        Raises InputError for a checkpoint of another model or optimiser, and RunError where none is readable.
         """
         steps = processes.first(lambda: sorted((c.step for c in self._checkpointer.checkpoints), reverse=True))
         for step in steps:
             flat, fault = self._load(step, _flat(_abstract(like)))
-            fault = next((f for f in processes.gather(fault) if f), "")  # none goes back by itself
+            fault = next((f for f in processes.gather(fault) if f), "")  # all processes go back to the same step
             if not fault:
                 return jax.tree.unflatten(jax.tree.structure(like), [flat[k] for k in _flat(like)])
             self._damaged.add(step)
@@ -71,7 +75,7 @@ class Checkpoints:
         return None
 
     def _load(self, step: int, like: dict) -> tuple[dict, str]:
-        """Return (leaves, "") or ({}, what is wrong)."""
+        """Return ({path: leaf}, ""), or ({}, the fault) where the checkpoint cannot be read."""
         try:
             there = self._checkpointer.metadata(step).metadata
             self._same_model(step, {k: tuple(v.shape) for k, v in there.items()}, like)
@@ -82,6 +86,7 @@ class Checkpoints:
             return {}, type(error).__name__
 
     def _same_model(self, step: int, there: dict, like: dict) -> None:
+        """Raise InputError where the shapes of a checkpoint are not those of `like`."""
         here = {k: tuple(v.shape) for k, v in like.items()}
         if there == here:
             return
@@ -93,16 +98,18 @@ class Checkpoints:
         )
 
     def close(self) -> None:
+        """Close Orbax's threads; nothing can be saved afterwards."""
         self._checkpointer.close()
 
 
 def whole_path(directory: epath.PathLike) -> epath.Path:
-    """Return a local path made absolute, which Orbax asks for; one with a scheme (gs://) stays as it is."""
+    """Return a local path made absolute, as Orbax requires; a path with a scheme (gs://) is not changed."""
     path = epath.Path(directory)
     return path if "://" in str(directory) else path.absolute()
 
 
 def _flat(tree) -> dict:
+    """Return {path: leaf}: a dictionary by names outlives changes of the classes that a tree is made of."""
     return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 

@@ -1,4 +1,4 @@
-"""One training loop for every stage: State, the train step, and a loop that survives being killed."""
+"""The training loop of every stage. A killed run resumes from its checkpoint and ends at the same bits."""
 
 import time
 from contextlib import nullcontext
@@ -15,7 +15,11 @@ from jaxunlearn.training.step import State
 
 
 def microbatches(c: Train, arrays, letters: tuple[str, ...], n_blocks: int, seed: int, step: int):
-    """Return step's rows of host arrays on the mesh, each with a leading axis A of microbatches."""
+    """Return the rows of host arrays for one step, on the mesh, each with a leading axis A of microbatches.
+
+    arrays: each [n_blocks, ...]; letters: their dimensions ("BT"). The rows are a function of (seed, step) alone, so
+    that a resumed run draws the same batches.
+    """
     rows_AB = batch_indices(n_blocks, c.batch * c.accumulate, seed, step).reshape(c.accumulate, c.batch)
     return [put_rows(a, rows_AB, "A" + s) for a, s in zip(arrays, letters, strict=True)]
 
@@ -23,12 +27,13 @@ def microbatches(c: Train, arrays, letters: tuple[str, ...], n_blocks: int, seed
 def fit(
     state: State, step_fn, batch_fn, c: Train, *, checkpoints=None, log=None, measure=None, measure_at=(), tokens=0
 ):
-    """Train to c.steps from wherever `state` stands and return the final state.
+    """Train from the step of `state` to c.steps and return the final state; `state` itself is donated.
 
-    step_fn(state, rate, *batch) -> (state, metrics); batch_fn(step) -> arrays. `checkpoints` saves every
-    c.checkpoint_every steps and at the end; `log(step, dict)` gets the metrics of step n-1 while step n runs;
-    `measure(step, state)` is called at the steps of `measure_at` (0: before the first); `tokens` are those of one
-    step, for rates. Raises RunError at the first loss that is not finite, Preempted when it has saved after a SIGTERM.
+    step_fn(state, rate, *batch) -> (state, metrics). batch_fn(step) -> the arguments after the rate; steps from 0.
+    checkpoints: saves every c.checkpoint_every steps and at the end. log(step, metrics): gets the metrics of step n
+    while step n + 1 runs. measure(step, state): called at the steps of measure_at (0: before the first). tokens: those
+    of one step, for rates. Raises RunError at the first loss that is not finite, and Preempted after a SIGTERM, once
+    the state is saved.
     """
     batch_size_fits(c.batch)
     progress = _Progress(c, int(state.step), tokens, log)
@@ -43,7 +48,7 @@ def fit(
                 measure(step + 1, state)
             stop = asked(step + 1)
             if checkpoints and (stop or (step + 1) % c.checkpoint_every == 0 or step + 1 == c.steps):
-                progress.flush()
+                progress.flush()  # save only a state whose loss was finite and is logged
                 checkpoints.save(step + 1, state)
             if checkpoints and stop:
                 checkpoints.wait()
@@ -55,7 +60,7 @@ def fit(
 
 
 class _Progress:
-    """Holds back the metrics of one step, so that reading them never waits for the device."""
+    """Log the metrics of each step one step late, so that the host queues the next step before it waits for them."""
 
     def __init__(self, c: Train, first: int, tokens: int, log):
         self.c, self.first, self.tokens, self.log = c, first, tokens, log
@@ -63,10 +68,12 @@ class _Progress:
         self.pending: tuple[int, dict] | None = None
 
     def take(self, step: int, metrics) -> None:
+        """Log the held metrics and hold those of a new step."""
         self.flush()
         self.pending = step, metrics
 
     def flush(self) -> None:
+        """Log the held metrics, if any. Raises RunError where their loss is not finite."""
         if self.pending is None:
             return
         (step, metrics), self.pending = self.pending, None

@@ -1,4 +1,4 @@
-"""AdamW and Adafactor at any schedule, and where their moments rest."""
+"""AdamW and Adafactor, the learning-rate schedules, and the dtype and memory that moments are stored in."""
 
 import math
 
@@ -12,7 +12,11 @@ from jaxunlearn.models.weights import is_layered
 
 
 def rate(c: Train, step: int) -> np.float32:
-    """Return the learning rate of step (from 0): linear warm-up over c.warmup steps, then c.schedule down to 0."""
+    """Return the learning rate of a step (from 0): linear warm-up over c.warmup steps, then c.schedule.
+
+    "linear" and "cosine" fall to 0 at c.steps; "constant" stays. The rate is made on the host and passed to the step as
+    an argument, so that one compiled program serves every schedule.
+    """
     if step < c.warmup:
         return np.float32(c.learning_rate * (step + 1) / (c.warmup + 1))
     done = (step - c.warmup) / max(c.steps - c.warmup, 1)
@@ -21,10 +25,10 @@ def rate(c: Train, step: int) -> np.float32:
 
 
 def optimiser(c: Train, learning_rate) -> optax.GradientTransformation:
-    """AdamW (betas 0.9/0.98 in the paper) or Adafactor, at a rate that may be traced: every schedule is one program.
+    """Return AdamW (betas 0.9/0.98 in the paper) or Adafactor; learning_rate may be traced.
 
-    Weights stay fp32: at the paper's rates bf16 ones hardly move. Adafactor (arXiv 1804.04235) keeps row and column
-    means of the squared gradients in the place of both moments.
+    Weights are fp32, because at the paper's rates most updates of bf16 weights round to nothing. Adafactor
+    (arXiv 1804.04235) keeps row and column means of the squared gradients in the place of both moments.
     """
     clip = optax.clip_by_global_norm(c.clip) if c.clip else optax.identity()
     if c.optimiser == "adafactor":
@@ -39,7 +43,7 @@ def optimiser(c: Train, learning_rate) -> optax.GradientTransformation:
 
 
 def at_rest(rule: optax.GradientTransformation, dtype: str) -> optax.GradientTransformation:
-    """Return the rule with its floating-point state stored as dtype between updates, computed in fp32."""
+    """Return the rule with its floating-point state stored as dtype between updates; updates are computed in fp32."""
     if dtype == "float32":
         return rule
 
@@ -55,9 +59,10 @@ def _cast(state, dtype):
 
 
 def on_host(rule: optax.GradientTransformation) -> optax.GradientTransformation:
-    """Return the rule, one that treats every number by itself, with its state in host memory between updates.
+    """Return the rule with its state in host memory between updates.
 
-    The state of stacked weights comes and goes one layer at a time, so that a layer's is all that the device holds.
+    The rule must be elementwise. The state of stacked weights is moved one layer at a time, so that the device holds
+    that of one layer only.
     """
 
     def init(params):
@@ -89,7 +94,7 @@ def on_host(rule: optax.GradientTransformation) -> optax.GradientTransformation:
 
 
 def _moved(state, space):
-    """Return the state with its moments in a memory space; counters stay where they are."""
+    """Return the state with its moments moved to a memory space; counters are not moved."""
     return jax.tree.map(lambda x: jax.device_put(x, space) if jnp.issubdtype(x.dtype, jnp.floating) else x, state)
 
 
@@ -105,6 +110,6 @@ def parted(model) -> tuple[list, list]:
 
 
 def _joined(like, stacked, rest):
-    """Undo parted."""
+    """Return the tree of which `parted` gave (stacked, rest); like: a tree of the same structure."""
     stacked, rest = iter(stacked), iter(rest)
     return jax.tree.unflatten(jax.tree.structure(like), [next(stacked if s else rest) for s in _is_stacked(like)])

@@ -1,4 +1,4 @@
-"""The registry: what a run does by itself, what is refused, and that one record is all an attack needs."""
+"""The registry: the attacks of a plain run, refusals, and that one record is all an attack needs."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""What attacks share: which weights lie behind a model, what is kept, what is said to be left out."""
+"""Shared parts of the attacks: the weights behind a model, kept results, and attacks reported as left out."""
 
 import types
 

@@ -1,6 +1,6 @@
 """The table of methods: each is described, and what cannot run is refused before anything is loaded.
 
-The contrast (of whp/argmax, whp/soft) and relearning (of attacks/relearn) move to the tests of their modules.
+The contrast (whp/argmax, whp/soft) and relearning (attacks/relearn) are tested here too.
 """
 
 import dataclasses

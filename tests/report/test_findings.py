@@ -1,4 +1,4 @@
-"""Which attack counts, and against what it is measured."""
+"""The attack that the verdict counts, and the control that it is measured against."""
 
 from support.reports import e, entry, report_of
 

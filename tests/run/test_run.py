@@ -1,4 +1,4 @@
-"""What a run has: labels by its translation, resolved once."""
+"""A run: its labels by translation, and its configuration, resolved once."""
 
 import jax
 import numpy as np

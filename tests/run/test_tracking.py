@@ -1,4 +1,4 @@
-"""Trackers get what metrics.jsonl gets, and what is not installed is said before any work."""
+"""Trackers get what metrics.jsonl gets; a missing package is reported before any work."""
 
 import json
 import struct

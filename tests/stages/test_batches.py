@@ -1,4 +1,4 @@
-"""What a step is given: the questions of the universe, and references of an earlier form made again."""
+"""Batches of a step: the questions of the universe, and stored references of an earlier form, which are made again."""
 
 import json
 import types

@@ -1,4 +1,4 @@
-"""What leaves for other programs: the same numbers in llama.cpp and transformers, and a card that says what it is."""
+"""Exported models: the same numbers in llama.cpp and transformers, and the content of the model card."""
 
 import json
 import os

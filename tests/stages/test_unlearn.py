@@ -1,4 +1,4 @@
-"""Which measured step is kept."""
+"""The measured step that unlearning keeps."""
 
 from jaxunlearn.stages.unlearn import damage
 

@@ -1,4 +1,4 @@
-"""The loop: killed, stopped and resumed, it ends bit for bit where it would have; a loss that is not finite ends it."""
+"""The loop: killed, stopped and resumed, it ends with the same bits; a loss that is not finite raises."""
 
 import dataclasses
 import os
