@@ -65,7 +65,10 @@ def test_a_metric_is_one_record_and_one_line(mesh, monkeypatch, world, tmp_path)
     write_report(tmp_path, report)
     Report.model_validate_json((tmp_path / "report.json").read_text())
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
-    assert all(head in page for head in ("Size, weights", "Size, half", "Prompts of the suite", number(count)))
+    assert all(
+        head in page
+        for head in ("Empty completions", "Size, weights", "Size, half", "Prompts of the suite", number(count))
+    )
     monkeypatch.setitem(METRICS, "size", dataclasses.replace(TOY, measure=never))
     assert evaluate(run) == models  # kept: nothing is measured again ...
     monkeypatch.setitem(METRICS, "second", dataclasses.replace(TOY, name="second"))
