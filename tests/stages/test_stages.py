@@ -296,14 +296,6 @@ def test_a_given_model_is_used_without_a_copy_and_without_a_twin(finished, world
     assert not (tmp_path / "run-quick" / "twin").exists()
 
 
-def test_a_method_that_teaches_answers_finds_the_questions_of_the_universe(tmp_path):
-    """The stages work by the configuration that the inputs resolved, not by the one given."""
-    few = ["pretrain.steps=2", "reinforce.steps=2", "unlearn.steps=2", "eval.completions=8", "eval.blocks=8"]
-    small = ["universe.people=2000", "init.D=32", "init.L=2", "init.H=8", "init.F=64", "text.context=128", *few]
-    assert main(["unlearn", "universe", "unlearn.method=ria", f"run.dir={tmp_path}/run", *small]) == 0
-    assert (tmp_path / "run" / "unlearned" / "model.safetensors").is_file()
-
-
 def test_a_hub_name_becomes_a_baseline_that_can_be_read(finished, world, tmp_path, monkeypatch):
     """The download is stubbed: the hub gives the folder of a finished baseline."""
     asked = []
