@@ -48,19 +48,6 @@ def test_slices_lie_along_the_data_axis_and_change_nothing(on_one_device):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-def test_every_weight_is_covered_by_a_sharding_rule():
-    with jax.set_mesh(mesh_of((2, 2, 2))):
-        spec = {
-            jax.tree_util.keystr(p): s.spec
-            for p, s in jax.tree_util.tree_leaves_with_path(sharding.shard(transformer.abstract(SHAPE)))
-        }
-    assert spec[".blocks.q_DNH.value"] == jax.sharding.PartitionSpec(None, "fsdp", "tensor", None)
-    assert spec[".embed_VD.value"] == jax.sharding.PartitionSpec("tensor", "fsdp")
-    path = (jax.tree_util.GetAttrKey("bias"),)
-    with pytest.raises(ValueError, match="no sharding rule covers it"):
-        sharding.letters_of(path)
-
-
 def test_compute_in_bf16_keeps_fp32_logits_and_gradients(mesh):
     import dataclasses
 

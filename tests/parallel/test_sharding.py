@@ -8,6 +8,7 @@ import pytest
 from support.mesh import MESHES, mesh_of
 
 from jaxunlearn.errors import InputError
+from jaxunlearn.models import transformer
 from jaxunlearn.parallel import sharding
 
 
@@ -45,3 +46,17 @@ def test_a_part_is_read_once_however_many_devices_hold_it():
     read = sharding.once(lambda index: asked.append(index) or len(asked))
     one, other = (slice(0, 2), slice(None)), (slice(2, 4), slice(None))
     assert [read(one), read(one), read(other)] == [1, 1, 2] and asked == [one, other]
+
+
+def test_every_weight_is_covered_by_a_sharding_rule():
+    shape = transformer.Shape(V=64, D=32, L=3, N=4, K=2, H=8, F=48, context=64)
+    with jax.set_mesh(mesh_of((2, 2, 2))):
+        spec = {
+            jax.tree_util.keystr(p): s.spec
+            for p, s in jax.tree_util.tree_leaves_with_path(sharding.shard(transformer.abstract(shape)))
+        }
+    assert spec[".blocks.q_DNH.value"] == jax.sharding.PartitionSpec(None, "fsdp", "tensor", None)
+    assert spec[".embed_VD.value"] == jax.sharding.PartitionSpec("tensor", "fsdp")
+    path = (jax.tree_util.GetAttrKey("bias"),)
+    with pytest.raises(ValueError, match="no sharding rule covers it"):
+        sharding.letters_of(path)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from support.mesh import MESHES, mesh_of
 
+from jaxunlearn.kernels.linear_distillation import linear_logsumexp
 from jaxunlearn.parallel.sharding import put
 from jaxunlearn.whp.argmax import NEVER, even_chunk, generic_argmax, seen_table
 
@@ -124,3 +125,27 @@ def test_never_holds_whole_logits(mesh):
 def test_a_vocabulary_of_one_and_chunks_larger_than_the_data(mesh):
     h, w = put(H_BASE, "BTD"), put(W_BASE[:, :1], "DV")
     assert (np.asarray(generic_argmax(h, h, w, w, (5.0,), chunk=10**6, rows=10**6)) == 0).all()
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 2, 2)])
+def test_contrast_labels_equal_fp64_on_every_split(sizes):
+    draw, (B, T, D, V) = np.random.default_rng(0), (8, 5, 16, 96)
+    h = [draw.normal(size=(B, T, D)).astype(np.float32) for _ in range(3)]
+    w = [draw.normal(size=(D, V)).astype(np.float32) for _ in range(3)]
+    v = [a.astype(np.float64) @ b for a, b in zip(h, w, strict=True)]
+    logp = [x - np.log(np.exp(x).sum(-1, keepdims=True)) for x in v]
+    truth = {a: np.argmax(v[0] - a * np.maximum(logp[1] - logp[2], 0), -1) for a in (0.0, 5.0)}
+    with jax.set_mesh(mesh_of(sizes)):
+        h, w = [put(a, "BTD") for a in h], [put(a, "DV") for a in w]
+
+        @jax.jit
+        def run(h, w):
+            z = [linear_logsumexp(a, b, rows=7) for a, b in zip(h[1:], w[1:], strict=True)]
+            more = {"offset_BTD": h[2], "offset_DV": w[2], "shift_BT": z[1] - z[0]}
+            return generic_argmax(h[0], h[1], w[0], w[1], (0.0, 5.0), chunk=40, **more), z
+
+        found, z = run(h, w)
+    np.testing.assert_allclose(z[0], np.log(np.exp(v[1]).sum(-1)), rtol=1e-5)
+    for n, a in enumerate((0.0, 5.0)):
+        np.testing.assert_array_equal(found[n], truth[a])
+    assert (truth[0.0] != truth[5.0]).any()

@@ -61,3 +61,18 @@ def test_averaged_soft_labels_take_the_mean_of_probabilities(mesh, alpha):
     more = {} if alpha == 0 else {"reinforced": (h, w_base), "alpha": alpha}
     found = averaged_label_loss(h, w, [(one, w_base), (two, w_base)], put(mask, "BT"), **more)
     assert float(found[0]) == pytest.approx(truth, rel=1e-5)
+
+
+def test_soft_labels_against_the_contrast_equal_fp64(mesh):
+    draw = np.random.default_rng(0)
+    h = [draw.normal(size=(1, 3, 16)).astype(np.float32) for _ in range(4)]
+    w = [draw.normal(size=(16, 40)).astype(np.float32) for _ in range(4)]
+    v = [a.astype(np.float64) @ b for a, b in zip(h, w, strict=True)]
+    logp = [x - np.log(np.exp(x).sum(-1, keepdims=True)) for x in v]
+    wanted = v[1] - 5.0 * np.maximum(logp[2] - logp[3], 0)
+    logq = wanted - np.log(np.exp(wanted).sum(-1, keepdims=True))
+    truth = (np.exp(logq) * (logq - logp[0])).sum()
+    student, base, reinforced, diluted = [(put(a, "BTD"), put(b, "DV")) for a, b in zip(h, w, strict=True)]
+    mask = put(np.ones((1, 3), bool), "BT")
+    total, count = soft_label_loss(*student, base, reinforced, mask, 5.0, diluted=diluted)
+    assert float(total) == pytest.approx(truth, rel=1e-5) and float(count) == 3
