@@ -2,7 +2,7 @@
 # Runs `make test` of this checkout on a fresh Debian 13, whose Python is 3.13, in a folder entered by chroot.
 #   sudo tests/tools/python313.sh FOLDER [arguments of make, such as TORCH=none]
 # Needs root and debootstrap. FOLDER is made where it is absent, and kept: the next run starts with its environment.
-# pip and certificates are set up as on this machine. Whatever is mounted is so for this script alone.
+# pip, certificates and names of hosts are set up as on this machine. Whatever is mounted is so for this script alone.
 set -euo pipefail
 if [ -z "${PYTHON313_INSIDE:-}" ]; then
   PYTHON313_INSIDE=1 exec unshare --mount --propagation private "$0" "$@"
@@ -16,7 +16,9 @@ if [ ! -e "$root/root/.made" ]; then
   debootstrap --variant=minbase --include="$packages" trixie "$root"
   touch "$root/root/.made"
 fi
-for settings in /etc/resolv.conf /etc/ssl/certs/ca-certificates.crt /etc/pip.conf "$HOME/.config/pip/pip.conf"; do
+# hosts: several processes on CPU devices look this machine's own name up
+for settings in /etc/resolv.conf /etc/hosts /etc/ssl/certs/ca-certificates.crt \
+  /etc/pip.conf "$HOME/.config/pip/pip.conf"; do
   if [ -e "$settings" ]; then
     mkdir -p "$root$(dirname "${settings/#$HOME//root}")"
     cp -L "$settings" "$root${settings/#$HOME//root}"
