@@ -34,6 +34,7 @@ git ls-files -z --cached --others --exclude-standard | tar --null --ignore-faile
 
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
+mount --rbind /sys "$root/sys"  # the TPU compiler counts the processors there
 if [ -d "${JAXUNLEARN_SHARED:-}" ]; then
   mount --bind "$JAXUNLEARN_SHARED" "$root/mnt"
   export JAXUNLEARN_SHARED=/mnt
