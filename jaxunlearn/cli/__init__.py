@@ -54,10 +54,13 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Return the arguments; key=value overrides may stand before and after options. Exits with 2 on bad usage."""
     top = parser()
     arguments, rest = top.parse_known_args(argv)
-    if rest and not (hasattr(arguments, "overrides") and all("=" in r and r[0] != "-" for r in rest)):
-        top.error(f"unrecognized arguments: {' '.join(rest)}")
-    if rest:
+    hint = ""
+    if hasattr(arguments, "overrides"):  # Python 3.13 puts there what follows an option, Python 3.11 leaves it in rest
         arguments.overrides += rest
+        rest = [o for o in arguments.overrides if "=" not in o or o[0] == "-"]
+        hint = " (an override is key=value, for example whp.alpha=3)"
+    if rest:
+        top.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
     return arguments
 
 
