@@ -101,10 +101,16 @@ def usable_bytes(device) -> int:
     try:
         jax.jit(lambda x: x + 1).lower(jax.ShapeDtypeStruct((2**31, 128), jnp.float32, sharding=sharding)).compile()
     except Exception as error:
-        if match := re.search(r"(?:HBM|hbm)[^(]*\(([\d.]+[KMGT])\)\.?\s*$|of ([\d.]+[KMGT]) hbm", str(error), re.M):
-            return quantity(match[1] or match[2])
+        if limit := stated_limit(str(error)):
+            return limit
         raise
     raise RunError("the compiler found room for a terabyte; its limit is unknown")
+
+
+def stated_limit(message: str) -> int | None:
+    """Return the bytes of memory that a TPU compiler says it has when it refuses a program; None where it says none."""
+    match = re.search(r"exceeds[^(]*HBM[^(]*\(([\d.]+[KMGT])\)|of ([\d.]+[KMGT]) hbm", message)
+    return quantity(match[1] or match[2]) if match else None
 
 
 def quantity(text: str) -> int:

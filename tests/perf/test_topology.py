@@ -30,3 +30,16 @@ def test_gpus_that_are_here_are_compiled_for_and_others_are_not(monkeypatch):
         monkeypatch.setattr(jax, "devices", lambda here=here: here)
         assert topology.present(topology.parse(f"{name}:4")) == here
         assert not topology.present(topology.parse("h200:4")) and not topology.present(topology.parse(f"{name}:8"))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Ran out of memory in memory space hbm. Used 1.00T of 15.75G hbm. Exceeded by 1008.25G.",
+        "the total memory required for HLO temporaries (1.00T) exceeds available HBM (15.75G).",
+        "HLO temporaries (2.00T) exceeds available HBM (15.75G). HLO module: jit__lambda.\nSee https://openxla.org",
+    ],
+)
+def test_the_memory_of_a_chip_is_read_from_every_wording_of_its_compiler(said):
+    assert topology.stated_limit(said) == int(15.75 * 2**30)
+    assert topology.stated_limit("INVALID_ARGUMENT: no such slice") is None
