@@ -1,25 +1,18 @@
 """Attacks give the same numbers on one device and on eight (measurements: tests/evals/test_measure.py)."""
 
 import jax
-import numpy as np
 import pytest
 from support.mesh import mesh_of
-from support.world import write_world
+from support.suites import small_suite, start
 
 from jaxunlearn.attacks import latent, probes
 from jaxunlearn.attacks.blind import Probe
 from jaxunlearn.attacks.context import conditions, in_context
 from jaxunlearn.attacks.quantise import key_figures, quantised
 from jaxunlearn.attacks.rtt import retrain
-from jaxunlearn.config import Attack, Eval, ProbesAttack, RttAttack
+from jaxunlearn.config import Attack, ProbesAttack, RttAttack
 from jaxunlearn.data.facts import pairings, read_facts
-from jaxunlearn.data.tokenizer import load_tokenizer
-from jaxunlearn.evals.prompts import load_prompts
-from jaxunlearn.evals.suite import Suite
-from jaxunlearn.models import transformer
-from jaxunlearn.models.scoring import Text
 
-SHAPE = transformer.Shape(V=32, D=32, L=2, N=2, K=2, H=16, F=32, context=64)
 C = Attack(
     rtt=RttAttack(splits=3, pairings=1, epochs=1, batch=8),
     probes=ProbesAttack(samples=2, temperatures=(0.0, 1.0), new_tokens=6),
@@ -28,21 +21,11 @@ C = Attack(
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory):
-    folder = write_world(tmp_path_factory.mktemp("devices"))
-    draw = np.random.default_rng(0)
-    tokens, labels = (draw.integers(3, 30, (8, 32)).astype(np.int32) for _ in range(2))
-    texts = {name: Text(tokens_NT=tokens, labels_NT=labels) for name in ("forget", "retain")}
-    prompts = load_prompts(folder / "prompts.json")
-    return Suite(
-        load_tokenizer(folder / "tokenizer"), prompts.of("report"), texts, Eval(batch=8, blocks=8, new_tokens=6)
-    )
+    return small_suite(tmp_path_factory.mktemp("devices"))
 
 
 def everything(suite):
     """Return what each measurement and attack gives on the current mesh."""
-
-    def start():
-        return jax.tree.map(lambda w: 6 * w, transformer.init(SHAPE, 0))  # far from indifferent
 
     m, facts = start(), read_facts(suite.prompts.facts, "facts")
     asked = [Probe(prompt=p.prompt, kind=p.kind, expected=p.specific) for p in suite.prompts.leaks]

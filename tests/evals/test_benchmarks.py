@@ -2,9 +2,9 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
+from support.logits import by_hand, sharp
 from support.world import write_world
 
 from jaxunlearn.config import Config, Eval
@@ -15,25 +15,6 @@ from jaxunlearn.evals.benchmarks import BENCHMARKS, guessing, measure_benchmark,
 from jaxunlearn.evals.continuations import encode_pair
 from jaxunlearn.evals.prompts import Prompts
 from jaxunlearn.evals.suite import Suite
-from jaxunlearn.models import transformer
-from jaxunlearn.parallel.sharding import put
-
-SHAPE = transformer.Shape(V=32, D=16, L=2, N=2, K=2, H=8, F=16, context=64)
-
-
-def sharp():
-    return jax.tree.map(lambda w: 12 * w, transformer.init(SHAPE, 0))
-
-
-def by_hand(m, context, continuation):
-    ids = np.array([*context, *continuation])[-SHAPE.context - 1 :]
-    tokens = np.zeros((8, 64), np.int32)
-    tokens[0, : len(ids) - 1] = ids[:-1]
-    logits = np.asarray(jax.jit(lambda m, t: m.logits(m(t)))(m, put(tokens, "BT")), np.float64)[0]
-    logp = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-    at = np.arange(len(ids) - 1 - len(continuation), len(ids) - 1)
-    return logp[at, continuation].sum(), bool((logp[at].argmax(-1) == continuation).all())
-
 
 LINES = {
     "arc_easy": {"query": "Why?", "choices": ["a", "b", "c"], "gold": 2},

@@ -1,38 +1,20 @@
 """Every metric that applies is measured, the same on one device and on eight; models are compared; titles, curves."""
 
 import jax
-import numpy as np
 import pytest
 from support.mesh import mesh_of
-from support.world import write_world
+from support.suites import small_suite, start
 
-from jaxunlearn.config import Eval
-from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.evals.base import Context
 from jaxunlearn.evals.measure import applying, curve_point, measure, measure_all, titles
-from jaxunlearn.evals.prompts import Prompts, load_prompts
+from jaxunlearn.evals.prompts import Prompts
 from jaxunlearn.evals.suite import Suite
 from jaxunlearn.methods import inference
-from jaxunlearn.models import transformer
-from jaxunlearn.models.scoring import Text
-
-SHAPE = transformer.Shape(V=32, D=32, L=2, N=2, K=2, H=16, F=32, context=64)
 
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory):
-    folder = write_world(tmp_path_factory.mktemp("devices"))
-    draw = np.random.default_rng(0)
-    tokens, labels = (draw.integers(3, 30, (8, 32)).astype(np.int32) for _ in range(2))
-    texts = {name: Text(tokens_NT=tokens, labels_NT=labels) for name in ("forget", "retain")}
-    prompts = load_prompts(folder / "prompts.json")
-    return Suite(
-        load_tokenizer(folder / "tokenizer"), prompts.of("report"), texts, Eval(batch=8, blocks=8, new_tokens=6)
-    )
-
-
-def start():
-    return jax.tree.map(lambda w: 6 * w, transformer.init(SHAPE, 0))  # far from indifferent
+    return small_suite(tmp_path_factory.mktemp("devices"))
 
 
 def leaves(suite):

@@ -3,14 +3,12 @@
 import contextlib
 
 import pytest
-from support.server import Server
+from support.server import Server, without_endpoint
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch):
-    for name in ("OPENAI_BASE_URL", "OPENAI_MODEL", "OPENAI_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    without_endpoint(monkeypatch)
 
 
 @pytest.fixture

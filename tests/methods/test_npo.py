@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.batches import SHAPE, placed, texts
 
 from jaxunlearn.methods import METHODS, step
 from jaxunlearn.methods.base import Recipe, sequence_logp
@@ -42,22 +43,6 @@ def test_simnpo_by_hand_with_and_without_margin():
     # one token a sequence and gamma 0: NPO with a reference that gives the sequence probability 1
     same = mean(npo(LOGP, jnp.zeros(2), 0.7))
     assert mean(simnpo(LOGP, jnp.ones(2), 0.7)) == pytest.approx(same, rel=1e-6)
-
-
-SHAPE = transformer.Shape(V=64, D=16, L=2, N=2, K=2, H=8, F=24, context=32)
-
-
-def texts(A, B, T=12, unlabelled=0.5, seed=0):
-    """Return (tokens_ABT, labels_ABT) whose counts differ from microbatch to microbatch."""
-    draw = np.random.default_rng(seed)
-    tokens = draw.integers(0, 64, (A, B, T)).astype(np.int32)
-    labels = np.where(draw.random((A, B, T)) < unlabelled, -100, draw.integers(0, 64, (A, B, T))).astype(np.int32)
-    labels[0] = np.where(draw.random((B, T)) < 0.9, -100, labels[0])
-    return tokens, labels
-
-
-def placed(pair):
-    return tuple(put(a, "ABT") for a in pair)
 
 
 def test_a_run_of_npo_uses_the_stored_reference(mesh):

@@ -4,23 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.batches import SHAPE, texts
 
 from jaxunlearn.data.blocks import batch_indices
 from jaxunlearn.methods import reset
 from jaxunlearn.models import transformer
 from jaxunlearn.parallel.sharding import put
 from jaxunlearn.training.step import gradients
-
-SHAPE = transformer.Shape(V=64, D=16, L=2, N=2, K=2, H=8, F=24, context=32)
-
-
-def texts(A, B, T=12, unlabelled=0.5, seed=0):
-    """Return (tokens_ABT, labels_ABT) whose counts differ from microbatch to microbatch."""
-    draw = np.random.default_rng(seed)
-    tokens = draw.integers(0, 64, (A, B, T)).astype(np.int32)
-    labels = np.where(draw.random((A, B, T)) < unlabelled, -100, draw.integers(0, 64, (A, B, T))).astype(np.int32)
-    labels[0] = np.where(draw.random((B, T)) < 0.9, -100, labels[0])
-    return tokens, labels
 
 
 def test_the_share_asked_for_is_drawn_anew_and_nothing_else(mesh):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.batches import placed, texts
 
 from jaxunlearn.config import Train
 from jaxunlearn.methods import METHODS, rmu, step
@@ -62,19 +63,6 @@ def test_hidden_states_of_a_layer_need_no_later_one_and_train_three_down_project
     assert np.asarray(kept.blocks.down_FD[...]).ravel().tolist() == [1, 1, 1, 0]
     updated = jax.tree.map(lambda g, k: g * k, g, kept)
     assert sum(bool(np.asarray(x).any()) for x in jax.tree.leaves(updated)) == 1
-
-
-def texts(A, B, T=12, unlabelled=0.5, seed=0):
-    """Return (tokens_ABT, labels_ABT) whose counts differ from microbatch to microbatch."""
-    draw = np.random.default_rng(seed)
-    tokens = draw.integers(0, 64, (A, B, T)).astype(np.int32)
-    labels = np.where(draw.random((A, B, T)) < unlabelled, -100, draw.integers(0, 64, (A, B, T))).astype(np.int32)
-    labels[0] = np.where(draw.random((B, T)) < 0.9, -100, labels[0])
-    return tokens, labels
-
-
-def placed(pair):
-    return tuple(put(a, "ABT") for a in pair)
 
 
 def test_rmu_moves_three_down_projections_and_nothing_else(mesh):

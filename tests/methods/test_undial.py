@@ -3,26 +3,12 @@
 import jax
 import numpy as np
 import pytest
+from support.distillation import kl_by_definition
 
 from jaxunlearn.methods.undial import undial
 from jaxunlearn.parallel.sharding import put
 
 D = 16
-
-
-def log_softmax(v):
-    v = v - v.max(-1, keepdims=True)
-    return v - np.log(np.exp(v).sum(-1, keepdims=True))
-
-
-def kl_by_definition(h, w, wanted, mask):
-    """Return (sum, d/dh, d/dw) of KL(softmax(wanted) || softmax(h w)) in fp64."""
-    h, w = h.astype(np.float64), w.astype(np.float64)
-    logp, logq = log_softmax(h @ w), log_softmax(wanted)
-    q = np.exp(logq)
-    loss = np.where(q > 0, q * (np.where(q > 0, logq, 0) - logp), 0).sum(-1)
-    d = np.where(mask[..., None], np.exp(logp) - q, 0)
-    return loss[mask].sum(), d @ w.T, np.einsum("btd,btv->dv", h, d)
 
 
 def small(V=5, T=3):

@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from support.adapters import SHAPE, made
 from support.mesh import MESHES, mesh_of
 
 from jaxunlearn.cli import main
@@ -14,20 +15,7 @@ from jaxunlearn.parallel import sharding
 from jaxunlearn.training.step import compiled_step, init_state
 from jaxunlearn.whp.labels import Passage, label, on_mesh
 
-SHAPE = transformer.Shape(V=64, D=16, L=2, N=4, K=2, H=8, F=24, context=32)
 TOKENS = np.random.default_rng(0).integers(0, 64, (2, 8, 16)).astype(np.int32)
-
-
-def made(rank=3, alpha=6.0):
-    """Return a base and an adapter whose second factors are not zero."""
-    part = lora.init(SHAPE, Lora(rank=rank, alpha=alpha), 1)
-
-    def noisy(w):
-        return jax.device_put(
-            np.asarray(w) + 0.1 * np.sin(np.arange(w.size, dtype=np.float32)).reshape(w.shape), w.sharding
-        )
-
-    return transformer.init(SHAPE, 0), jax.tree.map(noisy, part)
 
 
 def logits(m):

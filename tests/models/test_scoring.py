@@ -3,31 +3,17 @@
 import jax
 import numpy as np
 import pytest
+from support.logits import probabilities, sharp
 from support.mesh import mesh_of
 from support.world import write_world
 
 from jaxunlearn.config import Eval
 from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.errors import InputError
-from jaxunlearn.models import transformer
 from jaxunlearn.models.scoring import Text, block_sums, label_loss, score_text
 from jaxunlearn.parallel.sharding import put
 
-SHAPE = transformer.Shape(V=32, D=16, L=2, N=2, K=2, H=8, F=16, context=64)
 C = Eval(batch=8, blocks=8)
-
-
-def sharp(scale=12.0):
-    return jax.tree.map(lambda w: scale * w, transformer.init(SHAPE, 0))
-
-
-def probabilities(m, tokens):
-    """Return softmax of whole logits [T, V] in fp64 for one row of tokens."""
-    padded = np.zeros((8, 64), np.int32)
-    padded[0, : len(tokens)] = tokens
-    logits = np.asarray(jax.jit(lambda m, t: m.logits(m(t)))(m, put(padded, "BT")), np.float64)[0, : len(tokens)]
-    e = np.exp(logits - logits.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
 
 
 @pytest.fixture

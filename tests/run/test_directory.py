@@ -1,37 +1,16 @@
 """Training state outside of the run directory: it binds the run, and that of another run is refused."""
 
 import dataclasses
-from contextlib import contextmanager
 
-import jax.numpy as jnp
 import pytest
 from etils.epath import backend
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
+from support.checkpoints import saved
 
 from jaxunlearn.config import Config, Run
 from jaxunlearn.errors import InputError
 from jaxunlearn.run.directory import RunDirectory
-from jaxunlearn.training.checkpoint import Checkpoints
-
-
-def tree(value, size=300):
-    return {"w": jnp.full(size, float(value)), "step": jnp.int32(value)}
-
-
-@contextmanager
-def opened(folder, **options):
-    checkpoints = Checkpoints(folder, **options)
-    yield checkpoints
-    checkpoints.close()
-
-
-def saved(folder, *steps):
-    with opened(folder) as checkpoints:
-        for step in steps:
-            checkpoints.save(step, tree(step))
-            checkpoints.wait()
-    return folder
 
 
 def test_training_state_may_lie_outside_the_run_directory_and_still_binds_the_run(mesh, tmp_path):

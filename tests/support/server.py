@@ -82,3 +82,10 @@ class Waits(list):
     async def __call__(self, seconds):
         self.append(seconds)
         await asyncio.sleep(0)
+
+
+def without_endpoint(monkeypatch):
+    """Leave no endpoint in the environment, and ask no proxy for the loopback."""
+    for name in ("OPENAI_BASE_URL", "OPENAI_MODEL", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")

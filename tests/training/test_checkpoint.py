@@ -2,12 +2,12 @@
 
 import subprocess
 import sys
-from contextlib import contextmanager
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.checkpoints import opened, saved, tree
 from support.mesh import mesh_of
 from support.training import SHAPE, C, weights
 
@@ -15,25 +15,6 @@ from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.models import transformer
 from jaxunlearn.training.checkpoint import Checkpoints, whole_path
 from jaxunlearn.training.step import init_state
-
-
-def tree(value, size=300):
-    return {"w": jnp.full(size, float(value)), "step": jnp.int32(value)}
-
-
-@contextmanager
-def opened(folder, **options):
-    checkpoints = Checkpoints(folder, **options)
-    yield checkpoints
-    checkpoints.close()
-
-
-def saved(folder, *steps):
-    with opened(folder) as checkpoints:
-        for step in steps:
-            checkpoints.save(step, tree(step))
-            checkpoints.wait()
-    return folder
 
 
 def restored(folder, like=None):

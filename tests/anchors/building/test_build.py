@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from support.server import Server, Waits
+from support.server import Server, Waits, without_endpoint
 
 from jaxunlearn.anchors.building import build as module
 from jaxunlearn.anchors.building.build import (
@@ -45,9 +45,7 @@ def reply(*entries):
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch):
-    for name in ("OPENAI_BASE_URL", "OPENAI_MODEL", "OPENAI_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    without_endpoint(monkeypatch)
 
 
 @pytest.fixture
