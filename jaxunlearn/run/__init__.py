@@ -23,7 +23,7 @@ from jaxunlearn.errors import InputError
 from jaxunlearn.evals import measure
 from jaxunlearn.evals.prompts import Prompts
 from jaxunlearn.evals.suite import Suite
-from jaxunlearn.methods import resolved
+from jaxunlearn.methods import check_controls, method_of, resolved
 from jaxunlearn.models.scoring import Text
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import say
@@ -155,14 +155,18 @@ class Run:
         return self.folder / name
 
 
-def open_run(config: Config, *more_checks: Callable[[Run], None]) -> Run:
+def open_run(config: Config, *more_checks: Callable[[Run], object], keep_manifest: bool = False) -> Run:
     """Resolve a configuration, read and check everything that it names, open its folder and return the run.
 
     more_checks: checks of layers above. They run before the manifest is written, because a manifest binds the next
-    attempt. Raises InputError, before any work, for missing, malformed or contradictory inputs and settings, and for a
-    folder that holds another run (run/resume.py).
+    attempt. keep_manifest: compare with a manifest that is there, and leave it as it is.
+
+    Raises InputError, before any work, for missing, malformed or contradictory inputs and settings, and for a folder
+    that holds another run (run/resume.py).
     """
     config = resolved(config)
+    method_of(config)  # names first: nothing is created for a misspelt one
+    check_controls(config)
     folder = RunDirectory(config)
     say(f"{config.title or config.name}: {folder.path} on {device_names()}")
     config, inputs = read_inputs(config, folder)
@@ -171,5 +175,5 @@ def open_run(config: Config, *more_checks: Callable[[Run], None]) -> Run:
     _ = run.facts  # read here, so that faulty files are refused before any work
     for check in more_checks:
         check(run)
-    folder.manifest(inputs.hashes)
+    folder.manifest(inputs.hashes, keep=keep_manifest)
     return run

@@ -88,17 +88,20 @@ class RunDirectory:
         """Return a path in the folder."""
         return self.path / name
 
-    def manifest(self, hashes: dict) -> dict:
+    def manifest(self, hashes: dict, keep: bool = False) -> dict:
         """Write manifest.json (versions, devices, seeds, hashes of every input) and return it.
 
-        Raises InputError where an earlier manifest has other hashes.
+        keep: leave a manifest that is there as it is. Raises InputError where an earlier manifest has other hashes.
         """
-        return processes.first(lambda: self._manifest(hashes))
+        return processes.first(lambda: self._manifest(hashes, keep))
 
-    def _manifest(self, hashes: dict) -> dict:
+    def _manifest(self, hashes: dict, keep: bool) -> dict:
         path = self.path / "manifest.json"
         if path.is_file():
-            refuse_changed_inputs(json.loads(path.read_text())["hashes"], hashes, self.path)
+            before = json.loads(path.read_text())
+            refuse_changed_inputs(before["hashes"], hashes, self.path)
+            if keep:
+                return before
         manifest = {
             "versions": versions(),
             "devices": [str(d) for d in jax.devices()],

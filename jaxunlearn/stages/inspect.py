@@ -5,6 +5,7 @@ T: positions of a block; S: positions of its translation; V: vocabulary. report/
 
 import itertools
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,14 @@ from jaxunlearn.config import Config, Whp
 from jaxunlearn.data.blocks import Blocks
 from jaxunlearn.errors import InputError
 from jaxunlearn.methods import resolved
+from jaxunlearn.methods.whp import teachers
+from jaxunlearn.models import lora, peft
 from jaxunlearn.parallel.sharding import make_mesh, put, rows_at
 from jaxunlearn.report.block import FURTHEST
 from jaxunlearn.run import Run, open_run
 from jaxunlearn.run.store import load_model, read_labels
 from jaxunlearn.run.variants import Variant, variants
+from jaxunlearn.stages.fit import frozen_models
 from jaxunlearn.whp import equation
 from jaxunlearn.whp.argmax import seen_table
 from jaxunlearn.whp.labels import Passage
@@ -39,7 +43,7 @@ def show_labels(config: Config, n: int, ask_models: bool = True) -> dict[str, An
     """
     _labelled(config, variants(resolved(config))[0])
     with jax.set_mesh(make_mesh(devices=jax.local_devices()[:1])):  # one device is enough for one block
-        run = open_run(config)
+        run = open_run(config, keep_manifest=True)  # who looks at a run is not who made it
         x, variant = run.inputs, variants(run.config)[0]
         shown = show_block(x.forget, run.translation, x.tokenizer, n)
         anchors = block_anchors(x.forget, run.translation, x.dictionary, n, run.config.whp.match)
@@ -114,14 +118,15 @@ def reasons(
 
 def _models_say(run: Run, v: Variant, n: int, labels_T, ask: bool) -> dict:
     """Return {"top", "departure", "notes"}; where the models are not asked, only a note that says why."""
-    missing = [name for name in ("baseline", "reinforced") if not (run / name).exists()]
+    names = teachers(v.config)
+    missing = [name for name in names if not (run / name).exists()]
     if not ask or missing:
         why = f"the run holds no {' and no '.join(missing)}" if missing else "the models were not asked"
         return {"notes": [f"top tokens and departures are left out: {why}"]}
     passage = run.passage(v).rows([n])
-    models = {name: run / name for name in ("baseline", "reinforced")}
-    translated_TV, original_TV, reinforced_TV = (a[: len(labels_T)] for a in three_logits(run.config, models, passage))
-    generic_TV = generic_block(run.config.whp, passage, translated_TV, original_TV, reinforced_TV, alpha=v.alpha)
+    translated_TV, original_TV, *others = (a[: len(labels_T)] for a in logits_of(run, names[1:], passage))
+    reinforced_TV = others[0]
+    generic_TV = generic_block(v.config.whp, passage, translated_TV, original_TV, *others, alpha=v.alpha)
     mapped_T = passage.map_BT[0, : len(labels_T)] >= 0
     lists = {
         "baseline": top_tokens(translated_TV, mapped_T),
@@ -137,18 +142,24 @@ def _models_say(run: Run, v: Variant, n: int, labels_T, ask: bool) -> dict:
     return {"top": top, "departure": departure, "notes": [said] if differ else []}
 
 
-def three_logits(config: Config, models: dict[str, Path], passage: Passage) -> list[np.ndarray]:
-    """Return three fp32 logits_TV of one block: baseline on the translation, baseline and reinforced on the original.
+def logits_of(run: Run, others: Iterable[str], passage: Passage) -> list[np.ndarray]:
+    """Return fp32 logits_TV of one block: the baseline on the translation and on the original, others on the original.
 
-    One model is in memory at a time.
+    One model is in memory at a time; an adapter lies over the baseline.
     """
     every_BT = np.arange(passage.tokens_BT.shape[1])[None]
     translated = put(passage.translation_BS, "BS"), put(np.maximum(passage.map_BT, 0), "BT")
     original = put(passage.tokens_BT, "BT"), put(every_BT, "BT")
-    baseline = load_model(config, models["baseline"], frozen=True)
-    found = [np.asarray(_logits(baseline, *arrays))[0] for arrays in (translated, original)]
-    del baseline
-    return [*found, np.asarray(_logits(load_model(config, models["reinforced"], frozen=True), *original))[0]]
+    asked = [("baseline", translated), ("baseline", original), *[(name, original) for name in others]]
+    return [np.asarray(_logits(_model(run, name), *arrays))[0] for name, arrays in asked]
+
+
+def _model(run: Run, name: str):
+    """Return a model of the run in the compute dtype."""
+    if not peft.is_adapter(run / name):
+        return load_model(run.config, run / name, frozen=True)
+    found = frozen_models(run, (name,))
+    return lora.over(found["baseline"], found[name])
 
 
 @jax.jit
@@ -156,14 +167,20 @@ def _logits(model, tokens_BS, at_BT):
     return model.logits(rows_at(model(tokens_BS), at_BT))
 
 
-def generic_block(w: Whp, passage: Passage, translated_TV, original_TV, reinforced_TV, *, alpha: float):
-    """Return generic_TV, the generic logits of one block, from three_logits; its labels are their argmax."""
+def generic_block(w: Whp, passage: Passage, translated_TV, original_TV, reinforced_TV, diluted_TV=None, *, alpha):
+    """Return generic_TV, the generic logits of one block, from logits_of; its labels are their argmax.
+
+    diluted_TV: the offset is the contrast, a difference of log-probabilities.
+    """
     T, V = translated_TV.shape
     seen_BV = seen_table(put(passage.seen_id_BR, "BR"), put(passage.seen_from_BR, "BR"), V)
     seen = {"seen": np.arange(T)[:, None] >= np.asarray(seen_BV), "mean": translated_TV.mean(-1, keepdims=True)}
-    offset_TV = original_TV if w.offset_context == "original" else None
-    rule = {"rule": w.seen_translation, "penalty": w.seen_penalty}
-    return np.array(equation.generic_logits(translated_TV, reinforced_TV, alpha, v_offset=offset_TV, **seen, **rule))
+    more: dict[str, Any] = {"rule": w.seen_translation, "penalty": w.seen_penalty}
+    if diluted_TV is not None:
+        reinforced_TV, more["v_offset"], more["shift"] = log_softmax(reinforced_TV), log_softmax(diluted_TV), 0.0
+    elif w.offset_context == "original":
+        more["v_offset"] = original_TV
+    return np.array(equation.generic_logits(translated_TV, reinforced_TV, alpha, **seen, **more))
 
 
 def log_softmax(v_TV) -> np.ndarray:

@@ -58,3 +58,16 @@ def test_what_was_found_holds_under_its_key_alone(tmp_path):
     assert holds(path, key) and kept(path) == [1.0, 2.0] and not holds(path, key | {"baseline": "b"})
     path.write_text(json.dumps(key))  # an earlier form: the key alone, its numbers in a .npy file beside it
     assert not holds(path, key)
+
+
+def test_who_looks_at_a_run_leaves_its_manifest_alone(tmp_path):
+    folder = RunDirectory(Config(name="x", run=Run(dir=str(tmp_path / "run"))))
+    folder.manifest({"text.answers": "a"})
+    path = tmp_path / "run" / "manifest.json"
+    path.write_text(path.read_text().replace("{", '{"made": "elsewhere", ', 1))
+    before = path.read_text()
+    assert folder.manifest({"text.answers": "a"}, keep=True)["made"] == "elsewhere" and path.read_text() == before
+    with pytest.raises(InputError, match=r"text\.answers"):
+        folder.manifest({"text.answers": "b"}, keep=True)
+    folder.manifest({"text.answers": "a"})
+    assert path.read_text() != before

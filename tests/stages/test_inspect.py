@@ -1,6 +1,7 @@
 """A block's labels shown: why a position is not trained, how far labels depart, the command and its JSON."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -162,6 +163,23 @@ def test_the_json_contract_holds_and_the_models_agree_with_the_stored_labels(lab
         assert (shown["departure"][t] is None) == (shown["map"][t] < 0 or t == length - 1)
     assert all(0 <= d <= 8 for d in shown["departure"] if d is not None) and max(shown["departure"][:-1]) > 1
     assert "".join(shown["text"][1:]).split() == shown["tokens"][1:]
+
+
+def test_the_contrast_is_shown_as_it_was_stored(labelled, config, tmp_path, capsys):
+    shutil.copytree(config.directory, tmp_path / "run", ignore=shutil.ignore_patterns("labels"), symlinks=True)
+    arguments = [*labelled[:-1], f"run.dir={tmp_path}/run", "whp.offset=contrast"]
+    assert main(["label", *arguments]) == 0
+    manifest = (tmp_path / "run/manifest.json").read_text()
+    capsys.readouterr()
+    assert main(["labels", "show", *arguments, "--block", "1", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    top = [row["generic"][0][0] for row, label in zip(shown["top"], shown["labels"], strict=True) if label >= 0]
+    assert shown["notes"] == [] and top == [
+        t for t, n in zip(shown["label_tokens"], shown["labels"], strict=True) if n >= 0
+    ]
+    plain = np.load(config.directory / "labels/translated/alpha_5.npy")[1][: len(shown["labels"])]
+    assert shown["labels"] != plain.tolist()  # the offset makes a difference here
+    assert (tmp_path / "run/manifest.json").read_text() == manifest
 
 
 def test_every_block_can_be_shown_and_no_other(config):
