@@ -64,7 +64,10 @@ def read_inputs(config: Config, folder: RunDirectory) -> tuple[Config, Inputs]:
     elif config.pretrain.steps:
         raise InputError("pretraining needs text.retain as well as text.forget")
     held = {"forget": config.text.forget_held, "retain": config.text.retain_held}
-    held = {name: _text(config, tokenizer, source)[1] for name, source in held.items() if source}
+    held_documents, held_blocks = {}, {}
+    for name, source in held.items():
+        if source:
+            held_documents[f"text.{name}_held"], held_blocks[name] = _text(config, tokenizer, source)
     config, dictionary = _dictionary(config, documents, retain_documents, folder)
     mended, repair = _text(config, tokenizer, checks.repair_text(config)) if config.repair.steps else ([], None)
     if warning := checks.warning(checks.anchored([d.text for d in mended], dictionary)):
@@ -73,10 +76,11 @@ def read_inputs(config: Config, folder: RunDirectory) -> tuple[Config, Inputs]:
     if prompts:
         checks.refuse_unwritable(prompts, tokenizer)
         checks.refuse_empty_split(prompts, config.eval.split)
-    texts = {"text.forget": documents, "text.retain": retain_documents} | ({"repair.text": mended} if mended else {})
+    texts = {"text.forget": documents, "text.retain": retain_documents} | held_documents
+    texts |= {"repair.text": mended} if mended else {}
     inputs = Inputs(
         tokenizer=tokenizer, tokenizer_dir=tokenizer_dir, shape=shape, forget=forget, documents=documents,
-        retain=retain, retain_documents=retain_documents, held=held, dictionary=dictionary, prompts=prompts,
+        retain=retain, retain_documents=retain_documents, held=held_blocks, dictionary=dictionary, prompts=prompts,
         repair=repair, hashes=_hashes(config, tokenizer, texts),
     )  # fmt: skip
     return config, inputs
@@ -109,7 +113,7 @@ def _hashes(config: Config, tokenizer: Tokenizer, texts: dict[str, list[Document
     """Return the hash of every input. Raises RunError where another process read something else."""
     found = {name: sha256_text(*[d.text for d in documents]) for name, documents in texts.items()}
     found["tokenizer"] = sha256_text(*[sha256(f) for f in tokenizer.files])
-    files = {"text.dictionary": config.text.dictionary, "text.prompts": config.text.prompts}
+    files = {f"text.{name}": getattr(config.text, name) for name in ("dictionary", "prompts", "answers")}
     found |= {name: sha256(find_data(path)) for name, path in files.items() if path}
     processes.same_everywhere("the text, the tokenizer, the dictionary or the prompts", json.dumps(found))
     if config.model:

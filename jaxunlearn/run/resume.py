@@ -5,18 +5,19 @@ The aim: a run that is killed at any moment and resumed ends with the same bits 
 1. Without manifest.json nothing binds the next attempt: inputs were refused, or the run was killed while reading them.
 2. The configuration must be that of config.json, but for the sections FREE, the fields FREE_TRAIN, and each section of
    LATE until a result that depends on it exists. A field that an older version did not have counts as its default.
-3. The inputs (text, tokenizer, dictionary, prompts, weights of a given model) must have the hashes of manifest.json.
-4. A stage whose result exists is skipped: baseline/, twin/, reinforced/, diluted/, unlearned/, controls/NAME/,
-   repaired/. Models are written to a folder of another name and moved into place, so an existing folder is
-   complete.
+3. The inputs (texts, tokenizer, dictionary, prompts, answers, weights of a given model) must have the hashes of
+   manifest.json.
+4. A stage whose result exists is skipped: baseline/, twin/, reinforced/, diluted/, new_only/, unlearned/ (with
+   unlearned_last/ and unlearned_before_reset/), controls/NAME/, repaired/. Models are written to a folder of another
+   name and moved into place, so an existing folder is complete.
 5. A stage that trains goes on from the newest readable checkpoint of checkpoints/STAGE (training/checkpoint.py), and
    lines of metrics.jsonl beyond it are dropped. A batch is a function of (seed, step), so that the resumed stage ends
    with the same bits. SIGTERM saves a checkpoint first.
 6. The best step so far is found in metrics.jsonl, and its weights are in checkpoints/STAGE_best. It is not kept in
    memory, which a kill would lose.
-7. Labels are written batch by batch; blocks_done of labels/NAME/provenance.json counts the finished blocks. It is valid
-   while the alphas, the shape, the settings whp.*, both models and the inputs are the same (`labels_begun`,
-   `labels_done`).
+7. Labels are written batch by batch; blocks_done of labels/NAME/provenance.json counts the finished blocks. An
+   unfinished pass goes on where the alphas, the shape, the settings whp.*, both models and the inputs are the same
+   (`labels_begun`). A finished one is used for any of its alphas (`labels_done`): rules 2 to 4 keep the rest.
 8. A measurement, an attack and a stored reference are each kept in a file with the key of all that they depend on.
    They are made again where the key differs (`holds`, `keep`).
 9. Replies of a language model's endpoint are kept in a journal (llm/journal.py), so that nothing is paid for twice.

@@ -9,7 +9,7 @@ from jaxunlearn.data import universe
 from jaxunlearn.data.documents import Document, read_documents
 from jaxunlearn.errors import InputError
 from jaxunlearn.models import transformer
-from jaxunlearn.models.families import read_shape
+from jaxunlearn.models.families import FAMILIES, read_shape
 from jaxunlearn.models.hub import find_model
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.sharding import model_fits
@@ -28,7 +28,10 @@ def located(config: Config, folder: RunDirectory) -> Config:
     if not config.text.forget:
         raise InputError("text.forget names no text to forget; give files, folders or tfds:NAME/SPLIT")
     if not config.model and not config.pretrain.steps:
-        raise InputError("no baseline: give model=DIR (a Hugging Face Llama), or pretrain.steps to make one")
+        families = ", ".join(FAMILIES)
+        raise InputError(
+            f"no baseline: give model=DIR (a Hugging Face model: {families}), or pretrain.steps to make one"
+        )
     return dataclasses.replace(config, model=str(find_model(config.model))) if config.model else config
 
 

@@ -1,6 +1,7 @@
 """Bad input is refused before any work."""
 
 import json
+import shutil
 
 import pytest
 
@@ -49,3 +50,14 @@ def test_bad_input_exits_with_2_before_any_work(world, tmp_path, capsys, change,
     assert main(["run", str(world / "world.py"), f"run.dir={tmp_path}/run", change.format(world=world)]) == 2
     assert said in capsys.readouterr().err
     assert not list((tmp_path / "run").glob("baseline*"))
+
+
+@pytest.mark.parametrize("held", ["answers", "forget_held", "retain_held"])
+def test_every_file_that_is_read_binds_the_run(world, tmp_path, capsys, held):
+    suffix = "json" if held == "answers" else "txt"
+    file = shutil.copy(world / ("answers.json" if held == "answers" else "retain.txt"), tmp_path / f"x.{suffix}")
+    file.write_text(file.read_text()[:3000] if suffix == "txt" else file.read_text())
+    arguments = [str(world / "world.py"), f"run.dir={tmp_path}/run", f"text.{held}={file}", "pretrain.steps=1"]
+    assert main(["pretrain", *arguments]) == 0
+    file.write_text(file.read_text().replace("the", "a") if suffix == "txt" else file.read_text() + " ")
+    assert main(["pretrain", *arguments]) == 2 and f"text.{held}" in capsys.readouterr().err
