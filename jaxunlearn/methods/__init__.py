@@ -47,10 +47,18 @@ def resolved(config: Config) -> Config:
 
 def method_of(config: Config) -> Method:
     """Return the method of a configuration; whp with soft labels is whp_soft. Raises InputError for an unknown name."""
-    name = config.unlearn.method
+    return _softened(named(config.unlearn.method), config.whp.labels)
+
+
+def named(name: str) -> Method:
+    """Return a method by its name. Raises InputError for an unknown one."""
     if name not in METHODS:
         raise InputError(f"no method {name!r}{_closest(name, METHODS)}; `jaxunlearn methods` lists them")
-    return whp.SOFT if name == whp.HARD.name and config.whp.labels == "soft" else METHODS[name]
+    return METHODS[name]
+
+
+def _softened(method: Method, labels: str | None) -> Method:
+    return whp.SOFT if method is whp.HARD and labels == "soft" else method
 
 
 def given(config: Config) -> dict[str, Any]:
@@ -136,9 +144,7 @@ def check_method(name: str, have: set[str], *, layers: int | None = None, config
     have: the names in NEEDS that are satisfied. layers: the number of layers of the model, None where it is unknown.
     given: settings in the place of the defaults.
     """
-    if name not in METHODS:
-        raise InputError(f"no method {name!r}{_closest(name, METHODS)}; `jaxunlearn methods` lists them")
-    method, known = METHODS[name], METHODS[name].settings
+    method, known = named(name), named(name).settings
     wrong = [
         f"{key!r} is no setting of it{_closest(key, known)}; it has {list(known) or 'none'}"
         for key in given.keys() - known.keys()
@@ -159,13 +165,28 @@ def check_config(config: Config, layers: int | None = None) -> None:
     have |= {need for need, there in {"retain": t.retain, "answers": t.answers}.items() if there}
     if t.dictionary or method in GENERIC:  # generic labels without a dictionary are refused by run.inputs
         have |= {"dictionary"}
-    settings = given(config) | {k: getattr(config.whp, k) for k, s in method.settings.items() if s.section == "whp"}
-    check_method(method.name, have, layers=layers, config=config, **settings)
-    if unknown := sorted(set(config.controls) - CONTROLS.keys() - ALIASES.keys()):
-        raise InputError(f"unknown controls {unknown}: expected some of {[*CONTROLS, *ALIASES]}")
-    wrong = [*_lacks_retain(config), *_cannot(config, method), *method.refuse(config), *reset.faults(config)]
+    check_method(method.name, have, layers=layers, config=config, **given(config) | values_of(method, config))
+    check_controls(config)
+    wrong = [*_lacks_retain(config), *_misplaced(config, method), *_cannot(config, method)]
+    wrong += [*method.refuse(config), *reset.faults(config)]
     if wrong:
         raise InputError("the configuration cannot run:\n  " + "\n  ".join(wrong))
+
+
+def check_controls(config: Config) -> None:
+    """Raise InputError for controls that there are not."""
+    if unknown := sorted(set(config.controls) - CONTROLS.keys() - ALIASES.keys()):
+        raise InputError(f"unknown controls {unknown}: expected some of {[*CONTROLS, *ALIASES]}")
+
+
+def _misplaced(config: Config, method: Method) -> list[str]:
+    """Return a fault for each of unlearn.settings that has a field of its own, so that no setting has two values."""
+    wrong = []
+    for key, _ in map(_named, config.unlearn.settings):
+        in_whp = key in method.settings and method.settings[key].section == "whp"
+        section = "unlearn" if hasattr(config.unlearn, key) else "whp" if in_whp else ""
+        wrong += [f"unlearn.settings={key}=...: {key} has a field of its own, {section}.{key}"] if section else []
+    return wrong
 
 
 def _lacks_retain(config: Config) -> list[str]:
@@ -205,8 +226,7 @@ def card_sentence(config: dict) -> str:
     method = METHODS.get(u.get("method", whp.HARD.name))
     if method is None:
         return f"Method: {u['method']}, which this version does not know."
-    if method is whp.HARD and w.get("labels") == "soft":
-        method = whp.SOFT
+    method = _softened(method, w.get("labels"))
     more = dict(_named(item) for item in u.get("settings", ()))
     known = {k: w.get(k) if s.section == "whp" else more.get(k, u.get(k)) for k, s in method.settings.items()}
     values = {k: method.defaults[k] if known[k] in (None, "") else known[k] for k in method.settings}

@@ -122,9 +122,10 @@ def load(folder: Path, read):
     base = read(baseline(folder))
     if "barred" in about:
         return Filtered(base, tuple(about["barred"]))
+    if "prefix" in about:
+        return base  # a prompt alone: `prefix` is put before what is asked
     if "reinforced" not in about:
-        return base
-
+        raise InputError(f"{folder / FILE} describes no method that is known: it has {sorted(about)}")
     other = folder / about["reinforced"]
     reinforced = lora.over(base, peft.load(other, base.c)) if peft.is_adapter(other) else read(other)
     return Pair(base, reinforced, about["alpha"])

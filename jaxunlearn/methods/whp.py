@@ -41,13 +41,6 @@ def hard(b: Batch) -> Terms:
     return {"passages": b.nll_of(passage.tokens_BT, labels_BT)}
 
 
-def refuse_hard(config: Config) -> list[str]:
-    """Return a fault for a retain term in fused mode."""
-    if _fused(config) and config.unlearn.retain_weight:
-        return ["whp.mode=fused has no retain term: leave unlearn.retain_weight out, or use whp.mode=offline"]
-    return []
-
-
 HARD = Method(
     name="whp",
     paper="arXiv 2310.02238",
@@ -59,7 +52,6 @@ HARD = Method(
     asks=lambda config, values: teachers(config) if _fused(config) else (),
     first=made_first,
     held_labels=True,
-    refuse=refuse_hard,
 )
 
 # ---- soft labels

@@ -46,7 +46,7 @@ def pretrain(run: Run) -> None:
 
 def needed(run: Run) -> list[str]:
     """Return the names of the models that method, controls and reset need fine-tuned before unlearning."""
-    asked = [reset.by_importance(run.config) and "reinforced"]
+    asked = ["reinforced"] if reset.by_importance(run.config) else []
     for v in variants(run.config):
         asked += derived(v.method.first, v.config, values_of(v.method, v.config))
     return [name for name in STAGE_OF if name in asked]

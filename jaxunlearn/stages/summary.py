@@ -14,6 +14,7 @@ from jaxunlearn.report.page import CLAIM
 from jaxunlearn.run import Run
 from jaxunlearn.run.store import read_labels
 from jaxunlearn.run.variants import Variant, variants
+from jaxunlearn.stages.pretrain import STAGE_OF
 from jaxunlearn.stages.repair import verdict
 
 
@@ -86,7 +87,7 @@ def costs(run: Run) -> dict[str, dict]:
     return found
 
 
-SHARED_STAGES = ("anchors", "reinforce", "dilute", "label", "heal")  # made once, counted for method and controls
+SHARED_STAGES = ("anchors", *STAGE_OF.values(), "label", "heal")  # made once, counted for method and controls
 SHOWN = ("baseline", "unlearned", "repaired", "twin")  # models whose texts the report shows side by side
 
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxunlearn.attacks.relearn import relearning
-from jaxunlearn.attacks.rtt import retraining
+from jaxunlearn.attacks.rtt import RTT, retraining
 from jaxunlearn.config import Config, Universe, as_dict, check, override
 from jaxunlearn.config import Run as RunSection
 from jaxunlearn.errors import InputError, RunError
@@ -56,7 +56,8 @@ def cells(config: Config, seed: int) -> Iterator[Cell]:
         known = METHODS[method].settings if method in METHODS else {}
         trains = method in METHODS and METHODS[method].trains
         rates = [r for r in w.rates if trains and "unlearn.learning_rate" not in entry] or [None]
-        alphas = [a for a in w.alphas if "alpha" in known and "whp.alpha" not in entry] or [None]
+        turns = "alpha" in known and known["alpha"].section == "whp"  # another alpha is not set by whp.alpha
+        alphas = [a for a in w.alphas if turns and "whp.alpha" not in entry] or [None]
         for rate in rates:
             for alpha in alphas:
                 yield _cell(made, entry, rate, alpha)
@@ -148,7 +149,8 @@ def _check(cell: Cell, config: Config) -> None:
 
 def _base(config: Config, seed: int, folder: Path) -> Run:
     """Make a seed's baseline and twin; return their run."""
-    base = open_run(dataclasses.replace(config, seed=seed, run=RunSection(dir=str(folder)), controls=()))
+    checks = (RTT.check,) if config.sweep.rtt else ()  # facts that cannot be asked are refused before any cell runs
+    base = open_run(dataclasses.replace(config, seed=seed, run=RunSection(dir=str(folder)), controls=()), *checks)
     pretrain(base)
     return base
 

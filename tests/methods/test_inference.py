@@ -10,6 +10,7 @@ from support.mesh import mesh_of
 
 from jaxunlearn.config import Eval
 from jaxunlearn.data.tokenizer import load_tokenizer
+from jaxunlearn.errors import InputError
 from jaxunlearn.evals.prompts import Prompts
 from jaxunlearn.evals.suite import Suite
 from jaxunlearn.methods import inference
@@ -64,3 +65,11 @@ def test_a_prefix_stands_before_every_prompt(world):
     suite = Suite(load_tokenizer(world / "tokenizer"), Prompts(name="none"), {}, Eval())
     behind = dataclasses.replace(suite, prefix="Anna went to ")
     assert behind.words.context("Zara took") == suite.words.context("Anna went to Zara took")
+
+
+def test_a_folder_of_no_known_method_is_refused(tmp_path):
+    inference.save(tmp_path / "m", {"method": "later", "baseline": "../b", "unheard": 1})
+    with pytest.raises(InputError, match=r"method.json describes no method that is known: it has .*'unheard'"):
+        inference.load(tmp_path / "m", lambda folder: None)
+    inference.save(tmp_path / "p", {"method": "prompting", "baseline": "../b", "prefix": "Anna"})
+    assert inference.load(tmp_path / "p", lambda folder: folder.name) == "b"

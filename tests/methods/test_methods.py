@@ -28,6 +28,8 @@ def test_bad_methods_are_refused_before_anything_is_loaded():
     refused("it needs 'answers'", unlearn=Unlearn(method="idk"))
     refused("it needs 'reinforced'", unlearn=Unlearn(method="task_vector"), reinforce=Train(steps=0))
     refused("layer must lie between 0 and 3", unlearn=Unlearn(method="rmu"))
+    retained = Unlearn(retain_weight=1.0)
+    check_config(dataclasses.replace(BASE, whp=Whp(mode="fused"), unlearn=retained), 4)  # the term is in the same step
     refused("'beta' is no setting of it", unlearn=Unlearn(method="undial", beta=0.1))
     refused("whp.offset=contrast needs text to keep", whp=Whp(offset="contrast"), text=bare)
     refused("reset.share needs text to keep", reset=Reset(share=0.1), text=bare)
@@ -62,6 +64,11 @@ def test_bad_methods_are_refused_before_anything_is_loaded():
         (["unlearn.method=rmu", "unlearn.layer=2"], "layer must lie between 0 and 1 (got 2): the model has 2 layers"),
         (["unlearn.method=dpo", "text.answers="], "it needs 'answers'"),
         (["unlearn.method=npo", "pretrain.steps=0"], "no baseline: give model=DIR"),
+        (
+            ["unlearn.method=npo", "unlearn.retain_weight=1", "unlearn.settings=beta=2"],
+            "beta has a field of its own, unlearn.beta",
+        ),
+        (["unlearn.settings=alpha=2"], "alpha has a field of its own, whp.alpha"),
         (["reset.share=0.1", "reset.heal.lora.rank=2"], "reset.heal.lora: healing trains every weight"),
         (["sweep.tuning_seeds=2"], "sweep.tuning_seeds lies between 0 and the 1 of sweep.seeds"),
         (["sweep.rtt=True"], "sweep.rtt needs attack.rtt.rates"),
