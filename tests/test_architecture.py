@@ -50,7 +50,7 @@ def imports(name: str, tree: ast.AST) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {a.name for a in node.names}
-        elif isinstance(node, ast.ImportFrom) and not node.level:
+        elif isinstance(node, ast.ImportFrom):  # never relative: ruff, TID252
             whole = {f"{node.module}.{a.name}" for a in node.names}
             found |= {full if full.removeprefix("jaxunlearn.") in MODULES else node.module for full in whole}
     ours = {full.removeprefix("jaxunlearn.") for full in found if full and full.split(".")[0] == "jaxunlearn"}
@@ -105,16 +105,34 @@ def test_internal_imports_stand_at_the_top_of_a_file():
     assert not lazy, "\n".join(lazy)
 
 
+def uses_jax(tree: ast.AST) -> bool:
+    """Return whether a module imports jax or what builds on it, also inside a function."""
+    named = [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
+    named += [n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+    return any(n.split(".")[0] in ("jax", "flax", "optax", "orbax") for n in named)
+
+
+JAXED = {name for name, tree in TREES.items() if uses_jax(tree)}
+
+
+def reached(name: str) -> set[str]:
+    """Return a module and all that importing it imports: what it names, and the packages that hold these."""
+    found, ahead = set(), [name]
+    while ahead:
+        one = ahead.pop()
+        if one not in found:
+            found.add(one)
+            ahead += [*GRAPH.get(one, ()), *([one.rpartition(".")[0]] if "." in one else [])]
+    return found
+
+
 @pytest.mark.parametrize("package", WITHOUT_JAX)
 def test_packages_that_need_no_accelerator_import_no_jax(package):
     wrong = []
-    for name, tree in TREES.items():
+    for name in TREES:
         if name.split(".")[0] != package:
             continue
-        for node in ast.walk(tree):
-            named = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-            named += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            wrong += [f"{name}: {n}" for n in named if n.split(".")[0] in ("jax", "flax", "optax", "orbax")]
+        wrong += [f"{name} imports jax through {by}" for by in reached(name) if by in JAXED]
     assert not wrong, "\n".join(wrong)
 
 
@@ -145,7 +163,28 @@ def test_a_method_is_named_in_its_own_file_alone():
             for n in ast.walk(tree)
             if isinstance(n, ast.Constant) and n.value in names - set(SECTIONS)
         ]
+        wrong += [f"{name}:{n.lineno}: a comparison with {s!r}" for n, s in compared(tree) if s in SECTIONS]
     assert not wrong, "\n".join(wrong)
+
+
+def compared(tree: ast.AST):
+    """Yield (comparison, text) of each comparison of a name or method with a text."""
+    for node in (n for n in ast.walk(tree) if isinstance(n, ast.Compare)):
+        sides = [node.left, *node.comparators]
+        if any(getattr(s, "attr", getattr(s, "id", "")) in ("name", "method") for s in sides):
+            yield from ((node, s.value) for s in sides if isinstance(s, ast.Constant))
+
+
+def test_the_equations_relu_stands_in_one_file():
+    """Where labels are made or shown, relu(a - b) and jnp.maximum(a - b, 0) are written in whp/equation.py alone."""
+    found = []
+    for name, tree in ((n, t) for n, t in TREES.items() if n.split(".")[0] in ("whp", "methods", "stages", "perf")):
+        for call in (n for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)):
+            differs = any(isinstance(a, ast.BinOp) and isinstance(a.op, ast.Sub) for a in call.args)
+            by_jax = getattr(call.func.value, "id", "") in ("jnp", "nn")
+            if by_jax and differs and call.func.attr in ("relu", "maximum", "clip"):
+                found.append(name)
+    assert found == ["whp.equation"]
 
 
 def test_no_module_uses_a_private_name_of_another():
@@ -166,8 +205,9 @@ def test_partition_specs_are_written_in_one_file():
     wrong = []
     for name, tree in TREES.items():
         if name != "parallel.sharding":
-            calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call)]
-            wrong += [f"{name}:{c.lineno}" for c in calls if getattr(c.func, "id", "") in ("P", "PartitionSpec")]
+            nodes = [n for n in ast.walk(tree) if isinstance(n, ast.Attribute | ast.alias)]
+            named = [(getattr(n, "attr", getattr(n, "name", "")), n) for n in nodes]
+            wrong += [f"{name}:{n.lineno}" for what, n in named if what == "PartitionSpec"]
     assert not wrong, "\n".join(wrong)
 
 
