@@ -1,7 +1,7 @@
 """Completions graded by a language model with a rubric of our own, beside the offline judge and never in its place.
 
 The judge is not told which model wrote a completion, equal completions are asked once, and every reply is on disk
-before the next question (journal.py): a rerun pays for nothing twice.
+before the next question (llm/journal.py): a rerun pays for nothing twice.
 """
 
 from collections.abc import Sequence

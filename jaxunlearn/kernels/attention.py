@@ -17,7 +17,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxunlearn.parallel.sharding import act, platform
 
 STRETCH, STRETCHES = 64, 8  # at least so many queries, at most so many pieces: half of the square is never computed
-SAVED = "attention"  # the name under which model.py's rematerialisation policy keeps the output
+SAVED = "attention"  # the name under which models/transformer.py's rematerialisation policy keeps the output
 
 
 def attention(q_BTNH, k_BSKH, v_BSKH, mask_BTS=None):

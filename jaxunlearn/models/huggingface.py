@@ -32,7 +32,7 @@ def load(directory: Path, compute: str = "float32", dtype: str = "float32", rema
 
     Each device's slice is read on its own, so no process ever holds a whole tensor that it does not need. Raises
     InputError, naming every tensor, for missing, unknown, truncated or misshapen ones. An adapter's directory
-    (lora.py) is read as the model below it with the adapter merged in.
+    (peft.py) is read as the model below it with the adapter merged in.
     """
     directory = Path(directory)
     if peft.is_adapter(directory):

@@ -1,8 +1,8 @@
 """LoRA: what training adds to a weight, as a product of two thin matrices that follow from the weight's letters.
 
 A weight q_DNH gets q_DR and q_RNH (R: rank) beside it, and x q becomes x q + alpha / R (x q_DR) q_RNH. The base is
-frozen, may rest in the compute dtype and is held once, however many adapters look through it; sharding.py splits the
-adapters by their letters. On disk an adapter is what the PEFT library, transformers and vLLM read.
+frozen, may rest in the compute dtype and is held once, however many adapters look through it; parallel/sharding.py
+splits the adapters by their letters. On disk an adapter is what the PEFT library, transformers and vLLM read.
 Source: Hu et al., arXiv 2106.09685, section 4.1.
 """
 

@@ -1,6 +1,6 @@
 """A decoder of the Llama kind in Flax NNX, on an explicit mesh.
 
-Dimension letters, used in names, einsums and sharding.py alike:
+Dimension letters, used in names, einsums and parallel/sharding.py alike:
   B batch, T tokens, S key tokens, D model, N query heads, K key/value heads, G = N / K, H head size, F feed-forward,
   V vocabulary, L layers, R rank of an adapter (lora.py).
 Weights carry their letters in their names; those of `blocks` are stacked along a leading L and scanned.

@@ -1,6 +1,6 @@
 """Memory of a step by arithmetic alone: to choose what to compile, and for GPUs that are not here.
 
-T is the tokens of a block; the other letters are transformer.py's. docs/scale.md compares the bytes with the
+T is the tokens of a block; the other letters are models/transformer.py's. docs/scale.md compares the bytes with the
 compiler's.
 """
 

@@ -88,12 +88,12 @@ def seconds(call, repeats: int) -> float:
 def matmul_ceiling(dtype: str) -> float:
     """Return the FLOP/s of the best of a few large square products on one device, times the number of devices."""
     n = 2048 if platform() == "cpu" else 8192
-    with _one_device_names():
+    with _one_device():
         x = jnp.ones((n, n), dtype)
         return 2 * n**3 / min(seconds(lambda: _product(x, x), 3) for _ in range(3)) * len(jax.devices())
 
 
-def _one_device_names():
+def _one_device():
     return jax.set_mesh(jax.sharding.Mesh(np.array(jax.local_devices()[:1]), "one"))
 
 
@@ -238,7 +238,7 @@ def _timed(call) -> float:
 
 def copy_bandwidth() -> float:
     """Return the bytes/s of copying 256 MiB on one device, read and write counted, times the number of devices."""
-    with _one_device_names():
+    with _one_device():
         x = jnp.ones(2**26, jnp.float32)
         return 2 * x.nbytes / seconds(partial(_negate, x), 5) * len(jax.devices())
 

@@ -48,4 +48,4 @@ def ruled(v, seen, mean, rule: str, penalty: float):
     """
     if seen is None or rule == "-inf":
         return v
-    return jnp.where(seen, mean if rule == "mean" else v - penalty, v)
+    return jnp.where(seen, {"mean": mean, "penalty": v - penalty}[rule], v)

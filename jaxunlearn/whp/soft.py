@@ -44,7 +44,7 @@ def soft_labels(baseline, reinforced, passage: Passage, diluted=None, *, alpha: 
 def averaged_loss(model, baseline, reinforced, passages: tuple[Passage, ...], *, alpha: float):
     """Return (sum in nats, count) of the KL to the baseline's mean distribution over several translations.
 
-    Source: arXiv 2407.16997 (distillation.averaged_soft_labels); reinforced is None where alpha is 0.
+    Source: arXiv 2407.16997 (see averaged_label_loss); reinforced is None where alpha is 0.
     """
     h_BTD = model(passages[0].tokens_BT)
     translated = [teachers(baseline, None, None, p)[0] for p in passages]
@@ -74,7 +74,7 @@ def soft_label_loss(
 
 
 def generic_target(logits, at: Rows, alpha: float, rule: str = "mean", penalty: float = 5.0):
-    """Return v_generic, with the seen-translation rule before the ReLU.
+    """Return v_generic of a block of rows, with the seen-translation rule.
 
     logits: baseline on the translation, reinforced on the original and, for the contrast, diluted on the original.
     """

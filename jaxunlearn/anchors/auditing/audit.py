@@ -1,7 +1,7 @@
 """Find what is wrong with a dictionary of anchored terms, given the text it is meant for.
 
-Texts are matched as in translate.py: whole words, case as given, longest term first. A possessive needs no term of its
-own, since an apostrophe ends a word. Rates are shares of words.
+Texts are matched as in anchors/translate.py: whole words, case as given, longest term first. A possessive needs no term
+of its own, since an apostrophe ends a word. Rates are shares of words.
 """
 
 from collections import Counter, defaultdict

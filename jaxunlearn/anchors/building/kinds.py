@@ -69,7 +69,7 @@ class Surroundings:
 def look_around(texts: Sequence[str], spellings: Sequence[Sequence[str]], examples: int) -> list[Surroundings]:
     """Return what stands around the occurrences of each group of spellings.
 
-    Terms are matched as in translate.py, longest first. At most `examples` sentences of each are kept.
+    Terms are matched as in anchors/translate.py, longest first. At most `examples` sentences of each are kept.
     """
     owner = {text: n for n, group in enumerate(spellings) for text in group}
     terms = list(owner)

@@ -119,7 +119,7 @@ def unsupported(family: Family, j: dict) -> list[str]:
             wrong.append(f"unknown attribute {key} = {j[key]!r}")
     if other := sorted(set(j.get("layer_types") or ()) - {"full_attention"}):
         wrong.append(f"layer_types holds {other[0]!r}: only 'full_attention' is supported")
-    if missing := [family.fields[key] for key in NEEDED if family.fields[key] not in j]:
+    if missing := [family.fields[key] for key in NEEDED if j.get(family.fields[key]) is None]:
         wrong.append(f"attributes missing: {missing}")
     return wrong
 
