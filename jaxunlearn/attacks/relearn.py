@@ -1,32 +1,74 @@
-"""Relearning: fine-tune on a few blocks of the text and measure the familiarity that comes back."""
+"""Relearning: fine-tune on a few blocks of the text and measure the familiarity that comes back.
+
+The attacker's training is its own: batch, steps and rates are eval.relearn_*, whatever the model was unlearned with, so
+that models of different methods are attacked alike. Prompts whose facts the relearned blocks state are left out, the
+same for every model (stated.py). The best of several rates counts, so the control is the twin's best of the same rates.
+"""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
-from jaxunlearn.attacks.base import FILTER, STRESS, Attack, Target
-from jaxunlearn.config import as_dict
+from jaxunlearn.attacks.base import FILTER, STRESS, Attack, Target, fits, lacks_prompts
+from jaxunlearn.attacks.stated import stated, text_of
+from jaxunlearn.config import Config, Train, as_dict
 from jaxunlearn.data.blocks import next_token_labels
 from jaxunlearn.errors import RunError
 from jaxunlearn.evals.familiarity import completion_familiarity
+from jaxunlearn.evals.prompts import ProbabilityPrompt
 from jaxunlearn.evals.suite import specific_mass
 from jaxunlearn.parallel.console import say
 from jaxunlearn.run import Run
 from jaxunlearn.training.loop import fit, microbatches
 from jaxunlearn.training.step import compiled_step, init_state
 
+FEWEST = 5  # prompts that must be left once the stated ones are out; with fewer all are asked
 
-def best_relearned(target: Target, name: str, arrays, completions: bool) -> list[dict]:
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Relearning:
+    """One relearning: (tokens_NT, labels_NT), the steps that are measured, the prompts, and whether completions are.
+
+    told: the blocks state the facts of all prompts but a few, so all are asked: what comes back may just have been
+    read, and only the twin tells what that is worth.
+    """
+
+    arrays: tuple[np.ndarray, np.ndarray]
+    steps: tuple[int, ...]
+    prompts: Sequence[ProbabilityPrompt]
+    told: bool = False
+    completions: bool = False
+
+
+def rates_of(config: Config) -> tuple[float, ...]:
+    """Return the learning rates of the attacker; by default 1, 4 and 16 times the larger of the run's own two."""
+    usual = max(config.unlearn.learning_rate, config.reinforce.learning_rate)
+    return config.eval.relearn_rates or tuple(usual * k for k in (1.0, 4.0, 16.0))
+
+
+def training(config: Config, steps: int, rate: float) -> Train:
+    """Return the attacker's training: eval.relearn_batch blocks a step, in parts that fit, at a constant rate.
+
+    The memory that AdamW takes is that of the run's unlearning.
+    """
+    u, batch = config.unlearn, fits(config.eval.relearn_batch)
+    parts = batch // u.batch if batch % u.batch == 0 else 1
+    return Train(
+        steps=steps, learning_rate=rate, batch=batch // parts, accumulate=parts, schedule="constant",
+        optimiser=u.optimiser, moment_dtype=u.moment_dtype, moment_memory=u.moment_memory,
+    )  # fmt: skip
+
+
+def best_relearned(target: Target, name: str, what: Relearning) -> list[dict]:
     """Relearn at every rate; return for each step the point of highest familiarity, with its rate.
 
     A rate at which the attack itself diverges is left out. Raises RunError where all do.
     """
-    c, runs = target.run.config, []
-    usual = max(c.unlearn.learning_rate, c.reinforce.learning_rate)
-    rates = c.eval.relearn_rates or tuple(usual * k for k in (1.0, 4.0, 16.0))
+    runs, rates = [], rates_of(target.run.config)
     for rate in rates:
         try:
-            runs.append(_relearn(target, target.load(name), arrays, rate, completions))
+            runs.append(_relearn(target, target.load(name), what, rate))
         except RunError as error:
             say(f"  relearning at {rate:g} broke the model: {error}")
     if not runs:
@@ -37,65 +79,81 @@ def best_relearned(target: Target, name: str, arrays, completions: bool) -> list
     return best
 
 
-def _relearn(target: Target, start, arrays, rate: float, completions: bool) -> list[dict]:
-    e, points, suite = target.run.config.eval, [], target.run.suite
-    c = dataclasses.replace(
-        target.run.config.unlearn,
-        steps=max(e.relearn_steps),
-        learning_rate=rate,
-        schedule="constant",
-        warmup=0,
-        accumulate=1,
-    )
-    prompts = [p for p in suite.prompts.probability if p.position == "out"]
+def _relearn(target: Target, start, what: Relearning, rate: float) -> list[dict]:
+    """Relearn at one rate; return a point for each measured step, the last one with "items", a number a prompt."""
+    config, suite, points = target.run.config, target.run.suite, []
+    c, last = training(config, max(what.steps), rate), max(what.steps)
 
     def look(n, state):
-        familiarity = float(np.mean(specific_mass(state.model, suite, prompts)))
-        points.append({"step": n, "familiarity": familiarity, "rate": rate})
-        if completions and n == max(e.relearn_steps) and suite.prompts.completion:
+        mass = specific_mass(state.model, suite, what.prompts)
+        point = {"step": n, "familiarity": float(np.mean(mass)), "rate": rate, "n": len(mass)}
+        points.append(point | ({"told": True} if what.told else {}))
+        if n == last:
+            points[-1]["items"] = mass
+        if what.completions and n == last and suite.prompts.completion:
             points[-1]["explicit"] = completion_familiarity(state.model, suite)["leaks"]["explicit"]
 
     def batch(n):
-        return microbatches(c, arrays, ("BT", "BT"), len(arrays[0]), target.run.config.seed, n)
+        return microbatches(c, what.arrays, ("BT", "BT"), len(what.arrays[0]), config.seed, n)
 
-    fit(init_state(start, c), compiled_step(c), batch, c, measure=look, measure_at=e.relearn_steps)
+    fit(init_state(start, c), compiled_step(c), batch, c, measure=look, measure_at=what.steps)
     return points
 
 
-def relearned(target: Target, what: str, blocks, rows: np.ndarray, names, *, completions: bool = False) -> dict:
-    """Relearn blocks of a text from each of the named models; return {"NAME, WHAT": the most at each step}.
+def asked(run: Run, rows: np.ndarray) -> tuple[list[ProbabilityPrompt], bool]:
+    """Return the next-word prompts to ask after some blocks of the text were relearned.
 
-    what: names the text, where it is not the whole text to forget. completions: also measure, after the last
-    step, the share of completions that name the target.
+    Left out are those whose facts the blocks state. Where fewer than FEWEST would be left, all are returned, and True.
     """
-    c, e = target.run.config, target.run.config.eval
-    arrays = blocks.tokens_NT[rows], next_token_labels(blocks)[rows]
+    prompts = [p for p in run.suite.prompts.probability if p.position == "out"]
+    text = text_of(run.inputs.forget, np.sort(rows), run.inputs.tokenizer)
+    left = [p for p, told in zip(prompts, stated(prompts, text, run.inputs.dictionary), strict=True) if not told]
+    return (left, False) if len(left) >= min(FEWEST, len(prompts)) else (prompts, True)
+
+
+def relearned(
+    target: Target, what: str, names, *, rows: np.ndarray, on=None, steps: Sequence[int] = (), completions: bool = False
+) -> dict:
+    """Relearn blocks of the text from each of the named models; return {"NAME, WHAT": the most at each step}.
+
+    what: names the text, where it is not the whole text to forget. rows: blocks of the text to forget, which decide
+    what is asked; on: (tokens_NT, labels_NT) of another text that is trained in their place. steps: measured ones;
+    empty: eval.relearn_steps. completions: also measure, after the last step, the share of completions that name the
+    target.
+    """
+    run, blocks = target.run, target.run.inputs.forget
+    prompts, told = asked(run, rows)
+    arrays = on or (blocks.tokens_NT[rows], next_token_labels(blocks)[rows])
+    made = Relearning(
+        arrays=arrays, steps=tuple(steps) or run.config.eval.relearn_steps, prompts=prompts, told=told,
+        completions=completions,
+    )  # fmt: skip
+    depends = {
+        "rows": np.asarray(rows).tolist(), "on": what, "train": as_dict(training(run.config, max(made.steps), 0.0)),
+        "rates": list(rates_of(run.config)), "steps": list(made.steps), "prompts": [p.prompt for p in prompts],
+        "completions": completions, "seed": run.config.seed,
+    }  # fmt: skip
     aside, found = f", {what}" * bool(what), {}
-    depends = [len(rows), as_dict(c.unlearn), c.attack.seed, *["completions"] * completions]
-    depends += [list(e.relearn_steps), list(e.relearn_rates)]
     for name, of in target.weights(*names):
-
-        def make(of=of):
-            return best_relearned(target, of, arrays, completions)
-
-        found[name + aside] = target.kept("relearn", of + aside, depends, make)
+        found[name + aside] = target.kept(
+            "relearn", of + aside, depends, lambda of=of: best_relearned(target, of, made)
+        )
     return found
 
 
 def cannot_relearn(run: Run) -> str:
     """Return why relearning cannot be tried, "" where it can."""
-    there = run.config.eval.relearn_steps and run.suite.prompts.probability
-    return "" if there else "eval.relearn_steps is empty, or the prompts hold no next-word prompts"
+    return lacks_prompts(run) if run.config.eval.relearn_steps else "eval.relearn_steps is empty"
 
 
 def attack_relearn(target: Target) -> dict[str, list]:
     """Relearn a few blocks of the text, and of unrelated text as the control; follow familiarity by step."""
     run = target.run
-    rows = run.forget_split[0][: run.config.eval.relearn_blocks]
-    found = relearned(target, "", run.inputs.forget, rows, ("unlearned", "twin", STRESS, FILTER))
+    rows = _few(run)
+    found = relearned(target, "", ("unlearned", "twin", STRESS, FILTER), rows=rows)
     if run.inputs.retain is not None:
-        few = run.retain_split[0][: len(rows)]
-        found |= relearned(target, "unrelated text", run.inputs.retain, few, ("unlearned",))
+        few = tuple(array_NT[: len(rows)] for array_NT in run.training("retain"))
+        found |= relearned(target, "unrelated text", ("unlearned",), rows=rows, on=few)
     return found
 
 
@@ -108,8 +166,11 @@ def relearning(run: Run, only: tuple[str, ...]) -> dict[str, list]:
     if why := cannot_relearn(run):
         target.skip(RELEARN.title, why)
         return {}
-    rows = run.forget_split[0][: run.config.eval.relearn_blocks]
-    return relearned(target, "", run.inputs.forget, rows, only, completions=True)
+    return relearned(target, "", only, rows=_few(run), completions=True)
+
+
+def _few(run: Run) -> np.ndarray:
+    return run.forget_split[0][: run.config.eval.relearn_blocks]
 
 
 # The report grades the ends of the curves itself (report/findings.py): "relearn" is a key of its own, with a picture.
@@ -117,7 +178,7 @@ RELEARN = Attack(
     name="relearn",
     title="Relearning from a little of the text",
     tries="Fine-tune on a few blocks of the text again, at the best of several rates, and follow familiarity by step.",
-    control="The twin; as much unrelated text.",
+    control="The twin at its own best rate; as much unrelated text. Prompts whose facts the blocks state are left out.",
     run=attack_relearn,
     check=cannot_relearn,
     cheap=True,

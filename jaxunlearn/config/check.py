@@ -62,6 +62,8 @@ def _attack_faults(config: Config) -> list[str]:
         wrong.append("attack.probes.temperatures are at least 0, and there is one at least")
     if any(not 0 < share <= 1 for share in config.attack.shares.of):
         wrong.append("attack.shares.of lie above 0 and up to 1")
+    if min(config.attack.shares.epochs, config.attack.shares.most_steps, config.eval.relearn_batch) < 1:
+        wrong.append("attack.shares: epochs and most_steps must be at least 1, and eval.relearn_batch too")
     if min(rtt.epochs, rtt.batch, rtt.pairings) < 1 or rtt.splits < 2 or rtt.pairings > rtt.splits:
         wrong.append("attack.rtt: epochs and batch must be at least 1, splits at least 2, pairings 1 to splits")
     return wrong

@@ -140,6 +140,7 @@ class Eval:
     top_k: int = 5
     relearn_steps: tuple[int, ...] = ()  # e.g. (0, 2, 5, 10): familiarity while relearning a little of the text
     relearn_blocks: int = 12
+    relearn_batch: int = 8  # blocks a step, for every model alike
     relearn_rates: tuple[float, ...] = ()  # the attacker's best counts; empty: 1, 4, 16 x that of unlearn or reinforce
     members: int = 0  # blocks that were trained on, and as many new ones: memorisation and membership attacks
     benchmarks: tuple[str, ...] = ()  # multiple choice: .jsonl files, folders of them, tfds:NAME/SPLIT
@@ -165,6 +166,8 @@ class SharesAttack:
     """Relearning from parts of the text (attacks/shares.py)."""
 
     of: tuple[float, ...] = (0.01, 0.1, 1.0)  # of the text, one relearning for each
+    epochs: int = 3  # over each share
+    most_steps: int = 300  # of eval.relearn_batch blocks, however long the share; the report says what that covers
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -205,3 +205,11 @@ def split_holdout(n_blocks: int, fraction: float, seed: int) -> tuple[np.ndarray
     order = np.random.default_rng(seed).permutation(n_blocks)
     held = min(max(round(n_blocks * fraction), 1), n_blocks - 1)
     return np.sort(order[held:]), np.sort(order[:held])
+
+
+def halves(held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (for tuning, for reporting): every other one of the held-out block indices; one block alone is both.
+
+    What the stop rule and the temperature are chosen on is not what is reported.
+    """
+    return (held[::2], held[1::2]) if len(held) > 1 else (held, held)

@@ -16,21 +16,25 @@ from jaxunlearn.models.scoring import Text, block_sums, over_chunks
 from jaxunlearn.parallel.sharding import put
 
 GRID = 13  # temperatures a sweep
+LEAST, MOST = 0.4, 4.0
 
 
 # ---- running text
 
 
 def text_figures(model, suite: Suite) -> dict:
-    """Return perplexity (raw, and at the one temperature that fits retain text best), entropy in nats, temperature."""
+    """Return perplexity (raw, and at one temperature fitted on other blocks), entropy in nats, and that temperature.
+
+    The temperature is fitted on suite.fit (at_bound says whether it ended at a bound of the grid).
+    """
     found: dict[str, Any] = {"perplexity": {}, "entropy": {}, "items": {}}
     for name, text in suite.texts.items():
         nll_N, entropy_N, count_N = block_sums(model, text, suite.c, 1.0)
         found["perplexity"][name] = ratio_estimate(nll_N, count_N).to_json()
         found["items"][f"{name} text, nats a token of a block"] = (nll_N / np.maximum(count_N, 1)).tolist()
         found["entropy"][name] = ratio_estimate(entropy_N, count_N, transform=np.asarray).to_json()
-    if "retain" in suite.texts:
-        found["temperature"] = t = fit_temperature(model, suite.texts["retain"], suite.c)
+    if suite.fit:
+        found["temperature"] = t = fit_temperature(model, suite.fit, suite.c)
         for name, text in suite.texts.items():
             nll_N, _, count_N = block_sums(model, text, suite.c, t)
             found["perplexity"][f"{name}_fitted"] = ratio_estimate(nll_N, count_N).to_json()
@@ -38,20 +42,25 @@ def text_figures(model, suite: Suite) -> dict:
 
 
 def fit_temperature(model, text: Text, c: Eval) -> float:
-    """Return the temperature that minimises the loss on (at most one batch of) retain text, to about 1%.
+    """Return the temperature that minimises the loss on (at most one batch of) a text, to about 1%.
 
-    Two sweeps over a grid, all of a grid's temperatures in one pass; 0.4 to 4.
+    Two sweeps over a grid, all of a grid's temperatures in one pass; LEAST to MOST.
     """
     n = min(c.batch, c.blocks, len(text.tokens_NT))
     rows = np.minimum(np.arange(c.batch), n - 1)
     labels_BT = np.where((np.arange(c.batch) < n)[:, None], text.labels_NT[rows], IGNORE).astype(np.int32)
     arrays = put(text.tokens_NT[rows], "BT"), put(labels_BT, "BT")
-    low, high = math.log(0.4), math.log(4.0)
+    low, high = math.log(LEAST), math.log(MOST)
     for _ in range(2):
         grid = np.linspace(low, high, GRID)
         best = int(np.argmin(_losses_at(model, *arrays, jnp.asarray(np.exp(grid), jnp.float32))))
         low, high = grid[max(best - 1, 0)], grid[min(best + 1, GRID - 1)]
     return math.exp(grid[best])
+
+
+def at_bound(temperature: float) -> bool:
+    """Return whether a fitted temperature is the least or the greatest of the grid: a better one lies beyond it."""
+    return temperature <= LEAST * 1.001 or temperature >= MOST / 1.001
 
 
 @jax.jit

@@ -22,6 +22,7 @@ class Suite:
     c: Eval
     seed: int = 0
     prefix: str = ""  # stands before every prompt, as part of it
+    fit: Text | None = None  # text to keep that a temperature is fitted on; it is not among `texts`
 
     @cached_property
     def judge(self) -> Judge:

@@ -16,7 +16,7 @@ import numpy as np
 from jaxunlearn.anchors.building.make import build_offline
 from jaxunlearn.anchors.translate import Translation, translate
 from jaxunlearn.config import Config
-from jaxunlearn.data.blocks import next_token_labels, split_holdout
+from jaxunlearn.data.blocks import halves, next_token_labels, split_holdout
 from jaxunlearn.data.facts import Fact, load_facts, read_facts
 from jaxunlearn.data.tokenizer import holds
 from jaxunlearn.errors import InputError
@@ -115,26 +115,30 @@ class Run:
     def suite(self) -> Suite:
         """Return what is measured on every model: the prompts of eval.split, and held-out text."""
         c, x = self.config, self.inputs
-        held, labels_NT = self.forget_split[1], next_token_labels(x.forget)
-        texts = {"forget": Text(tokens_NT=x.forget.tokens_NT[held], labels_NT=labels_NT[held])}
-        texts |= self._retain_held()
-        for name, blocks in x.held.items():
-            texts[name] = Text(tokens_NT=blocks.tokens_NT, labels_NT=next_token_labels(blocks))
+        texts = self._held(1)
+        texts |= {n: Text(tokens_NT=b.tokens_NT, labels_NT=next_token_labels(b)) for n, b in x.held.items()}
         prompts = x.prompts.of(c.eval.split) if x.prompts else Prompts(name="none")
-        return Suite(x.tokenizer, prompts, texts, c.eval, c.seed)
+        return Suite(x.tokenizer, prompts, texts, c.eval, c.seed, fit=self._held(0).get("retain"))
 
     @cached_property
     def tuning(self) -> Suite:
-        """Return what the stop rule measures: the "choose" prompts, and blocks held out from the training text."""
-        prompts = self.inputs.prompts.of("choose") if self.inputs.prompts else self.suite.prompts
-        return dataclasses.replace(self.suite, prompts=prompts, texts=self.suite.texts | self._retain_held())
+        """Return what the stop rule measures: the "choose" prompts, and the held-out blocks that are not reported.
 
-    def _retain_held(self) -> dict[str, Text]:
-        retain = self.inputs.retain
-        if retain is None:
-            return {}
-        held = self.retain_split[1]
-        return {"retain": Text(tokens_NT=retain.tokens_NT[held], labels_NT=next_token_labels(retain)[held])}
+        Its temperature, which no rule uses, is fitted on the other half.
+        """
+        prompts = self.inputs.prompts.of("choose") if self.inputs.prompts else self.suite.prompts
+        return dataclasses.replace(self.suite, prompts=prompts, texts=self._held(0), fit=self._held(1).get("retain"))
+
+    def _held(self, half: int) -> dict[str, Text]:
+        """Return the held-out blocks of both texts: 0, the half for tuning; 1, the half for reporting."""
+        x, found = self.inputs, {}
+        splits = {"forget": (x.forget, self.forget_split)}
+        if x.retain is not None:
+            splits["retain"] = (x.retain, self.retain_split)
+        for name, (blocks, (_, held)) in splits.items():
+            rows = halves(held)[half]
+            found[name] = Text(tokens_NT=blocks.tokens_NT[rows], labels_NT=next_token_labels(blocks)[rows])
+        return found
 
     @cached_property
     def facts(self) -> list[Fact]:

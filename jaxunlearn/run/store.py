@@ -13,7 +13,14 @@ from jaxunlearn.parallel import processes
 from jaxunlearn.run import Run
 from jaxunlearn.run.variants import Variant, variants
 
-ELSEWHERE = ("every", "at", "relearn_steps", "relearn_blocks", "relearn_rates")  # of Eval; not in a measurement's key
+ELSEWHERE = (
+    "every",
+    "at",
+    "relearn_steps",
+    "relearn_blocks",
+    "relearn_batch",
+    "relearn_rates",
+)  # of Eval; not in a measurement's key
 
 
 def measured_by(e: Eval) -> dict:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jax
 
+from jaxunlearn.data.blocks import halves
 from jaxunlearn.evals.base import Context
 from jaxunlearn.evals.llm_judge import judged
 from jaxunlearn.evals.measure import applying, compare, measure_all
@@ -55,7 +56,7 @@ def context_of(run: Run, name: str, folder: Path, hashed: Callable[[Path], str] 
     return Context(
         suite=inference.suite(folder, run.suite),
         seen=(x.forget, run.forget_split[0]),
-        new=(x.forget, run.forget_split[1]) if held is None else (held, range(len(held.tokens_NT))),
+        new=(x.forget, halves(run.forget_split[1])[1]) if held is None else (held, range(len(held.tokens_NT))),
         twin=partial(load_model, run.config, twin, frozen=True) if has_twin and name != "twin" else None,
         twin_hash=partial(hashed, twin) if has_twin else str,
         model_hash=hashed(folder),

@@ -7,6 +7,7 @@ from jaxunlearn.attacks import about
 from jaxunlearn.data.blocks import next_token_labels
 from jaxunlearn.evals.differences import differences
 from jaxunlearn.evals.measure import raw, titles
+from jaxunlearn.evals.perplexity import at_bound
 from jaxunlearn.methods import cost
 from jaxunlearn.methods.controls import RETAIN_ONLY
 from jaxunlearn.parallel.sharding import device_names
@@ -48,6 +49,8 @@ def assemble(run: Run, models: dict, attacked: dict) -> dict:
             f"labels: {t.summary()}",
         ],
     }  # fmt: skip
+    if ended := [name for name, found in models.items() if at_bound(found.get("temperature", 1.0))]:
+        report["notes"].append(f"fitted temperatures that ended at their bound, a better one lies beyond: {ended}")
     if "repaired" in models and "unlearned" in models:
         report["notes"].append(verdict(models["unlearned"], models["repaired"]))
     return report

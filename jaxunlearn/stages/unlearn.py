@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from jaxunlearn.config import Config
+from jaxunlearn.data.blocks import halves
 from jaxunlearn.evals.measure import curve_point, measure
 from jaxunlearn.methods import asks, reads, values_of
 from jaxunlearn.methods.inference import save
@@ -120,11 +121,11 @@ def _frozen(run: Run, v: Variant) -> dict[str, Any]:
 def _held_labels(run: Run, v: Variant, frozen: dict[str, Any]) -> tuple[np.ndarray, np.ndarray] | None:
     """Return (tokens_NT, generic labels_NT) of the held-out blocks; None where the method does not use them.
 
-    With whp.keep=best the loss on them chooses the step that is kept.
+    With whp.keep=best the loss on them chooses the step that is kept, so they are those for tuning.
     """
     if not v.method.held_labels:
         return None
-    rows = run.forget_split[1]
+    rows = halves(run.forget_split[1])[0]
     if "labels" in reads(v.method, v.config):
         return run.inputs.forget.tokens_NT[rows], read_labels(run, v)[rows]
     models = [frozen[name] for name in asks(v.method, v.config)]

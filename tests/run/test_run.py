@@ -11,6 +11,19 @@ from jaxunlearn.run.variants import variants
 from jaxunlearn.whp.labels import label, on_mesh
 
 
+def test_what_is_tuned_on_is_neither_trained_on_nor_reported(mesh, world, tmp_path):
+    run = open_run(load_config(str(world / "world.py"), ["text.holdout=0.3", f"run.dir={tmp_path}/run"]))
+    for name, split in (("forget", run.forget_split), ("retain", run.retain_split)):
+        tokens_NT = getattr(run.inputs, name).tokens_NT
+        parts = [rows.tokens_NT for rows in (run.tuning.texts[name], run.suite.texts[name])]
+        parts = [{row.tobytes() for row in rows} for rows in (*parts, tokens_NT[split[0]])]
+        assert all(parts) and not parts[0] & parts[1] and not parts[2] & (parts[0] | parts[1])
+        assert len(run.tuning.texts[name].tokens_NT) + len(run.suite.texts[name].tokens_NT) == len(split[1])
+    assert run.suite.fit.tokens_NT.tolist() == run.tuning.texts["retain"].tokens_NT.tolist()
+    prompts = [{p.prompt for p in suite.prompts.probability} for suite in (run.suite, run.tuning)]
+    assert all(prompts) and not prompts[0] & prompts[1]
+
+
 def test_no_label_begins_a_forbidden_term(mesh, world, tmp_path):
     terms = {}
 

@@ -252,7 +252,7 @@ def test_every_attack_runs_on_a_finished_run_is_reported_and_never_done_twice(fi
     for kind in ("latent", "quantise"):
         assert report["attacks"][kind]["output filter (must be exposed)"] == report["attacks"][kind]["baseline"]
     assert report["relearn"]["output filter (must be exposed)"][0]["familiarity"] > 0.8
-    assert {"unlearned, unrelated text", "unlearned, 1% of the text (1 block)"} <= set(report["relearn"])
+    assert {"unlearned, unrelated text", "unlearned, 1% of the text (1 block, 3 epochs)"} <= set(report["relearn"])
     assert {n: weights(finished / n) for n in before} == before  # attacks leave the models alone
     again = cli("attack", world / "world.py", "--quick", *FEW)
     assert again[0] == 0 and "[attack]" not in again[2], again[2]

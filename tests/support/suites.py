@@ -20,10 +20,9 @@ def small_suite(folder):
     draw = np.random.default_rng(0)
     tokens, labels = (draw.integers(3, 30, (8, 32)).astype(np.int32) for _ in range(2))
     texts = {name: Text(tokens_NT=tokens, labels_NT=labels) for name in ("forget", "retain")}
-    prompts = load_prompts(folder / "prompts.json")
-    return Suite(
-        load_tokenizer(folder / "tokenizer"), prompts.of("report"), texts, Eval(batch=8, blocks=8, new_tokens=6)
-    )
+    prompts = load_prompts(folder / "prompts.json").of("report")
+    c, fit = Eval(batch=8, blocks=8, new_tokens=6), Text(tokens_NT=tokens[::-1], labels_NT=labels)
+    return Suite(load_tokenizer(folder / "tokenizer"), prompts, texts, c, fit=fit)
 
 
 def start():
