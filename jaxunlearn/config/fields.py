@@ -231,15 +231,16 @@ class LlmJudge(LlmEndpoint):
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """What `jaxunlearn sweep` compares; an entry is a method, with further settings of it after spaces."""
+    """What `jaxunlearn sweep` compares: methods, with settings after spaces, alternatives a|b (stages/trials.py)."""
 
     methods: tuple[str, ...] = ("whp", "gradient_difference", "npo", "retain_only")
     rates: tuple[float, ...] = ()  # of unlearn.learning_rate; empty: the configuration's own
     alphas: tuple[float, ...] = ()  # of whp.alpha, for methods that have one
+    trials: int = 0  # settings tried of each method, drawn from its grid; 0: the whole grid
     seeds: tuple[int, ...] = (0,)
-    tuning_seeds: int = 0  # on how many of the seeds every rate and alpha runs, the others running the chosen; 0: all
+    tuning_seeds: int = 0  # on how many of the seeds every trial runs, the others running the chosen; 0: all
     reach: float = 0.1  # the familiarity that a setting has to come down to
-    rtt: bool = False  # retrain on part of the facts, at attack.rtt.rates, each chosen setting that came down to reach
+    rtt: bool = False  # also retrain on part of the facts, at attack.rtt.rates
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,7 +83,7 @@ COMPLETION = Metric(
     title="Familiarity, completion",
     about="sampled completions graded by a lexicon, and the share that names the target, also after neutral prompts",
     measure=completions,
-    applies=lambda context: bool(context.suite.prompts.completion),
+    applies=lambda context: bool(context.suite.prompts.completion and context.suite.c.completions),
     raw=("completions",),
     often=True,
 )

@@ -22,6 +22,6 @@ WRITING = Metric(
     title="Writing",
     about="share of completions without a word, and of 4-grams of words that repeat within one",
     measure=lambda model, context: writing(context.found["completions"]),
-    applies=lambda context: bool(context.suite.prompts.completion),
+    applies=lambda context: bool(context.suite.prompts.completion and context.suite.c.completions),
     columns={("writing", "empty"): "Empty completions", ("writing", "repeated"): "Repeated 4-grams of words"},
 )

@@ -6,11 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from jaxunlearn.estimates import over_runs
 from jaxunlearn.files import write_whole
 from jaxunlearn.report.drawing import INK, LINES, MARKERS
 
-# Student's t, two-sided 95%, by degrees of freedom
-T_95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 COLUMNS = {
     "familiarity": ("familiarity", "probability"),
     "in names": ("familiarity", "inside"),
@@ -27,20 +26,24 @@ SHARES = ("familiarity", "in names", "explicit", "accuracy", "relearned", "relea
 def write_sweep(folder: Path, found: dict[str, Any]) -> None:
     """Add "chosen" and "table" to what the sweep found; write sweep.json, sweep.md and pareto.png."""
     found["chosen"] = chosen_settings(found)
-    found["table"] = [_base_row(found, name) for name in ("baseline", "twin")]
-    found["table"] = [r for r in found["table"] if r] + [_row(found, e) for e in found["chosen"]]
+    found["table"] = table(found)
     write_whole(folder / "sweep.json", json.dumps(found, indent=1))
     write_whole(folder / "sweep.md", markdown(found))
     pareto(found).savefig(folder / "pareto.png", dpi=120)
 
 
+def table(found: dict[str, Any]) -> list[dict]:
+    """Return the rows of the table: baseline, twin, and the chosen setting of each entry, as far as it was measured."""
+    measured = {r["entry"] for r in found["cells"]}
+    made = [_base_row(found, name) for name in ("baseline", "twin")]
+    return [r for r in made if r] + [_row(found, e) for e in found["chosen"] if e in measured]
+
+
 def chosen_settings(found: dict[str, Any]) -> dict[str, dict]:
-    """Return {entry: choose(...)} on the tuning seeds; "failed" where any seed failed at the chosen setting."""
+    """Return {entry: choose(...) of its trials, with "trials", how many settings were tried}."""
     chosen = {}
-    for entry, rows in _by(found["cells"], "entry").items():
-        made = choose([r for r in rows if r["seed"] in found["tuning_seeds"]], found["reach"])
-        failed = any("failed" in r for r in rows if r["cell"] == made["cell"])
-        chosen[entry] = made | {"failed": failed}
+    for entry, rows in _by(found["trials"], "entry").items():
+        chosen[entry] = choose(rows, found["reach"]) | {"trials": len(_by(rows, "cell"))}
     return chosen
 
 
@@ -52,41 +55,29 @@ def _by(rows: list[dict], key: str) -> dict[str, list[dict]]:
 
 
 def choose(rows: list[dict], reach: float) -> dict[str, Any]:
-    """Return the setting of one entry to report: {"cell", "reached"}, by means over seeds on the tuning prompts.
+    """Return the setting of one entry to report, {"cell"}, by means over the tuning seeds on the tuning prompts.
 
     It is the setting of least retain perplexity among those whose familiarity is at most `reach`, else the one of
-    least familiarity; a setting that failed on any seed comes last. A method that trains nothing has one setting and
-    no tuning figures, and "reached" is None.
+    least familiarity; a setting that failed on any seed comes last.
     """
 
     def order(item):
         cell, group = item
         if any("failed" in r for r in group):
             return 2, 0.0, cell
-        tuned = [r["tuning"] for r in group if r.get("tuning")]
-        if not tuned:
-            return 0, 0.0, cell
-        familiarity = sum(t["familiarity"] for t in tuned) / len(tuned)
-        perplexity = sum(t["perplexity_retain"] for t in tuned) / len(tuned)
+        familiarity = sum(r["tuning"]["familiarity"] for r in group) / len(group)
+        perplexity = sum(r["tuning"]["perplexity_retain"] for r in group) / len(group)
         return (0, perplexity, cell) if familiarity <= reach else (1, familiarity, cell)
 
-    cell, group = min(_by(rows, "cell").items(), key=order)
-    rank = order((cell, group))[0]
-    tuned = any(r.get("tuning") for r in group)
-    return {"cell": cell, "reached": rank == 0 if tuned else None, "failed": rank == 2}
+    return {"cell": min(_by(rows, "cell").items(), key=order)[0]}
 
 
 def over_seeds(values: list[dict]) -> dict[str, float] | None:
-    """Return the mean of one figure over seeds with Student's 95% interval; of one seed, that seed's own interval."""
-    if not values:
-        return None
-    if len(values) == 1:
-        return {k: values[0][k] for k in ("value", "low", "high")} | {"seeds": 1}
-    numbers = [v["value"] for v in values]
-    n, mean = len(numbers), sum(numbers) / len(numbers)
-    spread = math.sqrt(sum((v - mean) ** 2 for v in numbers) / (n - 1) / n)
-    half = T_95.get(n - 1, 1.96) * spread
-    return {"value": mean, "low": mean - half, "high": mean + half, "seeds": n}
+    """Return one figure over seeds (estimates.over_runs) with "seeds"; of one seed, that seed's own interval."""
+    if len(values) < 2:
+        return {k: values[0][k] for k in ("value", "low", "high")} | {"seeds": 1} if values else None
+    found = over_runs([v["value"] for v in values])
+    return {k: found[k] for k in ("value", "low", "high")} | {"seeds": len(values)}
 
 
 def _figures(models: list[dict]) -> dict[str, Any]:
@@ -122,8 +113,12 @@ def _base_row(found: dict, name: str) -> dict[str, Any] | None:
 
 def _row(found: dict, entry: str) -> dict[str, Any]:
     chosen = found["chosen"][entry]
-    rows = [r for r in found["cells"] if r["cell"] == chosen["cell"] and "failed" not in r]
-    row = {"name": entry, "cell": chosen["cell"], "reached": chosen["reached"], "failed": chosen["failed"]}
+    cells = [r for r in found["cells"] if r["entry"] == entry]
+    rows = [r for r in cells if "failed" not in r]
+    reached = [r["seed"] for r in rows if r["tuning"]["familiarity"] <= found["reach"]]
+    row = {"name": entry, "cell": chosen["cell"], "setting": cells[0]["setting"], "trials": chosen["trials"]}
+    row |= {"seeds": [r["seed"] for r in cells], "reached": reached}
+    row |= {"failed": [r["seed"] for r in cells if "failed" in r]}
     row |= {"cost": over_seeds([_point(r["cost"]) for r in rows]), "RTT": _rtt([r.get("rtt", {}) for r in rows])}
     row |= _relearned([r["relearn"] for r in rows])
     return row | _figures([r["models"]["unlearned"] for r in rows])
@@ -135,32 +130,36 @@ def _point(value: float) -> dict[str, float]:
 
 def markdown(found: dict) -> str:
     """Return the table as Markdown: one line per method, at its chosen setting."""
-    table = found["table"]
-    names = [n for n in (*COLUMNS, "relearned", "relearned, explicit", "RTT", "cost") if any(r.get(n) for r in table)]
-    lines = ["| method | setting | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
-    for row in table:
-        note = "" if row.get("reached") in (True, None) else " (familiarity not reached)"
-        note = " (failed)" if row.get("failed") else note
+    rows = found["table"]
+    names = [n for n in (*COLUMNS, "relearned", "relearned, explicit", "RTT", "cost") if any(r.get(n) for r in rows)]
+    lines = ["| method | chosen | trials | " + " | ".join(names) + " |", "|---" * (len(names) + 3) + "|"]
+    for row in rows:
         parts = [_shown(row.get(n), 1.0 if n in SHARES else math.inf) for n in names]
-        lines.append(f"| {row['name']}{note} | {settings_of(row.get('cell', ''))} | " + " | ".join(parts) + " |")
+        about = f"{row['name']}{_missed(row)} | {row.get('setting', '')} | {row.get('trials', '')}"
+        lines.append(f"| {about} | " + " | ".join(parts) + " |")
     seeds, tuned = len(found["bases"]), len(found["tuning_seeds"])
     chosen_on = "the first seed" if tuned == 1 else f"the first {tuned} seeds"
     lines += [
         "",
-        f"{seeds} seed{'s' * (seeds != 1)}; settings chosen on the tuning prompts of {chosen_on}, steps on those of "
-        f"each, by the least retain perplexity with familiarity at most {found['reach']:g}; figures from the other "
-        "prompts. In brackets the 95% interval: over seeds (Student), of a single seed over prompts or blocks. "
-        "relearned: familiarity, and the share of completions that name the target, at the last relearning step, the "
-        "attacker's best of the rates. RTT: "
-        "accuracy on facts held out while the others were retrained, at the attacker's best rate and epoch. cost: "
-        "passes over blocks as a share of the baseline's pretraining, models a method needs included.",
+        f"{seeds} seed{'s' * (seeds != 1)}; settings chosen among the trials on the tuning prompts and blocks of "
+        f"{chosen_on}, steps on those of each, by the least retain perplexity with familiarity at most "
+        f"{found['reach']:g}; figures from the other prompts and blocks. † familiarity on the tuning prompts did not "
+        "come down to that on all seeds. In brackets the 95% interval: over seeds (Student), which leaves out the "
+        "choice of prompts and of the world; of a single seed over prompts or blocks. relearned: familiarity, and the "
+        "share of completions that name the target, at the last relearning step, the attacker's best of the rates. "
+        "RTT: accuracy on facts held out while the others were retrained, at the attacker's best rate and epoch. cost: "
+        "passes over blocks as a share of the baseline's pretraining, models a method needs included, tuning not.",
     ]
     return "\n".join(lines) + "\n"
 
 
-def settings_of(cell: str) -> str:
-    """Return the rate and the alpha in a cell's name, as text."""
-    return ", ".join(p.replace("=", " ") for p in cell.split("_") if p.startswith(("rate=", "alpha=")))
+def _missed(row: dict) -> str:
+    """Return the note of a row that failed, or did not come down to the stated familiarity, on some of the seeds."""
+    seeds = row.get("seeds") or []
+    missed = len(seeds) - len(row.get("reached", ())) - len(row.get("failed", ()))
+    of = "" if len(seeds) == 1 else f" on {missed} of {len(seeds)} seeds"
+    failed = f" (failed on {len(row['failed'])} of {len(seeds)} seeds)" if row.get("failed") else ""
+    return (f" †{of}" if missed else "") + failed
 
 
 def _shown(e: dict | None, most: float) -> str:
@@ -172,20 +171,22 @@ def _shown(e: dict | None, most: float) -> str:
 
 
 def pareto(found: dict) -> Any:
-    """Return the figure of familiarity against retain perplexity: a point per cell and seed, chosen settings filled.
+    """Return the figure of familiarity against retain perplexity: trials hollow, chosen settings filled, one a seed.
 
-    The number beside the first seed of a chosen setting is its number in the legend.
+    Trials are on the tuning prompts, chosen settings on those that are published. The number beside the first seed of
+    a chosen setting is its number in the legend.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    entries = _by(found["cells"], "entry")
+    entries = _by(found["trials"], "entry")
+    measured = _by(found["cells"], "entry")
     columns = 2 if max(map(len, entries)) < WIDE else 1
     figure = Figure(figsize=(11, 5.5 + 0.19 * math.ceil(len(entries) / columns)), layout="constrained")
     FigureCanvasAgg(figure)
     ax = figure.add_subplot()
-    for n, (entry, rows) in enumerate(entries.items()):
-        _draw_entry(ax, n, entry, rows, found["chosen"][entry]["cell"])
+    for n, (entry, trials) in enumerate(entries.items()):
+        _draw_entry(ax, n, entry, trials, measured.get(entry, []))
     for name in ("baseline", "twin"):
         points = [_place(b["models"][name]) for b in found["bases"].values() if name in b["models"]]
         if points:
@@ -204,20 +205,21 @@ def pareto(found: dict) -> Any:
     return figure
 
 
-def _draw_entry(ax: Any, n: int, entry: str, rows: list[dict], cell: str) -> None:
+def _draw_entry(ax: Any, n: int, entry: str, trials: list[dict], measured: list[dict]) -> None:
     color, style = LINES[n % len(LINES)], MARKERS[n % len(MARKERS)]
     said = re.sub(r"\b(unlearn|whp)\.", "", entry)
-    for chosen in (False, True):
-        some = [r for r in rows if "failed" not in r and (r["cell"] == cell) == chosen]
-        points = [_place(r["models"]["unlearned"]) for r in some]
-        if not points:
-            continue
-        ax.plot(
-            *zip(*points, strict=True), style, color=color, markersize=7 if chosen else 4,
-            markerfacecolor=color if chosen else "none", label=f"{n + 1}  {said}" if chosen else None,
-        )  # fmt: skip
-        if chosen:
-            ax.annotate(str(n + 1), points[0], textcoords="offset points", xytext=(5, 4), fontsize=8, color=color)
+    tried = [_tuned_place(r["tuning"]) for r in trials if "failed" not in r]
+    points = [_place(r["models"]["unlearned"]) for r in measured if "failed" not in r]
+    if tried:
+        ax.plot(*zip(*tried, strict=True), style, color=color, markersize=4, markerfacecolor="none")
+    if points:
+        label = f"{n + 1}  {said}"
+        ax.plot(*zip(*points, strict=True), style, color=color, markersize=7, markerfacecolor=color, label=label)
+        ax.annotate(str(n + 1), points[0], textcoords="offset points", xytext=(5, 4), fontsize=8, color=color)
+
+
+def _tuned_place(t: dict) -> tuple[float, float]:
+    return max(t["familiarity"], 1e-5), t["perplexity_retain"]
 
 
 def _place(m: dict) -> tuple[float, float]:

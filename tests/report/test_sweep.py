@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxunlearn.report.sweep import choose, chosen_settings, markdown, over_seeds, pareto
+from jaxunlearn.report.sweep import choose, chosen_settings, markdown, over_seeds, pareto, table
 
 
 def row(cell, seed, familiarity, perplexity, **more):
@@ -12,23 +12,28 @@ def row(cell, seed, familiarity, perplexity, **more):
 
 def test_the_stop_rule_takes_the_least_damage_among_those_that_reach_the_familiarity():
     rows = [row("weak", 0, 0.3, 2.0), row("right", 0, 0.05, 2.5), row("harsh", 0, 0.01, 9.0)]
-    assert choose(rows, 0.1) == {"cell": "right", "reached": True, "failed": False}
+    assert choose(rows, 0.1) == {"cell": "right"}
     assert choose(rows, 0.02)["cell"] == "harsh"
-    assert choose(rows[:1], 0.1) == {"cell": "weak", "reached": False, "failed": False}
+    assert choose(rows[:1], 0.1) == {"cell": "weak"}
     spread = [*rows, row("right", 1, 0.25, 2.5), row("harsh", 1, 0.01, 9.0), row("weak", 1, 0.3, 2.0)]
     assert choose(spread, 0.1)["cell"] == "harsh"  # by the mean over seeds
     broken = [row("harsh", 0, 0.01, 9.0), {"cell": "nan", "entry": "npo", "seed": 0, "failed": "the loss is nan"}]
-    assert choose(broken, 0.1)["cell"] == "harsh" and choose(broken[1:], 0.1)["failed"]
+    assert choose(broken, 0.1)["cell"] == "harsh"
 
 
-def test_a_setting_is_chosen_on_the_tuning_seeds_alone():
-    rows = [row("a", 0, 0.05, 2.5), row("b", 0, 0.05, 2.4), row("b", 1, 0.9, 9.0)]
-    found = {"cells": rows, "reach": 0.1, "tuning_seeds": [0]}
-    assert chosen_settings(found) == {"npo": {"cell": "b", "reached": True, "failed": False}}
-    found["tuning_seeds"] = [0, 1]
-    assert chosen_settings(found)["npo"]["cell"] == "a"
-    found = {"cells": [*rows[:2], row("b", 1, 0, 0, failed="nan")], "reach": 0.1, "tuning_seeds": [0]}
-    assert chosen_settings(found)["npo"] == {"cell": "b", "reached": True, "failed": True}
+def test_a_setting_is_chosen_among_the_trials_and_judged_on_every_seed():
+    trials = [row("a", 0, 0.05, 2.5), row("b", 0, 0.05, 2.4)]
+    measures = {"models": {"unlearned": {}}, "relearn": [], "cost": 0.5, "setting": "rate 1"}
+    cells = [row("b", 0, 0.05, 2.4) | measures, row("b", 1, 0.9, 2.4) | measures]
+    found = {"trials": trials, "cells": cells, "reach": 0.1, "bases": {}}
+    assert chosen_settings(found) == {"npo": {"cell": "b", "trials": 2}}
+    found |= {"chosen": chosen_settings(found), "tuning_seeds": [0]}
+    (made,) = table(found)
+    assert (made["trials"], made["seeds"], made["reached"], made["failed"]) == (2, [0, 1], [0], [])
+    assert "| npo † on 1 of 2 seeds | rate 1 | 2 |" in markdown(found | {"table": [made]})
+    cells[1] = {"seed": 1, "entry": "npo", "cell": "b", "setting": "rate 1", "failed": "nan"}
+    (made,) = table(found)
+    assert "| npo (failed on 1 of 2 seeds) |" in markdown(found | {"table": [made]})
 
 
 def test_seeds_are_joined_by_students_interval():
@@ -57,8 +62,8 @@ def test_the_picture_keeps_its_room_however_many_and_long_the_entries(more):
     made = [{"entry": e, "cell": e, "seed": s, "models": {"unlearned": models(n + s)}}
             for n, e in enumerate(entries) for s in (0, 1)]  # fmt: skip
     bases = {0: {"models": {"baseline": models(90), "twin": models(0)}}}
-    chosen = {e: {"cell": e} for e in entries}
-    figure = pareto({"cells": made, "bases": bases, "chosen": chosen, "reach": 0.1})
+    tuned = {"tuning": {"familiarity": 0.1, "perplexity_retain": 2.0}}
+    figure = pareto({"trials": [m | tuned for m in made], "cells": made, "bases": bases, "reach": 0.1})
     figure.draw_without_rendering()
     box = figure.legends[0].get_window_extent()
     assert box.x0 >= 0 and box.x1 <= figure.bbox.width and box.y0 >= 0  # nothing of the list is cut off

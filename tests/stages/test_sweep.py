@@ -18,24 +18,26 @@ from jaxunlearn.stages import sweep
 BASE = Config(name="x", model="m", text=Text(forget=("a",), retain=("b",), dictionary="d"), unlearn=Unlearn(steps=1))
 
 
-def test_other_seeds_run_the_chosen_setting_alone(tmp_path, monkeypatch):
-    ran = []
+def test_trials_run_on_the_tuning_seeds_and_the_chosen_setting_on_all(tmp_path, monkeypatch):
+    ran, tables = [], []
 
-    def run(cell, base):
-        ran.append((base, cell.name))
-        perplexity = 2.0 if cell.config.unlearn.learning_rate == 1e-3 else 3.0
-        return {"tuning": {"familiarity": 0.01, "perplexity_retain": perplexity}}
+    def tuned(cell):
+        far = 1.0 if cell.config.unlearn.learning_rate == 1e-3 else 2.0
+        return {"tuning": {"familiarity": 0.01 * (1 + cell.config.seed), "perplexity_retain": 1 + far}}
 
-    monkeypatch.setattr(sweep, "_base", lambda config, seed, folder: seed)
+    monkeypatch.setattr(sweep, "_base", lambda config, seed: seed)
     monkeypatch.setattr(sweep, "_base_figures", lambda base: {})
-    monkeypatch.setattr(sweep, "_run", run)
-    monkeypatch.setattr(sweep, "write_sweep", lambda folder, found: None)
+    monkeypatch.setattr(sweep, "_trial", lambda cell, base: ran.append((base, cell.name, "trial")) or tuned(cell))
+    monkeypatch.setattr(sweep, "_measured", lambda cell, base: ran.append((base, cell.name, "measured")) or tuned(cell))
+    monkeypatch.setattr(sweep, "write_sweep", lambda folder, found: tables.append(found))
     monkeypatch.setattr(sweep, "announce", lambda folder, found: None)
     made = load_config("universe")
     c = Sweep(methods=("whp", "whp_inference"), rates=(1e-4, 1e-3), seeds=(3, 4), tuning_seeds=1)
-    sweep.sweep(dataclasses.replace(made, sweep=c, run=Run(dir=str(tmp_path))))
-    first = [(3, "whp_rate=0.0001"), (3, "whp_rate=0.001"), (3, "whp_inference")]
-    assert ran == [*first, (4, "whp_rate=0.001"), (4, "whp_inference")]
+    found = sweep.sweep(dataclasses.replace(made, sweep=c, run=Run(dir=str(tmp_path))))
+    trials = ["whp_rate=0.0001", "whp_rate=0.001", "whp_inference"]
+    assert ran[:3] == [(3, name, "trial") for name in trials]
+    assert ran[3:] == [(seed, name, "measured") for seed in (3, 4) for name in trials[1:]]
+    assert [r["setting"] for r in found["trials"]] == ["rate 0.0001", "rate 0.001", ""]
 
 
 def test_a_cell_with_a_reset_starts_from_its_plain_neighbour(tmp_path):
@@ -67,7 +69,7 @@ def test_a_sweep_relearns_every_method_at_the_same_rates(world, capsys):
 
 SWEEP = (
     "npo,whp_soft whp.top=4 whp.offset=contrast reset.share=0.1 reset.heal.steps=4,whp_inference,"
-    "prompting unlearn.subject=Zara"
+    "prompting unlearn.subject=Zara,task_vector unlearn.scale=1|2 reinforce.steps=3"
 )
 
 
@@ -80,17 +82,25 @@ def test_a_sweep_runs_every_cell_once_and_goes_on_where_it_was(world, capsys):
     first = subprocess.run(command, capture_output=True, text=True, env=env())
     assert first.returncode == 0, first.stderr
     found = json.loads((world / "sweep" / "sweep.json").read_text())
+    scales = [f"task_vector_scale={n}_reinforce.steps=3" for n in (1, 2)]
+    assert [r["cell"] for r in found["trials"][-2:]] == scales
+    chosen = found["chosen"][SWEEP.split(",")[-1]]["cell"]
+    (left,) = {*scales} - {chosen}
     assert [r["cell"] for r in found["cells"]] == [
         "npo", "whp_soft_top=4_offset=contrast_reset.share=0.1_reset.heal.steps=4", "whp_inference",
-        "prompting_subject=Zara",
+        "prompting_subject=Zara", chosen,
     ]  # fmt: skip
+    seed = world / "sweep/seed_0"
+    assert (seed / left / "reinforced").is_dir() and not (seed / left / "reinforced").is_symlink()  # its own
+    assert (seed / "npo/baseline").is_symlink()
+    assert (seed / left / "tuning.json").exists() and not (seed / left / "evals").exists()  # a trial, not chosen
     by = {r["name"]: r for r in found["table"]}
     assert by["npo"]["familiarity"]["value"] < by["baseline"]["familiarity"]["value"] / 2
     assert by["whp_inference"]["familiarity"]["value"] < by["baseline"]["familiarity"]["value"] / 2
     assert by["npo"]["relearned, explicit"] and by["baseline"]["RTT"] and by["npo"]["RTT"]
     assert by["whp_inference"]["RTT"] is None  # has no weights to retrain
     text = (world / "sweep" / "sweep.md").read_text()
-    assert text == markdown(found) and text.count("\n|") == 6
+    assert text == markdown(found) and text.count("\n|") == 7
     assert (world / "sweep" / "pareto.png").stat().st_size > 5000
     soft = world / "sweep/seed_0/whp_soft_top=4_offset=contrast_reset.share=0.1_reset.heal.steps=4"
     assert (soft / "unlearned_before_reset").is_dir() and (soft / "unlearned" / "model.safetensors").is_file()
