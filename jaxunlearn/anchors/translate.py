@@ -27,7 +27,7 @@ from jaxunlearn.errors import InputError
 WIDTH_MULTIPLE = 64
 CHOICES = {
     "match": ("longest", "first"), "draw": ("key", "variant"), "repeat": ("ignore", "keep"),
-    "forbid": ("none", "keys"),
+    "seen_from": ("after", "at"), "forbid": ("none", "keys"),
 }  # fmt: skip
 
 
@@ -83,6 +83,7 @@ def translate(
     match: str = "longest",
     draw: str = "key",
     repeat: str = "ignore",
+    seen_from: str = "after",
     forbid: str = "none",
     seed: int = 0,
     max_width: int | None = None,
@@ -95,18 +96,21 @@ def translate(
     match: "longest", or "first" as in find_anchors.
     draw: "key", or "variant" for a second draw that occurrences at line starts use.
     repeat: "ignore" leaves the position before a term's later occurrences in a block untrained; "keep" trains it.
+    seen_from: "after" counts a translation as seen from the position after its anchor's last token on; "at", a
+    deviation from the paper, from that last token on (its label is the first that follows the translation).
     forbid: "keys", a deviation from the paper, treats the first tokens of every term as seen from a block's first
     position on, so that the seen-translation rule lowers them everywhere.
     max_width: translated positions of a row; what lies past them is cut off and not trained.
 
     Raises InputError on an unknown choice and on documents that the blocks were not made from.
     """
-    _check(blocks, documents, {"match": match, "draw": draw, "repeat": repeat, "forbid": forbid}, max_width)
+    given = {"match": match, "draw": draw, "repeat": repeat, "seen_from": seen_from, "forbid": forbid}
+    _check(blocks, documents, given, max_width)
     options = {term: (v,) if isinstance(v, str) else tuple(v) for term, v in dictionary.items()}
     matcher = make_matcher(list(options))
     first_row_D = np.searchsorted(blocks.spans_N3[:, 0], np.arange(len(blocks.streams) + 1))
     forbidden = [token for term in options for token in first_tokens(term, tokenizer)] if forbid == "keys" else []
-    ledger = _Ledger(len(blocks.tokens_NT), dict.fromkeys(forbidden, 0))
+    ledger = _Ledger(len(blocks.tokens_NT), dict.fromkeys(forbidden, 0), int(seen_from == "after"))
     parts = []
     for stream, row in zip(blocks.streams, first_row_D[:-1].tolist(), strict=True):
         anchors = locate(stream, matcher, match, row, row_tokens(blocks))
@@ -233,14 +237,14 @@ class _Ledger:
     """What `translate` collects for each block while it reads the documents.
 
     draws: {term: translation} of each block. repeats: (block, position before a repeated term). seen: {first token of
-    a translation: the original position from which it counts as seen} of each block.
+    a translation: the original position from which it counts as seen} of each block, `lag` after the anchor's last.
     """
 
-    def __init__(self, n_blocks: int, seen: dict[int, int]):
+    def __init__(self, n_blocks: int, seen: dict[int, int], lag: int):
         self.draws = [{} for _ in range(n_blocks)]
         self.seen = [dict(seen) for _ in range(n_blocks)]
         self.repeats: list[tuple[int, int]] = []
-        self.anchors = 0
+        self.anchors, self.lag = 0, lag
         self.first_ids: dict[str, tuple[int, ...]] = {}
 
     def note(self, anchors: Anchors, values: list[str], blocks: Blocks, tokenizer: Tokenizer) -> None:
@@ -254,7 +258,7 @@ class _Ledger:
                     self.repeats.append((row, before))
                 appeared.add((row, key))
             for token in self._first_tokens(value, tokenizer):
-                self.seen[last_row].setdefault(token, last - starts_N[last_row] + bos_width)
+                self.seen[last_row].setdefault(token, last - starts_N[last_row] + bos_width + self.lag)
         self.anchors += len(values)
 
     def _first_tokens(self, value: str, tokenizer: Tokenizer) -> tuple[int, ...]:

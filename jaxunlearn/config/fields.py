@@ -58,7 +58,7 @@ class Text:
 
 @dataclass(frozen=True, kw_only=True)
 class Whp:
-    """The method's own settings; each deviation from the authors has a name (anchors/translate.py, whp/__init__.py)."""
+    """The method's own settings; whp/__init__.py has the table of those by which it can deviate from the paper."""
 
     alpha: float = 5.0
     alphas: tuple[float, ...] = ()  # further alphas whose labels the same pass stores
@@ -74,10 +74,11 @@ class Whp:
     repeat: Literal["ignore", "keep"] = "ignore"
     seen_translation: Literal["mean", "penalty", "-inf"] = "mean"
     seen_penalty: float = 5.0  # nats of logit, for seen_translation=penalty
+    seen_from: Literal["after", "at"] = "after"  # at, a deviation: at the anchor's last token already
     forbid: Literal["none", "keys"] = "none"  # keys, a deviation: every term's first tokens count as seen everywhere
     offset_context: Literal["translated", "original"] = "translated"
     block_bos: Literal["every", "piece"] = "every"
-    keep: Literal["best", "last"] = "best"  # which checkpoint becomes unlearned/: lowest held-out loss, or the last
+    keep: Literal["best", "last"] = "best"  # hard labels: unlearned/ is the step of lowest held-out loss, or the last
     label_batch: int = 16  # blocks a call of the label pass
 
 

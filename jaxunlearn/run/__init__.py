@@ -87,11 +87,12 @@ class Run:
         draw: added to the seed, so that each draw chooses other names.
         """
         x, w, seed = self.inputs, self.config.whp, self.config.seed + draw
-        key = (name, w.match, w.draw, w.repeat, w.forbid, seed)
+        key = (name, w.match, w.draw, w.repeat, w.seen_from, w.forbid, seed)
         if key not in x.translations:
             x.translations[key] = translate(
                 x.forget, x.documents, x.tokenizer, dictionary, match=w.match, draw=w.draw, repeat=w.repeat,
-                forbid=w.forbid, seed=seed, max_width=min(x.shape.context, x.shape.window or x.shape.context),
+                seen_from=w.seen_from, forbid=w.forbid, seed=seed,
+                max_width=min(x.shape.context, x.shape.window or x.shape.context),
             )  # fmt: skip
         return x.translations[key]
 

@@ -4,7 +4,8 @@ The aim: a run that is killed at any moment and resumed ends with the same bits 
 
 1. Without manifest.json nothing binds the next attempt: inputs were refused, or the run was killed while reading them.
 2. The configuration must be that of config.json, but for the sections FREE, the fields FREE_TRAIN, and each section of
-   LATE until a result that depends on it exists. A field that an older version did not have counts as its default.
+   LATE until a result that depends on it exists. A field that an older version did not have counts as what that
+   version did: its default, or the value in EARLIER.
 3. The inputs (texts, tokenizer, dictionary, prompts, answers, weights of a given model) must have the hashes of
    manifest.json.
 4. A stage whose result exists is skipped: baseline/, twin/, reinforced/, diluted/, new_only/, unlearned/ (with
@@ -46,20 +47,24 @@ LATE = {
     "reset": ("unlearned", "checkpoints/heal", "controls"),
     "repair": ("repaired", "checkpoints/repair"),
 }
+EARLIER = {"whp": {"seen_from": "at"}}  # what versions without a field did, where that is not its default
 LABELLED_BY = ("alphas", "shape", "whp", "baseline", "reinforced", "inputs")  # rule 7
 
 
 # ---- configuration and inputs
 
 
-def completed(before: dict, default: dict) -> dict:
-    """Return a configuration with the fields that an older version did not have, at their defaults.
+def completed(before: dict, default: dict, earlier: dict | None = None) -> dict:
+    """Return a configuration with the fields that an older version did not have, as that version behaved.
 
-    A new field has no effect at its default, so runs of older versions can go on.
+    That is a new field's default (it has no effect there, so that runs of older versions can go on) or what EARLIER
+    says. `earlier` is its part for a section.
     """
-    known = {key: before.get(key, value) for key, value in default.items()}
+    earlier = EARLIER if earlier is None else earlier
+    lacking = {key: {} if isinstance(value, dict) else earlier.get(key, value) for key, value in default.items()}
+    known = {key: before.get(key, value) for key, value in lacking.items()}
     sections = [key for key, value in default.items() if isinstance(value, dict) and isinstance(known[key], dict)]
-    return before | known | {key: completed(known[key], default[key]) for key in sections}
+    return before | known | {key: completed(known[key], default[key], earlier.get(key, {})) for key in sections}
 
 
 def refuse_another_configuration(before: dict, now: dict, made: Callable[[str], bool], where: Path) -> None:

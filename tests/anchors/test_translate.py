@@ -43,7 +43,7 @@ def test_the_papers_sentence_word_by_word(words):
     assert translation.map_NT[0].tolist() == [*range(15), -1]
     # " is" predicts the second Harry: untrained. BOS predicts the first, and each Harry what follows it: trained.
     assert np.flatnonzero(~translation.trained_NT[0]).tolist() == [13, 15]
-    assert seen(translation, words) == {" Jon": 1, "Jon": 1}
+    assert seen(translation, words) == {" Jon": 2, "Jon": 2}
     assert translation.tokens_NS.shape == (1, 64) and translation.tokens_NS.dtype == np.int32
     assert (translation.anchors, translation.inside, translation.excluded) == (2, 0, 1)
     assert (translation.unaligned, translation.cut, translation.positions) == (0, 0, 14)
@@ -71,7 +71,7 @@ def test_a_longer_translation_shifts_what_follows(words):
     blocks, translation = run(words, "Harry went to Harry, said Hi", {"Harry": ("Jon Smith",)})
     assert rows(blocks, translation, words)[0] == cells("<s>|Jon| Smith| went| to| Jon| Smith|,| said| Hi")
     assert translation.map_NT[0, :8].tolist() == [0, 2, 3, 4, 6, 7, 8, 9]
-    assert seen(translation, words) == {" Jon": 1, "Jon": 1}
+    assert seen(translation, words) == {" Jon": 2, "Jon": 2}
     assert np.flatnonzero(~translation.trained_NT[0, :8]).tolist() == [3]
 
 
@@ -83,14 +83,14 @@ def test_a_shorter_translation_of_several_words_maps_its_last_token_alone(words)
     assert translation.map_NT[0, :9].tolist() == [0, 1, -1, 2, 3, 4, -1, 5, 6]
     assert np.flatnonzero(translation.trained_NT[0]).tolist() == [0, 1, 3, 4, 7, 8]
     assert (translation.inside, translation.excluded, translation.unaligned) == (2, 1, 0)
-    assert seen(translation, words) == {" Jack": 3, "Jack": 3}
+    assert seen(translation, words) == {" Jack": 4, "Jack": 4}
 
 
 def test_neighbouring_anchors_share_the_position_between_them(words):
     _, translation = run(words, "Ron Harry went Harry Ron came", {"Harry": ("Jon",), "Ron": ("Bill",)})
     # 1 Ron, 2 Harry, 3 went, 4 Harry, 5 Ron, 6 came: 3 precedes the second Harry, 4 the second Ron
     assert np.flatnonzero(~translation.trained_NT[0, :7]).tolist() == [3, 4]
-    assert seen(translation, words) == {" Bill": 1, "Bill": 1, " Jon": 2, "Jon": 2}
+    assert seen(translation, words) == {" Bill": 2, "Bill": 2, " Jon": 3, "Jon": 3}
 
 
 # ---- tokens that merge over word boundaries
@@ -104,7 +104,7 @@ def test_a_token_that_leaves_an_anchor_maps_where_the_translation_ends_a_token(m
         "map": [0, -1, -1, -1, -1, 6, 7, 8, 9],
     }
     assert (translation.inside, translation.unaligned) == (4, 0)
-    assert seen(translation, merging) == {"T": 5}
+    assert seen(translation, merging) == {"T": 6}
     assert np.flatnonzero(translation.trained_NT[0]).tolist() == [0, 5, 6, 7, 8]
 
 
@@ -124,7 +124,7 @@ def test_the_position_before_a_repeat_may_be_a_merged_token(merging):
     assert translation.map_NT[0, :12].tolist() == [0, -1, -1, -1, -1, 5, -1, -1, -1, -1, 10, 11]
     assert np.flatnonzero(translation.trained_NT[0]).tolist() == [0, 10, 11]
     assert translation.excluded == 1
-    assert seen(translation, merging) == {"B": 5}
+    assert seen(translation, merging) == {"B": 6}
 
 
 def test_bytes_of_one_character_are_paired_and_only_the_last_of_an_anchor_is_trained(merging):
@@ -132,7 +132,7 @@ def test_bytes_of_one_character_are_paired_and_only_the_last_of_an_anchor_is_tra
     # 1,2 é 3 space 4 J 5 o 6 s 7,8 é 9 space 10,11 é | 1,2 é 3 space 4 Z 5 o 6,7 é 8 space 9,10 é
     assert translation.map_NT[0, :12].tolist() == [0, 1, 2, 3, -1, -1, -1, -1, 7, 8, 9, 10]
     assert (translation.inside, translation.unaligned) == (4, 0)
-    assert seen(translation, merging) == {"Z": 8}
+    assert seen(translation, merging) == {"Z": 9}
     _, plain = run(merging, "José b", {"José": ("Tom",)})
     assert plain.map_NT[0, :8].tolist() == [0, -1, -1, -1, -1, 3, 4, 5]
 
@@ -163,7 +163,7 @@ def test_an_anchor_over_a_block_edge_is_translated_where_it_ends(words):
     assert translation.map_NT[1].tolist() == [0, 3, 4, -1, 7, 8, -1, -1]
     assert translation.trained_NT[1].tolist() == [True, True, False, False, True, True, False, False]
     assert seen(translation, words, 0) == {}
-    assert seen(translation, words, 1) == {" Iron": 1, "Iron": 1}
+    assert seen(translation, words, 1) == {" Iron": 2, "Iron": 2}
     assert translation.draws == ({}, {"Tin Woodman": "Iron Lumber Jack"})
 
 
@@ -172,7 +172,7 @@ def test_a_term_is_new_again_in_each_block_and_document(words):
     _, translation = run(words, [text, "Harry Harry"], {"Harry": ("Jon",)}, context=8)
     # block 0 ends with the second Harry; block 1 starts with the third; the second document is block 2
     assert np.argwhere(~translation.trained_NT & (translation.map_NT >= 0)).tolist() == [[0, 6], [2, 1]]
-    assert seen(translation, words, 1) == seen(translation, words, 2) == {" Jon": 1, "Jon": 1}
+    assert seen(translation, words, 1) == seen(translation, words, 2) == {" Jon": 2, "Jon": 2}
 
 
 def test_positions_past_the_width_are_cut_and_counted(words):
@@ -246,9 +246,28 @@ def test_first_tokens_cover_both_variants(words, merging):
 
 def test_seen_pairs_keep_the_earliest_position_of_a_shared_first_token(words):
     _, translation = run(words, "one Harry two Ron", {"Harry": ("Jon",), "Ron": ("Jon Smith",)})
-    assert seen(translation, words) == {" Jon": 2, "Jon": 2}
+    assert seen(translation, words) == {" Jon": 3, "Jon": 3}
     _, nothing = run(words, "one two", {"Harry": ("Jon",)})
     assert nothing.seen_id_NR.tolist() == [[-1]] and nothing.seen_from_NR.tolist() == [[16]]
+
+
+def test_a_translation_counts_as_seen_after_its_anchor_or_at_its_last_token_and_nothing_else_changes(words):
+    dictionary = {"Tin Woodman": ("Jack",), "Harry": ("Jon Smith",)}
+    text = "one Tin Woodman came Harry Tin Woodman went Harry"
+    # block 0: 0 BOS 1 one 2 Tin 3 Woodman 4 came 5 Harry 6 Tin 7 Woodman; block 1: 0 BOS 1 went 2 Harry
+    expected = [
+        # (block, at, after): a term's first occurrence counts, in each block anew
+        (0, {" Jack": 3, "Jack": 3, " Jon": 5, "Jon": 5}, {" Jack": 4, "Jack": 4, " Jon": 6, "Jon": 6}),
+        (1, {" Jon": 2, "Jon": 2}, {" Jon": 3, "Jon": 3}),
+    ]
+    _, at = run(words, text, dictionary, context=8, seen_from="at")
+    _, after = run(words, text, dictionary, context=8, seen_from="after")
+    for block, where_at, where_after in expected:
+        assert seen(at, words, block) == where_at and seen(after, words, block) == where_after
+    assert_same(dataclasses.replace(at, seen_from_NR=after.seen_from_NR), after)
+    assert_same(run(words, text, dictionary, context=8)[1], after)  # the authors' value is the default
+    _, last = run(words, "one two three four five six Harry", dictionary, context=8)
+    assert seen(last, words) == {" Jon": 8, "Jon": 8}  # after the last position: nowhere in the block
 
 
 def test_forbidden_keys_count_as_seen_from_the_first_position_of_every_block(words):
@@ -258,8 +277,8 @@ def test_forbidden_keys_count_as_seen_from_the_first_position_of_every_block(wor
     _, found = run(words, text, dictionary, context=8, forbid="keys")
     keys = dict.fromkeys([" Harry", "Harry", " Tin", "Tin", " Ron", "Ron"], 0)
     # the first block reads one Jon two three four five six, the second Harry went: the translation of Ron is a key
-    assert seen(found, words, 0) == keys | {" Jon": 2, "Jon": 2} and seen(found, words, 1) == keys
-    assert seen(plain, words, 0) == {" Jon": 2, "Jon": 2} and seen(plain, words, 1) == {" Harry": 1, "Harry": 1}
+    assert seen(found, words, 0) == keys | {" Jon": 3, "Jon": 3} and seen(found, words, 1) == keys
+    assert seen(plain, words, 0) == {" Jon": 3, "Jon": 3} and seen(plain, words, 1) == {" Harry": 2, "Harry": 2}
     pairs = {name: getattr(plain, name) for name in ("seen_id_NR", "seen_from_NR")}
     assert_same(dataclasses.replace(found, **pairs), plain)
     assert run(words, text, {}, forbid="keys")[1].seen_id_NR.tolist() == [[-1]]
@@ -323,6 +342,7 @@ def test_unknown_choices_and_foreign_documents_are_refused(words):
         ({"match": "shortest"}, "match is 'shortest', expected longest or first"),
         ({"draw": "block"}, "draw is 'block'"),
         ({"repeat": "drop"}, "repeat is 'drop'"),
+        ({"seen_from": "before"}, "seen_from is 'before', expected after or at"),
         ({"max_width": 0}, "max_width is 0"),
     ]:
         with pytest.raises(InputError, match=expected):

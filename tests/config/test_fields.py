@@ -2,10 +2,12 @@
 
 import dataclasses
 import re
+from typing import get_args
 
 from support.paths import ROOT
 
-from jaxunlearn.config import Config, load_config
+from jaxunlearn import whp
+from jaxunlearn.config import Config, Whp, load_config
 
 
 def test_every_field_is_read_by_the_code():
@@ -32,3 +34,18 @@ def test_the_papers_settings():
         0,
     )
     assert c.text.holdout == 0.05 and c.whp.keep == "best"
+
+
+def test_the_table_of_deviations_has_every_switch_with_its_values_and_its_default():
+    text = whp.__doc__ or ""
+    lines = text[text.index("  switch ") : text.index("A dash:")].splitlines()[1:]
+    table = {line[2:21].strip(): (line[21:48].strip(), line[48:61].strip()) for line in lines}
+    fields = {f.name: f for f in dataclasses.fields(Whp)}
+    assert set(table) == {name for name, f in fields.items() if get_args(f.type)} - {"alphas"} | {"alpha"}
+    for name, (ours, papers) in table.items():
+        others = re.fullmatch(r"- \(also (.*)\)|(-)|(\w+)", ours)
+        assert others, f"{name}: {ours!r} is neither a value nor a dash with the other values"
+        assert str(fields[name].default).removesuffix(".0") == (others[3] or papers), name
+        if name != "alpha":
+            named = {papers, *(others[1] or others[3] or "").split(", ")} - {""}
+            assert named == set(get_args(fields[name].type)), name

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from jaxunlearn.cli import main
-from jaxunlearn.config import Attack, Config, Run, Unlearn, to_json
+from jaxunlearn.config import Attack, Config, Run, Unlearn, Whp, to_json
 from jaxunlearn.errors import InputError
 from jaxunlearn.run.directory import RunDirectory
 from jaxunlearn.run.resume import completed, holds, keep, kept
@@ -43,6 +43,19 @@ def test_a_run_of_a_version_without_settings_and_with_flat_attack_keys_goes_on(t
     with pytest.raises(InputError, match=r"unlearn.settings: \[\] -> \['tau=0.5'\]"):
         RunDirectory(Config(name="x", run=config.run, unlearn=Unlearn(settings=("tau=0.5",))))
     RunDirectory(Config(name="x", run=config.run, attack=Attack(seed=1)))  # attacks bind nothing
+
+
+def test_labels_of_a_version_without_whp_seen_from_were_made_from_the_anchors_last_token_on(tmp_path):
+    config = Config(name="x", run=Run(dir=str(tmp_path / "run")), whp=Whp(seen_from="at"))
+    RunDirectory(config).manifest({})
+    (tmp_path / "run" / "labels").mkdir()  # so that whp.* binds
+    path = tmp_path / "run" / "config.json"
+    old = json.loads(path.read_text())
+    del old["whp"]["seen_from"]
+    path.write_text(json.dumps(old))
+    with pytest.raises(InputError, match=r"whp\.seen_from: 'at' -> 'after'"):
+        RunDirectory(Config(name="x", run=config.run))
+    RunDirectory(config)
 
 
 def test_a_value_that_became_a_section_is_left_as_it_was():

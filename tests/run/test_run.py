@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from jaxunlearn.config import load_config
+from jaxunlearn.config import load_config, override
 from jaxunlearn.methods import label_rules
 from jaxunlearn.models import transformer
 from jaxunlearn.run import open_run
@@ -39,3 +39,11 @@ def test_no_label_begins_a_forbidden_term(mesh, world, tmp_path):
     plain, forbidden = labels("none"), labels("keys")
     assert np.isin(plain, list(terms)).any() and not np.isin(forbidden, list(terms)).any()
     assert ((plain == -100) == (forbidden == -100)).all() and len(terms) == 8
+
+
+def test_whp_seen_from_reaches_the_labels(mesh, world, tmp_path):
+    run = open_run(load_config(str(world / "world.py"), ["whp.seen_from=at", f"run.dir={tmp_path}"]))
+    other = run.with_(override(run.config, ["whp.seen_from=after"]))  # shares inputs, and translations by their key
+    at, after = (r.passage(variants(r.config)[0]) for r in (run, other))
+    known = at.seen_id_BR >= 0
+    assert known.any() and (after.seen_from_BR == np.where(known, at.seen_from_BR + 1, at.seen_from_BR)).all()
