@@ -130,8 +130,7 @@ PLUS = Method(
 
 def averaged(b: Batch) -> Terms:
     """Return the KL to the mean distribution over several translations (arXiv 2407.16997)."""
-    models = b.frozen["baseline"], b.frozen.get("reinforced")
-    return {"passages": averaged_loss(b.model, *models, b.parts["passages"], alpha=b["alpha"])}
+    return {"passages": averaged_loss(b.model, b.frozen["baseline"], b.parts["passages"])}
 
 
 AVERAGED = Method(
@@ -144,10 +143,8 @@ AVERAGED = Method(
         "translations": Setting(
             default=4, least=1, whole=True, section="whp", why="the mean is taken over this many translations"
         ),
-        "alpha": Setting(default=0.0, least=0, why=OFFSET),
         "retain_weight": retain_weight(),
     },
     reads=("passages",),
-    asks=lambda config, values: ("baseline",) * int(values["translations"]) + ("reinforced",) * bool(values["alpha"]),
-    first=lambda config, values: ("reinforced",) * (values["alpha"] > 0),
+    asks=lambda config, values: ("baseline",) * int(values["translations"]),
 )

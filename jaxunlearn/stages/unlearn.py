@@ -41,7 +41,7 @@ def controls(run: Run) -> None:
 def _unlearn(run: Run, v: Variant) -> None:
     if run.folder.has(v.folder):
         return
-    run, healed = run.with_(v.config), bool(v.config.reset.share) and not v.method.at_inference
+    run, healed = run.with_(v.config), bool(v.config.reset.share)
     folder = f"{v.folder}_before_reset" if healed else v.folder
     if healed and v.folder != "unlearned":
         folder = "unlearned_before_reset"  # the control resets what the method itself made

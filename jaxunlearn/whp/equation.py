@@ -4,9 +4,9 @@
 
 Source: Eldan & Russinovich, arXiv 2310.02238, section 2.2, equation 1, where v_offset is v_base. The seen-translation
 rule is that of the authors' label script: a translation that has appeared in the text before is not to be predicted
-anew at a place where the original has another word. Hard labels (in XLA and in Pallas), soft and averaged labels, the
-method at inference time and `labels show` all call this module as `equation.generic_logits`, inside their own blocks;
-nothing here knows of devices, so what needs the whole vocabulary (`mean`) is given.
+anew at a place where the original has another word. Hard labels (in XLA and in Pallas), soft labels, the method at
+inference time and `labels show` all call this module as `equation.generic_logits`, inside their own blocks; nothing
+here knows of devices, so what needs the whole vocabulary (`mean`) is given.
 """
 
 import jax.numpy as jnp

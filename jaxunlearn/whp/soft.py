@@ -7,7 +7,6 @@ import jax.numpy as jnp
 
 from jaxunlearn.config import Whp
 from jaxunlearn.kernels.linear_distillation import Rows, linear_distillation, linear_topk, log_softmax_V
-from jaxunlearn.models import lora
 from jaxunlearn.whp import equation
 from jaxunlearn.whp.argmax import seen_table
 from jaxunlearn.whp.labels import Passage, head, teachers
@@ -41,20 +40,15 @@ def soft_labels(baseline, reinforced, passage: Passage, diluted=None, *, alpha: 
     return linear_topk(teachers(baseline, reinforced, diluted, passage), whp.top, target=target, seen_BV=seen_BV)
 
 
-def averaged_loss(model, baseline, reinforced, passages: tuple[Passage, ...], *, alpha: float):
+def averaged_loss(model, baseline, passages: tuple[Passage, ...]):
     """Return (sum in nats, count) of the KL to the baseline's mean distribution over several translations.
 
-    Source: arXiv 2407.16997 (see averaged_label_loss); reinforced is None where alpha is 0.
+    Source: arXiv 2407.16997 (see averaged_label_loss).
     """
     h_BTD = model(passages[0].tokens_BT)
     translated = [teachers(baseline, None, None, p)[0] for p in passages]
     trained_BT = jnp.all(jnp.stack([p.trained_BT for p in passages]), axis=0)
-    pair = None
-    if reinforced is not None:
-        seen = lora.over(baseline, reinforced)
-        reinf_BTD = seen(passages[0].tokens_BT)
-        pair = reinf_BTD, head(seen, reinf_BTD.dtype)
-    return averaged_label_loss(h_BTD, head(model, h_BTD.dtype), translated, trained_BT, pair, alpha)
+    return averaged_label_loss(h_BTD, head(model, h_BTD.dtype), translated, trained_BT)
 
 
 def soft_label_loss(
@@ -90,22 +84,16 @@ def generic_target(logits, at: Rows, alpha: float, rule: str = "mean", penalty: 
     )
 
 
-def averaged_label_loss(h_BTD, w_DV, translated, mask_BT, reinforced=None, alpha=0.0):
+def averaged_label_loss(h_BTD, w_DV, translated, mask_BT):
     """KL to the mean of the baseline's distributions on several translations of the same text.
 
-    translated: one teacher a translation, each at its own translated positions; with a reinforced teacher, WHP's
-    offset is taken from each before the softmax. Differs from the paper: names are not mapped back, so the target at
-    a name is the mean over the generic names; the seen-translation rule is not applied. Source: Liu et al., "Revisiting
-    Who's Harry Potter", arXiv 2407.16997.
+    translated: one teacher a translation, each at its own translated positions. Differs from the paper: names are not
+    mapped back, so the target at a name is the mean over the generic names; the seen-translation rule is not applied.
+    Source: Liu et al., "Revisiting Who's Harry Potter", arXiv 2407.16997.
     """
-    teachers = [*translated, *([] if reinforced is None else [reinforced])]
-    target = partial(averaged_target, translations=len(translated), alpha=alpha)
-    return linear_distillation(h_BTD, w_DV, teachers, mask_BT, target=target)
+    return linear_distillation(h_BTD, w_DV, translated, mask_BT, target=averaged_target)
 
 
-def averaged_target(logits, at: Rows, translations: int, alpha: float):
+def averaged_target(logits, at: Rows):
     """Return the log of the mean probability over translations, up to a constant."""
-    parts = list(logits[:translations])
-    if len(logits) > translations:
-        parts = [equation.generic_logits(v_RV, logits[-1], alpha) for v_RV in parts]
-    return jax.nn.logsumexp(jnp.stack([log_softmax_V(v_RV) for v_RV in parts]), axis=0)
+    return jax.nn.logsumexp(jnp.stack([log_softmax_V(v_RV) for v_RV in logits]), axis=0)

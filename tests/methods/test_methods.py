@@ -41,6 +41,9 @@ def test_bad_methods_are_refused_before_anything_is_loaded():
     heal = Reset(share=0.5, on="all", teacher="unlearned")
     refused("would have the baseline teach the target again", reset=heal, unlearn=Unlearn(method="reset_heal"))
     check_config(dataclasses.replace(BASE, reset=heal))
+    refused("whp_inference works while a model", reset=Reset(share=0.1), unlearn=Unlearn(method="whp_inference"))
+    told = Unlearn(method="prompting", subject="x")
+    refused("prompting works while a model answers", reset=Reset(share=0.1, by="random"), unlearn=told)
     refused("noise at share 1 leaves no norm", reset=Reset(share=1.0, by="noise"))
     refused("not for reset.by=noise", reset=Reset(share=0.5, by="noise"), controls=("random_reset",))
     refused("unlearn.reach is a familiarity: set text.prompts", unlearn=Unlearn(reach=0.1))
@@ -118,7 +121,7 @@ def test_every_method_is_described_and_its_defaults_pass():
         ("npo", {"betta": 1.0}, "'betta' is no setting of it; did you mean 'beta'"),
         ("npo", {"retain_weight": 1.0}, "it needs 'retain', text to keep"),
         ("npo", {"retain_weight": -1.0}, "retain_weight must be at least 0"),
-        ("whp_averaged", {"alpha": 5.0}, "it needs 'reinforced'"),
+        ("whp_averaged", {"alpha": 5.0}, "'alpha' is no setting of it"),
         ("whp_averaged", {"translations": 1.5}, "translations must be a whole number"),
         ("rmu", {"layer": 4}, r"layer must lie between 0 and 3 \(got 4\): the model has 4 layers"),
         ("rmu", {"layer": -1}, "layer must be at least 0"),

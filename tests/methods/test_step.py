@@ -62,7 +62,7 @@ def test_every_method_steps_through_adapters_with_any_optimiser_and_a_term_to_ke
         arrays = tokens, tokens, every, np.ones((1, 4, 12), bool), *np.full((2, 1, 4, 1), -1, np.int32)
         passage = Passage(*(put(a, f"A{n}") for a, n in zip(arrays, LETTERS, strict=True)))
         batch["passages"] = (passage, passage)
-    more = {"rmu": {"layer": 1}, "whp_averaged": {"alpha": 2.0}}.get(name, {})
+    more = {"layer": 1} if name == "rmu" else {}
     more |= {"retain_weight": 0.5} if name != "retain_only" else {}
     recipe = Recipe(METHODS[name], tuple(sorted((METHODS[name].defaults | more).items())))
     frozen = {"base": base, "baseline": base, "reinforced": transformer.init(SHAPE, 1), "gap": np.float32(0.1)}

@@ -14,7 +14,7 @@ from jaxunlearn.stages.inspect import generic_block
 from jaxunlearn.whp import equation
 from jaxunlearn.whp.argmax import generic_argmax, seen_table
 from jaxunlearn.whp.labels import label, on_mesh
-from jaxunlearn.whp.soft import averaged_label_loss, soft_labels
+from jaxunlearn.whp.soft import soft_labels
 
 BASE, REINF = np.array([[3.0, 0.0, 0.0]]), np.array([[2.0, 1.0, 0.0]])
 NEVER, SEEN, MEAN = np.array([[False] * 3]), np.array([[True, False, False]]), np.array([[1.0]])
@@ -60,14 +60,12 @@ def everywhere() -> dict[str, np.ndarray]:
     draw = np.random.default_rng(0)
     h = [put(draw.normal(size=(1, 128, 128)).astype(np.float32), "BTD") for _ in range(3)]
     w = [put(draw.normal(size=(128, 256)).astype(np.float32), "DV") for _ in range(2)]
-    mask = put(np.ones((1, 128), bool), "BT")
     models, p = [jax.tree.map(lambda x: 5 * x, transformer.init(SHAPE, seed)) for seed in (0, 1)], passage(8)
     logits = [np.asarray(a @ b)[0] for a, b in ((h[0], w[0]), (h[0], w[0]), (h[1], w[1]))]
     found = {
         "hard labels": label(*models, on_mesh(p), alphas=(5.0,), whp=Whp()),
         "pallas": jax.jit(lambda h, w: generic_argmax(*h, *w, (5.0,), pallas="interpret"))(h[:2], w),
         "soft labels": soft_labels(*models, on_mesh(p), alpha=5.0, whp=Whp(top=4))[1],
-        "averaged labels": averaged_label_loss(h[2], w[0], [(h[0], w[0])], mask, (h[1], w[1]), 5.0)[0],
         "inference": whp_inference(logits[0], logits[2], 5.0),
         "labels show": generic_block(Whp(), p.rows([0]), *logits, alpha=5.0),
     }
