@@ -9,8 +9,8 @@ from jaxunlearn.errors import InputError
 from jaxunlearn.estimates import over_runs, value_of
 
 FREE = ("seed", "run", "title", "name", "mesh")  # where runs of one configuration may differ; and universe.seed
-GROUPS = ("familiarity", "accuracy", "perplexity", "leaks", "rtt", "benchmarks", "memorisation", "muse", "membership")
 SAME = ("text.prompts", "text.forget", "text.retain")  # hashes that must agree, or figures cannot be compared
+ATTACKED = ("relearn_steps", "relearn_blocks", "relearn_batch", "relearn_rates")  # of eval.*, beside attack.*
 
 
 def read_reports(folders: list[str]) -> list[dict]:
@@ -65,11 +65,11 @@ def _settings(report: dict) -> dict[str, Any]:
 
 
 def _figures(measures: dict) -> dict[str, float]:
+    """Return {"group, measure": value} of every figure of a model that is an estimate."""
     found = {}
-    for group in GROUPS:
-        inner = measures.get(group)
+    for group, inner in measures.items():
         for key, figure in inner.items() if isinstance(inner, dict) else ():
-            if (value := value_of(figure)) is not None:
+            if isinstance(figure, dict) and (value := value_of(figure)) is not None:
                 found[f"{group}, {key.replace('_', ' ')}"] = value
     return found
 
@@ -77,8 +77,8 @@ def _figures(measures: dict) -> dict[str, float]:
 def beside(report: dict, others: list[dict]) -> dict:
     """Return the report with each other run's `unlearned`, and its results, under the name of its method.
 
-    "rivals" lists the names. Raises InputError where a run has a different baseline, prompts or texts, or two models
-    would have the same name.
+    "rivals" lists the names. Raises InputError where a run has a different baseline, prompts or texts, or was attacked
+    with other rates, steps or data, and where two models would have the same name.
     """
     made, names = copy.deepcopy(report), [method_of(other) for other in others]
     for name in names:
@@ -91,6 +91,7 @@ def beside(report: dict, others: list[dict]) -> dict:
     for name, other in zip(names, others, strict=True):
         _refuse(made, other, name)
         made["models"][name] = other["models"]["unlearned"]
+        made["columns"] = (other.get("columns") or {}) | (made.get("columns") or {})
         for key in ("relearn", "costs"):
             _copy(made.setdefault(key, {}), other.get(key), name)
         _copy(made.setdefault("rtt", {}).get("models"), (other.get("rtt") or {}).get("models"), name)
@@ -114,12 +115,39 @@ def _copy(mine: Any, found: Any, name: str) -> None:
         mine[name] = found["unlearned"]
 
 
+def _attacked(report: dict) -> dict[str, Any]:
+    """Return the settings that an attack's strength follows from; rates that are not given follow from the training's.
+
+    A setting whose attack was not run is left out.
+    """
+    config = report.get("config") or {}
+    e, a = config.get("eval") or {}, config.get("attack") or {}
+    own = {k: (config.get(k) or {}).get("learning_rate") for k in ("unlearn", "reinforce")}
+    found: dict[str, Any] = {}
+    if report.get("relearn"):
+        found |= {f"eval.{key}": e.get(key) for key in ATTACKED} | {"attack.shares": a.get("shares")}
+        found["eval.relearn_rates"] = e.get("relearn_rates") or own
+    if report.get("rtt"):
+        rtt = dict(a.get("rtt") or {})
+        found["attack.rtt"] = rtt | {"rates": rtt.get("rates") or own["unlearn"]}
+    if report.get("attacks"):
+        found |= {f"attack.{key}": a.get(key) for key in ("seed", "probes", "context", "quantise")}
+    return found
+
+
 def _refuse(report: dict, other: dict, name: str) -> None:
     if "unlearned" not in (other.get("models") or {}):
         raise InputError(f"the run of {name!r} has no unlearned model; finish that run first")
     ours, theirs = ((r.get("manifest") or {}).get("hashes") or {} for r in (report, other))
     if odd := [key for key in SAME if ours.get(key) != theirs.get(key)]:
         raise InputError(f"the run of {name!r} has a different {', '.join(odd)}, so its figures cannot be compared")
+    attacked = [_attacked(r) for r in (report, other)]
+    both = [key for key in attacked[0] if key in attacked[1]]
+    if odd := [key for key in both if attacked[0][key] != attacked[1][key]]:
+        raise InputError(
+            f"the run of {name!r} was attacked with other settings ({', '.join(odd)}), so what came back cannot be "
+            "compared; attack both alike: jaxunlearn attack CONFIG run.dir=DIR with these settings given"
+        )
     first, second = (r["models"].get("baseline", {}).get("familiarity") for r in (report, other))
     if first != second:
         raise InputError(

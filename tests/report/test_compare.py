@@ -15,6 +15,10 @@ def test_each_run_is_one_item():
     assert found["runs"] == 3 and set(found["models"]) == {"unlearned"}
     figure = found["models"]["unlearned"]["familiarity, probability"]
     assert figure["value"] == pytest.approx(0.2) and figure["n"] == 3 and figure["low"] < 0.2 < figure["high"]
+    runs = [run_of_seed(0, 0.1), run_of_seed(1, 0.2)]
+    for run in runs:
+        run["models"]["unlearned"] |= {"tofu": {"utility": e(0.5)}, "grades": {"3": 4}, "temperature": 1.0}
+    assert set(over_seeds(runs)["models"]["unlearned"]) == {"familiarity, probability", "tofu, utility"}
     alone = over_seeds([run_of_seed(0, 0.1)])["models"]["unlearned"]["familiarity, probability"]
     assert alone["low"] is None and "one run" in alone["note"]
 
@@ -41,6 +45,8 @@ def test_a_rival_stands_beside_with_all_that_was_found_of_it():
     assert found["attacks"]["leaks"]["models"]["npo"] == {"probes": 3}
     assert found["rtt"]["models"]["npo"] == {"rate": 0.1} and found["costs"]["npo"] == {"seconds": 3.0}
     assert found["curves"]["npo"][0]["familiarity"] == 0.4
+    ours["columns"], other["columns"] = {"tofu": "TOFU"}, {"muse": "MUSE", "tofu": "theirs"}
+    assert beside(ours, [other])["columns"] == {"tofu": "TOFU", "muse": "MUSE"}
     assert "npo" not in ours["models"] and "npo" not in ours["relearn"]  # the report given is left as it was
 
 
@@ -51,5 +57,22 @@ def test_methods_that_do_not_belong_together_are_refused():
     other["models"]["baseline"]["familiarity"]["probability"] = e(0.8)
     with pytest.raises(InputError, match="different baseline"):
         beside(run_of_method("whp", 0.2), [other])
+    alike = {"eval": {"relearn_rates": [1e-3]}, "unlearn": {"method": "npo", "learning_rate": 1e-3}}
+    for changed, said in (
+        ({"eval": {"relearn_rates": [1e-2]}}, r"other settings \(eval\.relearn_rates\)"),
+        ({"eval": {"relearn_rates": [1e-3], "relearn_steps": [0, 9]}}, r"\(eval\.relearn_steps\)"),
+        ({"attack": {"rtt": {"epochs": 2}}}, r"\(attack\.rtt\)"),
+        ({"attack": {"seed": 1}}, r"\(attack\.seed\)"),
+    ):
+        one, other = run_of_method("whp", 0.2), run_of_method("npo", 0.4)
+        one["config"], other["config"] = alike, alike | changed
+        with pytest.raises(InputError, match=said):
+            beside(one, [other])
+    one, other = run_of_method("whp", 0.2), run_of_method("npo", 0.4)
+    one["config"], other["config"] = (
+        {"unlearn": {"method": m, "learning_rate": r}} for m, r in (("whp", 1), ("npo", 2))
+    )
+    with pytest.raises(InputError, match=r"\(eval\.relearn_rates, attack\.rtt\)"):  # rates that follow from a method's
+        beside(one, [other])
     with pytest.raises(InputError, match="called 'npo'"):
         beside(run_of_method("whp", 0.2), [run_of_method("npo", 0.4), run_of_method("npo", 0.5)])
