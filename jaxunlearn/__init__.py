@@ -1,4 +1,6 @@
-"""Unlearning a text in Llama models, after "Who's Harry Potter?", in JAX and Flax; and the proof of what was forgotten.
+"""Unlearning a text in language models, after "Who's Harry Potter?", in JAX and Flax; and the proof of what went.
+
+Models: Llama, Mistral, Qwen2 and Qwen3 (models/families).
 
 The names that a fork imports; each is loaded when it is first used.
 """

@@ -66,7 +66,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line; `jaxunlearn SUBCOMMAND --help` describes each subcommand."""
-    top = argparse.ArgumentParser(prog="jaxunlearn", description="Make a Llama forget a text, and prove it.")
+    top = argparse.ArgumentParser(prog="jaxunlearn", description="Make a language model forget a text, and prove it.")
     commands = top.add_subparsers(required=True, metavar="SUBCOMMAND")
 
     def add(name: str, function, text: str, shared: bool = False):

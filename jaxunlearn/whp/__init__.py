@@ -49,7 +49,8 @@ Without a switch:
   anchor over the    no rule: each block is read by   translated whole in the block of its last token, an occurrence
     edge of a block  itself                           in both (anchors/translate.py)
   held-out 5%        of the blocks: held out from     held out from every stage: the reinforced model never sees
-                     unlearning alone                 them, nor does a baseline of our own (text.holdout)
+                     unlearning alone, and all of     them, nor does a baseline of our own (text.holdout). Half of
+                     them choose the step             them choose the step (keep), the other half is reported
 Of the rivals and metrics beside it:
   ria, fwf           all tokens of a text that        the tokens of the answer alone, after a question
                      states a wrong answer            (methods/answers.py; arXiv 2410.08827)

@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 import pytest
+from support.paths import ROOT
 
 from jaxunlearn.cli import main
 from jaxunlearn.config import Config, Reset, Text, Train, Unlearn, Whp
@@ -110,6 +111,19 @@ def test_every_method_is_described_and_its_defaults_pass():
         "prompting",
         "reset_heal",
     }
+
+
+def test_the_table_of_docs_methods_is_that_of_the_records():
+    lines = (ROOT / "docs" / "methods.md").read_text().splitlines()
+    rows = [tuple(cell.strip() for cell in line.split("|")[1:-1]) for line in lines if line.startswith("| `")]
+    found = {
+        name.strip("`"): (what, settings, paper) for name, what, _, settings, paper in (r for r in rows if len(r) == 5)
+    }
+    said = {
+        name: ", ".join(key if isinstance(value, str) else f"{key} {value:g}" for key, value in m.defaults.items())
+        for name, m in METHODS.items()
+    }
+    assert found == {name: (m.summary, said[name], m.paper) for name, m in METHODS.items()}
 
 
 @pytest.mark.parametrize(
