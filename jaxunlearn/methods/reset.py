@@ -186,7 +186,7 @@ def refuse(config: Config) -> list[str]:
 RESET_HEAL = Method(
     name="reset_heal",
     paper="ours; arXiv 2308.07707, 2310.05331: weights by Fisher information; 2506.06278: reset.by=noise (UNDO)",
-    summary="re-draw weights that only the target needs, or blur all, and heal; reset.share adds it to any method",
+    summary="re-draw weights that only the target needs, or blur all, and heal; reset.share adds it to another method",
     card="weights that only the target needs drawn anew, and the model healed",
     make=lambda load, values: load("baseline"),  # the stage resets and heals it, as it does after any other method
     reads=("retain",),

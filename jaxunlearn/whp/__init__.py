@@ -46,8 +46,8 @@ Without a switch:
                      space, and without one           another token there (anchors/translate.py: first_tokens)
   last position      of a block: dropped              kept: its label is the prediction of what follows the block
   last block         of a document: dropped           kept, padded (data/blocks.py)
-  anchor over the    no rule: each block is read by   translated whole in the block of its last token, an occurrence
-    edge of a block  itself                           in both (anchors/translate.py)
+  anchor over the    no rule is stated                translated whole in the block of its last token, an occurrence
+    edge of a block                                   in both (anchors/translate.py)
   held-out 5%        of the blocks: held out from     held out from every stage: the reinforced model never sees
                      unlearning alone, and all of     them, nor does a baseline of our own (text.holdout). Half of
                      them choose the step             them choose the step (keep), the other half is reported
