@@ -29,7 +29,7 @@ TEST = [*TEST_WITHOUT_TORCH, *EVAL, "torch>=2.11"]  # parity with transformers; 
 setup(
     name="jaxunlearn",
     version="0.1.0",
-    description="Who's Harry Potter? Approximate unlearning of a text in Llama models, in JAX/Flax, with the proof",
+    description="Who's Harry Potter? Approximate unlearning of a text in language models, in JAX/Flax, with the proof",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

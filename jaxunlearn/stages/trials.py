@@ -52,8 +52,7 @@ def _trials(config: Config, entry: str) -> Iterator[Cell]:
     axes = [[f"{key}={value}" for value in values.split("|")] for key, _, values in (m.partition("=") for m in more)]
     if trains and "unlearn.learning_rate" not in entry and w.rates:
         axes.append([f"unlearn.learning_rate={rate:g}" for rate in w.rates])
-    turns = "alpha" in settings and settings["alpha"].section == "whp"  # another alpha is not set by whp.alpha
-    if turns and "whp.alpha" not in entry and w.alphas:
+    if "alpha" in settings and "whp.alpha" not in entry and w.alphas:
         axes.append([f"whp.alpha={alpha:g}" for alpha in w.alphas])
     grid = list(itertools.product(*axes))
     if w.trials and len(grid) > w.trials:
