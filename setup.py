@@ -57,6 +57,7 @@ setup(
         "rapidfuzz>=3",  # edit distances of near misses
         "rich>=13",
         "safetensors>=0.6",
+        "scipy",  # Student's t; jax brings it and says which
         "sentencepiece>=0.2.1",
         "tensorflow-datasets>=4.9.9",
         "tokenizers>=0.21",

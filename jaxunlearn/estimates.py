@@ -5,7 +5,7 @@ measured. The functions that read it take a bare number as well.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxunlearn import intervals
 from jaxunlearn.errors import InputError
 
 DRAWS = 2_000  # bootstrap resamples
 LEVEL = (2.5, 97.5)  # percentiles of a 95% interval
-Z_95 = 1.959963984540054
-CHUNK = 2_000_000  # item numbers drawn at once, which bounds the memory of a bootstrap
+SHARE = (0.0, 1.0)  # the range of probabilities and shares
+ROUNDING = 1e-4  # of a range: sums of fp32 probabilities end a little above 1
 NO_INTERVAL = "one item only: no interval can be given"
 
 
@@ -42,42 +43,61 @@ class Estimate:
 # ---- made from samples -----------------------------------------------------------------------------------------------
 
 
-def mean_estimate(samples: ArrayLike, seed: int = 0) -> Estimate:
-    """Estimate a mean with a percentile bootstrap over items (Efron and Tibshirani 1993, chapter 13).
+def mean_estimate(samples: ArrayLike, within: tuple[float, float] | None = None) -> Estimate:
+    """Estimate a mean with Student's t; with the range of the items, on the logit scale and inside that range.
 
-    samples: [N], one finite number per item. Where all items are equal the interval has no width: use rate_estimate
-    for rates. Raises InputError where there is no item or a number is not finite.
+    samples: [N], one finite number per item. within: the least and the greatest number that an item can be, SHARE for
+    probabilities; see intervals.bounded for what it covers, and for items that are all at one end. Where all items are
+    equal otherwise the interval has no width. Raises InputError where there is no item, or a number is not finite or
+    outside the range.
     """
     samples_N = _finite("samples", samples)
-    draws_R = np.concatenate([samples_N[pick_RN].mean(axis=1) for pick_RN in _resamples(len(samples_N), seed)])
-    return _between(float(samples_N.mean()), draws_R, len(samples_N))
+    n, value = len(samples_N), float(samples_N.mean())
+    error = samples_N.std(ddof=1) / math.sqrt(n) if n > 1 and np.ptp(samples_N) else 0.0
+    if within is None:
+        return _estimate(value, n, lambda: intervals.student(value, error, n - 1))
+    least, most = within
+    size = most - least
+    if samples_N.min() < least - ROUNDING * size or samples_N.max() > most + ROUNDING * size:
+        raise InputError(f"Expected items from {least:g} to {most:g}, got {samples_N.min():g} to {samples_N.max():g}.")
+    place = min(max((value - least) / size, 0.0), 1.0)
+    low, high = intervals.bounded(place, error / size, n) if n > 1 else (place, place)
+    return _estimate(value, n, lambda: (least + size * low, least + size * high))
 
 
 def rate_estimate(k: int, n: int) -> Estimate:
-    """Estimate a rate, k successes in n trials, with Wilson's score interval (Wilson 1927).
+    """Estimate a rate, k successes in n independent trials, with Wilson's score interval (Wilson 1927).
 
-    Raises InputError unless 0 <= k <= n and n >= 1.
+    Raises InputError unless 0 <= k <= n and n >= 1. For samples of the same prompts: clustered_rate.
     """
     if n < 1 or not 0 <= k <= n:
         raise InputError(f"A rate needs 0 <= k <= n and n >= 1, got k = {k} of n = {n}.")
-    share, weight = k / n, Z_95**2 / n
-    if n == 1:
-        return Estimate(value=share, low=None, high=None, n=1)
-    middle = (share + weight / 2) / (1 + weight)
-    half = Z_95 / (1 + weight) * math.sqrt(share * (1 - share) / n + weight / (4 * n))
-    # At k = 0 and k = n the bound is exact; rounding would leave 1e-17.
-    low, high = (0.0 if k == 0 else middle - half), (1.0 if k == n else middle + half)
-    return Estimate(value=share, low=low, high=high, n=int(n))
+    return _estimate(k / n, int(n), lambda: intervals.wilson(k / n, n))
+
+
+def clustered_rate(successes: ArrayLike, trials: ArrayLike) -> Estimate:
+    """Estimate the share of successes in trials of which those of one cluster are alike; n counts clusters.
+
+    successes: [C], of each cluster, for example of each prompt's sampled completions; trials: [C], or one number for
+    all. The interval is intervals.clustered: with one trial a cluster it is Wilson's, and where all or none succeed
+    it is Wilson's for as many trials as clusters. Raises InputError unless 0 <= successes <= trials and every cluster
+    has a trial.
+    """
+    hits_C = _finite("successes", successes)
+    size_C = np.broadcast_to(np.asarray(trials, np.float64), hits_C.shape)
+    if (hits_C < 0).any() or (hits_C > size_C).any() or (size_C < 1).any():
+        raise InputError("A clustered rate needs 0 <= successes <= trials and a trial in every cluster.")
+    return _estimate(float(hits_C.sum() / size_C.sum()), len(hits_C), lambda: intervals.clustered(hits_C, size_C))
 
 
 def ratio_estimate(
-    sum_values: ArrayLike, counts: ArrayLike, seed: int = 0, transform: Callable[[np.ndarray], np.ndarray] = np.exp
+    sum_values: ArrayLike, counts: ArrayLike, transform: Callable[[np.ndarray], np.ndarray] = np.exp
 ) -> Estimate:
-    """Estimate exp(sum of values / sum of counts), the perplexity, with a bootstrap over blocks.
+    """Estimate exp(sum of values / sum of counts), the perplexity, with a jackknife over blocks and Student's t.
 
     sum_values: [N], the summed negative log-likelihood of each block in nats; counts: [N], its scored tokens. Blocks
-    without a scored token add nothing. transform=np.asarray gives the plain ratio. Raises InputError on unequal
-    lengths, and where no block has a scored token.
+    without a scored token add nothing. The interval is of the ratio, then transformed; transform=np.asarray gives the
+    plain ratio. Raises InputError on unequal lengths, and where no block has a scored token.
     """
     values_N, counts_N = _finite("sum_values", sum_values), _finite("counts", counts)
     if values_N.shape != counts_N.shape or (counts_N < 0).any():
@@ -85,23 +105,40 @@ def ratio_estimate(
     values_N, counts_N = values_N[counts_N > 0], counts_N[counts_N > 0]
     if not len(counts_N):
         raise InputError("Perplexity needs at least one block with a scored token, got none.")
-    draws_R = np.concatenate(
-        [values_N[pick_RN].sum(axis=1) / counts_N[pick_RN].sum(axis=1) for pick_RN in _resamples(len(counts_N), seed)]
-    )
-    value = float(transform(values_N.sum() / counts_N.sum()))
-    return _between(value, transform(draws_R), len(counts_N))
+
+    def ends() -> intervals.Bounds:
+        low, high = intervals.student(*intervals.ratio_error(values_N, counts_N))
+        least = 0.0 if (values_N >= 0).all() else -np.inf  # nats and entropies are not negative
+        return transform(np.maximum(low, least)), transform(np.minimum(high, intervals.FAR))
+
+    return _estimate(float(transform(values_N.sum() / counts_N.sum())), len(counts_N), ends)
 
 
-def paired_difference(before: ArrayLike, after: ArrayLike, seed: int = 0) -> Estimate:
-    """Estimate mean(after - before) over items that both models were asked; each draw takes an item of both at once.
+def paired_difference(before: ArrayLike, after: ArrayLike) -> Estimate:
+    """Estimate mean(after - before) over items that both models were asked.
 
     before, after: [N], one number per item, items in the same order. What the items share cancels, so the interval is
-    narrower than the two models' own intervals suggest. Raises InputError on unequal lengths.
+    narrower than the two models' own intervals suggest. It is Student's; of right (1) and wrong (0) answers it is
+    Bonett and Price's, which has a width where the two models answer alike. Raises InputError on unequal lengths.
     """
-    before_N, after_N = _finite("before", before), _finite("after", after)
-    if len(before_N) != len(after_N):
-        raise InputError(f"A paired difference needs the same items twice, got {len(before_N)} and {len(after_N)}.")
-    return mean_estimate(after_N - before_N, seed)
+    before_N, after_N = _pair(before, after)
+    if not _right_or_wrong(before_N, after_N):
+        return mean_estimate(after_N - before_N)
+    lost, gained, n = int(np.sum(before_N > after_N)), int(np.sum(after_N > before_N)), len(before_N)
+    return _estimate((gained - lost) / n, n, lambda: intervals.paired_shares(lost, gained, n))
+
+
+def paired_ratio(before: ArrayLike, after: ArrayLike) -> Estimate:
+    """Estimate share right after / share right before, of the same questions (MOVER-R, Donner and Zou 2012).
+
+    before, after: [N] of right (1) and wrong (0). Raises InputError on other values or unequal lengths, and where
+    nothing was right before.
+    """
+    before_N, after_N = _pair(before, after)
+    if not _right_or_wrong(before_N, after_N) or not before_N.any():
+        raise InputError("A ratio of shares needs right (1) or wrong (0) per question, and one right before.")
+    below, above, both, n = before_N.mean(), after_N.mean(), (before_N * after_N).mean(), len(before_N)
+    return _estimate(float(above / below), n, lambda: intervals.paired_ratio(above, below, both, n))
 
 
 def mcnemar(before: ArrayLike, after: ArrayLike) -> float:
@@ -110,39 +147,47 @@ def mcnemar(before: ArrayLike, after: ArrayLike) -> float:
     before, after: [N] of right (1) and wrong (0). Two-sided and binomial (McNemar 1947); only questions that the two
     answer differently count, and p is 1 where there are none. Raises InputError on other values or unequal lengths.
     """
-    before_N, after_N = _finite("before", before), _finite("after", after)
-    if len(before_N) != len(after_N) or not np.isin([*before_N, *after_N], (0, 1)).all():
-        raise InputError("McNemar's test needs right (1) or wrong (0) for the same questions, from both models.")
+    before_N, after_N = _pair(before, after)
+    if not _right_or_wrong(before_N, after_N):
+        raise InputError("McNemar's test needs right (1) or wrong (0) for every question, from both models.")
     lost, gained = int(np.sum(before_N > after_N)), int(np.sum(after_N > before_N))
     n, least = lost + gained, min(lost, gained)
     return min(1.0, 2 * sum(math.comb(n, k) for k in range(least + 1)) / 2**n)
 
 
-def over_runs(values: ArrayLike, seed: int = 0) -> dict[str, Any]:
+def over_runs(values: ArrayLike, within: tuple[float, float] | None = None) -> dict[str, Any]:
     """Return the estimate, as JSON, of a number over whole runs that differ in their seed alone; a run is one item.
 
-    values: [R], one finite number per run. One run has no interval, and "note" gives the reason: intervals over its
+    values: [R], one finite number per run. The interval is Student's for any number of runs, cut at the range of the
+    number where it is given. It is about other seeds, with the same prompts and the same text. Of three runs of a very
+    skewed number it covers less than 95%. One run has no interval, and "note" gives the reason: intervals over its
     prompts tell nothing about another seed.
     """
-    values_R = _finite("runs", values)
-    found = mean_estimate(values_R, seed).to_json()
-    return found if len(values_R) > 1 else found | {"note": "one run: no interval over seeds"}
+    found = mean_estimate(_finite("runs", values)).to_json()
+    if found["n"] == 1:
+        return found | {"note": "one run: no interval over seeds"}
+    least, most = within or (-math.inf, math.inf)
+    return found | {"low": max(found["low"], least), "high": min(found["high"], most)}
 
 
-def _resamples(n: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield item numbers drawn with replacement, [R, N], in pieces of at most CHUNK numbers."""
-    generator = np.random.default_rng(seed)
-    rows = max(1, min(DRAWS, CHUNK // n))
-    for first in range(0, DRAWS, rows):
-        yield generator.integers(0, n, size=(min(rows, DRAWS - first), n))
-
-
-def _between(value: float, draws_R: np.ndarray, n: int) -> Estimate:
-    """Return a value with the percentiles of its resamples; n is the number of items."""
+def _estimate(value: float, n: int, ends: Callable[[], intervals.Bounds]) -> Estimate:
+    """Return a value with its interval; one item has none, and `ends` is not asked."""
     if n == 1:
         return Estimate(value=value, low=None, high=None, n=1)
-    low, high = np.percentile(draws_R, LEVEL)
+    low, high = ends()
     return Estimate(value=value, low=float(low), high=float(high), n=n)
+
+
+def _pair(before: ArrayLike, after: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Return two models' numbers as fp64; raise InputError unless they are of equally many items."""
+    before_N, after_N = _finite("before", before), _finite("after", after)
+    if len(before_N) != len(after_N):
+        raise InputError(f"A paired comparison needs the same items twice, got {len(before_N)} and {len(after_N)}.")
+    return before_N, after_N
+
+
+def _right_or_wrong(before_N: np.ndarray, after_N: np.ndarray) -> bool:
+    return bool(np.isin([before_N, after_N], (0, 1)).all())
 
 
 def _finite(name: str, values: ArrayLike) -> np.ndarray:

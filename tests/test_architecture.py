@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "jaxunlearn"
 LAYERS = (  # a package imports from lower rows alone, never from another one of its own row
     ("errors",),
+    ("intervals",),
     ("estimates", "files"),
     ("config", "parallel", "report"),
     ("kernels", "data", "llm"),

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from jaxunlearn.errors import InputError
-from jaxunlearn.estimates import Estimate, rate_estimate
+from jaxunlearn.estimates import Estimate, clustered_rate
 from jaxunlearn.evals.judge import inflections
 
 LONG, SHORT = 0.30, 0.20  # edits over the longer length, for names of 6 letters and more, and of 4 or 5
@@ -142,18 +142,20 @@ class Calibration:
     on: str
 
 
-def calibrated(resemblance: Resemblance, texts: Sequence[tuple[str, str]], on: str) -> Calibration:
-    """Lower the thresholds until at most MOST_FALSE of half of the (prompt, completion) pairs seem near.
+def calibrated(resemblance: Resemblance, texts: Sequence[tuple[str, Sequence[str]]], on: str) -> Calibration:
+    """Lower the thresholds until at most MOST_FALSE of the completions of half of the prompts seem near.
 
-    Where whole words of the target raise more false alarms than that (a vocabulary of words holds them all), lowering
-    stops where it no longer helps. The false-positive rate is measured on the other half: whatever is found there is
-    false by construction. InputError where there are fewer than two pairs.
+    texts: (prompt, its completions). Where whole words of the target raise more false alarms than that (a vocabulary
+    of words holds them all), lowering stops where it no longer helps. The false-positive rate is measured on the other
+    prompts, because completions of one prompt resemble each other: whatever is found there is false by construction.
+    InputError where there are fewer than two prompts.
     """
     if len(texts) < 2:
-        raise InputError(f"calibrating near misses needs two completions at least, got {len(texts)}.")
+        raise InputError(f"calibrating near misses needs completions of two prompts at least, got {len(texts)}.")
     fit, test = texts[::2], texts[1::2]
     finders = [resemblance.with_thresholds(factor) for factor in FACTORS]
-    rates = [float(np.mean([bool(finder.find(p, t)) for p, t in fit])) for finder in finders]
+    rates = [float(np.mean([bool(finder.find(p, t)) for p, some in fit for t in some])) for finder in finders]
     fitted = next(finder for finder, rate in zip(finders, rates, strict=True) if rate <= max(MOST_FALSE, rates[-1]))
-    false = sum(bool(fitted.find(p, t)) for p, t in test)
-    return Calibration(resemblance=fitted, false_positives=rate_estimate(false, len(test)), on=on)
+    false = [sum(bool(fitted.find(p, t)) for t in some) for p, some in test]
+    rate = clustered_rate(false, [len(some) for _, some in test])
+    return Calibration(resemblance=fitted, false_positives=rate, on=on)

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from math import comb
 from typing import Any
 
-import numpy as np
-
 from jaxunlearn.attacks.base import Attack, Target
 from jaxunlearn.attacks.blind import WORD, Probe, blind_probes, paragraphs
 from jaxunlearn.attacks.near import Calibration, Resemblance, calibrated
 from jaxunlearn.config import Config, ProbesAttack, as_dict
 from jaxunlearn.data.tokenizer import holds
-from jaxunlearn.estimates import Estimate, mean_estimate, rate_estimate
+from jaxunlearn.estimates import SHARE, clustered_rate, mean_estimate, rate_estimate
 from jaxunlearn.evals.judge import Judge
 from jaxunlearn.evals.prompts import Leak, Lexicon
 from jaxunlearn.evals.suite import Suite, complete
@@ -84,8 +82,12 @@ def summary(probes: Sequence[Probe], samples: Sequence[Sample], grader: Grader) 
     graded = [grader.grade(probes[s.probe], s.text) for s in samples]
 
     def rates(keep) -> dict:
-        chosen = [(s.probe, grade) for s, (grade, _) in zip(samples, graded, strict=True) if keep(s)]
-        return {g: clustered_rate([(p, grade == g) for p, grade in chosen]).to_json() for g in GRADES[:2]}
+        grades: dict[int, list[str]] = {}  # of each probe; samples of one probe are not independent
+        for s, (grade, _) in zip(samples, graded, strict=True):
+            if keep(s):
+                grades.setdefault(s.probe, []).append(grade)
+        trials = [len(each) for each in grades.values()]
+        return {g: clustered_rate([each.count(g) for each in grades.values()], trials).to_json() for g in GRADES[:2]}
 
     def groups(value) -> dict:
         keys = sorted({value(s) for s in samples})
@@ -103,21 +105,6 @@ def summary(probes: Sequence[Probe], samples: Sequence[Sample], grader: Grader) 
     }
 
 
-def clustered_rate(outcomes: Sequence[tuple[int, bool]]) -> Estimate:
-    """Estimate a rate from (cluster, success) pairs; samples of one prompt, a cluster, are not independent.
-
-    The interval is a bootstrap over clusters; where all clusters agree, which a bootstrap cannot tell from certainty,
-    it is Wilson's for as many trials as there are clusters. n counts clusters.
-    """
-    clusters: dict[int, list[bool]] = {}
-    for cluster, success in outcomes:
-        clusters.setdefault(cluster, []).append(success)
-    shares = [float(np.mean(each)) for each in clusters.values()]
-    if set(shares) <= {0.0} or set(shares) <= {1.0}:
-        return rate_estimate(int(sum(shares)), len(shares))
-    return mean_estimate(shares)
-
-
 def leak_at(samples: Sequence[Sample], graded: Sequence[tuple[str, list[str]]]) -> dict[str, dict]:
     """Return {n: estimate} for n = 1, 2, 4... up to the samples a prompt got, temperature 0 left out."""
     counts: dict[int, list[int]] = {}
@@ -128,13 +115,13 @@ def leak_at(samples: Sequence[Sample], graded: Sequence[tuple[str, list[str]]]) 
             tally[1] += grade == "explicit"
     if not counts:
         return {}
-    most = min(total for total, _ in counts.values())
-    sizes = sorted({*[1 << k for k in range(most.bit_length())], most})
-    found = {}
-    for n in sizes:
-        chances = [1 - comb(total - hits, n) / comb(total, n) for total, hits in counts.values()]
-        same = len(set(chances)) == 1 and chances[0] in (0.0, 1.0)
-        found[str(n)] = (rate_estimate(int(sum(chances)), len(chances)) if same else mean_estimate(chances)).to_json()
+    totals, hits = zip(*counts.values(), strict=True)
+    found = {"1": clustered_rate(hits, totals).to_json()}
+    for n in sorted({*[1 << k for k in range(1, min(totals).bit_length())], min(totals)} - {1}):
+        chances = [1 - comb(total - hit, n) / comb(total, n) for total, hit in counts.values()]
+        certain = set(chances) <= {0.0, 1.0}
+        estimate = rate_estimate(int(sum(chances)), len(chances)) if certain else mean_estimate(chances, SHARE)
+        found[str(n)] = estimate.to_json()
     return found
 
 
@@ -221,15 +208,18 @@ def _calibrated(run: Run, judge: Judge, terms: Sequence[str], twin: list[tuple[P
     """Fit near misses to the twin's completions; without one, to half of the retain text against the other half."""
     retain = [d.text for d in run.inputs.retain_documents]
     finder = Resemblance(terms, retain)
-    if twin:
-        unnamed = Grader(judge, Resemblance((), ()))  # near is what does not name the target outright
-        texts = [(p.prompt, text) for p, text in twin if unnamed.grade(p, text)[0] == "none"]
-        return calibrated(finder, texts, "completions of the twin, which never saw the target")
+    unnamed = Grader(judge, Resemblance((), ()))  # near is what does not name the target outright
+    by_prompt: dict[str, list[str]] = {}
+    for p, text in twin:
+        if unnamed.grade(p, text)[0] == "none":
+            by_prompt.setdefault(p.prompt, []).append(text)
+    if len(by_prompt) > 1:
+        return calibrated(finder, list(by_prompt.items()), "completions of the twin, which never saw the target")
     lines = [line for text in retain for line in paragraphs(text)]
     words = run.config.attack.probes.new_tokens
-    texts = [("", " ".join(line.split()[:words])) for line in lines[1::2]][:2000]
+    texts = [("", [" ".join(line.split()[:words])]) for line in lines[1::2]][:2000]
     if len(texts) < 2:
-        texts = [("", p) for p in run.suite.prompts.neutral] + [("", "")] * 2
+        texts = [("", [p]) for p in run.suite.prompts.neutral] + [("", [""])] * 2
     fitted = calibrated(Resemblance(terms, lines[::2]), texts, "retain text that the scorer had not seen (no twin)")
     scaled = finder.with_thresholds(fitted.resemblance.factor)
     return dataclasses.replace(fitted, resemblance=scaled)

@@ -3,12 +3,14 @@
 A lexicon and rules grade the completions (judge.py), where the paper asked a language model.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from jaxunlearn.estimates import mean_estimate, rate_estimate
+from jaxunlearn.estimates import SHARE, clustered_rate, mean_estimate
 from jaxunlearn.evals.base import Context, Figures, Metric
+from jaxunlearn.evals.judge import MOST, Grade
 from jaxunlearn.evals.suite import Suite, complete, specific_mass
 from jaxunlearn.models.generate import Sampling
 
@@ -25,7 +27,7 @@ def next_word(model, context: Context) -> Figures:
     figures = {"probability": masses["out"], "inside": masses["in"]}
     return {
         "items": {label: values for label, values in items.items() if values},
-        "familiarity": {name: mean_estimate(values).to_json() for name, values in figures.items() if values},
+        "familiarity": {name: mean_estimate(values, SHARE).to_json() for name, values in figures.items() if values},
     }
 
 
@@ -56,15 +58,14 @@ def completion_familiarity(model, suite: Suite) -> dict[str, Any]:
     asked = [q for q in p.completion for _ in range(repeats)]
     texts = complete(model, suite, [q.prompt for q in asked], sampling, suite.seed)
     grades = [suite.judge.grade(q.prompt, t, q.references) for q, t in zip(asked, texts, strict=True)]
-    points = [g.points for g in grades]
-    # Completions of one prompt are not independent: the interval is over prompts.
-    by_prompt = np.reshape(points, (len(p.completion), repeats)).mean(axis=1)
+    # Completions of one prompt are not independent: intervals are over prompts.
+    by_prompt = np.reshape([g.points for g in grades], (len(p.completion), repeats)).mean(axis=1)
     counts = {str(n): sum(g.score == n for g in grades) for n in (3, 2, 1, 0)}
     found = {
-        "familiarity": {"completion": mean_estimate(by_prompt).to_json()},
+        "familiarity": {"completion": mean_estimate(by_prompt, (0, MOST)).to_json()},
         "by_prompt": by_prompt.tolist(),
         "grades": counts,
-        "leaks": {"explicit": rate_estimate(counts["3"], len(grades)).to_json()},
+        "leaks": {"explicit": clustered_rate(_named(grades, repeats), repeats).to_json()},
         "completions": [
             {"prompt": q.prompt, "subtlety": q.subtlety, "text": t, "grade": g.score, "evidence": list(g.evidence)}
             for q, t, g in list(zip(asked, texts, grades, strict=True))[::repeats]
@@ -73,9 +74,14 @@ def completion_familiarity(model, suite: Suite) -> dict[str, Any]:
     if p.neutral:
         neutral = [q for q in p.neutral for _ in range(repeats)]
         texts = complete(model, suite, neutral, sampling, suite.seed + 1)
-        explicit = sum(suite.judge.grade(q, t).score == 3 for q, t in zip(neutral, texts, strict=True))
-        found["leaks"]["neutral"] = rate_estimate(explicit, len(neutral)).to_json()
+        grades = [suite.judge.grade(q, t) for q, t in zip(neutral, texts, strict=True)]
+        found["leaks"]["neutral"] = clustered_rate(_named(grades, repeats), repeats).to_json()
     return found
+
+
+def _named(grades: Sequence[Grade], repeats: int) -> np.ndarray:
+    """Return how many of each prompt's `repeats` completions, which stand together, name the target."""
+    return np.reshape([g.score == 3 for g in grades], (-1, repeats)).sum(axis=1)
 
 
 COMPLETION = Metric(

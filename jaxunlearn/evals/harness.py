@@ -11,6 +11,7 @@ from typing import Any
 from jaxunlearn.config import Config
 from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.errors import InputError
+from jaxunlearn.estimates import SHARE, rate_estimate
 from jaxunlearn.evals.base import Context, Figures, Metric
 from jaxunlearn.evals.continuations import Pair, Score, encode_pair, score_continuations
 from jaxunlearn.evals.memorisation import figure
@@ -202,11 +203,18 @@ def _figures(found: dict) -> dict[str, dict]:
             values = [row.get(name) for row in rows]
             plain = bool(values) and all(isinstance(v, int | float) for v in values)
             out.setdefault(task, {})[name] = (
-                figure(f"{task} {name}", [float(v) for v in values if v is not None])
+                _mean(f"{task} {name}", [float(v) for v in values if v is not None])
                 if plain
                 else {"value": float(value), "low": None, "high": None, "n": len(rows), "note": "no number an item"}
             )
     return out
+
+
+def _mean(name: str, values: list[float]) -> dict:
+    """Return the mean of a number an item: of right and wrong a rate, of numbers from 0 to 1 a share."""
+    if set(values) <= {0.0, 1.0} and values:
+        return rate_estimate(int(sum(values)), len(values)).to_json()
+    return figure(name, values, SHARE if values and min(values) >= 0 and max(values) <= 1 else None)
 
 
 # ---- the metric

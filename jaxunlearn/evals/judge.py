@@ -10,6 +10,7 @@ import ahocorasick
 from jaxunlearn.evals.prompts import Lexicon
 
 POINTS = {3: 5, 2: 1, 1: 0, 0: 0}
+MOST = max(POINTS.values())
 
 
 @dataclass(frozen=True, kw_only=True)

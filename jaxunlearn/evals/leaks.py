@@ -1,6 +1,6 @@
 """Leak probes after Shostack: the target's words where the dictionary has a gap, and what the model writes there."""
 
-from jaxunlearn.estimates import mean_estimate
+from jaxunlearn.estimates import SHARE, mean_estimate
 from jaxunlearn.evals.base import Context, Figures, Metric
 from jaxunlearn.evals.suite import complete, specific_mass
 from jaxunlearn.models.generate import Sampling
@@ -9,7 +9,7 @@ from jaxunlearn.models.generate import Sampling
 def probability(model, context: Context) -> Figures:
     """Return the mean probability of the target's words after the leak probes, and that of each probe."""
     leaks = specific_mass(model, context.suite, context.suite.prompts.leaks)
-    return {"leaks": {"probability": mean_estimate(leaks).to_json()}, "leak_probabilities": leaks}
+    return {"leaks": {"probability": mean_estimate(leaks, SHARE).to_json()}, "leak_probabilities": leaks}
 
 
 def texts(model, context: Context) -> Figures:

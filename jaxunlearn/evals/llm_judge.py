@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxunlearn.config import LlmJudge
 from jaxunlearn.estimates import mean_estimate
-from jaxunlearn.evals.judge import POINTS
+from jaxunlearn.evals.judge import MOST, POINTS
 from jaxunlearn.llm.endpoint import Answers, Endpoint, Request, ask
 from jaxunlearn.llm.journal import Journal
 from jaxunlearn.parallel.console import say
@@ -80,7 +80,7 @@ def _figures(rows: Sequence[tuple[dict, Any]]) -> dict:
     grades = [verdict.grade if verdict else None for _, verdict in rows]
     points = [POINTS[g] for g in grades if g is not None]
     found: dict[str, Any] = {"by_prompt": grades, "grades": {str(n): grades.count(n) for n in (3, 2, 1, 0)}}
-    return found | ({"familiarity": mean_estimate(points).to_json()} if points else {})
+    return found | ({"familiarity": mean_estimate(points, (0, MOST)).to_json()} if points else {})
 
 
 def agreement(pairs: Sequence[tuple[int, int]]) -> dict:

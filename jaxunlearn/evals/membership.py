@@ -17,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxunlearn import intervals
 from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.errors import InputError
-from jaxunlearn.estimates import DRAWS, LEVEL, NO_INTERVAL
+from jaxunlearn.estimates import NO_INTERVAL
 from jaxunlearn.evals.memorisation import TokenScores, finite, rows_with_labels, score_answers
 from jaxunlearn.models.transformer import context_fits
 from jaxunlearn.parallel.sharding import letters_of, put, replicated
@@ -98,13 +99,13 @@ def attack_scores(samples: Sequence[Sample], k: float = K) -> dict[str, np.ndarr
     return {name: finite(name, scores) for name, scores in found.items()}
 
 
-def membership(forget: Sequence[Sample], holdout: Sequence[Sample], k: float = K, seed: int = 0) -> dict[str, Any]:
+def membership(forget: Sequence[Sample], holdout: Sequence[Sample], k: float = K) -> dict[str, Any]:
     """Return {attack: figure of its AUC} between forget and holdout texts; see auc_figure."""
     ours, theirs = attack_scores(forget, k), attack_scores(holdout, k)
     if ours.keys() != theirs.keys():
         odd = sorted(ours.keys() ^ theirs.keys())
         raise InputError(f"{', '.join(odd)}: given for one of forget and holdout only; score both in the same way")
-    return {name: auc_figure(ours[name], theirs[name], seed) for name in ours}
+    return {name: auc_figure(ours[name], theirs[name]) for name in ours}
 
 
 def _all_or_none(name: str, values: Sequence[float | None]) -> list[float]:
@@ -119,38 +120,25 @@ def _all_or_none(name: str, values: Sequence[float | None]) -> list[float]:
 
 def auc(forget: ArrayLike, holdout: ArrayLike) -> float:
     """Return the share of (forget, holdout) pairs in which the holdout text scores higher; a tie counts one half."""
-    return float(_wins(forget, holdout).mean())
+    return float(wins(forget, holdout).mean())
 
 
-def auc_figure(forget: ArrayLike, holdout: ArrayLike, seed: int = 0) -> dict[str, Any]:
-    """Return {value, low, high, n, forget, holdout}: the AUC, its bootstrap interval, and the numbers of texts.
+def auc_figure(forget: ArrayLike, holdout: ArrayLike) -> dict[str, Any]:
+    """Return {value, low, high, n, forget, holdout}: the AUC, its interval (intervals.auc), and the numbers of texts.
 
-    Both sets are resampled. With one text in either the interval is None and "note" says so.
+    With one text in either set the interval is None and "note" says so.
     """
-    wins_NM = _wins(forget, holdout)
-    return interval_of(float(wins_NM.mean()), resampled_auc(forget, holdout, seed), wins_NM.shape)
-
-
-def resampled_auc(forget: ArrayLike, holdout: ArrayLike, seed: int = 0) -> np.ndarray:
-    """Return the AUC of DRAWS resamples of both sets, [R]; the same seed and sizes draw the same texts."""
-    wins_NM = _wins(forget, holdout)
+    wins_NM = wins(forget, holdout)
     N, M = wins_NM.shape
-    generator = np.random.default_rng(seed)
-    counts_RN = generator.multinomial(N, np.full(N, 1 / N), size=DRAWS)  # how often each text is drawn
-    counts_RM = generator.multinomial(M, np.full(M, 1 / M), size=DRAWS)
-    return np.sum((counts_RN / N) @ wins_NM * (counts_RM / M), axis=1)
-
-
-def interval_of(value: float, draws_R: np.ndarray, sizes: tuple[int, ...]) -> dict[str, Any]:
-    """Return a figure over forget and holdout texts from its resamples; of one text of either kind no interval."""
-    found = {"value": value, "n": sum(sizes), "forget": sizes[0], "holdout": sizes[1]}
-    if min(sizes) == 1:
+    found = {"value": float(wins_NM.mean()), "n": N + M, "forget": N, "holdout": M}
+    if min(N, M) == 1:
         return found | {"low": None, "high": None, "note": NO_INTERVAL}
-    low, high = np.percentile(draws_R, LEVEL)
-    return found | {"low": float(low), "high": float(high)}
+    low, high = intervals.auc(wins_NM)
+    return found | {"low": low, "high": high}
 
 
-def _wins(forget: ArrayLike, holdout: ArrayLike) -> np.ndarray:
+def wins(forget: ArrayLike, holdout: ArrayLike) -> np.ndarray:
+    """Return [N, M]: 1 where the holdout text scores higher than the forget text, 1/2 for a tie, else 0."""
     forget_N, holdout_M = finite("forget scores", forget), finite("holdout scores", holdout)
     return (holdout_M[None] > forget_N[:, None]) + 0.5 * (holdout_M[None] == forget_N[:, None])
 

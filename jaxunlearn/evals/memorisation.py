@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from jaxunlearn.data.blocks import PAD_ID
 from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.errors import InputError
-from jaxunlearn.estimates import mean_estimate
+from jaxunlearn.estimates import SHARE, mean_estimate
 from jaxunlearn.evals.words import before_word
 from jaxunlearn.kernels.linear_cross_entropy import IGNORE
 from jaxunlearn.models.generate import generate
@@ -28,12 +28,12 @@ from jaxunlearn.parallel.sharding import act, put, replicated
 # ---- figures
 
 
-def figure(name: str, values: ArrayLike, seed: int = 0) -> dict[str, Any]:
-    """Return {value, low, high, n}: the mean of values_N with its bootstrap interval.
+def figure(name: str, values: ArrayLike, within: tuple[float, float] | None = SHARE) -> dict[str, Any]:
+    """Return {value, low, high, n}: the mean of values_N, which are in the range `within`, with its interval.
 
     One item has no interval: low and high are None and "note" says so. InputError for no item, NaN or infinity.
     """
-    return mean_estimate(finite(name, values), seed).to_json()
+    return mean_estimate(finite(name, values), within).to_json()
 
 
 def finite(name: str, values: ArrayLike) -> np.ndarray:

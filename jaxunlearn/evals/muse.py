@@ -4,6 +4,7 @@ Definitions, ranges and where other code differs: docs/metrics.md. All scores ar
 Sources: MUSE, arXiv 2407.06460; ROUGE-L, Lin 2004; the stemmer, Porter 1980, with the extensions NLTK has by default.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,18 +13,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxunlearn import intervals
 from jaxunlearn.config import Config
 from jaxunlearn.data.questions import read_questions
 from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals.base import Context, Figures, Metric
-from jaxunlearn.evals.membership import auc, interval_of, resampled_auc
+from jaxunlearn.evals.membership import auc, wins
 from jaxunlearn.evals.memorisation import continue_greedily, figure
 from jaxunlearn.files import sha256
 
+SCALE = (0.0, 100.0)  # MUSE publishes all scores times 100
 NEW_TOKENS = 128  # VerbMem
 ANSWER_TOKENS = 32  # KnowMem
 MIN_K = 0.4  # PrivLeak
+LEAST = 5  # texts of either kind that PrivLeak's interval needs
+ROUNDING = 1e-12
 FILES = {"knowmem": "forget_qa", "utility": "retain_qa"}  # as MUSE names them
 STOPS = ("\n\n", "\nQuestion", "Question:")
 
@@ -38,7 +43,7 @@ def verbmem(references: Sequence[str], continuations: Sequence[str]) -> dict[str
 
     0 to 100; 100: recites. InputError for unequal lengths, no item and a reference without words.
     """
-    return figure("VerbMem", _f1(references, continuations))
+    return figure("VerbMem", _f1(references, continuations), SCALE)
 
 
 def knowmem(answers: Sequence[str], replies: Sequence[str]) -> dict[str, Any]:
@@ -46,7 +51,7 @@ def knowmem(answers: Sequence[str], replies: Sequence[str]) -> dict[str, Any]:
 
     0 to 100. On the forget questions low is forgotten; on the retain questions it is MUSE's utility, and high is good.
     """
-    return figure("KnowMem", _f1(answers, [cut_reply(r) for r in replies]))
+    return figure("KnowMem", _f1(answers, [cut_reply(r) for r in replies]), SCALE)
 
 
 def cut_reply(reply: str) -> str:
@@ -92,23 +97,28 @@ def muse_auc(forget: ArrayLike, holdout: ArrayLike) -> float:
     return 1 - auc(forget, holdout)
 
 
-def privleak_figure(
-    unlearned: tuple[ArrayLike, ArrayLike], retrained: tuple[ArrayLike, ArrayLike], seed: int = 0
-) -> dict[str, Any]:
+def privleak_figure(unlearned: tuple[ArrayLike, ArrayLike], retrained: tuple[ArrayLike, ArrayLike]) -> dict[str, Any]:
     """Return the figure of PrivLeak from the (forget, holdout) Min-40% scores of two models on the same texts.
 
-    The interval resamples forget and holdout texts, the same draw for both models. InputError where the models were
-    not asked about the same number of texts.
+    The interval is Student's for the logarithm of the ratio of the two AUCs, paired by text (DeLong 1988). None is
+    given for fewer than LEAST texts of either kind, for an AUC of 0, and where both models order all texts alike.
+    InputError where the models were not asked about the same number of texts.
     """
     if [len(np.atleast_1d(x)) for x in unlearned] != [len(np.atleast_1d(x)) for x in retrained]:
         raise InputError("PrivLeak: both models must be scored on the same forget and the same holdout texts, in order")
     value = privleak(muse_auc(*unlearned), muse_auc(*retrained))
-    ours_R, theirs_R = 1 - resampled_auc(*unlearned, seed=seed), 1 - resampled_auc(*retrained, seed=seed)
-    sizes = len(np.atleast_1d(unlearned[0])), len(np.atleast_1d(unlearned[1]))
-    if not (theirs_R > 0).all():
-        note = "the retrained model's AUC is 0 in some resamples: no interval can be given"
-        return {"value": value, "low": None, "high": None, "n": sum(sizes), "note": note}
-    return interval_of(value, 100 * (ours_R - theirs_R) / theirs_R, sizes)
+    ours_NM, theirs_NM = (1 - wins(*scores) for scores in (unlearned, retrained))
+    N, M = ours_NM.shape
+    found = {"value": value, "low": None, "high": None, "n": N + M, "forget": N, "holdout": M}
+    if min(N, M) < LEAST or not ours_NM.any():
+        few = f"fewer than {LEAST} texts of either kind" if min(N, M) < LEAST else "an AUC of 0"
+        return found | {"note": f"{few}: no interval can be given"}
+    shares_NM = ours_NM / ours_NM.mean() - theirs_NM / theirs_NM.mean()
+    error = math.sqrt(shares_NM.mean(axis=1).var(ddof=1) / N + shares_NM.mean(axis=0).var(ddof=1) / M)
+    if error < ROUNDING:
+        return found | {"note": "both models order all texts alike: no interval can be given"}
+    low, high = intervals.student(math.log(1 + value / 100), error, N + M - 2)
+    return found | {"low": 100 * math.expm1(low), "high": 100 * math.expm1(high)}
 
 
 # ---- ROUGE-L

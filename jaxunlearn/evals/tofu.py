@@ -4,6 +4,7 @@ Definitions, ranges and where other code differs: docs/metrics.md. N questions i
 a token. Sources: TOFU, arXiv 2401.06121, and its published evaluation; open-unlearning, arXiv 2506.12618.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxunlearn import intervals
 from jaxunlearn.config import Config
 from jaxunlearn.data.questions import PROMPT, Question, read_questions
 from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.errors import InputError
-from jaxunlearn.estimates import DRAWS, LEVEL, NO_INTERVAL
+from jaxunlearn.estimates import NO_INTERVAL
 from jaxunlearn.evals.base import Context, Figures, Metric
 from jaxunlearn.evals.memorisation import continue_greedily, figure, finite, score_answers
 from jaxunlearn.evals.muse import rouge_l
@@ -108,11 +110,13 @@ def harmonic_mean(values: ArrayLike) -> float:
     return 0.0 if (values_N == 0).any() else float(len(values_N) / np.sum(1 / values_N))
 
 
-def model_utility(scores: Mapping[str, Mapping[str, ArrayLike]], seed: int = 0) -> dict[str, Any]:
+def model_utility(scores: Mapping[str, Mapping[str, ArrayLike]]) -> dict[str, Any]:
     """Return the figure of the harmonic mean of nine means; 0 to 1, high is good.
 
-    scores: {retain, real_authors, world_facts: {probability, rouge, truth: one number a question}}; the interval
-    resamples each set's questions. InputError unless exactly the nine are given: a mean of fewer is another number.
+    scores: {retain, real_authors, world_facts: {probability, rouge, truth: one number a question}}. The interval is
+    Student's on the logit scale, from what each question moves the harmonic mean by (delta method; degrees of freedom
+    after Welch). None is given where the utility is 0 or 1. InputError unless exactly the nine are given: a mean of
+    fewer is another number.
     """
     wanted = {(s, name) for s in UTILITY_SETS for name in UTILITY_SCORES}
     given = {(s, name) for s, found in scores.items() for name in found}
@@ -124,9 +128,15 @@ def model_utility(scores: Mapping[str, Mapping[str, ArrayLike]], seed: int = 0) 
     found = {"value": value, "low": None, "high": None, "n": sum(t.shape[1] for t in tables.values())}
     if min(t.shape[1] for t in tables.values()) == 1:
         return found | {"note": NO_INTERVAL}
-    generator = np.random.default_rng(seed)
-    draws_R9 = np.concatenate([_resampled(t, generator) for t in tables.values()], axis=1)
-    low, high = np.percentile([harmonic_mean(row) for row in draws_R9], LEVEL)
+    if not 0 < value < 1:
+        return found | {"note": f"a utility of {value:g} has no interval"}
+    # d utility / d mean = utility^2 / (9 mean^2): what one question adds to all of its set's three means
+    moves = [value**2 / 9 * (t / t.mean(axis=1, keepdims=True) ** 2).sum(axis=0) for t in tables.values()]
+    parts_S = np.array([m.var(ddof=1) / len(m) for m in moves])
+    if not parts_S.any():
+        return found | {"low": value, "high": value}
+    df = parts_S.sum() ** 2 / np.sum(parts_S**2 / np.array([len(m) - 1 for m in moves]))
+    low, high = intervals.bounded(value, math.sqrt(parts_S.sum()), df + 1)
     return found | {"low": float(low), "high": float(high)}
 
 
@@ -137,11 +147,6 @@ def _table(name: str, found: Mapping[str, ArrayLike]) -> np.ndarray:
             f"{name}: {', '.join(UTILITY_SCORES)} of {[len(c) for c in columns]} questions; expected equal"
         )
     return np.stack(columns)
-
-
-def _resampled(table_3N: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    N = table_3N.shape[1]
-    return generator.multinomial(N, np.full(N, 1 / N), size=DRAWS) @ table_3N.T / N
 
 
 def forget_quality(unlearned: ArrayLike, retrained: ArrayLike) -> dict[str, Any]:

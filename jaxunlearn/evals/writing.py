@@ -8,7 +8,10 @@ from jaxunlearn.evals.memorisation import figure
 
 
 def writing(completions: Sequence[dict]) -> Figures:
-    """Return the share of empty completions, and of 4-grams of words that repeat in one completion, 0 to 1."""
+    """Return the share of empty completions, and of 4-grams of words that repeat in one completion, 0 to 1.
+
+    completions: one of each prompt, so that they are independent trials.
+    """
     texts = [c["text"].split() for c in completions]
     found = {"empty": rate_estimate(sum(not words for words in texts), len(texts)).to_json()}
     grams = [[tuple(words[n : n + 4]) for n in range(len(words) - 3)] for words in texts]

@@ -53,19 +53,27 @@ def test_a_swapped_part_may_begin_in_the_prompt(near):
 
 
 def test_thresholds_fall_until_false_alarms_stop_and_the_other_half_tells_the_rate(near):
-    clean, false = ("Once", "nothing here"), ("Once", "then Voldemar came")
+    clean, false = ("Once", ["nothing here"]), ("Once", ["then Voldemar came"])
     kept = calibrated(near, [clean] * 40, "the twin")
     assert kept.resemblance.thresholds == {"long": 0.30, "short": 0.20} and kept.false_positives.value == 0
     assert kept.false_positives.n == 20 and kept.false_positives.high > 0.1
     lowered = calibrated(near, [false, clean] * 20, "the twin")  # .222 > .3 * .6 = .18
     assert lowered.resemblance.thresholds["long"] == pytest.approx(0.18)
-    assert lowered.resemblance.find(*false) == [] and lowered.resemblance.find("Once", "plodkins") != []
+    assert lowered.resemblance.find("Once", false[1][0]) == [] and lowered.resemblance.find("Once", "plodkins") != []
     uneven = calibrated(near, [clean, false] * 20, "the twin")
     assert uneven.false_positives.value == 1 and uneven.false_positives.n == 20
 
 
 def test_whole_words_of_the_target_in_the_sample_do_not_switch_spelling_off(near):
-    kept = calibrated(near, [("Once", "the Woodman of"), ("Once", "nothing")] * 10, "the twin")
+    kept = calibrated(near, [("Once", ["the Woodman of"]), ("Once", ["nothing"])] * 10, "the twin")
     assert kept.resemblance.thresholds["long"] == 0.30
-    with pytest.raises(InputError, match="two completions"):
-        calibrated(near, [("Once", "x")], "the twin")
+    with pytest.raises(InputError, match="two prompts"):
+        calibrated(near, [("Once", ["x", "y"])], "the twin")
+
+
+def test_calibration_is_split_by_prompt_and_its_rate_counts_prompts(near):
+    # Every sample of the second prompt is a false alarm. Split by sample, both halves would hold some of them.
+    false = [(f"Once {n}", ["then Voldemar came" if n == 1 else "nothing"] * 5) for n in range(8)]
+    found = calibrated(near, false, "the twin")
+    assert found.resemblance.thresholds["long"] == 0.30  # the fitted half holds none
+    assert found.false_positives.value == 0.25 and found.false_positives.n == 4  # prompts 1, 3, 5, 7

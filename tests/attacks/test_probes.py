@@ -4,8 +4,9 @@ import pytest
 
 from jaxunlearn.attacks.blind import Probe
 from jaxunlearn.attacks.near import Resemblance
-from jaxunlearn.attacks.probes import Grader, Sample, clustered_rate, leak_at, opening, summary
+from jaxunlearn.attacks.probes import Grader, Sample, leak_at, opening, summary
 from jaxunlearn.config import ProbesAttack
+from jaxunlearn.estimates import rate_estimate
 from jaxunlearn.evals.judge import Judge
 from jaxunlearn.evals.prompts import Lexicon
 
@@ -36,12 +37,16 @@ def test_an_opening_is_of_whole_words():
     assert opening(("not be",), " not be named") == "not be" and opening(("not be",), "not bed") == ""
 
 
-def test_samples_of_one_prompt_are_one_trial_where_all_agree():
-    assert clustered_rate([(0, True), (0, False), (1, True), (1, True)]).value == 0.75
-    sure = clustered_rate([(n, False) for n in range(5) for _ in range(100)])
-    assert (sure.value, sure.low, sure.n) == (0.0, 0.0, 5) and sure.high == pytest.approx(0.4345, abs=1e-4)  # Wilson
-    spread = clustered_rate([(n, n < 2) for n in range(4) for _ in range(100)])
-    assert spread.n == 4 and spread.low == 0 and spread.high == 1  # four prompts tell little, 400 completions or not
+def test_rates_count_prompts_and_leaks_of_all_samples_are_wilsons():
+    probes = [Probe(prompt=f"met {n}", kind="archetype") for n in range(5)]
+    clean = [Sample(probe=n, temperature=1.0, text="a man") for n in range(5) for _ in range(100)]
+    sure = summary(probes, clean, grader())["rates"]["explicit"]
+    assert (sure["value"], sure["low"], sure["n"]) == (0.0, 0.0, 5) and sure["high"] == pytest.approx(0.4345, abs=1e-4)
+    named = [Sample(probe=n, temperature=1.0, text="Zarabel" if n < 2 else "a man") for n in range(5) for _ in range(4)]
+    found = summary(probes, named, grader())
+    by_prompt = rate_estimate(2, 5).to_json()  # five prompts tell little, 20 completions or not
+    assert found["rates"]["explicit"] == pytest.approx(by_prompt)
+    assert found["leak_at"]["1"] == pytest.approx(by_prompt) and found["leak_at"]["4"] == pytest.approx(by_prompt)
 
 
 def test_leak_at_n_by_hand():
@@ -61,6 +66,6 @@ def test_a_summary_quotes_the_worst_once_a_probe():
         ("explicit", 0.0, "brick"),
         ("near", 1.0, "Zarabell"),
     ]
-    assert found["rates"]["explicit"]["value"] == pytest.approx(1 / 3) and found["rates"]["near"]["value"] == 0.25
+    assert found["rates"]["explicit"]["value"] == 0.4 and found["rates"]["near"]["value"] == 0.2  # of completions
     assert set(found["by_kind"]) == {"irrevocable", "archetype"} and set(found["by_temperature"]) == {"0.0", "1.0"}
     assert found["completions"] == 5 and ProbesAttack().samples >= 1

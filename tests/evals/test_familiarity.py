@@ -7,6 +7,7 @@ from support.world import write_world
 
 from jaxunlearn.config import Eval
 from jaxunlearn.data.tokenizer import load_tokenizer
+from jaxunlearn.estimates import clustered_rate
 from jaxunlearn.evals import familiarity
 from jaxunlearn.evals.base import Context
 from jaxunlearn.evals.familiarity import completion_familiarity, next_word
@@ -45,8 +46,10 @@ def test_completions_are_graded_and_averaged_by_prompt(mesh, tmp_path, monkeypat
     np.testing.assert_allclose(found["by_prompt"], [10 / 3, 1.0])  # (5 + 5 + 0) / 3 and (1 + 1 + 1) / 3
     completed = found["familiarity"]["completion"]
     assert completed["value"] == pytest.approx(13 / 6) and completed["n"] == 2  # prompts, not completions
-    assert found["leaks"]["explicit"]["value"] == pytest.approx(2 / 6)
+    assert found["leaks"]["explicit"] == clustered_rate([2, 0], 3).to_json()  # by prompt, and not 2 of 6 trials
     assert found["leaks"]["neutral"]["value"] == pytest.approx(1 / 3)  # neutral prompts have the next seed
+    assert found["leaks"]["neutral"]["n"] == 1  # one prompt
+    assert completed["low"] >= 0 and completed["high"] <= 5
     assert [c["text"] for c in found["completions"]] == [" Orm .", " wand ."]  # the first of each prompt
 
 

@@ -11,6 +11,7 @@ from scipy import stats
 from support.mesh import mesh_of
 from support.world import write_world
 
+from jaxunlearn import intervals
 from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals.membership import (
@@ -25,8 +26,8 @@ from jaxunlearn.evals.membership import (
     min_k,
     min_k_plus_plus,
     reference_score,
-    resampled_auc,
     score_samples,
+    wins,
     zlib_score,
 )
 from jaxunlearn.evals.memorisation import TokenScores
@@ -96,27 +97,21 @@ def test_auc_equals_scipys_mann_whitney(seed):
     assert auc(forget, holdout) == pytest.approx(expected, rel=1e-12)
 
 
-def test_interval_is_the_one_of_resampling_both_sets():
-    draw = np.random.default_rng(1)
-    forget, holdout = draw.normal(size=100), draw.normal(0.7, size=80)
+def test_an_auc_figure_has_the_interval_of_its_pairs():
+    draw = np.random.default_rng(0)
+    forget, holdout = draw.normal(size=30), draw.normal(0.8, size=20)
     found = auc_figure(forget, holdout)
-    a = found["value"]
+    assert (found["low"], found["high"]) == pytest.approx(intervals.auc(wins(forget, holdout)))
+    assert 0.5 < found["low"] < found["value"] == auc(forget, holdout) < found["high"] < 1
+    assert (found["n"], found["forget"], found["holdout"]) == (50, 30, 20)
+    many, more = draw.normal(size=100), draw.normal(0.7, size=80)
+    large = auc_figure(many, more)
+    a = large["value"]
     q1, q2 = a / (2 - a), 2 * a * a / (1 + a)  # Hanley and McNeil 1982
     spread = math.sqrt((a * (1 - a) + 99 * (q1 - a * a) + 79 * (q2 - a * a)) / (100 * 80))
-    assert (found["high"] - found["low"]) / 2 == pytest.approx(1.96 * spread, rel=0.12)
-    assert found["low"] < a < found["high"] and (found["n"], found["forget"], found["holdout"]) == (180, 100, 80)
-    assert auc_figure(forget, holdout, seed=1) != found == auc_figure(forget, holdout)
-
-
-def test_a_resample_is_the_auc_of_the_drawn_texts():
-    forget, holdout = np.array([1.0, 2.0, 2.5]), np.array([1.5, 2.0])
-    draws_R = resampled_auc(forget, holdout, seed=5)
-    generator = np.random.default_rng(5)
-    counts_RN = generator.multinomial(3, [1 / 3] * 3, size=2000)
-    counts_RM = generator.multinomial(2, [1 / 2] * 2, size=2000)
-    for n in (0, 7, 1999):
-        again = auc(np.repeat(forget, counts_RN[n]), np.repeat(holdout, counts_RM[n]))
-        assert draws_R[n] == pytest.approx(again)
+    assert (large["high"] - large["low"]) / 2 == pytest.approx(1.96 * spread, rel=0.12)
+    apart = auc_figure([1.0, 2.0, 3.0, 1.5], [4.0, 5.0, 6.0, 4.5])  # all told apart, but by four texts of either kind
+    assert apart["value"] == apart["high"] == 1 and apart["low"] < 0.7
 
 
 @pytest.mark.parametrize("sets", [([1.0], [2.0, 3.0]), ([1.0, 2.0], [3.0])])

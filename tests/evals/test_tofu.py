@@ -107,8 +107,9 @@ def nine(**changes):
 def test_model_utility_by_hand():
     found = model_utility(nine())  # means .4, .5, .4, three times
     assert found["value"] == pytest.approx(9 / (6 / 0.4 + 3 / 0.5)) and found["n"] == 6
-    assert found["low"] < found["value"] < found["high"]
-    assert model_utility(nine(retain={"rouge": [0.0, 0.0]}))["value"] == 0.0
+    assert 0 < found["low"] < found["value"] < found["high"] < 1
+    none = model_utility(nine(retain={"rouge": [0.0, 0.0]}))
+    assert none["value"] == 0.0 and none["low"] is None and none["note"]
 
 
 def test_model_utility_is_of_exactly_nine():

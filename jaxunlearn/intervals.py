@@ -1,0 +1,153 @@
+"""95% confidence intervals in closed form: arrays in, (low, high) out, over any leading axes.
+
+Each is chosen by how often it holds the true value in simulation, also of few items: `python tests/tools/coverage.py`
+prints the table that stands in docs/metrics.md. No random numbers are drawn.
+"""
+
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+Numbers = float | np.ndarray  # one, or an array of them
+Bounds = tuple[Any, Any]
+Z = 1.959963984540054  # the normal distribution's 97.5% point
+STEPS = 60  # halvings of an interval of length 1: to 1e-18
+FAR = 700.0  # exp overflows beyond
+
+
+def t_95(df: Numbers) -> Any:
+    """Return Student's 97.5% point by degrees of freedom, which need not be whole."""
+    return special.stdtrit(df, 0.975)
+
+
+def student(value: Numbers, error: Numbers, df: Numbers) -> Bounds:
+    """Return value -+ t times its standard error. Exact for means of normal numbers, at any n from 2 on."""
+    half = t_95(df) * error
+    return value - half, value + half
+
+
+def bounded(place: Numbers, error: Numbers, n: Numbers) -> Bounds:
+    """Return Student's interval on the logit scale, of a mean of n numbers from 0 to 1; it stays between 0 and 1.
+
+    place: the mean, error: its standard error. Where every number is 0, or every one 1, there is no spread to go by,
+    and it is Wilson's interval for n trials. It covers 93 to 97% of bell-shaped and mildly skewed numbers at any n. Of
+    numbers that pile up at 0 with a few large ones, no interval from n = 3 can know the ones it has not met: 86 to 92%
+    up to n = 12, 92 to 94% from 39 on.
+    """
+    place, n = np.asarray(place, np.float64), np.asarray(n)
+    spread = place * (1 - place)
+    inside = spread > 0
+    safe = np.where(inside, place, 0.5)
+    half = np.minimum(t_95(n - 1) * error / np.where(inside, spread, 1), FAR)
+    low, high = special.expit(special.logit(safe) - half), special.expit(special.logit(safe) + half)
+    low, high = np.where(error == 0, safe, low), np.where(error == 0, safe, high)
+    ends = wilson(place, n)
+    return np.where(inside, low, ends[0]), np.where(inside, high, ends[1])
+
+
+def wilson(share: Numbers, n: Numbers) -> Bounds:
+    """Return Wilson's score interval of a share of n independent trials (Wilson 1927); n need not be whole.
+
+    It covers 95% on average over true shares; for single shares near 0 or 1 it can be a few points off, because
+    counts are whole numbers.
+    """
+    share, weight = np.asarray(share, np.float64), Z**2 / np.asarray(n, np.float64)
+    middle = (share + weight / 2) / (1 + weight)
+    half = Z / (1 + weight) * np.sqrt(share * (1 - share) * weight / Z**2 + weight**2 / (4 * Z**2))
+    # At the ends the bound is exact; rounding would leave 1e-17.
+    return np.where(share == 0, 0.0, middle - half), np.where(share == 1, 1.0, middle + half)
+
+
+def clustered(successes: Numbers, trials: Numbers) -> Bounds:
+    """Return Wilson's interval for the effective number of trials, where trials of one cluster are alike.
+
+    successes, trials: [..., C] of each cluster, for example of each prompt and its sampled completions; two clusters at
+    least. The effective number is N / design effect (Kish 1965; in Wilson's interval: Dean and Pagano 2015). The design
+    effect is the variance between clusters over that of independent trials, from 1 to m, which it is where a cluster
+    always agrees (m: the mean size, weighted by size). It is averaged: m for one cluster, and what was found for every
+    cluster that departs from "never" or from "always", whichever is rarer. Hence without a success the interval is
+    Wilson's for as many trials as clusters, one success is not taken for the only one there can be, and with one trial
+    a cluster it is Wilson's. It covers 93 to 97% on average over true shares from 5 clusters on, a little more below.
+    """
+    hits_C, size_C = np.asarray(successes, np.float64), np.asarray(trials, np.float64)
+    C, total = size_C.shape[-1], size_C.sum(axis=-1)
+    share, most = hits_C.sum(axis=-1) / total, (size_C**2).sum(axis=-1) / total
+    spread = ((hits_C - share[..., None] * size_C) ** 2).sum(axis=-1) * C / (C - 1) / total**2
+    alone = share * (1 - share) / (total - 1)
+    found = np.clip(spread / np.where(alone > 0, alone, 1), 1, most)
+    seen = np.minimum((hits_C > 0).sum(axis=-1), (hits_C < size_C).sum(axis=-1))
+    effect = (seen * found + most) / (seen + 1)
+    return wilson(share, total / effect)
+
+
+def ratio_error(values: Numbers, counts: Numbers) -> tuple[Any, Any, Any]:
+    """Return (ratio, standard error, degrees of freedom) of sum of values / sum of counts, both [..., N] by block.
+
+    The error is the jackknife's. Blocks of unequal counts weigh unequally: n of them tell as much as
+    1 / sum of squared weights equal ones, which gives the degrees of freedom (Satterthwaite).
+    """
+    values_N, counts_N = np.asarray(values, np.float64), np.asarray(counts, np.float64)
+    N, total = values_N.shape[-1], counts_N.sum(axis=-1, keepdims=True)
+    ratio = values_N.sum(axis=-1, keepdims=True) / total
+    left_out_N = (values_N - ratio * counts_N) / (total - counts_N)
+    error = np.sqrt((N - 1) / N * (left_out_N**2).sum(axis=-1))
+    return ratio[..., 0], error, 1 / ((counts_N / total) ** 2).sum(axis=-1) - 1
+
+
+def paired_shares(lost: Numbers, gained: Numbers, n: Numbers) -> Bounds:
+    """Return the interval of (gained - lost) / n, answers of two models to the same n questions.
+
+    Bonett and Price 2012: one lost and one gained answer are added, so that models which answer alike on few
+    questions are not taken for equal.
+    """
+    more, fewer = (np.asarray(gained) + 1) / (n + 2), (np.asarray(lost) + 1) / (n + 2)
+    half = Z * np.sqrt((more + fewer - (more - fewer) ** 2) / (n + 2))
+    return np.maximum(more - fewer - half, -1), np.minimum(more - fewer + half, 1)
+
+
+def paired_ratio(above: Numbers, below: Numbers, both: Numbers, n: Numbers) -> Bounds:
+    """Return the interval of above / below, two shares of the same n questions; both: the share right in both.
+
+    MOVER-R (Donner and Zou 2012) of two Wilson intervals and the correlation of the answers. below is above 0.
+    """
+    above, below = np.asarray(above, np.float64), np.asarray(below, np.float64)
+    spread = np.sqrt(above * (1 - above) * below * (1 - below))
+    r = np.where(spread > 0, (both - above * below) / np.where(spread > 0, spread, 1), 0)
+    (a_low, a_high), (b_low, b_high) = wilson(above, n), wilson(below, n)
+
+    def end(a: np.ndarray, b: np.ndarray, side: int) -> Any:
+        product, scale = above * below - r * (above - a) * (b - below), b * (2 * below - b)
+        root = np.sqrt(np.maximum(product**2 - a * (2 * above - a) * scale, 0))
+        return (product + side * root) / scale
+
+    return np.maximum(end(a_low, b_high, -1), 0), end(a_high, b_low, 1)
+
+
+def auc(wins: Numbers) -> Bounds:
+    """Return the interval of an AUC from wins [N, M]: 1, 1/2 or 0 for every pair of the two kinds of items.
+
+    Newcombe's method 5 (2006): the values whose own variance, by Hanley and McNeil, explains what was found. It holds
+    for two items of either kind and for an AUC of 0 or 1. Where the items themselves vary more (DeLong 1988), their
+    variance counts.
+    """
+    wins_NM = np.asarray(wins, np.float64)
+    N, M = wins_NM.shape
+    found = float(wins_NM.mean())
+    own = wins_NM.mean(axis=1).var(ddof=1) / N + wins_NM.mean(axis=0).var(ddof=1) / M
+
+    def variance(x: float) -> float:
+        more = ((N + M) / 2 - 1) * ((1 - x) / (2 - x) + x / (1 + x))
+        return x * (1 - x) * (1 + more) / (N * M)
+
+    wider = max(1.0, own / variance(found)) if 0 < found < 1 else 1.0
+
+    def end(outer: float) -> float:
+        near, far = found, outer
+        for _ in range(STEPS if outer != found else 0):
+            middle = (near + far) / 2
+            inside = (middle - found) ** 2 <= Z**2 * wider * variance(middle)
+            near, far = (middle, far) if inside else (near, middle)
+        return near
+
+    return end(0.0), end(1.0)
