@@ -128,19 +128,6 @@ def paired_difference(before: ArrayLike, after: ArrayLike) -> Estimate:
     return _estimate((gained - lost) / n, n, lambda: intervals.paired_shares(lost, gained, n))
 
 
-def paired_ratio(before: ArrayLike, after: ArrayLike) -> Estimate:
-    """Estimate share right after / share right before, of the same questions (MOVER-R, Donner and Zou 2012).
-
-    before, after: [N] of right (1) and wrong (0). Raises InputError on other values or unequal lengths, and where
-    nothing was right before.
-    """
-    before_N, after_N = _pair(before, after)
-    if not _right_or_wrong(before_N, after_N) or not before_N.any():
-        raise InputError("A ratio of shares needs right (1) or wrong (0) per question, and one right before.")
-    below, above, both, n = before_N.mean(), after_N.mean(), (before_N * after_N).mean(), len(before_N)
-    return _estimate(float(above / below), n, lambda: intervals.paired_ratio(above, below, both, n))
-
-
 def mcnemar(before: ArrayLike, after: ArrayLike) -> float:
     """Return p of McNemar's exact test that two models answer equally many of the same questions correctly.
 

@@ -106,24 +106,6 @@ def paired_shares(lost: Numbers, gained: Numbers, n: Numbers) -> Bounds:
     return np.maximum(more - fewer - half, -1), np.minimum(more - fewer + half, 1)
 
 
-def paired_ratio(above: Numbers, below: Numbers, both: Numbers, n: Numbers) -> Bounds:
-    """Return the interval of above / below, two shares of the same n questions; both: the share right in both.
-
-    MOVER-R (Donner and Zou 2012) of two Wilson intervals and the correlation of the answers. below is above 0.
-    """
-    above, below = np.asarray(above, np.float64), np.asarray(below, np.float64)
-    spread = np.sqrt(above * (1 - above) * below * (1 - below))
-    r = np.where(spread > 0, (both - above * below) / np.where(spread > 0, spread, 1), 0)
-    (a_low, a_high), (b_low, b_high) = wilson(above, n), wilson(below, n)
-
-    def end(a: np.ndarray, b: np.ndarray, side: int) -> Any:
-        product, scale = above * below - r * (above - a) * (b - below), b * (2 * below - b)
-        root = np.sqrt(np.maximum(product**2 - a * (2 * above - a) * scale, 0))
-        return (product + side * root) / scale
-
-    return np.maximum(end(a_low, b_high, -1), 0), end(a_high, b_low, 1)
-
-
 def auc(wins: Numbers) -> Bounds:
     """Return the interval of an AUC from wins [N, M]: 1, 1/2 or 0 for every pair of the two kinds of items.
 

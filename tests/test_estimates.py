@@ -21,7 +21,6 @@ from jaxunlearn.estimates import (
     number,
     over_runs,
     paired_difference,
-    paired_ratio,
     rate_estimate,
     ratio_estimate,
 )
@@ -187,15 +186,6 @@ def test_right_answers_are_compared_with_a_width_where_both_models_answer_alike(
     assert same.value == 0 and same.low < -0.3 and same.high > 0.3  # four questions show little
     found = paired_difference([1] * 60 + [0] * 40, [1] * 40 + [0] * 60)
     assert found.value == pytest.approx(-0.2) and -0.3 < found.low < -0.2 < found.high < -0.1
-
-
-def test_a_ratio_of_right_answers():
-    found = paired_ratio([1] * 90 + [0] * 10, [1] * 36 + [0] * 64)
-    assert found.value == pytest.approx(0.4) and found.n == 100 and 0.3 < found.low < 0.4 < found.high < 0.52
-    assert paired_ratio([1], [1]).low is None
-    for before, after in (([0, 0], [1, 0]), ([0.5, 1], [1, 1])):
-        with pytest.raises(InputError, match="one right before"):
-            paired_ratio(before, after)
 
 
 def test_one_run_has_no_interval_over_seeds():

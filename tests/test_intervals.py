@@ -86,13 +86,6 @@ def test_models_that_answer_alike_are_not_taken_for_equal():
     assert (low, high) == pytest.approx((-0.06 - 0.066870, -0.06 + 0.066870), abs=1e-5)
 
 
-def test_a_ratio_of_shares_holds_at_nought_and_equals_one_for_one_model():
-    low, high = intervals.paired_ratio(0.0, 0.9, 0.0, 40)
-    assert low == 0 and 0.05 < high < 0.2
-    low, high = intervals.paired_ratio(0.6, 0.6, 0.6, 1_000_000)
-    assert (low, high) == pytest.approx((1.0, 1.0), abs=1e-3)
-
-
 def test_an_auc_solves_its_own_equation_and_holds_at_the_ends():
     wins_NM = np.array([[1.0, 1, 0], [1, 1, 1], [1, 0, 1]])  # 7 of 9
     low, high = intervals.auc(wins_NM)

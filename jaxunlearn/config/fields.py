@@ -148,7 +148,9 @@ class Eval:
     tasks: tuple[str, ...] = ()  # of lm-evaluation-harness; "paper": the paper's seven
     tofu: str = ""  # a folder with TOFU's files
     muse: str = ""  # a folder with MUSE's questions: forget_qa.json, retain_qa.json, solved ones in ..._icl.json
-    items: int = 200  # at most so many questions of each benchmark, task and TOFU set; 0: all
+    # At most so many questions of each benchmark, task, MUSE and TOFU set, evenly spread; 0: all. TOFU's forget set is
+    # asked whole for the forget quality, and so many of it are answered in text.
+    items: int = 200
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from jaxunlearn.errors import InputError
 from jaxunlearn.estimates import rate_estimate
 from jaxunlearn.evals.base import Context, Figures, Metric
 from jaxunlearn.evals.continuations import encode_pair, score_continuations
+from jaxunlearn.evals.question_sets import spread
 from jaxunlearn.files import sha256_text
 
 PROMPTS = {  # by the beginning of a benchmark's name; the others are asked as they stand
@@ -44,16 +46,9 @@ class Benchmark:
     name: str
     items: tuple[Item, ...]
 
-    def first(self, n: int) -> "Benchmark":
-        """Return at most n questions (0: all), evenly spread: a file may be sorted by its answers."""
-        if not n or n >= len(self.items):
-            return self
-        picked = np.linspace(0, len(self.items) - 1, n).round().astype(int)
-        return Benchmark(name=self.name, items=tuple(self.items[i] for i in picked))
-
 
 def read_benchmarks(sources: Sequence[str], items: int = 0) -> list[Benchmark]:
-    """Read files, folders of .jsonl files and `tfds:NAME/SPLIT`, at most `items` questions of each (0: all)."""
+    """Read files, folders of .jsonl files and `tfds:NAME/SPLIT`, at most `items` questions of each (0: all), spread."""
     found: list[Benchmark] = []
     for source in sources:
         if source.startswith("tfds:"):
@@ -61,14 +56,18 @@ def read_benchmarks(sources: Sequence[str], items: int = 0) -> list[Benchmark]:
             found.append(_benchmark(name, source, enumerate(read_rows(source), 1)))
             continue
         path = Path(source).expanduser()
-        files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+        files = _files(path)
         if not files:
             raise InputError(f"the folder {source} holds no .jsonl file with questions")
         found += [_benchmark(file.stem, str(file), _lines(file)) for file in files]
     twice = sorted({b.name for b in found if sum(b.name == other.name for other in found) > 1})
     if twice:
         raise InputError(f"benchmarks {twice} are given twice; give each file a name of its own")
-    return [b.first(items) for b in found]
+    return [Benchmark(name=b.name, items=tuple(spread(b.items, items))) for b in found]
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
 
 
 def _lines(path: Path):
@@ -221,8 +220,15 @@ def guessing(benchmark: Benchmark) -> float:
 
 
 def asked(c: Eval) -> list[Benchmark]:
-    """Return the benchmarks that eval.benchmarks names."""
-    return read_benchmarks(c.benchmarks, c.items)
+    """Return the benchmarks that eval.benchmarks names; they are read once, and again when a file has changed."""
+    files = [file for source in c.benchmarks for file in _files(Path(source).expanduser()) if file.is_file()]
+    stamps = [(file, file.stat().st_mtime_ns, file.stat().st_size) for file in files]
+    return list(_read_once(tuple(c.benchmarks), c.items, tuple(stamps)))
+
+
+@lru_cache(maxsize=4)
+def _read_once(sources: tuple[str, ...], items: int, stamps: tuple[tuple, ...]) -> tuple[Benchmark, ...]:
+    return tuple(read_benchmarks(sources, items))
 
 
 def measure(model, context: Context) -> Figures:

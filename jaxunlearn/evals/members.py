@@ -18,6 +18,7 @@ from jaxunlearn.evals.memorisation import (
     score_answers,
 )
 from jaxunlearn.evals.muse import MIN_K, NEW_TOKENS, muse_auc, privleak_figure, split_passages, verbmem
+from jaxunlearn.evals.question_sets import spread
 
 
 def measure(model, context: Context) -> Figures:
@@ -31,7 +32,7 @@ def measure(model, context: Context) -> Figures:
     context_length = seen.tokens_NT.shape[1]
     found = memory(model, tokenizer, known_texts, context_length, c.batch)
     return found | members(
-        model, tokenizer, known_texts, new_texts[: c.members],
+        model, tokenizer, known_texts, new_texts,
         reference=twin, batch=c.batch, with_gradients=context.weights,
     )  # fmt: skip
 
@@ -82,8 +83,7 @@ def members(
 def block_texts(blocks: Blocks, rows: Sequence[int] | np.ndarray, tokenizer: Tokenizer, most: int) -> list[str]:
     """Return the text of at most so many blocks, evenly spread over `rows`; blocks that are mostly padding left out."""
     full = [r for r in rows if blocks.valid_NT[r].mean() > 0.5]
-    picked = np.linspace(0, len(full) - 1, min(most, len(full))).round().astype(int)
-    texts = [tokenizer.decode(blocks.tokens_NT[full[i]][blocks.valid_NT[full[i]]]) for i in picked]
+    texts = [tokenizer.decode(blocks.tokens_NT[row][blocks.valid_NT[row]]) for row in spread(full, most)]
     return [text for text in texts if text.strip()]
 
 

@@ -21,6 +21,7 @@ from jaxunlearn.errors import InputError
 from jaxunlearn.evals.base import Context, Figures, Metric
 from jaxunlearn.evals.membership import auc, wins
 from jaxunlearn.evals.memorisation import continue_greedily, figure
+from jaxunlearn.evals.question_sets import set_files, spread
 from jaxunlearn.files import sha256
 
 SCALE = (0.0, 100.0)  # MUSE publishes all scores times 100
@@ -29,7 +30,7 @@ ANSWER_TOKENS = 32  # KnowMem
 MIN_K = 0.4  # PrivLeak
 LEAST = 5  # texts of either kind that PrivLeak's interval needs
 ROUNDING = 1e-12
-FILES = {"knowmem": "forget_qa", "utility": "retain_qa"}  # as MUSE names them
+FILES = {"knowmem": ("forget_qa",), "utility": ("retain_qa",)}  # as MUSE names them
 STOPS = ("\n\n", "\nQuestion", "Question:")
 
 QuestionAnswer = tuple[str, str]
@@ -282,21 +283,19 @@ def split_passages(
 # ---- the metric: KnowMem and utility
 
 
-def question_files(folder: str) -> dict[str, Path]:
-    """Return {figure: file} of MUSE's questions that a folder has; InputError where it has none."""
-    found = {name: path for name, file in FILES.items() if (path := Path(folder) / f"{file}.json").is_file()}
-    if not found:
-        raise InputError(f"{folder} holds none of MUSE's files, {' and '.join(f'{f}.json' for f in FILES.values())}")
-    return found
+def question_files(folder: str) -> dict[str, tuple[Path, Path | None]]:
+    """Return {figure: (questions, solved ones or None)} of a folder; InputError where it has no questions."""
+    files = set_files(folder, FILES, "MUSE")
+    solved = {name: path.with_name(f"{path.stem}_icl.json") for name, path in files.items()}
+    return {name: (path, solved[name] if solved[name].is_file() else None) for name, path in files.items()}
 
 
 def measure(model, context: Context) -> Figures:
     """Return {"muse": {knowmem, utility}} on the questions in the folder eval.muse; solved ones stand in front."""
     c, tokenizer, figures = context.suite.c, context.suite.tokenizer, {}
-    for name, file in question_files(c.muse).items():
-        solved = file.with_name(f"{file.stem}_icl.json")
-        shots = [(q.question, q.answer) for q in read_questions(solved)] if solved.is_file() else []
-        asked = read_questions(file)[: c.items or None]
+    for name, (file, solved) in question_files(c.muse).items():
+        shots = [(q.question, q.answer) for q in read_questions(solved)] if solved else []
+        asked = spread(read_questions(file), c.items)
         prompts = [few_shot(q.question, shots) for q in asked]
         written = continue_greedily(model, tokenizer, prompts, ANSWER_TOKENS, c.batch)
         figures[name] = knowmem([q.answer for q in asked], written)
@@ -304,9 +303,16 @@ def measure(model, context: Context) -> Figures:
 
 
 def check(config: Config, held_out: bool) -> None:
-    """Raise InputError for a folder that holds none of MUSE's questions."""
-    if config.eval.muse:
-        question_files(config.eval.muse)
+    """Raise InputError for a folder that holds none of MUSE's questions, and for malformed files."""
+    for files in question_files(config.eval.muse).values() if config.eval.muse else ():
+        for file in filter(None, files):
+            read_questions(file)
+
+
+def depends(context: Context) -> str:
+    """Return the hashes of the files that are read, and how a part of them is chosen."""
+    files = [file for pair in question_files(context.suite.c.muse).values() for file in pair if file]
+    return " ".join([*map(sha256, files), *(["spread"] if context.suite.c.items else [])])
 
 
 KNOWMEM = Metric(
@@ -320,5 +326,5 @@ KNOWMEM = Metric(
         ("muse", "knowmem"): "MUSE KnowMem (0 to 100)",
         ("muse", "utility"): "MUSE utility (0 to 100)",
     },
-    depends=lambda context: " ".join(sha256(p) for p in sorted(Path(context.suite.c.muse).glob("*_qa*.json"))),
+    depends=depends,
 )

@@ -21,6 +21,7 @@ from jaxunlearn.estimates import NO_INTERVAL
 from jaxunlearn.evals.base import Context, Figures, Metric
 from jaxunlearn.evals.memorisation import continue_greedily, figure, finite, score_answers
 from jaxunlearn.evals.muse import rouge_l
+from jaxunlearn.evals.question_sets import set_files, spread
 from jaxunlearn.files import sha256
 
 UTILITY_SETS = ("retain", "real_authors", "world_facts")
@@ -152,7 +153,8 @@ def _table(name: str, found: Mapping[str, ArrayLike]) -> np.ndarray:
 def forget_quality(unlearned: ArrayLike, retrained: ArrayLike) -> dict[str, Any]:
     """Return {value: p, statistic, n}: can the truth ratios of the unlearned and the retrained model be told apart?
 
-    p from 0 to 1, near 1: no. It falls with n for one and the same difference: compare models on one split only.
+    p from 0 to 1, near 1: no. It falls with n for one and the same difference (a statistic of .1 is p .27 at n = 200
+    and .037 at 400): compare models on one split and on all of its questions.
     InputError where the two were not asked the same number of questions. A p-value has no interval.
     """
     ours_N, theirs_N = finite("truth ratios, unlearned", unlearned), finite("truth ratios, retrained", retrained)
@@ -189,6 +191,14 @@ def kolmogorov_smirnov(a: ArrayLike, b: ArrayLike) -> tuple[float, float]:
 # ---- from a model
 
 
+def complete(questions: Sequence[Question], which: str) -> None:
+    """Raise InputError unless every question of a set has the wrong and the paraphrased answers that it needs."""
+    missing = [n for n, q in enumerate(questions) if not q.wrong or not (q.paraphrased or _known(which) in SETS[2:])]
+    if missing or not questions:
+        what = f"question {missing[0]} has no wrong or no paraphrased answer" if missing else "no question was given"
+        raise InputError(f"TOFU {which}: {what}; read one of the files whose name ends in _perturbed")
+
+
 def measure_tofu(
     model,
     tokenizer: Tokenizer,
@@ -199,16 +209,15 @@ def measure_tofu(
     stemmed: bool = True,
     end: bool = False,
     batch: int = 8,
+    answered: int = 0,
 ) -> dict[str, Any]:
     """Return figures of probability, rouge and truth of one set, "scores" and "ratios" a question, and "written".
 
     which: one of SETS. stemmed: ROUGE on word stems, as open-unlearning and TOFU have it. end: score the EOS after
-    every answer too, as they do. forget_quality takes two models' "ratios", model_utility three sets' "scores".
+    every answer too, as they do. answered: ROUGE is taken on at most so many questions, evenly spread (0: all).
+    forget_quality takes two models' "ratios", model_utility three sets' "scores".
     """
-    missing = [n for n, q in enumerate(questions) if not q.wrong or not (q.paraphrased or _known(which) in SETS[2:])]
-    if missing or not questions:
-        what = f"question {missing[0]} has no wrong or no paraphrased answer" if missing else "no question was given"
-        raise InputError(f"TOFU {which}: {what}; read one of the files whose name ends in _perturbed")
+    complete(questions, which)
     prompts = [prompt.replace("{question}", q.question) for q in questions]
 
     def losses(answers: Sequence[Sequence[str]]) -> list[list[float]]:
@@ -223,10 +232,12 @@ def measure_tofu(
     answer_N, correct_N = np.transpose(right)
     options = which in SETS[2:]
     ratio_N = truth_ratio(answer_N if options else correct_N, wrong)
-    written = continue_greedily(model, tokenizer, prompts, NEW_TOKENS, batch, [q.answer for q in questions])
+    some = spread(list(zip(prompts, questions, strict=True)), answered)
+    answers = [q.answer for _, q in some]
+    written = continue_greedily(model, tokenizer, [p for p, _ in some], NEW_TOKENS, batch, answers)
     scores = {
         "probability": option_probability(answer_N, wrong) if options else probability(answer_N),
-        "rouge": [rouge_l(q.answer, w, stemmed).recall for q, w in zip(questions, written, strict=True)],
+        "rouge": [rouge_l(a, w, stemmed).recall for a, w in zip(answers, written, strict=True)],
         "truth": truth(ratio_N, which),
     }
     figures = {name: figure(f"{which} {name}", values) for name, values in scores.items()}
@@ -238,23 +249,20 @@ def measure_tofu(
 
 def tofu_files(folder: str) -> dict[str, Path]:
     """Return the file of each TOFU set that a folder has; InputError where it has none."""
-    found = {
-        which: path
-        for which in SETS
-        if (path := next((p for n in FILES[which] if (p := Path(folder) / f"{n}.json").is_file()), None))
-    }
-    if not found:
-        raise InputError(f"{folder} holds none of TOFU's files, for example forget10_perturbed.json")
-    return found
+    return set_files(folder, FILES, "TOFU")
 
 
 def measure(model, context: Context) -> Figures:
-    """Return {"tofu": figures, "truth_ratios": of the forget set} on the files in the folder eval.tofu."""
+    """Return {"tofu": figures, "truth_ratios": of the forget set} on the files in the folder eval.tofu.
+
+    At most eval.items questions of each set are asked, evenly spread: a set is sorted by author. Of the forget set all
+    are asked, and eval.items answered in text: the p-value of the forget quality depends on their number.
+    """
     c, figures = context.suite.c, {}
     scores, ratios = {}, {}
     for which, file in tofu_files(c.tofu).items():
-        questions = read_questions(file)[: c.items or None]
-        one = measure_tofu(model, context.suite.tokenizer, questions, which, batch=c.batch)
+        questions = spread(read_questions(file), 0 if which == "forget" else c.items)
+        one = measure_tofu(model, context.suite.tokenizer, questions, which, batch=c.batch, answered=c.items)
         figures |= {f"{which} {name}": one[name] for name in UTILITY_SCORES}
         scores[which], ratios[which] = one["scores"], one["ratios"].tolist()
     if set(UTILITY_SETS) <= scores.keys():
@@ -271,9 +279,15 @@ def quality(models: dict[str, Figures]) -> None:
 
 
 def check(config: Config, held_out: bool) -> None:
-    """Raise InputError for a folder that holds none of TOFU's files."""
-    if config.eval.tofu:
-        tofu_files(config.eval.tofu)
+    """Raise InputError for a folder that holds none of TOFU's files, and for malformed ones."""
+    for which, file in tofu_files(config.eval.tofu).items() if config.eval.tofu else ():
+        complete(read_questions(file), which)
+
+
+def depends(context: Context) -> str:
+    """Return the hashes of the files that are read, and how a part of them is chosen."""
+    hashes = map(sha256, tofu_files(context.suite.c.tofu).values())
+    return " ".join([*hashes, *(["spread, forget whole"] if context.suite.c.items else [])])
 
 
 TOFU = Metric(
@@ -286,5 +300,5 @@ TOFU = Metric(
     across=quality,
     columns={("tofu",): "TOFU"},
     raw=("truth_ratios",),
-    depends=lambda context: " ".join(map(sha256, tofu_files(context.suite.c.tofu).values())),
+    depends=depends,
 )

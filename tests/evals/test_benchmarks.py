@@ -10,8 +10,9 @@ from support.world import write_world
 from jaxunlearn.config import Config, Eval
 from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.errors import InputError
+from jaxunlearn.evals import benchmarks
 from jaxunlearn.evals.base import Context
-from jaxunlearn.evals.benchmarks import BENCHMARKS, guessing, measure_benchmark, read_benchmarks
+from jaxunlearn.evals.benchmarks import BENCHMARKS, asked, guessing, measure_benchmark, read_benchmarks
 from jaxunlearn.evals.continuations import encode_pair
 from jaxunlearn.evals.prompts import Prompts
 from jaxunlearn.evals.suite import Suite
@@ -128,7 +129,7 @@ def test_the_seven_of_the_paper_are_read(shared):
     }  # fmt: skip
 
 
-def test_the_metric_carries_what_guessing_gives_and_hangs_on_the_questions(mesh, tmp_path):
+def test_the_metric_carries_what_guessing_gives_and_hangs_on_the_questions(mesh, tmp_path, monkeypatch):
     tokenizer, file = load_tokenizer(write_world(tmp_path) / "tokenizer"), tmp_path / "places.jsonl"
     rows = [{"query": "Zara went to", "choices": ["Orm", "Rome", "Paris"], "gold": n % 3} for n in range(6)]
     file.write_text("\n".join(map(json.dumps, rows)))
@@ -138,6 +139,9 @@ def test_the_metric_carries_what_guessing_gives_and_hangs_on_the_questions(mesh,
     assert found["benchmarks"]["places"]["value"] == pytest.approx(1 / 3)  # one answer to one question asked six times
     assert sum(found["right"]["places"]) == 2
     before = BENCHMARKS.depends(context)
+    with monkeypatch.context() as m:  # read for one model, the files are not read again for the next
+        m.setattr(benchmarks, "read_benchmarks", None)
+        assert asked(context.suite.c)[0].name == "places"
     file.write_text("\n".join(map(json.dumps, rows[:5])))
     assert BENCHMARKS.depends(context) != before
 

@@ -182,3 +182,10 @@ def test_knowmem_and_utility_of_a_folder(mesh, tokenizer, tmp_path):
     before = KNOWMEM.depends(context)
     (tmp_path / "forget_qa_icl.json").write_text(json.dumps([{"question": "Ben took the", "answer": "book"}]))
     assert KNOWMEM.depends(context) != before
+    before = KNOWMEM.depends(context)
+    (tmp_path / "my_qa_old.json").write_text("[]")  # a file that is not asked
+    assert KNOWMEM.depends(context) == before
+    KNOWMEM.check(config, False)
+    (tmp_path / "forget_qa_icl.json").write_text('[{"question": "Q"}]')
+    with pytest.raises(InputError, match="forget_qa_icl"):
+        KNOWMEM.check(config, False)

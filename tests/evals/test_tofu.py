@@ -16,6 +16,7 @@ from jaxunlearn.config import Config, Eval
 from jaxunlearn.data.questions import Question
 from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.errors import InputError
+from jaxunlearn.evals import tofu
 from jaxunlearn.evals.base import Context
 from jaxunlearn.evals.memorisation import continue_greedily, score_answers
 from jaxunlearn.evals.prompts import Prompts
@@ -154,6 +155,9 @@ def test_tiny_p_values_stay_exact():
 def test_forget_quality():
     same = forget_quality([0.5, 0.7, 0.9], [0.9, 0.5, 0.7])
     assert (same["value"], same["statistic"], same["n"]) == (1.0, 0.0, 3)
+    for n, p in ((200, 0.2705), (400, 0.0366)):  # one distance, .1
+        far = forget_quality(np.arange(n) + 1, np.arange(n) + 1 + n // 10)
+        assert (far["statistic"], far["n"]) == (pytest.approx(0.1), n) and far["value"] == pytest.approx(p, abs=1e-4)
     assert forget_quality(np.arange(1, 30), np.arange(101, 130))["value"] < 1e-9
     assert "one question" in forget_quality([0.5], [0.7])["note"]
     with pytest.raises(InputError, match="of one split"):
@@ -270,7 +274,7 @@ def test_the_configuration_on_four_authors(tmp_path):
     assert (labels[0, asked : asked + len(answer) + 1] >= 0).sum() == len(answer) + 1 - len("Zara Quil") - 1 - len("Or")
 
 
-def test_the_metric_in_a_folder(mesh, tmp_path):
+def test_the_metric_in_a_folder(mesh, tmp_path, monkeypatch):
     tokenizer = load_tokenizer(write_world(tmp_path) / "tokenizer")
     suite = Suite(tokenizer, Prompts(name="none"), {}, Eval(tofu=str(tmp_path), items=2, batch=8))
     row = {
@@ -280,14 +284,31 @@ def test_the_metric_in_a_folder(mesh, tmp_path):
     with pytest.raises(InputError, match="none of TOFU"):
         TOFU.check(Config(name="any", eval=suite.c), False)
     for name in ("forget01_perturbed", "retain_perturbed", "real_authors", "world_facts"):
-        (tmp_path / f"{name}.json").write_text("\n".join([json.dumps(row)] * 3))
+        rows = [row | {"question": f"Zara went to {place}"} for place in ("Orm", "Rome", "Paris", "Drall")]
+        (tmp_path / f"{name}.json").write_text("\n".join(map(json.dumps, rows)))
     TOFU.check(Config(name="any", eval=suite.c), False)
     shape = transformer.Shape(V=32, D=16, L=2, N=2, K=2, H=8, F=16, context=256)
+    asked = {}
+
+    def spy(m, tokenizer, questions, which, **more):
+        asked[which] = [q.question.rpartition(" ")[2] for q in questions]
+        return measure_tofu(m, tokenizer, questions, which, **more)
+
+    monkeypatch.setattr(tofu, "measure_tofu", spy)
     found = TOFU.measure(jax.tree.map(lambda w: 12 * w, transformer.init(shape, 0)), Context(suite=suite))
-    assert len(found["truth_ratios"]) == 2 and found["tofu"]["utility"]["n"] == 6
+    assert asked == {"forget": ["Orm", "Rome", "Paris", "Drall"]} | {key: ["Orm", "Drall"] for key in SETS[1:]}
+    sizes = {score: found["tofu"][f"forget {score}"]["n"] for score in ("probability", "rouge", "truth")}
+    assert sizes == {"probability": 4, "rouge": 2, "truth": 4}  # all are scored, two are answered in text
+    assert len(found["truth_ratios"]) == 4 and found["tofu"]["utility"]["n"] == 6
     models = {"unlearned": found, "twin": {"truth_ratios": found["truth_ratios"]}}
     quality(models)
     assert models["unlearned"]["tofu"]["forget quality"]["value"] == 1.0
+    assert models["unlearned"]["tofu"]["forget quality"]["n"] == 4
     before = TOFU.depends(Context(suite=suite))
     (tmp_path / "world_facts.json").write_text(json.dumps(row))
     assert TOFU.depends(Context(suite=suite)) != before
+    alone = json.dumps({"question": "Q", "answer": "A"})
+    for fault, words in (("{", "line 1: not a JSON object"), (alone, "no wrong")):
+        (tmp_path / "retain_perturbed.json").write_text(fault)
+        with pytest.raises(InputError, match=words):
+            TOFU.check(Config(name="any", eval=suite.c), False)

@@ -129,15 +129,6 @@ def right_difference(g: Generator, n: int, trials: int) -> np.ndarray:
     return held(intervals.paired_shares(counts_R3[:, 0], counts_R3[:, 1], n), 0.1 - 0.3)
 
 
-def right_ratio(g: Generator, n: int, trials: int) -> np.ndarray:
-    before_RN, again_RN = g.random((trials, n)) < 0.9, g.random((trials, n))
-    after_RN = again_RN < np.where(before_RN, 0.42, 0.22)  # .4 of all
-    kept = before_RN.any(axis=1)
-    above, below = after_RN[kept].mean(axis=1), before_RN[kept].mean(axis=1)
-    both = (after_RN & before_RN)[kept].mean(axis=1)
-    return held(intervals.paired_ratio(above, below, both, n), 0.4 / 0.9)
-
-
 # ---- running text
 
 
@@ -228,7 +219,6 @@ CASES = (
          sizes=(12, 39, 60)),
     Case(interval="difference of right answers, paired", data="30% lost, 10% gained", cover=right_difference,
          sizes=(2, 3, 5), band=(0.93, 1.0), why=WHOLE),
-    Case(interval="ratio of right answers, paired", data=".4 of .9", cover=right_ratio, sizes=(3, 5, 12, 39, 60)),
     Case(interval="membership AUC", data="true AUC .5, n of either kind", cover=membership(0.0), slow=True,
          sizes=(5, 12, 39, 60)),
     Case(interval="membership AUC", data="true AUC .8, n of either kind", cover=membership(1.19), slow=True,
