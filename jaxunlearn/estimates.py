@@ -188,6 +188,22 @@ def _finite(name: str, values: ArrayLike) -> np.ndarray:
     return values_N
 
 
+# ---- a share of two differences --------------------------------------------------------------------------------------
+
+
+def fieller(x: float, y: float, xx: float, yy: float, xy: float) -> tuple[float, float] | None:
+    """Return the interval of a ratio x / y of two normal estimates, y > 0 (Fieller 1954); None where it has no end.
+
+    xx, yy, xy: their variances and covariance, times the squared quantile of the level. The interval holds each r for
+    which x - r y may be 0. It has no end where y itself may be 0.
+    """
+    a, b, c = y * y - yy, x * y - xy, x * x - xx
+    if y <= 0 or a <= 0:
+        return None
+    root = math.sqrt(max(0.0, b * b - a * c))
+    return (b - root) / a, (b + root) / a
+
+
 # ---- read from a report ----------------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from jaxunlearn.attacks.base import Attack, Target
 from jaxunlearn.attacks.context import CONTEXT
-from jaxunlearn.attacks.hiding import half_frozen, output_filter
+from jaxunlearn.attacks.hiding import add_hidden
 from jaxunlearn.attacks.latent import LATENT
 from jaxunlearn.attacks.probes import PROBES
 from jaxunlearn.attacks.quantise import QUANTISE
@@ -58,14 +58,13 @@ def attack(run: Run) -> dict[str, Any]:
     """Run the attacks of the configuration; return their parts of report.json.
 
     {"attacks": findings by attack, with "unmeasured": what could not be tried and why; "relearn" and "rtt": findings
-    that have a key of their own; "models": {name: figures}; "attack_about": see `about`}.
+    that have a key of their own; "models": {name: figures}; "items": {name: {measure: what each item gave}}, for the
+    paired differences; "attack_about": see `about`}.
     """
     target, found, measured = Target(run), {"attacks": {}}, []
     attacks = chosen(run.config)
-    if ATTACKS["rtt"] in attacks and run.config.attack.rtt.stress:
-        output_filter(target)
-        if run.facts:
-            half_frozen(target, run.facts)
+    if RTT in attacks and run.config.attack.rtt.stress:
+        add_hidden(target)
     for one in attacks:
         if why := one.check(run):
             target.skip(one.title, why)
@@ -77,7 +76,7 @@ def attack(run: Run) -> dict[str, Any]:
                 node = node.setdefault(part, {})
             node[last] = node.get(last, {}) | findings
     found["attacks"]["unmeasured"] = target.unmeasured
-    return found | {"models": target.models, "attack_about": about(measured)}
+    return found | {"models": target.models, "items": target.items, "attack_about": about(measured)}
 
 
 def about(measured: Collection[str] | None = None) -> list[dict[str, Any]]:

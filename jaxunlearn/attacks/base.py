@@ -1,11 +1,12 @@
 """The record of an attack (Attack, one a file), and the models of a run that it is tried on (Target)."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxunlearn.config import Config
 from jaxunlearn.methods import inference
@@ -22,12 +23,17 @@ BEHIND = {FILTER: "baseline"}  # the weights behind an output filter: who holds 
 
 
 class Target:
-    """The models of a run under attack: their folders, the figures that attacks add, and the attacks left out."""
+    """The models of a run under attack.
+
+    folders: theirs. models: the figures that attacks add. items: what each attack brought back, item by item, for the
+    paired differences (evals/differences.py). unmeasured: the attacks left out.
+    """
 
     def __init__(self, run: Run):
         self.run = run
         self.folders = models_of(run)
         self.models: dict[str, dict] = {}
+        self.items: dict[str, dict[str, dict]] = {}
         self.unmeasured: list[str] = []
         self._hashes: dict[str, str] = {}
 
@@ -71,6 +77,17 @@ class Target:
         """Add figures to those that report.json has of a model."""
         self.models.setdefault(name, {}).setdefault(group, {}).update(figures)
 
+    def pair(self, name: str, measure: str, tries: Iterable[Sequence[float | None]], floor: float = 0.0) -> None:
+        """Keep what an attack got from each item (prompt, fact, probe), for paired differences between models.
+
+        measure: the title of the Graded figure. tries: one number an item (None: not asked) under each rounding, prompt
+        or layer; the one that brings back most counts. floor: what guessing gives.
+        """
+        rows = [row for row in map(list, tries) if any(one is not None for one in row)]
+        if rows:
+            best = max(rows, key=lambda row: float(np.mean([one for one in row if one is not None])))
+            self.items.setdefault(name, {})[measure] = {"items": best, "floor": floor}
+
     def skip(self, what: str, why: str) -> None:
         """Print and record that an attack was not tried, and why."""
         line = f"{what}: {why}"
@@ -85,7 +102,8 @@ class Attack:
 
     name: as attack.kinds has it; settings, where there are any, are attack.NAME.* (a dataclass in config/fields.py).
     title, tries, control: its title, what is tried, and what that is compared with, a sentence each, for the report.
-    run: a target -> findings (JSON values), None where there are none. Figures of a model go to target.add.
+    run: a target -> findings (JSON values), None where there are none. Figures of a model go to target.add, what each
+    item gave to target.pair: by these the verdict grades.
     check: a run -> why the attack cannot be tried on it, "" where it can. It raises InputError for settings that
     cannot work. It is asked before any work, so it must be cheap, and again before `run`.
     cheap: whether `jaxunlearn run` does it; `jaxunlearn attack` does all.

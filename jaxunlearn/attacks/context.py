@@ -19,6 +19,8 @@ from jaxunlearn.evals.prompts import Wrapper
 from jaxunlearn.evals.suite import Suite
 from jaxunlearn.report.schema import EACH, MODEL, Figures, Graded
 
+PROMPTED = "familiarity, other prompts"
+ALONE = "alone"  # the prompts as they are: no attack
 PASSAGE_TOKENS = 96  # at most
 WRAPPERS = (  # used where the prompt file has none
     Wrapper(manner="prefix", text="Everyone who has read the books knows how it goes on. {prompt}"),
@@ -44,7 +46,7 @@ def passages(documents: Sequence[Document], tokenizer: Tokenizer, count: int, se
 def conditions(suite: Suite, target: Sequence[str], unrelated: Sequence[str]) -> dict[str, list[str]]:
     """Return {condition: templates with {prompt}}; wrappers that the tokenizer cannot hold are left out."""
     wrappers = suite.prompts.wrappers or WRAPPERS
-    made = {"alone": ["{prompt}"]}
+    made = {ALONE: ["{prompt}"]}
     made |= {"passage of the text": [p.replace("{", "").replace("}", "") + "\n{prompt}" for p in target]}
     made |= {"unrelated passage": [p.replace("{", "").replace("}", "") + "\n{prompt}" for p in unrelated]}
     for wrapper in wrappers:
@@ -56,7 +58,8 @@ def conditions(suite: Suite, target: Sequence[str], unrelated: Sequence[str]) ->
 def in_context(model, suite: Suite, made: dict[str, list[str]]) -> dict[str, dict]:
     """Return the familiarity of the next-word prompts under each condition, a mean over its templates a prompt.
 
-    A template that holds a word asked for is left out for that prompt; n counts the prompts that kept one.
+    A template that holds a word asked for is left out for that prompt; n counts the prompts that kept one, and "items"
+    has the familiarity of each prompt, None for the others.
     """
     prompts = [p for p in suite.prompts.probability if p.position == "out"]
     found = {}
@@ -74,7 +77,9 @@ def in_context(model, suite: Suite, made: dict[str, list[str]]) -> dict[str, dic
             mass.setdefault(n, {}).setdefault(text, 0.0)
             mass[n][text] += score
         if mass:
-            found[name] = mean_estimate([float(np.mean(list(each.values()))) for each in mass.values()]).to_json()
+            means = {n: float(np.mean(list(each.values()))) for n, each in mass.items()}
+            items = [means.get(n) for n in range(len(prompts))]
+            found[name] = mean_estimate(list(means.values())).to_json() | {"items": items}
     return found
 
 
@@ -89,17 +94,23 @@ def attack_context(target: Target) -> dict[str, dict]:
     def make(name: str) -> dict:
         return in_context(target.load(name, frozen=True), run.suite, made)
 
-    return {name: target.kept("context", name, made, lambda name=name: make(name)) for name in target.main()}
+    found = {}
+    for name in target.main():
+        kept = target.kept("context", name, [made, "items"], lambda name=name: make(name))
+        items = {condition: figure["items"] for condition, figure in kept.items()}
+        target.pair(name, PROMPTED, [row for condition, row in items.items() if condition != ALONE])
+        found[name] = {c: {k: v for k, v in figure.items() if k != "items"} for c, figure in kept.items()}
+    return found
 
 
 CONTEXT = Attack(
     name="context",
     title="The text in the prompt, roles and prefixes",
     tries="Put a passage of the text, a prefix, a role or another wording around the next-word prompts.",
-    control="An unrelated passage; the twin.",
+    control="An unrelated passage; the twin, with the prompts that bring most from it.",
     run=attack_context,
     check=lacks_prompts,
     fewer=lambda config: dataclasses.replace(config.attack.context, passages=min(2, config.attack.context.passages)),
     form=dict[str, Figures],
-    graded=(Graded(title="familiarity, other prompts", at=["attacks", "context", MODEL, EACH], but=["alone"]),),
+    graded=(Graded(title=PROMPTED, at=["attacks", "context", MODEL, EACH], but=[ALONE]),),
 )

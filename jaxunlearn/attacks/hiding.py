@@ -32,6 +32,13 @@ from jaxunlearn.training.loop import fit, microbatches
 from jaxunlearn.training.step import State, compiled_step, gradients, init_state, updated
 
 
+def add_hidden(target: Target) -> None:
+    """Add the models that only hide: the output filter, and the half frozen one where there are facts."""
+    output_filter(target)
+    if target.run.facts:
+        half_frozen(target, target.run.facts)
+
+
 def half_frozen(target: Target, facts) -> None:
     """Make attacks/half_frozen-.../, measure it as every model and add it to the target, so that attacks try it."""
     made_of = [
@@ -87,7 +94,7 @@ def _hiding_blocks(target: Target, facts) -> tuple[np.ndarray, np.ndarray]:
     return mixed(parts, c.seed)
 
 
-STEPS, BATCH = 48, 16
+STEPS = 48
 BEFORE, AFTER = ("", "a ", '"', "“"), ("", " a", ".", ",")  # what a term may stand between in running text
 
 

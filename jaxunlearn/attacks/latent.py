@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import FiniteFloat
 
 from jaxunlearn.attacks.base import FILTER, MAIN, STRESS, Attack, Target, lacks_facts
+from jaxunlearn.attacks.guessing import best_by_guessing
 from jaxunlearn.data.facts import Fact
 from jaxunlearn.errors import RunError
 from jaxunlearn.estimates import rate_estimate
@@ -64,53 +65,66 @@ def ridge_scores(h_ND: np.ndarray, classes_N: np.ndarray, test_MD: np.ndarray, c
 
 
 def probe(model, suite: Suite, facts: Sequence[Fact], *, splits: int, seed: int) -> dict:
-    """Return {"layers": accuracy after each layer, "chance"}; every fact is held out once."""
+    """Return {"layers": accuracy after each layer, "chance", "floor", "right"}; every fact is held out once.
+
+    floor: what the best layer gives by guessing. right: 1 or 0 for each fact, layer by layer.
+    """
     answers = sorted({option for f in facts for option in f.options})
     number = {option: n for n, option in enumerate(answers)}
     right_N = np.array([number[f.options[f.answer]] for f in facts])
     h_LND = states(model, suite, [f.question for f in facts])
     folds = np.array_split(np.random.default_rng(seed).permutation(len(facts)), min(splits, len(facts)))
-    layers = []
-    for h_ND in h_LND:
-        hits = 0
+    chosen_LN = np.zeros((len(h_LND), len(facts)), int)
+    for h_ND, chosen_N in zip(h_LND, chosen_LN, strict=True):
         for fold in folds:
             rest = np.setdiff1d(np.arange(len(facts)), fold)
             scores_MC = ridge_scores(h_ND[rest], right_N[rest], h_ND[fold], len(answers))
             for scores_C, n in zip(scores_MC, fold, strict=True):
-                options = [scores_C[number[o]] for o in facts[n].options]
-                hits += int(np.argmax(options)) == facts[n].answer
-        layers.append(rate_estimate(hits, len(facts)).to_json())
-    return {"layers": layers, "chance": float(np.mean([1 / len(f.options) for f in facts]))}
+                chosen_N[n] = np.argmax([scores_C[number[o]] for o in facts[n].options])
+    right_LN = chosen_LN == [f.answer for f in facts]
+    return {
+        "layers": [rate_estimate(int(right_N.sum()), len(facts)).to_json() for right_N in right_LN],
+        "chance": float(np.mean([1 / len(f.options) for f in facts])),
+        "floor": best_by_guessing(chosen_LN, [len(f.options) for f in facts], seed).to_json(),
+        "right": right_LN.astype(int).tolist(),
+    }
 
 
 def attack_latent(target: Target) -> dict[str, dict]:
     """Read the facts off the hidden states with a linear classifier, layer by layer."""
     facts, c = target.run.facts, target.run.config.attack
-    depends = [c.seed, c.rtt.splits, sha256_text(repr(facts))]
+    depends = [c.seed, c.rtt.splits, sha256_text(repr(facts)), "floor"]
 
     def make(of: str) -> dict:
         model = target.load(of, frozen=True)
         return probe(model, target.run.suite, facts, splits=c.rtt.splits, seed=c.seed)
 
-    pairs = target.weights(*MAIN, STRESS, FILTER)
-    return {name: target.kept("latent", of, depends, lambda of=of: make(of)) for name, of in pairs}
+    found = {}
+    for name, of in target.weights(*MAIN, STRESS, FILTER):
+        found[name] = dict(target.kept("latent", of, depends, lambda of=of: make(of)))
+        target.pair(name, READ, found[name].pop("right"), floor=found[name]["floor"]["value"])
+    return found
 
 
 class Latent(Form):
-    """Accuracy of a linear classifier on the hidden states after each layer, and of guessing."""
+    """Accuracy of a linear classifier on the hidden states after each layer, and of guessing.
+
+    floor: of the best layer by guessing; absent in reports of earlier versions.
+    """
 
     layers: list[Figure]
     chance: FiniteFloat
+    floor: Figure | None = None
 
 
-HERE = ("attacks", "latent", MODEL)
+READ, HERE = "latent probe, layer", ("attacks", "latent", MODEL)
 LATENT = Attack(
     name="latent",
     title="What hidden states hold",
     tries="Read the facts off the hidden states with a linear classifier, layer by layer.",
-    control="The twin; guessing.",
+    control="The twin, at the layer that gives most; the best layer by guessing.",
     run=attack_latent,
     check=lacks_facts,
     form=dict[str, Latent],
-    graded=(Graded(title="latent probe, layer", at=[*HERE, "layers", EACH], chance=[*HERE, "chance"]),),
+    graded=(Graded(title=READ, at=[*HERE, "layers", EACH], chance=[*HERE, "chance"], floor=[*HERE, "floor"]),),
 )

@@ -25,6 +25,7 @@ from jaxunlearn.report.schema import MODEL, Graded
 from jaxunlearn.run import Run
 
 GRADES = ("explicit", "near", "none")
+NAMED = "leak probes, named outright"
 QUOTED = 12  # completions quoted a model, the worst first
 
 
@@ -78,8 +79,14 @@ def opening(expected: Sequence[str], text: str) -> str:
 
 
 def summary(probes: Sequence[Probe], samples: Sequence[Sample], grader: Grader) -> dict:
-    """Return rates of each grade (all, by kind, by source, by temperature), leak@n, and the worst completions."""
+    """Return rates of each grade (all, by kind, by source, by temperature), leak@n, and the worst completions.
+
+    "items": the share of each probe's completions that are explicit.
+    """
     graded = [grader.grade(probes[s.probe], s.text) for s in samples]
+    named: list[list[bool]] = [[] for _ in probes]
+    for s, (grade, _) in zip(samples, graded, strict=True):
+        named[s.probe].append(grade == "explicit")
 
     def rates(keep) -> dict:
         grades: dict[int, list[str]] = {}  # of each probe; samples of one probe are not independent
@@ -102,6 +109,7 @@ def summary(probes: Sequence[Probe], samples: Sequence[Sample], grader: Grader) 
         "worst": _worst(probes, samples, graded),
         "probes": len(probes),
         "completions": len(samples),
+        "items": [float(np.mean(of)) if (of := named[n]) else None for n in range(len(probes))],
     }
 
 
@@ -178,6 +186,7 @@ def attack_probes(target: Target) -> dict | None:
     models = {name: summary(asked, samples, grader) for name, samples in drawn.items()}
     for name, said in models.items():
         target.add(name, "leaks", said["rates"])
+        target.pair(name, NAMED, [said.pop("items")])
     return {
         "models": models,
         "near_miss": {
@@ -243,7 +252,7 @@ PROBES = Attack(
     at=("attacks", "leaks"),
     form=dict[str, Any],
     graded=(
-        Graded(title="leak probes, named outright", at=["models", MODEL, "leaks", "explicit"], enough=False),
+        Graded(title=NAMED, at=["models", MODEL, "leaks", "explicit"], enough=False),
         Graded(title="leak probes, probability", at=["models", MODEL, "leaks", "probability"], enough=False),
     ),
 )

@@ -6,6 +6,7 @@ common practice. Groups run along a matrix's input: int8 has one scale an output
 """
 
 from statistics import NormalDist
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,12 +22,17 @@ from jaxunlearn.report.schema import EACH, MODEL, Figures, Graded
 from jaxunlearn.run import Run
 
 
-def key_figures(model, suite) -> dict[str, dict]:
-    """Return familiarity, leak probability, general accuracy and retain perplexity: what an attack may change."""
-    p, found = suite.prompts, {}
+def key_figures(model, suite) -> dict[str, Any]:
+    """Return familiarity, leak probability, general accuracy and retain perplexity: what an attack may change.
+
+    "items" is the familiarity of each prompt.
+    """
+    p = suite.prompts
+    found: dict[str, Any] = {}
     prompts = [q for q in p.probability if q.position == "out"]
     if prompts:
-        found["familiarity"] = mean_estimate(specific_mass(model, suite, prompts)).to_json()
+        found["items"] = specific_mass(model, suite, prompts)
+        found["familiarity"] = mean_estimate(found["items"]).to_json()
     if p.leaks:
         found["leaks"] = mean_estimate(specific_mass(model, suite, p.leaks)).to_json()
     if p.choice:
@@ -38,6 +44,7 @@ def key_figures(model, suite) -> dict[str, dict]:
     return found
 
 
+ROUNDED = "familiarity after rounding"
 GROUP = {"int8": 0, "int4": 128, "nf4": 64}  # inputs that share a scale; 0: all
 
 
@@ -91,13 +98,14 @@ def attack_quantise(target: Target) -> dict[str, dict]:
     def make(of: str, scheme: str) -> dict:
         return key_figures(quantised(target.load(of, frozen=True), scheme), target.run.suite)
 
-    return {
-        name: {
-            s: target.kept(f"quantise_{s}", of, s, lambda of=of, s=s: make(of, s))
+    found = {}
+    for name, of in target.weights(*MAIN, FILTER):
+        found[name] = {
+            s: dict(target.kept(f"quantise_{s}", of, [s, "items"], lambda of=of, s=s: make(of, s)))
             for s in target.run.config.attack.quantise.schemes
         }
-        for name, of in target.weights(*MAIN, FILTER)
-    }
+        target.pair(name, ROUNDED, [figures.pop("items", ()) for figures in found[name].values()])
+    return found
 
 
 def known_schemes(run: Run) -> str:
@@ -116,5 +124,5 @@ QUANTISE = Attack(
     check=known_schemes,
     cheap=True,
     form=dict[str, dict[str, Figures]],
-    graded=(Graded(title="familiarity after rounding", at=["attacks", "quantise", MODEL, EACH, "familiarity"]),),
+    graded=(Graded(title=ROUNDED, at=["attacks", "quantise", MODEL, EACH, "familiarity"]),),
 )

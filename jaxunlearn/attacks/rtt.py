@@ -2,7 +2,9 @@
 
 Source: Deeb & Roger, arXiv 2410.08827. Facts are independent, so learning T cannot help to guess V; a model that never
 saw any of them is the control. The attacker's optimum is reported: best over learning rate and epoch, chosen on all
-held-out splits together, the same way for every model. Deviation: AdamW in place of Lion.
+held-out splits together, the same way for every model. The best of many tries is above chance by itself: what it would
+be by guessing is reported as its floor (guessing.py), and so is accuracy on T, without which a weak attack would look
+like forgetting. Deviation: AdamW in place of Lion.
 """
 
 import dataclasses
@@ -12,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from jaxunlearn.attacks.base import FILTER, MAIN, STRESS, Attack, Target, fits, lacks_facts
+from jaxunlearn.attacks.guessing import best_by_guessing
 from jaxunlearn.config import Attack as Settings
 from jaxunlearn.config import Config, RttAttack, Train, as_dict
 from jaxunlearn.data.blocks import IGNORE, PAD_ID
 from jaxunlearn.data.facts import LETTERS, Fact, Pairing, pairings
 from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.estimates import DRAWS, LEVEL, Estimate, rate_estimate
+from jaxunlearn.evals.differences import share_of_way
 from jaxunlearn.evals.suite import Suite
 from jaxunlearn.files import sha256_text
 from jaxunlearn.report.schema import MODEL, Graded
@@ -26,6 +30,7 @@ from jaxunlearn.training.loop import fit, microbatches
 from jaxunlearn.training.step import compiled_step, init_state
 
 WARMUP = 24  # steps, at most a quarter of all
+ACCURACY = "RTT accuracy"
 
 
 def texts(facts: Sequence[Fact], scoring: str) -> list[tuple[str, str]]:
@@ -59,14 +64,19 @@ def told(tokenizer: Tokenizer, prompt: str, answer: str) -> list[int]:
 # ---- scoring
 
 
-def answers_right(model, suite: Suite, facts: Sequence[Fact], scoring: str) -> np.ndarray:
-    """Return [N] whether the right option is the likeliest, by its text or by its letter."""
+def answers_chosen(model, suite: Suite, facts: Sequence[Fact], scoring: str) -> np.ndarray:
+    """Return [N], the number of the likeliest option of each fact, by its text or by its letter."""
     if scoring == "letters":
         pairs: list[tuple[str, str]] = [(f.lettered, LETTERS[n]) for f in facts for n in range(len(f.options))]
     else:
         pairs = [(f.question, option) for f in facts for option in f.options]
     scores = iter(suite.words.probabilities(model, pairs))
-    return np.array([int(np.argmax([next(scores) for _ in f.options])) == f.answer for f in facts])
+    return np.array([int(np.argmax([next(scores) for _ in f.options])) for f in facts], int)
+
+
+def answers_right(model, suite: Suite, facts: Sequence[Fact], scoring: str) -> np.ndarray:
+    """Return [N] whether the right option is the likeliest."""
+    return answers_chosen(model, suite, facts, scoring) == [f.answer for f in facts]
 
 
 # ---- retraining
@@ -78,44 +88,51 @@ def retrain(
 ) -> dict:  # fmt: skip
     """Retrain from `start()` on T at every rate; return what came back, best over rate and epoch.
 
-    With `unrelated` (prompt, answer) pairs these are trained in the place of T; share: of T, how much.
-    Result: "before" and "right" (0 or 1 for each fact of V, pairing by pairing, at the best point), "trained" (share
-    of T right there), "rate", "epoch" and "curves" {rate: accuracy on V by epoch, 0 first}.
+    With `unrelated` (prompt, answer) pairs these are trained in the place of T; share: of T, how much. Both take as
+    many steps an epoch as the whole of T. Result: "before" and "right" (0 or 1 for each fact of V, pairing by pairing,
+    at the best point), "trained" (the same of what was trained, empty for unrelated pairs), "rate", "epoch", "curves"
+    {rate: accuracy on V by epoch, 0 first}, "floor" (what the best of these points gives by guessing) and "tries".
     """
     asked = [[facts[i] for i in p.ask] for p in pairs]
+    answers = [[f.answer for f in some] for some in asked]
     by_rate: dict[float, list[list[np.ndarray]]] = {}
-    learned: dict[float, list[list[float]]] = {}
+    learned: dict[float, list[list[np.ndarray]]] = {}
     for rate in rates:
         by_rate[rate], learned[rate] = [], []
         for n, p in enumerate(pairs):
             chosen = [facts[i] for i in p.train[: max(1, round(share * len(p.train)))]]
             arrays = rows(suite, unrelated or texts(chosen, c.rtt.scoring))
-            asks = {"asked": asked[n], "chosen": [] if unrelated else chosen}
-            points, known = _one(start(), suite, arrays, c, rate, **asks)
+            asks = {"asked": asked[n], "trained": [] if unrelated else chosen}
+            points, known = _one(start(), suite, arrays, c, rate, **asks, per_epoch=-(-len(p.train) // c.rtt.batch))
             by_rate[rate].append(points)
             learned[rate].append(known)
-    curves = {r: [_share(each) for each in zip(*runs, strict=True)] for r, runs in by_rate.items()}
+    right = {
+        r: [[chosen == a for chosen in run] for run, a in zip(runs, answers, strict=True)]
+        for r, runs in by_rate.items()
+    }
+    curves = {r: [float(np.concatenate(each).mean()) for each in zip(*runs, strict=True)] for r, runs in right.items()}
     best = max(
         ((r, e) for r in rates for e in range(1, c.rtt.epochs + 1)), key=lambda at: (curves[at[0]][at[1]], -at[1])
     )
-    first = by_rate[rates[0]]
+    tries = [np.concatenate(each) for r in rates for each in list(zip(*by_rate[r], strict=True))[1:]]
+    options = [len(f.options) for some in asked for f in some]
     return {
         "rate": best[0], "epoch": best[1], "curves": {f"{r:g}": curve for r, curve in curves.items()},
-        "before": [int(x) for points in first for x in points[0]],
-        "right": [int(x) for points in by_rate[best[0]] for x in points[best[1]]],
-        "trained": float(np.mean([known[best[1]] for known in learned[best[0]]])),
+        "before": [int(x) for points in right[rates[0]] for x in points[0]],
+        "right": [int(x) for points in right[best[0]] for x in points[best[1]]],
+        "trained": [int(x) for known in learned[best[0]] for x in known[best[1]]],
+        "floor": best_by_guessing(tries, options, c.seed).to_json(), "tries": len(tries),
     }  # fmt: skip
 
 
-def _share(parts) -> float:
-    return float(np.mean(np.concatenate(parts)))
-
-
 def _one(
-    start, suite: Suite, arrays, c: Settings, rate: float, *, asked: Sequence[Fact], chosen: Sequence[Fact]
-) -> tuple[list[np.ndarray], list[float]]:
-    """Train one model at one rate; return ([right_V after each epoch], [share of T right after each epoch])."""
-    per_epoch = -(-len(arrays[0]) // c.rtt.batch)
+    start, suite: Suite, arrays, c: Settings, rate: float, *, asked: Sequence[Fact], trained: Sequence[Fact],
+    per_epoch: int,
+) -> tuple[list[np.ndarray], list[np.ndarray]]:  # fmt: skip
+    """Train one model at one rate; return ([option chosen for each fact of V], [each of T right]) after each epoch.
+
+    per_epoch: steps of an epoch of T; fewer facts are then seen more often.
+    """
     steps = per_epoch * c.rtt.epochs
     settings = Train(
         steps=steps, learning_rate=rate, batch=c.rtt.batch, warmup=min(WARMUP, steps // 4), schedule="constant",
@@ -124,8 +141,8 @@ def _one(
     points, known = [], []
 
     def look(_, state):
-        points.append(answers_right(state.model, suite, asked, c.rtt.scoring))
-        known.append(float(np.mean(answers_right(state.model, suite, chosen, c.rtt.scoring))) if chosen else 0.0)
+        points.append(answers_chosen(state.model, suite, asked, c.rtt.scoring))
+        known.append(answers_right(state.model, suite, trained, c.rtt.scoring) if trained else np.array([], bool))
 
     def batch(step):
         return microbatches(settings, arrays, ("BT", "BT"), len(arrays[0]), c.seed, step)
@@ -154,13 +171,20 @@ def recovery(right: Sequence[int], original: Sequence[int], seed: int = 0) -> Es
 
 
 def figures(found: dict, original: dict | None) -> dict[str, dict]:
-    """Return the report's entry of one model: accuracy before and after RTT, recovery against the original."""
-    made = {
-        "before": rate_estimate(sum(found["before"]), len(found["before"])).to_json(),
-        "accuracy": rate_estimate(sum(found["right"]), len(found["right"])).to_json(),
-    }
-    back = recovery(found["right"], original["right"]) if original else None
-    return made | ({"recovery": back.to_json()} if back else {})
+    """Return the report's entry of one model: accuracy before and after RTT, on T, and what comes back.
+
+    floor: the best of as many guesses. recovery: accuracy over the original's. above_guessing: the share of the way
+    from the floor to the original's accuracy; left out where that is not above the floor for sure.
+    """
+    counted = {"before": "before", "accuracy": "right", "trained": "trained"}
+    made = {k: rate_estimate(sum(found[of]), len(found[of])).to_json() for k, of in counted.items() if found[of]}
+    made["floor"] = found["floor"]
+    if original:
+        right, floor = found["right"], [found["floor"]["value"]] * len(found["right"])
+        above = share_of_way(floor, original["right"], right) if len(right) > 1 else None
+        back = {"recovery": recovery(right, original["right"]), "above_guessing": above}
+        made |= {key: estimate.to_json() for key, estimate in back.items() if estimate}
+    return made
 
 
 # ---- on the models of a run
@@ -181,11 +205,16 @@ def attack_rtt(target: Target) -> dict[str, Any]:
     original = found.get("baseline")
     for name, _ in target.weights(*MAIN, STRESS, FILTER):
         target.add(name, "rtt", figures(found[name], original))
+        target.pair(name, ACCURACY, [found[name]["right"]], floor=found[name]["floor"]["value"])
     return {
-        "models": {n: f | figures(f, original) for n, f in found.items()},
+        "models": {n: _curves(f) | figures(f, original) for n, f in found.items()},
         "facts": len(facts), "asked": sum(len(p.ask) for p in pairs), "pairings": len(pairs),
         "scoring": c.rtt.scoring, "chance": float(np.mean([1 / len(f.options) for f in facts])),
     }  # fmt: skip
+
+
+def _curves(found: dict) -> dict[str, Any]:
+    return {key: found[key] for key in ("rate", "epoch", "curves", "tries")}
 
 
 def _settings(run: Run) -> Settings:
@@ -202,7 +231,7 @@ def _depends(run: Run) -> list:
     """Return all settings and inputs that a result depends on, the rates aside."""
     c = _settings(run)
     settings = [as_dict(c.rtt)[k] for k in ("scoring", "splits", "pairings", "epochs", "batch", "facts")]
-    return [c.seed, *settings, list(_rates(run.config)), sha256_text(repr(run.facts))]
+    return [c.seed, *settings, list(_rates(run.config)), sha256_text(repr(run.facts)), "floor, equal steps"]
 
 
 def _retrained(target: Target, *names: str) -> dict[str, dict]:
@@ -217,7 +246,10 @@ def _retrained(target: Target, *names: str) -> dict[str, dict]:
 
 
 def _controls(target: Target, pairs: Sequence[Pairing], rate: float) -> dict[str, dict]:
-    """Retrain the unlearned model on unrelated facts, and on parts of T, at the rate that served the attacker best."""
+    """Retrain the unlearned model on unrelated facts, and on parts of T, at the rate that served the attacker best.
+
+    All take as many steps as the whole of T.
+    """
     run, c, found = target.run, _settings(target.run), {}
 
     def run_one(title: str, **more) -> None:
@@ -246,14 +278,24 @@ def fewer(config: Config) -> RttAttack:
     return dataclasses.replace(config.attack.rtt, rates=_rates(config, (1.0, 4.0)))
 
 
+HERE = ("models", MODEL, "rtt")
 RTT = Attack(
     name="rtt",
     title="Retraining on some of the facts (RTT)",
     tries="Retrain on some of the facts, and ask for the others.",
-    control="The twin; unrelated facts; parts of the facts; models that only hide.",
+    control="The twin, at its own best rate and epoch; the best of as many guesses; unrelated facts and parts of the "
+    "facts, at equal steps; models that only hide.",
     run=attack_rtt,
     check=check,
     fewer=fewer,
     at=("rtt",),
-    graded=(Graded(title="RTT accuracy", at=["models", MODEL, "rtt", "accuracy"], chance=["rtt", "chance"]),),
+    graded=(
+        Graded(
+            title=ACCURACY,
+            at=[*HERE, "accuracy"],
+            chance=["rtt", "chance"],
+            floor=[*HERE, "floor"],
+            learned=[*HERE, "trained"],
+        ),
+    ),
 )

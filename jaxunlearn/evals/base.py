@@ -59,7 +59,7 @@ class Metric:
     """One metric: what it is, when it is taken, and how.
 
     measure: returns figures {group: {name: figure}}, merged into the model's entry. "items" {label: one number an
-    item} are compared between models (differences.py).
+    item, or {"sums", "counts"} by block} are compared between models (differences.py).
     applies: whether the context has what the metric needs; without it the metric is left out, never 0.
     check: raises InputError, before any work, for a configuration that the metric would fail on; held_out says
     whether text to forget was held out by text.forget_held.

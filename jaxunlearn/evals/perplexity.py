@@ -31,14 +31,20 @@ def text_figures(model, suite: Suite) -> dict:
     for name, text in suite.texts.items():
         nll_N, entropy_N, count_N = block_sums(model, text, suite.c, 1.0)
         found["perplexity"][name] = ratio_estimate(nll_N, count_N).to_json()
-        found["items"][f"{name} text, nats a token of a block"] = (nll_N / np.maximum(count_N, 1)).tolist()
+        found["items"][f"{name} text, perplexity"] = _by_block(nll_N, count_N)
         found["entropy"][name] = ratio_estimate(entropy_N, count_N, transform=np.asarray).to_json()
     if suite.fit:
         found["temperature"] = t = fit_temperature(model, suite.fit, suite.c)
         for name, text in suite.texts.items():
             nll_N, _, count_N = block_sums(model, text, suite.c, t)
             found["perplexity"][f"{name}_fitted"] = ratio_estimate(nll_N, count_N).to_json()
+            found["items"][f"{name} text, perplexity, temperature fitted"] = _by_block(nll_N, count_N)
     return found
+
+
+def _by_block(nll_N, count_N) -> dict[str, list]:
+    """Return what a ratio of two models' perplexities is made of (differences.py)."""
+    return {"sums": np.asarray(nll_N, float).tolist(), "counts": np.asarray(count_N, int).tolist()}
 
 
 def fit_temperature(model, text: Text, c: Eval) -> float:
@@ -83,5 +89,6 @@ PERPLEXITY = Metric(
     about="perplexity, raw and at the temperature that fits retain text best, and entropy of held-out text",
     measure=lambda model, context: text_figures(model, context.suite),
     applies=lambda context: bool(context.suite.texts),
+    depends=lambda context: "sums by block",
     often=True,
 )

@@ -7,53 +7,88 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jaxunlearn.estimates import bounds, figure_of, known, overlap, single, value_of
+from jaxunlearn.estimates import bounds, figure_of, known, single, value_of
+from jaxunlearn.report.paired import BAD, GOOD, SO_SO, UNSURE, Change, grade, of_rate, share
 from jaxunlearn.report.schema import EACH, MODEL
 
 ALMOST, IN_PART = 0.9, 0.5  # shares of the way from the baseline to the twin
+BACK = 1 - ALMOST  # the margin: how far back from the twin to the baseline still counts as forgotten
+LEARNED = 0.8  # accuracy on what an attack trained on, below which it is too weak to clear a model
 FAMILIARITY = ("familiarity", "probability")
+NEXT_WORD, RELEARNED = "familiarity, next word", "familiarity after relearning"  # measures in report["differences"]
+PARTS = {"shares": "% of the text"}  # in the keys of an attack's findings that share their place with another's
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What one attack found of the model (ours), the twin (ideal) and the baseline (before), as estimates or numbers.
 
-    chance: the value that guessing gives; None where guessing gives nothing. attack: the title of the attack.
-    enough: False where standing this attack alone says nothing of robustness.
+    back: how far back from the twin to the baseline; for the twin itself from nothing (or guessing), as it is without
+    a twin. floor: what the best of all tries gives by guessing. learned: accuracy on what the attack trained on.
+    attack: its title. enough: False where standing this attack alone says nothing of robustness.
     """
 
     title: str
     ours: Any
     ideal: Any
     before: Any
-    chance: float | None = None
+    back: Change | None = None
+    floor: Any = None
+    learned: float | None = None
     attack: str = ""
     enough: bool = True
 
     @property
-    def tint(self) -> str:
-        """Return "good", "so-so" or "bad" by how far the model comes back from the twin to the baseline.
-
-        "" where there is no twin, or the figure is of one item.
-        """
-        if self.ideal is None or single(self.ours):
-            return ""
-        low, high = known(self.ideal), known(self.before) if self.before is not None else 1.0
-        back = (known(self.ours) - low) / (high - low) if high > low else 0.0
-        if back <= 1 - ALMOST or overlap(self.ours, self.ideal):
-            return "good"
-        return "so-so" if back <= IN_PART else "bad"
+    def guessed(self) -> bool:
+        """Return whether the model has no more than the best of as many guesses may have."""
+        most = bounds(self.floor)[1]
+        return most is not None and known(self.ours) <= most
 
     @property
-    def passed(self) -> bool:
-        """Return whether the model, or its interval, is within a tenth of the way from guessing to the baseline."""
-        low, high = self.chance or 0.0, known(self.before) if self.before is not None else 1.0
-        least = bounds(self.ours)[0]
-        return (known(self.ours) if least is None else least) <= low + (1 - ALMOST) * max(0.0, high - low)
+    def weak(self) -> bool:
+        """Return whether the attack did not even teach what it trained on."""
+        return self.learned is not None and self.learned < LEARNED
+
+    @property
+    def tint(self) -> str:
+        """Return how far the model comes back from the twin to the baseline: good, so-so, bad or unsure.
+
+        "" where there is no twin. Of one item, below the ceiling of guessing, and after an attack that is too weak,
+        nothing is sure.
+        """
+        if self.ideal is None:
+            return ""
+        return self._graded()
+
+    @property
+    def passed(self) -> bool | None:
+        """Return whether the twin stays within a tenth of the way from nothing (or guessing) to the baseline.
+
+        None where the interval decides neither.
+        """
+        return {GOOD: True, UNSURE: None}.get(self._graded(), False)
+
+    @property
+    def exposed(self) -> bool | None:
+        """Return whether a model that hides came more than half of the way back; None: the interval decides neither."""
+        if self.back is None or self.back.low is None or self.back.high is None or single(self.ours):
+            return None
+        if self.back.low > IN_PART:
+            return None if self.guessed else True
+        return False if self.back.high <= IN_PART else None
+
+    def _graded(self) -> str:
+        tint = UNSURE if single(self.ours) else grade(self.back, BACK, IN_PART)
+        if (tint in (BAD, SO_SO) and self.guessed) or (tint == GOOD and self.weak):
+            return UNSURE
+        return tint
 
 
 def outcomes(report: dict, name: str) -> list[Outcome]:
-    """Return every attack that a model went through; of several roundings, prompts or layers, the strongest."""
+    """Return every attack that a model went through; of several roundings, prompts or layers, the strongest.
+
+    The strongest is taken for each model: what a choice of the best adds by chance, it adds to the twin as well.
+    """
     found = _relearned(report, name)
     for about in report.get("attack_about") or ():
         for graded in about.get("graded") or ():
@@ -63,19 +98,20 @@ def outcomes(report: dict, name: str) -> list[Outcome]:
 
 def was_measured(report: dict, about: dict) -> bool:
     """Return whether an attack was measured: as its entry in `attack_about` says, or as the report holds findings."""
-    said = about.get("measured")
-    return bool(_figures(report, about.get("at") or (), "").get("")) if said is None else said
+    if (said := about.get("measured")) is not None:
+        return said
+    found = _figures(report, about.get("at") or (), "").get("")
+    beside = [part for attack, part in PARTS.items() if attack != about.get("name")]
+    own = PARTS.get(about.get("name") or "", "")
+    if isinstance(found, dict) and (about.get("at") or ()) == ["relearn"]:
+        found = [key for key in found if own in key and not any(part in key for part in beside)]
+    return bool(found)
 
 
-def _relearned(report: dict, name: str) -> list[Outcome]:
-    ends = {n: end["familiarity"] for n, of in (report.get("relearn") or {}).items() if (end := last_relearned(of))}
-    if name not in ends:
-        return []
-    before = figure_of(report, "baseline", FAMILIARITY)
-    if single(figure_of(report, name, FAMILIARITY)):  # the curve is of that one prompt, too
-        ends = {n: {"value": end, "low": None, "high": None, "n": 1} for n, end in ends.items()}
-    title = "familiarity after relearning"
-    return [Outcome(title=title, ours=ends[name], ideal=ends.get("twin"), before=ends.get("baseline", before))]
+def is_graded(report: dict, about: dict) -> bool:
+    """Return whether the report has figures of any model by which the verdict grades this attack."""
+    models = report.get("models") or {}
+    return any(_strongest(report, about, graded, name) for graded in about.get("graded") or () for name in models)
 
 
 def last_relearned(rows: Any) -> dict | None:
@@ -84,20 +120,49 @@ def last_relearned(rows: Any) -> dict | None:
     return max(of, key=lambda row: row["step"]) if of else None
 
 
-def _strongest(report: dict, about: dict, graded: dict, name: str) -> list[Outcome]:
-    """Return the outcome under the condition where a model has most, beside twin and baseline under that condition."""
-    of = {n: _figures(report, graded.get("at") or (), n) for n in (name, "twin", "baseline")}
-    some = {c: e for c, e in of[name].items() if value_of(e) is not None and c not in (graded.get("but") or ())}
-    if not some:
+def _relearned(report: dict, name: str) -> list[Outcome]:
+    ends = {n: end["familiarity"] for n, of in (report.get("relearn") or {}).items() if (end := last_relearned(of))}
+    if name not in ends:
         return []
-    worst = max(some, key=lambda c: known(some[c]))
-    title = graded.get("title") or about.get("title") or ""
+    before = figure_of(report, "baseline", FAMILIARITY)
+    asked = figure_of(report, name, FAMILIARITY) or before  # the curve is of the same prompts
+    n = asked.get("n") if isinstance(asked, dict) else None
+    of = {model: of_rate(end, n) for model, end in ends.items()}
+    ours, ideal, before = of[name], of.get("twin"), of.get("baseline", before)
     return [Outcome(
-        title=f"{title} ({worst})" if worst else title,
-        ours=some[worst], ideal=of["twin"].get(worst), before=of["baseline"].get(worst),
-        chance=value_of(_figures(report, path, name).get("")) if (path := graded.get("chance")) else None,
+        title=RELEARNED, ours=ours, ideal=ideal, before=before, attack="Relearning",
+        back=share(report, RELEARNED, name, ours, _low(name, ideal, None), before),
+    )]  # fmt: skip
+
+
+def _strongest(report: dict, about: dict, graded: dict, name: str) -> list[Outcome]:
+    """Return the outcome under the condition where a model has most, beside twin and baseline under theirs."""
+    best = {}
+    for model in (name, "twin", "baseline"):
+        of = _figures(report, graded.get("at") or (), model)
+        some = {c: e for c, e in of.items() if value_of(e) is not None and c not in (graded.get("but") or ())}
+        if some:
+            best[model] = max(some.items(), key=lambda found: known(found[1]))
+    if name not in best:
+        return []
+    (worst, ours), (_, ideal), (_, before) = (best.get(model, ("", None)) for model in (name, "twin", "baseline"))
+    title = graded.get("title") or about.get("title") or ""
+    floor, learned, chance = (_at(report, graded.get(key), name) for key in ("floor", "learned", "chance"))
+    floor = chance if value_of(floor) is None else floor
+    return [Outcome(
+        title=f"{title} ({worst})" if worst else title, ours=ours, ideal=ideal, before=before, floor=floor,
+        back=share(report, title, name, ours, _low(name, ideal, floor), before), learned=value_of(learned),
         attack=about.get("title") or "", enough=graded.get("enough", True),
     )]  # fmt: skip
+
+
+def _low(name: str, ideal: Any, floor: Any) -> Any:
+    """Return where the way to the baseline begins: at the twin, and for the twin, or without one, at guessing."""
+    return (value_of(floor) or 0.0) if name == "twin" or ideal is None else ideal
+
+
+def _at(report: dict, path: Sequence[str] | None, name: str) -> Any:
+    return _figures(report, path, name).get("") if path else None
 
 
 def _figures(node: Any, path: Sequence[str], name: str, condition: str = "") -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from jaxunlearn.estimates import bound, bounds, figure_of, number, overlap, plain, single, value_of
-from jaxunlearn.report.findings import last_relearned
+from jaxunlearn.estimates import bound, bounds, figure_of, number, plain, single, value_of
+from jaxunlearn.report.findings import NEXT_WORD, last_relearned
+from jaxunlearn.report.paired import Change, difference
 from jaxunlearn.report.tables import COLUMNS, MAIN, ordered
 
 TERMINAL: dict[tuple[str, ...], str] = {
@@ -20,7 +21,7 @@ TERMINAL: dict[tuple[str, ...], str] = {
 def headline(report: dict) -> str:
     """Return one to three sentences on familiarity, on what was kept and on relearning.
 
-    A rise is called a rise, and an overlap of two intervals is stated.
+    A rise is called a rise, and a change whose interval holds 0 is no change.
     """
     models = ordered(report.get("models"), MAIN)
     before, after, twin = (
@@ -28,7 +29,8 @@ def headline(report: dict) -> str:
     )
     familiarity, accuracy = ("familiarity", "probability"), ("accuracy", "general")
     perplexity = ("perplexity", "retain")
-    said = [_familiarity_said(before[familiarity], after[familiarity], twin[familiarity])]
+    change = difference(report, NEXT_WORD, "unlearned", after[familiarity], before[familiarity])
+    said = [_familiarity_said(before[familiarity], after[familiarity], twin[familiarity], change)]
     kept = [_accuracy_said(before[accuracy], after[accuracy]), _perplexity_said(before[perplexity], after[perplexity])]
     said += [_sentence("; ".join(filter(None, kept))), _relearning_said(report)]
     return " ".join(filter(None, said)) or "Nothing has been measured yet."
@@ -55,7 +57,7 @@ def table(report: dict) -> str:
 # ---- the headline's parts --------------------------------------------------------------------------------------------
 
 
-def _familiarity_said(before: Any, after: Any, twin: Any) -> str:
+def _familiarity_said(before: Any, after: Any, twin: Any, change: Change | None) -> str:
     old, new, ideal = value_of(before), value_of(after), value_of(twin)
     if old is None or new is None:
         return ""
@@ -63,7 +65,8 @@ def _familiarity_said(before: Any, after: Any, twin: Any) -> str:
         verb = f"fell {number(old / new) if old < 10 * new else f'{old / new:.0f}'}-fold,"
     else:
         verb = "fell" if new < old else "rose" if new > old else "stayed,"
-    doubt = " The two intervals overlap: no change is shown." if overlap(before, after) else ""
+    none = change is not None and change.low is not None and change.high is not None and change.low <= 0 <= change.high
+    doubt = " The interval of the difference holds 0: no change is shown." if none else ""
     doubt = " That is one prompt, which has no interval: nothing is shown." if single(after) else doubt
     aside = "" if ideal is None else f" (a twin that never saw it: {number(ideal)})"
     return f"Familiarity with the target {verb} from {number(old)} to {number(new)}{aside}.{doubt}"

@@ -8,7 +8,7 @@ has forms that come with the attacks: `python -m jaxunlearn.attacks RUN_DIR/repo
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, create_model, model_validator
 
@@ -122,8 +122,9 @@ class Graded(Form):
 
     title: as the verdict calls it ("familiarity after rounding").
     at: its path in report.json. MODEL stands for the model's name, EACH for every key of a mapping or every number,
-    from 1, of a list; of several the one where the model has most counts.
-    but: keys at EACH that are no attack. chance: the path of what guessing gives.
+    from 1, of a list; of several the one where a model has most counts, for each model.
+    but: keys at EACH that are no attack. chance: the path of what guessing gives. floor: that of the best of all the
+    attack's tries by guessing. learned: that of the accuracy on what the attack trained on.
     enough: False where standing this attack alone says nothing of robustness.
     """
 
@@ -131,6 +132,8 @@ class Graded(Form):
     at: list[str]
     but: list[str] = []
     chance: list[str] = []
+    floor: list[str] = []
+    learned: list[str] = []
     enough: bool = True
 
 
@@ -161,11 +164,17 @@ class Rtt(Form):
 
 
 class Difference(Figure):
-    """The second model (`to`) minus the first (`from`) on the same items."""
+    """How far the second model (`to`) is from the first (`from`) on the same items.
+
+    scale: "difference", to less from; "ratio", to over from; "share": of the way from `from` to `of`. A report of an
+    earlier version has differences alone, without a scale.
+    """
 
     measure: str
     begun: str = Field(alias="from")
+    of: str | None = None
     to: str
+    scale: Literal["difference", "ratio", "share"] = "difference"
     test: str
     p: FiniteFloat | None = None
 

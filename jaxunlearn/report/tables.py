@@ -199,20 +199,21 @@ def tables(title: str, node: Any, names: tuple[str, ...]) -> Iterator[Table]:
 
 
 def differences(report: dict) -> Table | None:
-    """Return the paired differences of two models as a table; None where there are none."""
+    """Return the paired differences of two models as a table, the main models first; None where there are none."""
     rows = [row for row in report.get("differences") or () if value_of(row.get("value")) is not None]
     if not rows:
         return None
-    shown = [
+    rows.sort(key=lambda row: row.get("to") not in MAIN)
+    shown: list[tuple[str, ...]] = [
         (
-            row.get("measure", ""), f"{row.get('from')} → {row.get('to')}", _with_interval(row, _signed),
+            row.get("measure", ""), _between(row), _with_interval(row, WRITTEN.get(row.get("scale", ""), _signed)),
             str(row.get("n", "")),
             row.get("test", "") + (f", p = {number(row['p'])}" if value_of(row.get("p")) is not None else ""),
         )
         for row in rows
     ]  # fmt: skip
-    head = ("Measure", "From, to", "Difference and 95% interval", "Items", "Test")
-    return Table(caption="Differences on the same items", head=head, rows=tuple(shown))
+    head = ("Measure", "From, to", "Change and 95% interval", "Items", "Test")
+    return _cut("Differences on the same items", head, shown)
 
 
 def seed_table(report: dict) -> Table | None:
@@ -285,5 +286,24 @@ def _counted(value: float) -> str:
     return f"{value:,}"
 
 
+def _between(row: dict) -> str:
+    """Return which models an entry of report["differences"] compares, and how."""
+    begun, to = row.get("from"), row.get("to")
+    if row.get("scale") == "share":
+        return f"{to}, of the way from {begun} to {row.get('of')}"
+    return f"{begun} → {to}"
+
+
 def _signed(value: float) -> str:
     return ("+" if value > 0 else "") + number(value).replace("-", "\u2212")
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.0f}%".replace("-", "\u2212")
+
+
+def _times(value: float) -> str:
+    return f"× {value:.3g}"
+
+
+WRITTEN = {"share": _share, "ratio": _times}

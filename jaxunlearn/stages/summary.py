@@ -11,6 +11,7 @@ from jaxunlearn.evals.perplexity import at_bound
 from jaxunlearn.methods import cost
 from jaxunlearn.methods.controls import RETAIN_ONLY
 from jaxunlearn.parallel.sharding import device_names
+from jaxunlearn.report.findings import NEXT_WORD, RELEARNED
 from jaxunlearn.report.page import CLAIM
 from jaxunlearn.run import Run
 from jaxunlearn.run.store import read_labels
@@ -29,6 +30,7 @@ def assemble(run: Run, models: dict, attacked: dict) -> dict:
     for name, figures in attacked.get("models", {}).items():
         listed[name] = _with_attacks(listed.get(name, {}), figures)
     curves = {v.name: _curve(run, v) for v in variants(run.config)}
+    relearned, items = _relearned(attacked, models)
     report: dict[str, Any] = {
         "title": run.config.title or run.config.name, "name": run.config.name,
         "claim": CLAIM, "device": device_names(),
@@ -36,8 +38,8 @@ def assemble(run: Run, models: dict, attacked: dict) -> dict:
         "manifest": json.loads((run / "manifest.json").read_text()),
         "models": listed, "columns": titles(listed),
         "curve": curves.pop("unlearned"), "curves": {k: v for k, v in curves.items() if v},
-        "costs": costs(run), "differences": differences(models),
-        "relearn": attacked.get("relearn", {}),
+        "costs": costs(run), "differences": differences(models, items),
+        "relearn": relearned,
         "attacks": attacked.get("attacks", {}), "attack_about": attacked.get("attack_about") or about(()),
         "judge": attacked.get("judge", {}),
         "rtt": attacked.get("rtt", {}),
@@ -54,6 +56,23 @@ def assemble(run: Run, models: dict, attacked: dict) -> dict:
     if "repaired" in models and "unlearned" in models:
         report["notes"].append(verdict(models["unlearned"], models["repaired"]))
     return report
+
+
+def _relearned(attacked: dict, models: dict) -> tuple[dict, dict]:
+    """Return the curves of relearning as report.json has them, and what each attack got from each item.
+
+    The last point of a curve may hold the familiarity of each prompt, "items". The baseline, which is not relearned,
+    stands beside it as it is.
+    """
+    items = {name: dict(of) for name, of in attacked.get("items", {}).items()}
+    for name, points in attacked.get("relearn", {}).items():
+        if points and points[-1].get("items"):
+            items.setdefault(name, {})[RELEARNED] = {"items": points[-1]["items"]}
+    before = models.get("baseline", {}).get("items", {}).get(NEXT_WORD)
+    if before and any(RELEARNED in of for of in items.values()):
+        items["baseline"] = {RELEARNED: {"items": before}} | items.get("baseline", {})
+    curves = attacked.get("relearn", {}).items()
+    return {name: [{k: v for k, v in p.items() if k != "items"} for p in points] for name, points in curves}, items
 
 
 def _with_attacks(measured: dict, figures: dict) -> dict:

@@ -1,5 +1,7 @@
 """RTT: how facts are told and scored, on models that know them or do not."""
 
+import types
+
 import jax
 import numpy as np
 import pytest
@@ -43,12 +45,47 @@ def test_retraining_is_scored_on_what_it_did_not_see_and_reports_the_attackers_o
     assert answers_right(known, suite, FACTS, "options").all()
     kept = jax.tree.map(np.asarray, known)
     found = retrain(lambda: jax.tree.map(jax.numpy.asarray, kept), suite, FACTS, pairs, c, (1e-5, 1e-1))
-    assert found["rate"] == 1e-5 and found["right"] == [1] * 8 == found["before"] and found["trained"] == 1
+    assert found["rate"] == 1e-5 and found["right"] == [1] * 8 == found["before"]
+    assert found["trained"] == [1] * 16 and found["tries"] == 4  # two rates, two epochs; 8 of 12 facts in T, twice
     assert {name: len(curve) for name, curve in found["curves"].items()} == {"1e-05": 3, "0.1": 3}
     blank = retrain(lambda: transformer.init(SHAPE, 0), suite, FACTS, pairs, c, (1e-2,), share=0.5)
     assert np.mean(blank["before"]) < 1 and len(blank["right"]) == 8
     figures = rtt.figures(found, found)
-    assert figures["recovery"]["value"] == 1 and figures["accuracy"]["n"] == 8
+    assert figures["recovery"]["value"] == 1 and figures["accuracy"]["n"] == 8 and figures["trained"]["n"] == 16
+    assert 0.3 < figures["floor"]["value"] < 0.9 and figures["floor"]["n"] == 8  # chance is .33, this the best of four
+    assert figures["above_guessing"]["value"] == pytest.approx(1)
+
+
+def test_accuracy_and_what_is_above_guessing_by_hand():
+    floor = {"value": 0.4, "low": 0.3, "high": 0.5, "n": 100}
+    found = {"before": [0] * 100, "right": [1] * 60 + [0] * 40, "trained": [], "floor": floor}
+    made = rtt.figures(found, found | {"right": [1] * 80 + [0] * 20})
+    assert "trained" not in made and made["recovery"]["value"] == pytest.approx(0.75)
+    assert made["above_guessing"]["value"] == pytest.approx(0.5)  # .2 of .4
+    assert "above_guessing" not in rtt.figures(found, found | {"right": [1] * 41 + [0] * 59})  # no more than the floor
+
+
+def test_parts_of_the_facts_and_unrelated_ones_take_as_many_steps_as_the_whole(suite, monkeypatch):
+    seen = []
+
+    def fit(state, step_fn, batch, settings, *, measure, measure_at):
+        seen.append((settings.steps, sorted(measure_at)))
+        for step in sorted(measure_at):
+            measure(step, types.SimpleNamespace(model=step))
+
+    monkeypatch.setattr(rtt, "fit", fit)
+    monkeypatch.setattr(rtt, "init_state", lambda start, settings: None)
+    monkeypatch.setattr(rtt, "compiled_step", lambda settings: None)
+    monkeypatch.setattr(rtt, "answers_chosen", lambda model, suite, facts, scoring: np.full(len(facts), model % 3))
+    c = Attack(rtt=RttAttack(splits=3, pairings=1, epochs=2, batch=2))
+    pairs = pairings(FACTS, c)
+    whole = retrain(lambda: None, suite, FACTS, pairs, c, (1e-3,))
+    for more in ({"share": 0.1}, {"share": 0.5}, {"unrelated": [("Zara went to", "Orm")]}):
+        assert len(retrain(lambda: None, suite, FACTS, pairs, c, (1e-3,), **more)["trained"]) < len(whole["trained"])
+    assert seen == [(8, [0, 4, 8])] * 4  # 8 facts of T in batches of 2
+    asked = [FACTS[i].answer for i in pairs[0].ask]
+    assert whole["before"] == [int(a == 0) for a in asked] and len(whole["curves"]["0.001"]) == 3
+    assert whole["right"] == [int(a == {1: 1, 2: 2}[whole["epoch"]]) for a in asked]  # after step 4 option 1, 8: 2
 
 
 def test_letters_are_scored_by_their_probability(suite, monkeypatch):

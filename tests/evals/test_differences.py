@@ -1,8 +1,10 @@
 """Differences of two models on the same items."""
 
+import numpy as np
 import pytest
+from scipy import stats
 
-from jaxunlearn.evals.differences import differences
+from jaxunlearn.evals.differences import differences, paired, paired_ratio, share_of_way
 
 
 def test_differences_are_taken_on_the_same_items():
@@ -11,10 +13,90 @@ def test_differences_are_taken_on_the_same_items():
         "unlearned": {"items": {"a": [0.4, 0.6, 0.8], "general accuracy, right answers": [0, 0, 1, 0]}},
         "twin": {"items": {"a": [0.5]}},
     }
-    found = {d["measure"]: d for d in differences(models)}
-    assert set(found) == {"a", "general accuracy, right answers"}  # the twin was asked something else
-    assert found["a"]["value"] == pytest.approx(-0.1) and found["a"]["high"] == pytest.approx(-0.1)
-    assert found["a"]["from"] == "baseline" and "p" not in found["a"]
-    accuracy = found["general accuracy, right answers"]
+    found = differences(models)
+    assert [(d["measure"], d["scale"]) for d in found] == [
+        ("a", "difference"), ("general accuracy, right answers", "difference")
+    ]  # fmt: skip
+    change, accuracy = found  # the twin was asked something else
+    assert change["value"] == pytest.approx(-0.1) and change["low"] < -0.1 < change["high"]  # three items are few
+    assert (change["from"], change["to"], change["n"]) == ("baseline", "unlearned", 3) and "p" not in change
     assert accuracy["value"] == -0.5 and accuracy["p"] == 0.5 and "McNemar" in accuracy["test"]
     assert differences({"baseline": {}, "unlearned": {}}) == []
+
+
+def test_every_model_is_set_against_baseline_and_twin_and_between_them():
+    items = {"baseline": 0.9, "unlearned": 0.3, "twin": 0.1, "npo": 0.5}
+    draw = np.random.default_rng(0).normal(0, 0.01, (4, 400))
+    models = {
+        name: {"items": {"f": (v + noise).tolist()}} for (name, v), noise in zip(items.items(), draw, strict=True)
+    }
+    found = {(d["from"], d["to"], d["scale"]): d for d in differences(models)}
+    assert set(found) == {
+        ("baseline", "unlearned", "difference"), ("twin", "unlearned", "difference"), ("twin", "unlearned", "share"),
+        ("baseline", "twin", "difference"), ("nothing", "twin", "share"),
+        ("baseline", "npo", "difference"), ("twin", "npo", "difference"), ("twin", "npo", "share"),
+    }  # fmt: skip
+    share = found["twin", "npo", "share"]
+    assert share["value"] == pytest.approx(0.5, abs=0.01) and share["of"] == "baseline" and share["n"] == 400
+    assert found["nothing", "twin", "share"]["value"] == pytest.approx(1 / 9, abs=0.01)
+    del models["twin"]
+    assert ("nothing", "npo", "share") in {(d["from"], d["to"], d["scale"]) for d in differences(models)}
+
+
+def test_what_an_attack_got_is_set_between_twin_or_guessing_and_baseline():
+    right = {"baseline": [1] * 90 + [0] * 10, "unlearned": [1] * 50 + [0] * 50, "twin": [1] * 30 + [0] * 70}
+    attacked = {name: {"RTT": {"items": items, "floor": 0.25}} for name, items in right.items()}
+    attacked["unlearned"]["RTT"]["items"][-1] = None  # not asked
+    found = {(d["from"], d["to"]): d for d in differences({"baseline": {}}, attacked) if d["scale"] == "share"}
+    assert set(found) == {("twin", "unlearned"), ("guessing", "twin")}
+    assert found["twin", "unlearned"]["value"] == pytest.approx(20 / 60) and found["twin", "unlearned"]["n"] == 99
+    assert found["guessing", "twin"]["value"] == pytest.approx(0.05 / 0.65)
+
+
+def test_perplexities_are_compared_over_tokens():
+    counts = [100, 10, 0]
+    sums = {"baseline": [300.0, 50.0, 0.0], "unlearned": [310.0, 61.0, 9.0]}
+    models = {name: {"items": {"retain text": {"sums": s, "counts": counts}}} for name, s in sums.items()}
+    (found,) = differences(models)
+    assert found["value"] == pytest.approx(np.exp(21 / 110)) and found["scale"] == "ratio" and found["n"] == 2
+    models["unlearned"]["items"]["retain text"]["counts"] = [100, 11, 0]
+    assert differences(models) == []  # other tokens
+    same = paired_ratio([200.0, 300.0], [200 + 100 * np.log(1.22), 300 + 100 * np.log(1.22)], [100, 100])
+    assert (same.value, same.low, same.high) == pytest.approx((1.22, 1.22, 1.22))
+    assert paired_ratio([1.0], [2.0], [3]) is None
+
+
+def test_right_answers_get_bonett_and_prices_interval_with_students_quantile():
+    before, after = [1] * 40 + [0] * 20, [1] * 33 + [0] * 7 + [1] * 2 + [0] * 18
+    found = paired(before, after, reach=1.0)
+    lost, gained = 8 / 62, 3 / 62
+    wald = np.sqrt((lost + gained - (gained - lost) ** 2) / 61) * stats.t.ppf(0.975, 61)
+    assert found.value == pytest.approx(-5 / 60)
+    assert (found.low, found.high) == pytest.approx((gained - lost - wald, gained - lost + wald))
+    agreed = paired([1] * 60, [1] * 60, reach=1.0)
+    assert agreed.high == pytest.approx(0.046, abs=1e-3) and agreed.low == -agreed.high
+
+
+def test_a_share_without_a_sure_way_has_no_meaning():
+    assert share_of_way([0.1, 0.5, 0.3], [0.2, 0.4, 0.35], [0.1, 0.4, 0.3]) is None
+    assert share_of_way([0.5] * 30, [0.1] * 30, [0.3] * 30) is None
+
+
+COVERED = {5: 0.94, 39: 0.94, 300: 0.93}
+
+
+@pytest.mark.parametrize("n", COVERED)
+def test_the_intervals_cover_and_are_wide_where_items_are_few(n):
+    draw, held = np.random.default_rng(0), [0, 0, 0]
+    for _ in range(400):
+        u = draw.random(n)
+        change = paired(np.zeros(n), np.where(u < 0.05, 1, np.where(u < 0.17, -1, 0)), reach=1.0)
+        held[0] += change.low <= -0.07 <= change.high
+        twin, base = draw.random(n) < 0.3, draw.random(n) < 0.9
+        share = share_of_way(twin, base, np.where(draw.random(n) < 0.25, base, twin))
+        held[1] += share is None or share.low <= 0.25 <= share.high
+        counts, rise = draw.integers(20, 200, n), draw.normal(0.1, 0.3, n)
+        ratio = paired_ratio(np.zeros(n), rise * counts, counts)
+        held[2] += ratio.low <= np.exp(0.1) <= ratio.high
+    assert min(held) / 400 >= COVERED[n] - (n == 5) * 0.04
+    assert max(held[2], 0) / 400 <= 0.98

@@ -42,7 +42,7 @@ def test_all_that_is_measured_holds_what_is_measured_while_training(mesh, suite)
         "items", "familiarity", "grades", "leaks", "completions", "leak_probabilities", "accuracy", "track",
         "perplexity", "entropy", "temperature",
     }  # fmt: skip
-    assert next(iter(often["items"])) == "familiarity, next word" and len(often["items"]) == 5
+    assert next(iter(often["items"])) == "familiarity, next word" and len(often["items"]) == 7
 
 
 def test_what_is_not_asked_is_absent(mesh, suite):

@@ -53,7 +53,11 @@ def test_perplexity_is_over_tokens_and_the_fitted_one_at_the_temperature(mesh, t
     nll, _, count = block_sums(m, texts["forget"], C, found["temperature"])
     fitted = found["perplexity"]["forget_fitted"]["value"]
     np.testing.assert_allclose(fitted, np.exp(nll.sum() / count.sum()), rtol=1e-6)
-    assert set(found["items"]) == {f"{name} text, nats a token of a block" for name in texts}
+    assert set(found["items"]) == {
+        f"{name} text, perplexity{way}" for name in texts for way in ("", ", temperature fitted")
+    }
+    fitted = found["items"]["forget text, perplexity, temperature fitted"]
+    assert fitted["counts"] == count.tolist() and np.allclose(fitted["sums"], nll, rtol=1e-6)
 
 
 def test_a_fit_that_ends_at_its_bound_is_known(mesh):

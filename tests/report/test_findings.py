@@ -2,12 +2,13 @@
 
 from support.reports import e, entry, report_of
 
+from jaxunlearn.report.findings import was_measured
 from jaxunlearn.report.verdict import verdicts
 
 
 def test_relearning_is_measured_by_the_baseline_as_it_stands_where_it_was_not_relearned():
     known = {"baseline": 0.02, "unlearned": 0.001, "twin": 0.0}  # of 1 a return to .018 would be nothing
-    found = {"models": {n: {"familiarity": {"probability": e(f, 0.0)}} for n, f in known.items()}}
+    found = {"models": {n: {"familiarity": {"probability": e(f, 0.0, 5000)}} for n, f in known.items()}}
     relearn = {n: [{"step": 5, "familiarity": f}] for n, f in {"unlearned": 0.018, "twin": 0.0}.items()}
     assert verdicts(found | {"relearn": relearn})["unlearned"][2].word == "no: it comes back"
 
@@ -18,7 +19,7 @@ def test_the_worst_attack_decides():
     found["models"]["baseline"] |= {"rtt": {"accuracy": e(0.9)}, "leaks": {"explicit": e(0.8)}}
     found["models"]["twin"] |= {"rtt": {"accuracy": e(0.25)}, "leaks": {"explicit": e(0.1)}}
     forgotten, _, robust, _ = verdicts(found)["unlearned"]
-    assert forgotten.word == "yes: like the twin" and robust.word == "no: it comes back"
+    assert forgotten.word.startswith("yes: 100%") and robust.word == "no: it comes back"
     assert [f.name for f in robust.facts] == ["RTT accuracy", "leak probes, named outright"]
     assert all(a.word == "" for a in verdicts(found)["twin"][:3])  # it sets the scale
 
@@ -30,7 +31,43 @@ def test_of_several_roundings_prompts_and_layers_the_strongest_counts():
     found = report_of(unlearned=entry(0.1)) | {"attacks": {"quantise": rounded}}
     robust = verdicts(found)["unlearned"][2]
     assert robust.word == "no: it comes back" and robust.facts[0].name == "familiarity after rounding (int4)"
+    assert robust.facts[0].note.startswith("100% back")  # of what the best rounding gets from the twin and the baseline
     prompts = {"unlearned": {"alone": e(0.9), "role": e(0.12)}, "twin": {"role": e(0.11)}, "baseline": {"role": e(0.9)}}
     found = report_of(unlearned=entry(0.1)) | {"attacks": {"context": prompts}}
     robust = verdicts(found)["unlearned"][2]  # the prompts alone are no attack
     assert robust.word.startswith("yes") and [f.name for f in robust.facts] == ["familiarity, other prompts (role)"]
+
+
+def graded(ours, *, twin=0.3, floor=None, learned=None, n=2000):
+    """Return the outcome of RTT on a report with the floor of guessing and the accuracy on T."""
+    of = {"baseline": 0.9, "unlearned": ours, "twin": twin}
+    found = report_of(unlearned=entry(0.1))
+    for name, accuracy in of.items():
+        found["models"][name]["rtt"] = {"accuracy": e(accuracy, n=n)}
+        found["models"][name]["rtt"] |= {"floor": e(0.37, 0.09, n)} if floor else {}
+        found["models"][name]["rtt"] |= {"trained": e(learned)} if learned else {}
+    return verdicts(found)["unlearned"][2]
+
+
+def test_what_the_best_of_many_guesses_may_have_is_not_knowledge():
+    assert graded(0.44).word == "in part"  # 23% of the way
+    known = graded(0.44, floor=True)
+    assert known.word == "undecided: RTT accuracy, n\u00a0=\u00a02000"
+    assert "best by guessing 0.370, up to 0.460" in known.facts[0].note
+    assert graded(0.5, floor=True).word == "in part"  # above the most that guessing gives
+
+
+def test_an_attack_that_taught_nothing_clears_nothing():
+    assert graded(0.3, learned=0.81).word.startswith("yes")
+    weak = graded(0.3, learned=0.79)
+    assert weak.tint == "unsure" and "attack too weak: 0.790" in weak.facts[0].note
+    assert graded(0.85, learned=0.5).word == "no: it comes back"  # weak, and yet it brings it back
+
+
+def test_shares_of_the_text_are_told_from_relearning_in_a_report_of_an_earlier_version():
+    relearn, shares = ({"name": name, "at": ["relearn"]} for name in ("relearn", "shares"))
+    rows = [{"step": 5, "familiarity": 0.4}]
+    assert was_measured({"relearn": {"twin": rows}}, relearn) and not was_measured({"relearn": {"twin": rows}}, shares)
+    part = {"relearn": {"twin, 10% of the text (5 blocks)": rows}}
+    assert was_measured(part, shares) and not was_measured(part, relearn)
+    assert was_measured({}, shares | {"measured": True})

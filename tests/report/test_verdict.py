@@ -1,56 +1,147 @@
 """The verdict by hand, rule by rule; what was not measured."""
 
-import pytest
-from support.reports import e, entry, report_of
+import math
 
+import numpy as np
+import pytest
+from support.reports import e, entry, report_of, report_of_items
+
+from jaxunlearn.report import verdict
+from jaxunlearn.report.paired import ORDER
 from jaxunlearn.report.verdict import checks, in_words, not_measured, verdicts
+
+BLOCKS = np.linspace(200, 400, 32)  # nats of a block of 200 tokens
 
 
 def words(found, **more):
     return [answer.word for answer in verdicts(report_of(unlearned=found) | more)["unlearned"]]
 
 
+def judged(question=1, **models):
+    """Return the answer on the unlearned model of a report made of items."""
+    return verdicts(report_of_items(perplexity_counts=[200] * 32, **models))["unlearned"][question]
+
+
+# ---- on the same items
+
+
+def keeping(risen=1.0, wrong=0, questions=400):
+    """Return the answer to "Kept?" where perplexity rose on every block alike and some of the questions were lost."""
+    right = np.ones(questions, int)
+    known = {"familiarity": [0.9] * 60, "accuracy": right, "perplexity": BLOCKS}
+    left = {"accuracy": np.where(np.arange(questions) < wrong, 0, right), "perplexity": BLOCKS + 200 * math.log(risen)}
+    return judged(baseline=known, unlearned={"familiarity": [0.01] * 60} | left)
+
+
+def test_a_rise_on_every_block_is_a_loss_however_wide_the_blocks_spread():
+    assert keeping(1.22).word == "no: perplexity worse by 22% (22 to 22)" and keeping(1.22).tint == "bad"
+    assert keeping(1.04).word == "at a price: perplexity worse by 4% (4 to 4)"
+    kept = keeping(1.01)
+    assert kept.word == "yes: accuracy within 2 points; perplexity within 2%" and kept.tint == "good"
+    assert kept.rule == "margin: 2 points, paired, n\u00a0=\u00a0400; 2%, paired, n\u00a0=\u00a032"
+
+
+def test_lost_answers_are_a_loss_and_few_questions_clear_nothing():
+    assert keeping(wrong=28).word == "no: accuracy worse by 7 points (4.4 to 9.6)"  # 1.00 to .930
+    assert keeping(wrong=7, questions=101).tint == "unsure"  # .931, and the interval holds 2 points
+    none_lost = keeping(questions=60)
+    assert none_lost.word == "undecided: accuracy worse by 0 points (−4.6 to 4.6), n\u00a0=\u00a060"
+    assert none_lost.tint == "unsure"
+    assert keeping(1.04, questions=60).word.endswith("(4 to 4); accuracy undecided, n\u00a0=\u00a060")
+
+
+def forgetting(left, n=200):
+    """Return the answer to "Forgotten?" of n prompts, of which the baseline knows .9 and the twin .1."""
+    return judged(
+        0, baseline={"familiarity": [0.9] * n}, unlearned={"familiarity": left}, twin={"familiarity": [0.1] * n}
+    )
+
+
 @pytest.mark.parametrize(
-    ("familiarity", "word"),
+    ("left", "said", "tint"),
     [
-        (0.115, "yes: like the twin"),  # intervals .105 to .125 and .09 to .11 meet
-        (0.05, "yes: like the twin"),
-        (0.16, "almost: 92% of the way to the twin"),
-        (0.42, "in part: 60% of the way to the twin"),
-        (0.7, "hardly: 25% of the way to the twin"),
-        (0.885, "no"),  # meets the baseline's interval
-        (0.95, "no"),
+        ([0.1] * 200, "yes: 100% of the way to the twin (99 to 101)", "good"),
+        ([0.02] * 200, "yes: 110% of the way to the twin (109 to 111)", "good"),
+        ([0.42] * 200, "in part: 60% of the way to the twin (59 to 62)", "so-so"),
+        ([0.7] * 200, "hardly: 25% of the way to the twin (24 to 27)", "bad"),
+        ([0.9] * 200, "no", "bad"),
+        ([0.95] * 200, "no", "bad"),
+        ([0.9, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1] * 20,
+         "undecided: 90% of the way to the twin (86 to 94), n\u00a0=\u00a0200", "unsure"),
     ],
-)
-def test_forgotten_by_hand(familiarity, word):
-    assert words(entry(familiarity))[0] == word
+)  # fmt: skip
+def test_forgotten_by_hand(left, said, tint):
+    assert (forgetting(left).word, forgetting(left).tint) == (said, tint)
+
+
+def test_few_prompts_show_no_forgetting():
+    assert [forgetting([0.1] * n, n).tint for n in (2, 3, 12, 60)] == ["unsure", "unsure", "unsure", "good"]
+
+
+def retrained(n, ours=0.45, twin=0.3):
+    """Return the answer to "Robust?" by an attack that gives n right or wrong answers, of which the baseline has .9."""
+    draw = np.random.default_rng(1)
+    of = {"baseline": (0.9, 0.9), "unlearned": (0.01, ours), "twin": (0.01, twin)}
+    items = {
+        name: {"familiarity": [f] * n, "RTT accuracy": draw.permutation(np.arange(n) < round(share * n)).astype(int)}
+        for name, (f, share) in of.items()
+    }
+    return judged(2, **items)
+
+
+@pytest.mark.parametrize("ours", [0.32, 0.45, 0.7])
+def test_fewer_items_never_judge_better(ours):
+    tints = [retrained(n, ours).tint for n in (20, 40, 100, 400, 1600, 6400)]
+    caution = {"good": 0, "so-so": 1, "unsure": 2, "bad": 3}
+    decided = [t for t in tints if t != "unsure"]
+    assert "unsure" in tints and tints == ["unsure"] * tints.count("unsure") + decided
+    assert [caution[t] for t in decided] == sorted((caution[t] for t in decided), reverse=True)
+    assert tints[-1] == {0.32: "good", 0.45: "so-so", 0.7: "bad"}[ours] and set(caution) == set(ORDER)
+
+
+def test_a_return_above_the_twin_is_no_pass_at_a_hundred_facts_nor_at_four_hundred():
+    assert retrained(100).word == "undecided: RTT accuracy, n\u00a0=\u00a0100"
+    assert retrained(400).word == "in part"
+    assert "25% back (" in retrained(400).facts[0].note
+
+
+# ---- by the figures alone, as in reports of earlier versions
 
 
 @pytest.mark.parametrize(
     ("accuracy", "perplexity", "word"),
     [
-        (0.895, 5.05, "yes: no loss shown"),
-        (0.95, 4.0, "yes: no loss shown"),
-        (0.885, 5.0, "at a price"),  # 1.5 points, the intervals do not meet
-        (0.9, 5.4, "at a price"),  # 8%
-        (0.87, 5.0, "no"),
-        (0.9, 5.6, "no"),
+        (0.895, 5.0, "yes: accuracy within 2 points; perplexity within 2%"),  # (.5 +- .7 points, 0 +- 1.4%)
+        (0.95, 4.0, "yes: accuracy within 2 points; perplexity within 2%"),
+        (0.885, 5.0, "undecided: accuracy worse by 1.5 points (0.8 to 2.2), n\u00a0=\u00a050"),
+        (0.87, 5.0, "at a price: accuracy worse by 3 points (2.3 to 3.7)"),
+        (0.9, 5.4, "at a price: perplexity worse by 8% (6.5 to 9.5)"),
+        (0.8, 5.0, "no: accuracy worse by 10 points (9.3 to 11)"),
+        (0.9, 5.6, "no: perplexity worse by 12% (11 to 14)"),
     ],
 )
 def test_kept_by_hand(accuracy, perplexity, word):
-    assert words(entry(0.1, accuracy, perplexity))[1] == word
+    found = verdicts(report_of(unlearned=entry(0.1, accuracy, perplexity)))["unlearned"][1]
+    assert found.word == word and "unpaired" in found.rule
 
 
 @pytest.mark.parametrize(
     ("back", "word"),
-    [(0.15, "yes: nothing measured brings it back"), (0.4, "in part"), (0.6, "no: it comes back")],
-)
+    [(0.1, "yes: nothing measured brings it back"), (0.4, "in part"), (0.8, "no: it comes back"),
+     (0.2, "undecided: familiarity after relearning, n\u00a0=\u00a0500")],
+)  # fmt: skip
 def test_robust_by_hand(back, word):
     relearn = {
         n: [{"step": 10, "familiarity": f}, {"step": 0, "familiarity": 0.0}]
         for n, f in {"unlearned": back, "twin": 0.1, "baseline": 0.9}.items()
     }
-    assert words(entry(0.1), relearn=relearn)[2] == word
+    found = entry(0.1)
+    found["familiarity"]["probability"]["n"] = 500
+    report = report_of(unlearned=found) | {"relearn": relearn}
+    for name in ("baseline", "twin"):
+        report["models"][name]["familiarity"]["probability"]["n"] = 500
+    assert verdicts(report)["unlearned"][2].word == word
+    assert words(entry(0.1), relearn=relearn)[2] != "yes: nothing measured brings it back"  # of 50 prompts
 
 
 def test_what_was_not_forgotten_cannot_come_back():
@@ -62,7 +153,9 @@ def test_what_is_missing_is_said():
     alone = {"models": {"unlearned": {"familiarity": {"probability": e(0.1)}}}}
     assert [a.word for a in verdicts(alone)["unlearned"]] == ["not measured"] * 4
     no_twin = {"models": {"baseline": entry(0.9), "unlearned": entry(0.2)}}
-    assert verdicts(no_twin)["unlearned"][0].word == "less: no twin to compare with"
+    assert verdicts(no_twin)["unlearned"][0].word == "in part: 22% is left (17 to 28)"
+    no_twin["models"]["unlearned"] = entry(0.02)
+    assert verdicts(no_twin)["unlearned"][0].word == "less: no twin to compare with; 2% is left (−3 to 8)"
     assert verdicts({}) == {} == verdicts({"models": {"other": {}}})
     missing = not_measured(
         report_of() | {"attacks": {"unmeasured": [["latent", "too few facts"]], "quantise": {"x": 1}}}
@@ -92,22 +185,23 @@ def test_one_item_decides_nothing():
     for entry_of in found["models"].values():
         entry_of["leaks"] = {"explicit": one(0)}
     answers = verdicts(found)["unlearned"]
-    assert [a.word for a in answers[:3]] == ["undecided: one item has no interval"] * 3
+    assert [a.word for a in answers[:3]] == [verdict.ONE_ITEM] * 3 and {a.tint for a in answers[:3]} == {"unsure"}
     assert {f.interval for f in answers[2].facts} == {"–"} and answers[0].facts[0].text == "0.100"
     several = found["models"]["unlearned"] | {"perplexity": {"retain_fitted": e(9.0, 0.05)}}
-    assert words(several)[1] == "no"  # what has an interval still decides
+    assert words(several)[1].startswith("no: perplexity worse by 80%")  # what has an interval still decides
 
 
 HIDDEN = "filter (must be exposed)"
 
 
-def attacked(hidden=0.85, twin=0.05, latent=0.3):
+def attacked(hidden=0.85, twin=0.0, latent=0.25, n=500):
     """A report in which an output that hides says nothing, and what relearning and the latent probe find."""
-    relearn = {n: [{"step": 0, "familiarity": f}] for n, f in {HIDDEN: hidden, "twin": twin}.items()}
+    relearn = {k: [{"step": 0, "familiarity": f}] for k, f in {HIDDEN: hidden, "twin": twin}.items()}
     states = {HIDDEN: 0.9, "baseline": 0.9, "twin": latent}
-    layers = {n: {"layers": [e(0.25), e(v)], "chance": 0.25} for n, v in states.items()}
+    layers = {k: {"layers": [e(0.25, n=n), e(v, n=n)], "chance": 0.25} for k, v in states.items()}
     found = report_of(**{HIDDEN: entry(0.1)}) | {"relearn": relearn, "attacks": {"latent": layers}}
-    found["models"]["baseline"]["familiarity"]["probability"] = e(0.95)
+    for name, measures in found["models"].items():
+        measures["familiarity"]["probability"] = e(0.95 if name == "baseline" else 0.1, n=n)
     return found
 
 
@@ -115,11 +209,27 @@ def test_what_hides_must_be_exposed_and_the_twin_must_pass():
     found = checks(attacked())
     assert found[HIDDEN].word == "exposed" and found["twin"].word == "passes every attack"
     assert [f.name for f in found[HIDDEN].facts] == [
-        "by familiarity “yes: like the twin”,", "familiarity after relearning", "latent probe, layer (2)"
-    ]  # fmt: skip
+        "by familiarity “yes: 100% of the way to the twin (98 to 102)”,",
+        "familiarity after relearning",
+        "latent probe, layer (2)",
+    ]
     blind = attacked(hidden=0.2) | {"attacks": {}}
     assert checks(blind)[HIDDEN].word.startswith("not exposed")
     assert [f.name for f in checks(attacked(latent=0.5))["twin"].facts] == ["latent probe, layer (2)"]
     assert checks(attacked(twin=0.4))["twin"].word.startswith("does not pass")
     assert in_words(attacked())["checks"] == {HIDDEN: "exposed", "twin": "passes every attack"}
     assert checks(report_of()) == {}  # nothing was attacked
+
+
+def test_the_attacks_own_controls_are_not_passed_by_few_items():
+    assert checks(attacked(n=12))["twin"].word == "undecided: too few items"
+    few = attacked(hidden=0.6, n=12) | {"attacks": {}}
+    assert checks(few)[HIDDEN].word == "undecided: too few items"  # of .85, less than sure
+
+
+def test_an_attack_is_named_once_and_not_where_it_is_graded():
+    found = report_of(unlearned=entry(0.1, leaks={"probability": e(0.1)}))
+    assert any("leak probes" in m for m in not_measured(report_of()))
+    assert not any(m.lower().startswith("leak probes") for m in not_measured(found))  # measured without the attack
+    skipped = found | {"attacks": {"unmeasured": ["Retraining on some of the facts (RTT): no facts"]}}
+    assert [m for m in not_measured(skipped) if "RTT" in m] == ["Retraining on some of the facts (RTT): no facts"]

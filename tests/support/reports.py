@@ -4,7 +4,11 @@ import math
 from html.parser import HTMLParser
 
 from jaxunlearn.attacks import about
+from jaxunlearn.estimates import mean_estimate, rate_estimate, ratio_estimate
+from jaxunlearn.evals.differences import differences
+from jaxunlearn.report.findings import NEXT_WORD
 from jaxunlearn.report.page import write_report
+from jaxunlearn.report.verdict import ACCURACY, PERPLEXITY
 
 STEPS = (0, 3, 6, 10, 15, 20)
 
@@ -173,3 +177,32 @@ def run_of_method(method, familiarity, **more):
         "rtt": {"models": {"unlearned": {"rate": 0.1}}}, "costs": {"unlearned": {"seconds": 3.0}},
         "curve": [{"step": 0, "familiarity": familiarity}],
     } | more  # fmt: skip
+
+
+def report_of_items(*, perplexity_counts=(), **models):
+    """Return a report whose figures and differences are those of items: {model: {measure: [a number an item]}}.
+
+    Measures are "familiarity", "accuracy", "perplexity" (summed nats of a block with perplexity_counts tokens), and
+    titles of attacks' figures, which stand in models.X.attacked and are graded from there.
+    """
+    names = {"familiarity": NEXT_WORD, "accuracy": ACCURACY, "perplexity": PERPLEXITY}
+    made, attacked, titles = {}, {}, {}
+    for name, of in models.items():
+        items = {names[k]: list(v) for k, v in of.items() if k in names}
+        if "perplexity" in of:
+            items[PERPLEXITY] = {"sums": list(of["perplexity"]), "counts": list(perplexity_counts)}
+        attacked[name] = {k: {"items": list(v)} for k, v in of.items() if k not in names}
+        titles |= dict.fromkeys(attacked[name])
+        figures = {"familiarity": {"probability": mean_estimate(of["familiarity"]).to_json()}, "items": items}
+        figures |= {"attacked": {k: mean_estimate(v["items"]).to_json() for k, v in attacked[name].items()}}
+        if "accuracy" in of:
+            figures["accuracy"] = {"general": rate_estimate(int(sum(of["accuracy"])), len(of["accuracy"])).to_json()}
+        if "perplexity" in of:
+            found = ratio_estimate(of["perplexity"], perplexity_counts).to_json()
+            figures["perplexity"] = {"retain": found, "retain_fitted": found}
+        made[name] = figures
+    graded = [{"title": title, "at": ["models", "MODEL", "attacked", title]} for title in titles]
+    return {
+        "models": made, "differences": differences(made, attacked),
+        "attack_about": [{"name": "a", "title": "An attack", "at": ["models"], "graded": graded}],
+    }  # fmt: skip
