@@ -242,7 +242,7 @@ ELSEWHERE = {  # modules without a test file of their name: where they are teste
     "config.training": "fields alone: tests/config/test_fields.py",
     "data.universe.relations": "tables: tests/data/universe/test_general.py, test_vocabulary.py",
     "parallel.preemption": "tests/training/test_loop.py, tests/stages/test_stages.py",
-    **dict.fromkeys(("stages.evaluate", "stages.fit", "stages.label", "stages.pretrain", "stages.summary"), WHOLE_RUN),
+    **dict.fromkeys(("stages.evaluate", "stages.fit", "stages.label", "stages.pretrain"), WHOLE_RUN),
 }
 
 

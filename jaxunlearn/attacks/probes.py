@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from math import comb
 from typing import Any
 
+import numpy as np
+
 from jaxunlearn.attacks.base import Attack, Target
 from jaxunlearn.attacks.blind import WORD, Probe, blind_probes, paragraphs
 from jaxunlearn.attacks.near import Calibration, Resemblance, calibrated

@@ -17,7 +17,7 @@ from jaxunlearn.data.blocks import next_token_labels
 from jaxunlearn.errors import RunError
 from jaxunlearn.evals.familiarity import completion_familiarity
 from jaxunlearn.evals.prompts import ProbabilityPrompt
-from jaxunlearn.evals.suite import specific_mass
+from jaxunlearn.evals.suite import Suite, specific_mass
 from jaxunlearn.parallel.console import say
 from jaxunlearn.run import Run
 from jaxunlearn.training.loop import fit, microbatches
@@ -80,16 +80,19 @@ def best_relearned(target: Target, name: str, what: Relearning) -> list[dict]:
 
 
 def _relearn(target: Target, start, what: Relearning, rate: float) -> list[dict]:
-    """Relearn at one rate; return a point for each measured step, the last one with "items", a number a prompt."""
+    """Relearn at one rate; return a point for each measured step.
+
+    The last one also has "asked", the prompts' numbers among all next-word prompts, and "items", a number a prompt.
+    """
     config, suite, points = target.run.config, target.run.suite, []
-    c, last = training(config, max(what.steps), rate), max(what.steps)
+    c, last, everyone = training(config, max(what.steps), rate), max(what.steps), out_of(suite)
 
     def look(n, state):
         mass = specific_mass(state.model, suite, what.prompts)
         point = {"step": n, "familiarity": float(np.mean(mass)), "rate": rate, "n": len(mass)}
         points.append(point | ({"told": True} if what.told else {}))
         if n == last:
-            points[-1]["items"] = mass
+            points[-1] |= {"asked": [everyone.index(p) for p in what.prompts], "items": mass}
         if what.completions and n == last and suite.prompts.completion:
             points[-1]["explicit"] = completion_familiarity(state.model, suite)["leaks"]["explicit"]
 
@@ -100,12 +103,17 @@ def _relearn(target: Target, start, what: Relearning, rate: float) -> list[dict]
     return points
 
 
+def out_of(suite: Suite) -> list[ProbabilityPrompt]:
+    """Return the next-word prompts in running text, those of familiarity."""
+    return [p for p in suite.prompts.probability if p.position == "out"]
+
+
 def asked(run: Run, rows: np.ndarray) -> tuple[list[ProbabilityPrompt], bool]:
     """Return the next-word prompts to ask after some blocks of the text were relearned.
 
     Left out are those whose facts the blocks state. Where fewer than FEWEST would be left, all are returned, and True.
     """
-    prompts = [p for p in run.suite.prompts.probability if p.position == "out"]
+    prompts = out_of(run.suite)
     text = text_of(run.inputs.forget, np.sort(rows), run.inputs.tokenizer)
     left = [p for p, told in zip(prompts, stated(prompts, text, run.inputs.dictionary), strict=True) if not told]
     return (left, False) if len(left) >= min(FEWEST, len(prompts)) else (prompts, True)

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jaxunlearn.estimates import Z_95, bounds, fieller, value_of
+from jaxunlearn.estimates import bounds, fieller, value_of
 
 GOOD, SO_SO, BAD, UNSURE = "good", "so-so", "bad", "unsure"
 ORDER = (BAD, SO_SO, UNSURE, GOOD)  # of several, the first decides
+Z = 1.959963984540054  # the normal quantile of a two-sided 95% interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +92,7 @@ def share(report: dict, measure: str, to: str, ours: Any, low: Any, high: Any) -
     if n is None or n < 2 or None in halves:
         return _around(value, None, n)
     mm, aa, bb = (half * half for half in halves if half is not None)
-    sure = (Z_95 * math.sqrt(2) / (n + 2) * (b - a)) ** 2  # items that all agree are not sure for that
+    sure = (Z * math.sqrt(2) / (n + 2) * (b - a)) ** 2  # items that all agree are not sure for that
     ends = fieller(m - a, b - a, mm + aa + sure, bb + aa, aa)
     return Change(value=value, low=ends[0], high=ends[1], n=n, paired=False) if ends else _around(value, None, n)
 
@@ -138,6 +139,6 @@ def of_rate(value: float, n: int | None) -> dict[str, Any]:
     """
     if not n or n < 2:
         return {"value": value, "low": None, "high": None, "n": n or 1}
-    p, weight = min(max(value, 0.0), 1.0), Z_95**2 / n
-    middle, half = (p + weight / 2) / (1 + weight), Z_95 / (1 + weight) * math.sqrt(p * (1 - p) / n + weight / (4 * n))
+    p, weight = min(max(value, 0.0), 1.0), Z**2 / n
+    middle, half = (p + weight / 2) / (1 + weight), Z / (1 + weight) * math.sqrt(p * (1 - p) / n + weight / (4 * n))
     return {"value": value, "low": min(value, middle - half), "high": max(value, middle + half), "n": n}

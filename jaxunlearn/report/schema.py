@@ -97,7 +97,6 @@ class Relearned(Form):
     rate: FiniteFloat | None = None  # of the learning rates tried, the one that brought back most
     n: int | None = None  # prompts asked: those whose facts the relearned blocks do not state
     told: bool | None = None  # all were asked, since the blocks state nearly all of their facts
-    items: list[FiniteFloat] | None = None  # a number a prompt, of the last step
 
 
 class Attacks(BaseModel):

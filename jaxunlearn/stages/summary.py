@@ -30,7 +30,7 @@ def assemble(run: Run, models: dict, attacked: dict) -> dict:
     for name, figures in attacked.get("models", {}).items():
         listed[name] = _with_attacks(listed.get(name, {}), figures)
     curves = {v.name: _curve(run, v) for v in variants(run.config)}
-    relearned, items = _relearned(attacked, models)
+    relearned, items = by_item(attacked, models)
     report: dict[str, Any] = {
         "title": run.config.title or run.config.name, "name": run.config.name,
         "claim": CLAIM, "device": device_names(),
@@ -58,21 +58,22 @@ def assemble(run: Run, models: dict, attacked: dict) -> dict:
     return report
 
 
-def _relearned(attacked: dict, models: dict) -> tuple[dict, dict]:
-    """Return the curves of relearning as report.json has them, and what each attack got from each item.
+def by_item(attacked: dict, models: dict) -> tuple[dict, dict]:
+    """Return the curves of relearning as report.json has them, and what attacks got of each item, by model and measure.
 
-    The last point of a curve may hold the familiarity of each prompt, "items". The baseline, which is not relearned,
-    stands beside it as it is.
+    The last point of a curve holds the familiarity of each prompt, "items", and which prompts were "asked". The
+    baseline, which is not relearned, stands beside it as it is.
     """
     items = {name: dict(of) for name, of in attacked.get("items", {}).items()}
-    for name, points in attacked.get("relearn", {}).items():
-        if points and points[-1].get("items"):
+    before, curves = models.get("baseline", {}).get("items", {}).get(NEXT_WORD), attacked.get("relearn", {})
+    for name, points in curves.items():
+        if points and points[-1].get("items") and "," not in name:  # shares of the text may ask other prompts
             items.setdefault(name, {})[RELEARNED] = {"items": points[-1]["items"]}
-    before = models.get("baseline", {}).get("items", {}).get(NEXT_WORD)
-    if before and any(RELEARNED in of for of in items.values()):
-        items["baseline"] = {RELEARNED: {"items": before}} | items.get("baseline", {})
-    curves = attacked.get("relearn", {}).items()
-    return {name: [{k: v for k, v in p.items() if k != "items"} for p in points] for name, points in curves}, items
+            if before:
+                asked = points[-1].get("asked", range(len(before)))
+                items.setdefault("baseline", {})[RELEARNED] = {"items": [before[n] for n in asked]}
+    aside = ("items", "asked")
+    return {n: [{k: v for k, v in p.items() if k not in aside} for p in points] for n, points in curves.items()}, items
 
 
 def _with_attacks(measured: dict, figures: dict) -> dict:

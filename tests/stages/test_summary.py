@@ -1,0 +1,41 @@
+"""What report.json is made of that no whole run shows: items of attacks that have a curve."""
+
+from jaxunlearn.evals.differences import differences
+from jaxunlearn.report.findings import RELEARNED
+from jaxunlearn.report.verdict import verdicts
+from jaxunlearn.stages.summary import by_item
+
+
+def test_relearning_is_compared_by_prompt_and_its_curve_holds_no_items():
+    known = {"baseline": [0.9] * 60, "unlearned": [0.0] * 60, "twin": [0.0] * 60}
+    models = {name: {"items": {"familiarity, next word": items}} for name, items in known.items()}
+    ends = {"unlearned": [0.1] * 30 + [0.9] * 30, "twin": [0.1] * 60, "unlearned, unrelated text": [0.0] * 60}
+    curves = {
+        name: [
+            {"step": 0, "familiarity": 0.0},
+            {"step": 5, "familiarity": round(sum(of) / 60, 9), "rate": 1e-3, "items": of},
+        ]
+        for name, of in ends.items()
+    }
+    attacked = {"relearn": curves, "items": {"twin": {"RTT accuracy": {"items": [1, 0], "floor": 0.3}}}}
+    relearned, items = by_item(attacked, models)
+    assert relearned["twin"] == [{"step": 0, "familiarity": 0.0}, {"step": 5, "familiarity": 0.1, "rate": 1e-3}]
+    assert items["baseline"] == {RELEARNED: {"items": known["baseline"]}} and set(items["twin"]) == {
+        "RTT accuracy", RELEARNED
+    }  # fmt: skip
+    few = {"step": 5, "familiarity": 0.15, "items": [0.1, 0.2], "asked": [3, 5]}  # the blocks stated the others
+    shares = {"twin": [few], "twin, 1% of the text (2 blocks, 3 epochs)": [few | {"asked": [0, 1]}]}
+    models["baseline"]["items"]["familiarity, next word"] = [n / 10 for n in range(6)]
+    relearned, some = by_item({"relearn": shares}, models)
+    assert some == {n: {RELEARNED: {"items": of}} for n, of in (("twin", [0.1, 0.2]), ("baseline", [0.3, 0.5]))}
+    assert all(rows == [{"step": 5, "familiarity": 0.15}] for rows in relearned.values())
+    models["baseline"]["items"]["familiarity, next word"] = known["baseline"]
+    relearned, items = by_item(attacked, models)
+    assert "items" in curves["twin"][-1]  # what is kept on disk stays whole
+    found = {(d["measure"], d["to"]): d for d in differences(models, items) if d["scale"] == "share"}
+    assert round(found[RELEARNED, "unlearned"]["value"], 6) == 0.5 and found[RELEARNED, "unlearned"]["n"] == 60
+    for name, of in known.items():
+        models[name]["familiarity"] = {"probability": {"value": sum(of) / 60, "low": 0.0, "high": 1.0, "n": 60}}
+    report = {"models": models, "relearn": relearned, "differences": differences(models, items)}
+    assert verdicts(report)["unlearned"][2].facts[0].note.startswith("50% back (")
+    assert by_item({}, models) == ({}, {})
