@@ -1,0 +1,163 @@
+"""Who sees what: which rows reach every training, measurement, attack and control of a run.
+
+The tables are literal: a line a stage, a measurement or an attack. "beside" are frozen models and labels, "loss on" the
+texts whose perplexity, membership or held-out loss is taken; x16 counts different rows. A failure prints the table as
+it is now, in Markdown. support/flow.py has the world and the spies.
+"""
+
+import jax
+import pytest
+from support.flow import Flow, write_flow
+from support.mesh import mesh_of
+
+from jaxunlearn import attacks
+from jaxunlearn.config import load_config, override
+from jaxunlearn.run import open_run
+from jaxunlearn.stages import MAKING
+from jaxunlearn.stages.evaluate import evaluate
+from jaxunlearn.stages.label import label
+from jaxunlearn.stages.pretrain import STAGE_OF, fine_tuned, pretrain
+from jaxunlearn.stages.unlearn import unlearn
+
+RUN = """
+| at | model | trains on | beside | is asked | writes after | loss on |
+|---|---|---|---|---|---|---|
+| baseline | fresh | forget x16; retain x16 |  |  |  |  |
+| twin | fresh | retain x16 |  |  |  |  |
+| reinforce | baseline | forget x16 |  |  |  |  |
+| label |  |  | baseline=baseline; reinforced=reinforce | forget; forget held out |  |  |
+| unlearn | baseline | forget x16 | labels of alpha 5 translated | the choose prompts | after the choose prompts | forget held out (of alpha 5 translated); held-out text |
+| dictionary_alone | baseline | forget x16 | labels of alpha 0 translated | the choose prompts | after the choose prompts | forget held out (of alpha 0 translated); held-out text |
+| own_argmax | baseline | forget x16 | labels of alpha 0 untranslated | the choose prompts | after the choose prompts | forget held out (of alpha 0 untranslated); held-out text |
+| retain_only | baseline | retain x16 |  | the choose prompts | after the choose prompts | held-out text |
+| repair | unlearn, step 4 | repair x8 |  | the report prompts | after the report prompts | held-out text |
+| evaluate baseline | baseline; twin |  |  | the report prompts | after the report prompts; forget; leak probe | held-out text; passages: forget; passages: forget held out |
+| evaluate unlearned | twin; unlearn, step 4 |  |  | the report prompts | after the report prompts; forget; leak probe | held-out text; passages: forget; passages: forget held out |
+| evaluate twin | twin |  |  | the report prompts | after the report prompts; forget; leak probe | held-out text; passages: forget; passages: forget held out |
+| evaluate reinforced | reinforce; twin |  |  | the report prompts | after the report prompts; forget; leak probe | held-out text; passages: forget; passages: forget held out |
+| evaluate repaired | repair; twin |  |  | the report prompts | after the report prompts; forget; leak probe | held-out text; passages: forget; passages: forget held out |
+| evaluate dictionary alone (alpha 0) | dictionary_alone, step 4; twin |  |  | the report prompts | after the report prompts; forget; leak probe | held-out text; passages: forget; passages: forget held out |
+| evaluate own argmax labels | own_argmax, step 4; twin |  |  | the report prompts | after the report prompts; forget; leak probe | held-out text; passages: forget; passages: forget held out |
+| evaluate retain text alone | retain_only, step 4; twin |  |  | the report prompts | after the report prompts; forget; leak probe | held-out text; passages: forget; passages: forget held out |
+| attack measure, output filter | baseline |  |  | the report prompts | after the report prompts | held-out text |
+| attack stress test | baseline | fact x3; forget x16; retain x16 | labels of alpha 5 translated |  |  |  |
+| attack measure, half frozen | attack stress test |  |  | the report prompts | after the report prompts | held-out text |
+| attack relearn, unlearned | unlearn, step 4 | forget x3 |  | next word (report) |  |  |
+| attack relearn, twin | twin | forget x3 |  | next word (report) |  |  |
+| attack relearn, half frozen | attack stress test | forget x3 |  | next word (report) |  |  |
+| attack relearn, baseline | baseline | forget x3 |  | next word (report) |  |  |
+| attack relearn, unlearned, unrelated text | unlearn, step 4 | retain x3 |  | next word (report) |  |  |
+| attack quantise_int8, baseline | baseline in int8 |  |  | choice (report); leak probe; next word (report) |  | retain held out x4 |
+| attack quantise_int4, baseline | baseline in int4 |  |  | choice (report); leak probe; next word (report) |  | retain held out x4 |
+| attack quantise_nf4, baseline | baseline in nf4 |  |  | choice (report); leak probe; next word (report) |  | retain held out x4 |
+| attack quantise_int8, unlearned | unlearn, step 4 in int8 |  |  | choice (report); leak probe; next word (report) |  | retain held out x4 |
+| attack quantise_int4, unlearned | unlearn, step 4 in int4 |  |  | choice (report); leak probe; next word (report) |  | retain held out x4 |
+| attack quantise_nf4, unlearned | unlearn, step 4 in nf4 |  |  | choice (report); leak probe; next word (report) |  | retain held out x4 |
+| attack quantise_int8, twin | twin in int8 |  |  | choice (report); leak probe; next word (report) |  | retain held out x4 |
+| attack quantise_int4, twin | twin in int4 |  |  | choice (report); leak probe; next word (report) |  | retain held out x4 |
+| attack quantise_nf4, twin | twin in nf4 |  |  | choice (report); leak probe; next word (report) |  | retain held out x4 |
+| attack context, baseline | baseline |  |  | forget; next word (report); retain |  |  |
+| attack context, unlearned | unlearn, step 4 |  |  | forget; next word (report); retain |  |  |
+| attack context, twin | twin |  |  | forget; next word (report); retain |  |  |
+| attack relearn, unlearned, 1% of the text (1 block) | unlearn, step 4 | forget x1 |  | next word (report) |  |  |
+| attack relearn, twin, 1% of the text (1 block) | twin | forget x1 |  | next word (report) |  |  |
+| attack relearn, unlearned, 10% of the text (2 blocks) | unlearn, step 4 | forget x2 |  | next word (report) |  |  |
+| attack relearn, twin, 10% of the text (2 blocks) | twin | forget x2 |  | next word (report) |  |  |
+| attack relearn, unlearned, 100% of the text (16 blocks) | unlearn, step 4 | forget x16 |  | next word (report) |  |  |
+| attack relearn, twin, 100% of the text (16 blocks) | twin | forget x16 |  | next word (report) |  |  |
+| attack latent, baseline | baseline |  |  | facts: a fold, by the states of the rest |  |  |
+| attack latent, unlearned | unlearn, step 4 |  |  | facts: a fold, by the states of the rest |  |  |
+| attack latent, twin | twin |  |  | facts: a fold, by the states of the rest |  |  |
+| attack latent, half frozen | attack stress test |  |  | facts: a fold, by the states of the rest |  |  |
+| attack rtt, baseline | baseline | fact x8 |  | facts trained on; other facts |  |  |
+| attack rtt, unlearned | unlearn, step 4 | fact x8 |  | facts trained on; other facts |  |  |
+| attack rtt, twin | twin | fact x8 |  | facts trained on; other facts |  |  |
+| attack rtt, half frozen | attack stress test | fact x8 |  | facts trained on; other facts |  |  |
+| attack rtt, unlearned, unrelated facts | unlearn, step 4 | choice (choose) x2; choice (report) x2 |  | other facts |  |  |
+| attack rtt, unlearned, 10% of T | unlearn, step 4 | fact x1 |  | facts trained on; other facts |  |  |
+| attack rtt, unlearned, 50% of T | unlearn, step 4 | fact x4 |  | facts trained on; other facts |  |  |
+| attack probes, baseline | baseline |  |  |  | forget; leak probe |  |
+| attack probes, unlearned | unlearn, step 4 |  |  |  | forget; leak probe |  |
+| attack probes, twin | twin |  |  |  | forget; leak probe |  |
+| attack probes, reinforced | reinforce |  |  |  | forget; leak probe |  |
+| attack probes, repaired | repair |  |  |  | forget; leak probe |  |
+| attack probes, dictionary alone (alpha 0) | dictionary_alone, step 4 |  |  |  | forget; leak probe |  |
+| attack probes, own argmax labels | own_argmax, step 4 |  |  |  | forget; leak probe |  |
+| attack probes, retain text alone | retain_only, step 4 |  |  |  | forget; leak probe |  |
+| attack probes, output filter | baseline |  |  |  | forget; leak probe |  |
+| attack probes, half frozen | attack stress test |  |  |  | forget; leak probe |  |
+| attack probes, near misses fitted | twin |  |  |  | forget; leak probe |  |
+"""  # noqa: E501
+METHODS = """
+| method | model | trains on | beside | is asked | writes after | loss on |
+|---|---|---|---|---|---|---|
+| baseline | fresh | forget x16; retain x16 |  |  |  |  |
+| twin | fresh | retain x16 |  |  |  |  |
+| reinforce | baseline | forget x16 |  |  |  |  |
+| dilute | baseline | retain x16 |  |  |  |  |
+| new_only | baseline | retain held out x4 |  |  |  |  |
+| whp whp.mode=fused | baseline | forget x16 | baseline=baseline; reinforced=reinforce; translated | forget held out; the report prompts | after the report prompts | forget held out (of alpha 5 translated); held-out text |
+| whp_soft | baseline | forget x16 | baseline=baseline; reinforced=reinforce; translated | the report prompts | after the report prompts | held-out text |
+| whp_soft whp.top=4: label |  |  | baseline=baseline; reinforced=reinforce | forget; forget held out |  |  |
+| whp_soft whp.top=4 | baseline | forget x16 | labels of alpha 5 translated | the report prompts | after the report prompts | held-out text |
+| whp_plus | baseline | forget x16 | baseline=baseline; diluted=dilute; reinforced=reinforce; translated | the report prompts | after the report prompts | held-out text |
+| whp_averaged | baseline | forget x16 | baseline=baseline; translated | the report prompts | after the report prompts | held-out text |
+| gradient_ascent | baseline | forget x16 |  | the report prompts | after the report prompts | held-out text |
+| gradient_difference | baseline | forget x16; retain x16 |  | the report prompts | after the report prompts | held-out text |
+| kl_retain | baseline | forget x16; retain x16 | baseline=baseline | the report prompts | after the report prompts | held-out text |
+| npo | baseline | forget x16 | reference=baseline | the report prompts | after the report prompts | held-out text |
+| simnpo unlearn.retain_weight=1 | baseline | forget x16; retain x16 |  | the report prompts | after the report prompts | held-out text |
+| dpo | baseline | answers: answers x4; true: answers x4 | reference=baseline | the report prompts | after the report prompts | held-out text |
+| idk | baseline | answers: answers x4; retain x16 |  | the report prompts | after the report prompts | held-out text |
+| ria | baseline | answers: answers x4; retain x16 |  | the report prompts | after the report prompts | held-out text |
+| fwf | baseline | answers: answers x4; retain x16 |  | the report prompts | after the report prompts | held-out text |
+| rmu unlearn.layer=1 | baseline | forget x16; retain x16 | baseline=baseline | the report prompts | after the report prompts | held-out text |
+| undial | baseline | forget x16 | baseline=baseline | the report prompts | after the report prompts | held-out text |
+| kga | baseline | forget x16; retain x16 | baseline=baseline; gap of new_only to baseline on retain held out; reinforced=reinforce | the report prompts | after the report prompts | held-out text |
+| retain_only | baseline | retain x16 |  | the report prompts | after the report prompts | held-out text |
+| npo reset.share=0.1 reset.by=fisher | baseline | forget x16 | reference=baseline | the report prompts | after the report prompts | held-out text |
+| npo reset.share=0.1 reset.by=fisher: heal | npo reset.share=0.1 reset.by=fisher | retain x16 | baseline=baseline; squares of baseline on forget; squares of baseline on retain | the report prompts | after the report prompts | held-out text |
+"""  # noqa: E501
+RIVALS = (
+    "whp whp.mode=fused", "whp_soft", "whp_soft whp.top=4", "whp_plus", "whp_averaged", "gradient_ascent",
+    "gradient_difference", "kl_retain", "npo", "simnpo unlearn.retain_weight=1", "dpo", "idk", "ria", "fwf",
+    "rmu unlearn.layer=1", "undial", "kga", "task_vector", "retain_only", "whp_inference",
+    "npo reset.share=0.1 reset.by=fisher",
+)  # fmt: skip
+
+
+@pytest.fixture
+def flow(tmp_path, monkeypatch):
+    given = write_flow(tmp_path)
+    with jax.set_mesh(mesh_of((1, 1, 1))):
+        yield Flow(monkeypatch, tmp_path), load_config(str(given))
+
+
+def test_a_run(flow):
+    noted, config = flow
+    run = open_run(attacks.everything(config), attacks.check)
+    for make in MAKING.values():
+        make(run)
+    evaluate(run)
+    attacks.attack(run)
+    found = noted.table()
+    assert found.splitlines() == RUN.strip().splitlines(), f"the table is now\n{found}"
+
+
+def test_each_method(flow):
+    noted, config = flow
+    config = override(config, ["eval.every=4", "unlearn.reach=0", "repair.steps=0", "controls="])
+    made = open_run(config)
+    pretrain(made)
+    for name in STAGE_OF:
+        fine_tuned(made, name)
+    for entry in RIVALS:
+        method, *more = entry.split()
+        run = open_run(override(config, [f"unlearn.method={method}", f"run.dir={config.directory}/{entry}", *more]))
+        for name in ("baseline", "twin", *STAGE_OF):
+            (run.folder.path / name).symlink_to(config.directory / name)
+        noted.within = entry
+        label(run)
+        unlearn(run)
+    found = noted.table("method")
+    assert found.splitlines() == METHODS.strip().splitlines(), f"the table is now\n{found}"
