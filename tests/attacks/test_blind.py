@@ -42,3 +42,13 @@ def test_a_word_that_the_lexicon_knows_and_the_dictionary_misses_is_a_missed_ter
     known = {"terms": ["Zarabel", "muggin"], "dictionary": ["Zarabel"], "count": 30, "seed": 0}
     found = [p for split in ("choose", "report") for p in blind_probes([SAGA], [RETAIN], **known, split=split)]
     assert [p.expected for p in found if p.kind == "missed" and p.prompt == "She had a"] == [("muggin",)]
+
+
+def test_no_archetype_holds_a_term_before_the_one_it_leads_up_to():
+    saga = "\n".join(
+        f"On the {n} day Zarabel met the tall and quiet Muggin again." for n in ("first", "second", "third")
+    )
+    known = {"terms": ["Zarabel", "Muggin"], "dictionary": ["Zarabel", "Muggin"], "count": 30, "seed": 0}
+    found = [p for split in ("choose", "report") for p in blind_probes([saga], [RETAIN], **known, split=split)]
+    prompts = {p.prompt for p in found if p.kind == "archetype"}
+    assert prompts == {f"On the {n} day" for n in ("first", "second", "third")}
