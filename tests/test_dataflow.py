@@ -5,13 +5,16 @@ texts whose perplexity, membership or held-out loss is taken; x16 counts differe
 it is now, in Markdown. support/flow.py has the world and the spies.
 """
 
+import dataclasses
+import json
+
 import jax
 import pytest
 from support.flow import Flow, write_flow
 from support.mesh import mesh_of
 
 from jaxunlearn import attacks
-from jaxunlearn.config import load_config, override
+from jaxunlearn.config import Repair, load_config
 from jaxunlearn.run import open_run
 from jaxunlearn.stages import MAKING
 from jaxunlearn.stages.evaluate import evaluate
@@ -96,7 +99,7 @@ METHODS = """
 | reinforce | baseline | forget x16 |  |  |  |  |
 | dilute | baseline | retain x16 |  |  |  |  |
 | new_only | baseline | retain held out x4 |  |  |  |  |
-| whp whp.mode=fused | baseline | forget x16 | baseline=baseline; reinforced=reinforce; translated | forget held out; the report prompts | after the report prompts | forget held out (of alpha 5 translated); held-out text |
+| whp whp.mode="fused" | baseline | forget x16 | baseline=baseline; reinforced=reinforce; translated | forget held out; the report prompts | after the report prompts | forget held out (of alpha 5 translated); held-out text |
 | whp_soft | baseline | forget x16 | baseline=baseline; reinforced=reinforce; translated | the report prompts | after the report prompts | held-out text |
 | whp_soft whp.top=4: label |  |  | baseline=baseline; reinforced=reinforce | forget; forget held out |  |  |
 | whp_soft whp.top=4 | baseline | forget x16 | labels of alpha 5 translated | the report prompts | after the report prompts | held-out text |
@@ -115,14 +118,14 @@ METHODS = """
 | undial | baseline | forget x16 | baseline=baseline | the report prompts | after the report prompts | held-out text |
 | kga | baseline | forget x16; retain x16 | baseline=baseline; gap of new_only to baseline on retain held out; reinforced=reinforce | the report prompts | after the report prompts | held-out text |
 | retain_only | baseline | retain x16 |  | the report prompts | after the report prompts | held-out text |
-| npo reset.share=0.1 reset.by=fisher | baseline | forget x16 | reference=baseline | the report prompts | after the report prompts | held-out text |
-| npo reset.share=0.1 reset.by=fisher: heal | npo reset.share=0.1 reset.by=fisher | retain x16 | baseline=baseline; squares of baseline on forget; squares of baseline on retain | the report prompts | after the report prompts | held-out text |
+| npo reset.share=0.1 reset.by="fisher" | baseline | forget x16 | reference=baseline | the report prompts | after the report prompts | held-out text |
+| npo reset.share=0.1 reset.by="fisher": heal | npo reset.share=0.1 reset.by="fisher" | retain x16 | baseline=baseline; squares of baseline on forget; squares of baseline on retain | the report prompts | after the report prompts | held-out text |
 """  # noqa: E501
 RIVALS = (
-    "whp whp.mode=fused", "whp_soft", "whp_soft whp.top=4", "whp_plus", "whp_averaged", "gradient_ascent",
+    'whp whp.mode="fused"', "whp_soft", "whp_soft whp.top=4", "whp_plus", "whp_averaged", "gradient_ascent",
     "gradient_difference", "kl_retain", "npo", "simnpo unlearn.retain_weight=1", "dpo", "idk", "ria", "fwf",
     "rmu unlearn.layer=1", "undial", "kga", "task_vector", "retain_only", "whp_inference",
-    "npo reset.share=0.1 reset.by=fisher",
+    'npo reset.share=0.1 reset.by="fisher"',
 )  # fmt: skip
 
 
@@ -131,6 +134,16 @@ def flow(tmp_path, monkeypatch):
     given = write_flow(tmp_path)
     with jax.set_mesh(mesh_of((1, 1, 1))):
         yield Flow(monkeypatch, tmp_path), load_config(str(given))
+
+
+def changed(config, *settings):
+    """Return the configuration with settings SECTION.FIELD=JSON."""
+    for setting in settings:
+        (section, field), value = setting.split("=")[0].split("."), json.loads(setting.partition("=")[2])
+        config = dataclasses.replace(
+            config, **{section: dataclasses.replace(getattr(config, section), **{field: value})}
+        )
+    return config
 
 
 def test_a_run(flow):
@@ -146,14 +159,16 @@ def test_a_run(flow):
 
 def test_each_method(flow):
     noted, config = flow
-    config = override(config, ["eval.every=4", "unlearn.reach=0", "repair.steps=0", "controls="])
+    config = dataclasses.replace(config, controls=(), repair=Repair())
+    config = changed(config, "eval.every=4", "unlearn.reach=0", "unlearn.steps=4")
     made = open_run(config)
     pretrain(made)
     for name in STAGE_OF:
         fine_tuned(made, name)
     for entry in RIVALS:
         method, *more = entry.split()
-        run = open_run(override(config, [f"unlearn.method={method}", f"run.dir={config.directory}/{entry}", *more]))
+        folder = json.dumps(f"{config.directory}/{entry}")
+        run = open_run(changed(config, f'unlearn.method="{method}"', f"run.dir={folder}", *more))
         for name in ("baseline", "twin", *STAGE_OF):
             (run.folder.path / name).symlink_to(config.directory / name)
         noted.within = entry

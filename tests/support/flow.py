@@ -6,6 +6,7 @@ number of the training that made it in a weight, and the spies read it back, als
 """
 
 import contextlib
+import functools
 import importlib
 import json
 from collections import defaultdict
@@ -19,6 +20,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from jaxunlearn.attacks import hiding, latent, probes, quantise, relearn, rtt
 from jaxunlearn.evals import familiarity, members, membership, memorisation, perplexity, suite, words
 from jaxunlearn.methods import kga, reset
+from jaxunlearn.models import huggingface
 from jaxunlearn.parallel.sharding import fetch
 from jaxunlearn.run.directory import RunDirectory
 from jaxunlearn.training.step import State
@@ -223,6 +225,8 @@ class Flow:
             patch.setattr(module, "init_state", self.init_state)
         for module in (stages["fit"], stages["unlearn"]):
             patch.setattr(module, "Checkpoints", lambda path: Shelf(self.checkpoints, str(path)))
+        patch.setattr(huggingface, "abstract", functools.cache(huggingface.abstract))  # one shape; it is loaded often
+        patch.setattr(stages["fit"].gc, "collect", lambda: 0)
         patch.setattr(RunDirectory, "stage", self.stage)
         patch.setattr(labels, "label", self.label)
         patch.setattr(stages["label"], "soft_labels", self.soft_labels)
