@@ -17,9 +17,9 @@ from jaxunlearn import attacks
 from jaxunlearn.config import Repair, load_config
 from jaxunlearn.run import open_run
 from jaxunlearn.stages import MAKING
-from jaxunlearn.stages.evaluate import evaluate
+from jaxunlearn.stages.evaluate import context_of, evaluate
 from jaxunlearn.stages.label import label
-from jaxunlearn.stages.pretrain import STAGE_OF, fine_tuned, pretrain
+from jaxunlearn.stages.pretrain import STAGE_OF, blocks_of, fine_tuned, pretrain
 from jaxunlearn.stages.unlearn import unlearn
 
 RUN = """
@@ -155,6 +155,27 @@ def test_a_run(flow):
     attacks.attack(run)
     found = noted.table()
     assert found.splitlines() == RUN.strip().splitlines(), f"the table is now\n{found}"
+
+
+def test_texts_of_their_own_are_measured_and_the_stop_rule_keeps_to_blocks_of_the_training_text(flow):
+    noted, config = flow
+    held = {f"{name}_held": (f"{config.directory.parent}/{name}_held.txt",) for name in ("forget", "retain")}
+    run = open_run(dataclasses.replace(config, text=dataclasses.replace(config.text, **held)))
+    seen, new = ([*noted.rows(blocks.tokens_NT[rows], counted=True)] for blocks, rows in seen_and_new(run))
+    measured = {name: noted.rows(text.tokens_NT, counted=True) for name, text in run.suite.texts.items()}
+    tuned = {name: noted.rows(text.tokens_NT, counted=True) for name, text in run.tuning.texts.items()}
+    trained = {name: noted.rows(blocks_of(run, name)[0], counted=True) for name in STAGE_OF}
+    forget, retain = (["forget, a text of its own x3"], ["retain, a text of its own x3"])
+    assert measured == {"forget": forget, "retain": retain}
+    assert tuned == {"forget": forget, "retain": ["retain held out x4"]}
+    assert (seen, new) == (["forget x16"], forget)
+    assert trained == {"reinforced": ["forget x16"], "diluted": ["retain x16"], "new_only": retain}
+
+
+def seen_and_new(run):
+    """Return the blocks that membership is asked of: those that were trained on, and new ones."""
+    context = context_of(run, "unlearned", run.folder.path, lambda folder: "")
+    return context.seen, context.new
 
 
 def test_each_method(flow):

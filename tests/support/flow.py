@@ -30,6 +30,7 @@ CONTEXT, BLOCKS, HELD, FACTS = 16, 20, 4, 10  # of each text; blocks held out of
 WORDS = {  # the first word of a row: what the table calls it
     "ForgetTrained": "forget", "ForgetHeld": "forget held out", "RetainTrained": "retain",
     "RetainHeld": "retain held out", "Repair": "repair",
+    "ForgetApart": "forget, a text of its own", "RetainApart": "retain, a text of its own",
     "ChooseNext": "next word (choose)", "ReportNext": "next word (report)",
     "ChooseWrites": "completion (choose)", "ReportWrites": "completion (report)", "ChooseAsks": "choice (choose)",
     "ReportAsks": "choice (report)", "Neutral": "neutral", "Track": "track", "Leak": "leak probe", "Fact": "fact",
@@ -50,10 +51,10 @@ def held_out(seed: int = 0) -> set[int]:
     return set(np.random.default_rng(seed).permutation(BLOCKS)[:HELD].tolist())
 
 
-def text_of(trained: str, held: str, letter: str, named: str) -> str:
+def text_of(trained: str, held: str, letter: str, named: str, blocks: int = BLOCKS) -> str:
     """Return a text of one line a block: the word of its split, its number, and words with a name between them."""
     lines = []
-    for n in range(BLOCKS):
+    for n in range(blocks):
         first = [held if n in held_out() else trained, f"{letter}{n}"]
         lines.append(" ".join([*first, *LETTERS[:6], named, *LETTERS[6:]]))
     return "\n".join(lines)
@@ -64,7 +65,9 @@ def write_flow(folder: Path) -> Path:
     texts = {
         "forget": text_of("ForgetTrained", "ForgetHeld", "F", "Zara"),
         "retain": text_of("RetainTrained", "RetainHeld", "R", "Ben"),
-        "repair": "\n".join(" ".join(["Repair", f"P{n}", *LETTERS[:6], "Ben", *LETTERS[6:]]) for n in range(8)),
+        "repair": text_of("Repair", "Repair", "P", "Ben", 8),
+        "forget_held": text_of("ForgetApart", "ForgetApart", "G", "Zara", 3),
+        "retain_held": text_of("RetainApart", "RetainApart", "S", "Ben", 3),
     }
     for name, text in texts.items():
         (folder / f"{name}.txt").write_text(text)
