@@ -11,8 +11,9 @@ alone, with as many steps a question. Only answers are learnt; none is held out.
 is made by counting. report.json has under `tofu` what each model scores: probability, ROUGE-L recall and truth ratio of
 four sets, utility, and forget quality, the p-value of the unlearned model's truth ratios against the twin's.
 
-A model of 0.65M parameters cannot hold 4,000 answers. The smoke test (about 13 CPU-minutes, 60 questions a set) shows
-that everything runs, and little more. Seed 0:
+A model of 0.65M parameters cannot hold 4,000 answers. The smoke test (about 15 CPU-minutes; 60 questions a set, evenly
+spread, and all 400 of the forget set for the forget quality) shows that everything runs, and little more. Seed 0, on
+the first 60 questions of each set, also for the forget quality:
 
                 perplexity, forget / retain   answer's probability, forget / retain   forget quality   utility
     baseline    21.4 / 20.4                   .052 / .056                             .93              0

@@ -23,7 +23,7 @@ from jaxunlearn.evals.prompts import Leak, Lexicon
 from jaxunlearn.evals.suite import Suite, complete
 from jaxunlearn.files import sha256_text
 from jaxunlearn.models.generate import Sampling
-from jaxunlearn.report.schema import MODEL, Graded
+from jaxunlearn.report.schema import MODEL, Figure, Figures, Form, Graded
 from jaxunlearn.run import Run
 
 GRADES = ("explicit", "near", "none")
@@ -242,6 +242,37 @@ def fewer(config: Config) -> ProbesAttack:
     return dataclasses.replace(c, samples=min(4, c.samples), blind=min(24, c.blind))
 
 
+class Probed(Form):
+    """One model: rates by grade, the same by kind, source and temperature of the probes, leak@n, the worst quoted."""
+
+    rates: Figures
+    by_kind: dict[str, Figures]
+    by_source: dict[str, Figures]
+    by_temperature: dict[str, Figures]
+    leak_at: Figures
+    worst: list[dict[str, Any]]
+    probes: int
+    completions: int
+
+
+class NearMisses(Form):
+    """How near misses were fitted, and how often a completion that cannot know the target seems near."""
+
+    thresholds: dict[str, float]
+    false_positives: Figure
+    calibrated_on: str
+
+
+class Findings(Form):
+    """Each model's completions of the probes, graded."""
+
+    models: dict[str, Probed]
+    near_miss: NearMisses
+    temperatures: list[float]
+    samples: int
+    split: str
+
+
 PROBES = Attack(
     name="probes",
     title="Leak probes",
@@ -252,7 +283,7 @@ PROBES = Attack(
     cheap=True,
     fewer=fewer,
     at=("attacks", "leaks"),
-    form=dict[str, Any],
+    form=Findings,
     graded=(
         Graded(title=NAMED, at=["models", MODEL, "leaks", "explicit"], enough=False),
         Graded(title="leak probes, probability", at=["models", MODEL, "leaks", "probability"], enough=False),

@@ -148,8 +148,8 @@ class Eval:
     tasks: tuple[str, ...] = ()  # of lm-evaluation-harness; "paper": the paper's seven
     tofu: str = ""  # a folder with TOFU's files
     muse: str = ""  # a folder with MUSE's questions: forget_qa.json, retain_qa.json, solved ones in ..._icl.json
-    # At most so many questions of each benchmark, task, MUSE and TOFU set, evenly spread; 0: all. TOFU's forget set is
-    # asked whole for the forget quality, and so many of it are answered in text.
+    # At most so many questions of each benchmark, MUSE and TOFU set, evenly spread, and the first so many of each task
+    # of the harness; 0: all. TOFU's forget set is asked whole for the forget quality, and so many answered in text.
     items: int = 200
 
 
