@@ -20,6 +20,7 @@ from jaxunlearn.config import Train, as_dict
 from jaxunlearn.data.blocks import IGNORE, PAD_ID, next_token_labels
 from jaxunlearn.data.facts import Fact
 from jaxunlearn.data.tokenizer import Tokenizer
+from jaxunlearn.evals.differences import items_of
 from jaxunlearn.evals.measure import measure, raw
 from jaxunlearn.evals.suite import Suite
 from jaxunlearn.files import sha256_text
@@ -57,7 +58,7 @@ def half_frozen(target: Target, facts) -> None:
             made = hiding(target.load("baseline"), arrays, 2 * u.learning_rate, u.batch, target.run.config.attack.seed)
             processes.first(lambda: folder.parent.mkdir(exist_ok=True))
             huggingface.save(made, folder, source=target.run.inputs.tokenizer_dir)
-    _show_hidden(target, STRESS, folder)
+    show_hidden(target, STRESS, folder)
 
 
 def output_filter(target: Target) -> None:
@@ -69,14 +70,17 @@ def output_filter(target: Target) -> None:
         return target.skip("the control behind an output filter", "neither a dictionary nor a lexicon names the target")
     folder = target.run / "attacks" / f"filtered-{sha256_text(json.dumps([target.hash('baseline'), barred]))[:8]}"
     processes.first(lambda: inference.save_filter(folder, barred, target.hash("baseline")))
-    _show_hidden(target, FILTER, folder)
+    show_hidden(target, FILTER, folder)
 
 
-def _show_hidden(target: Target, name: str, folder: Path) -> None:
+def show_hidden(target: Target, name: str, folder: Path) -> None:
     """Measure a model that only hides as every other model, and add it to the target."""
     target.folders[name] = folder
-    found = target.kept("measure", name, [], lambda: measure(target.load(name, frozen=True), target.run.suite))
+    found = target.kept(
+        "measure", name, ["sums by block"], lambda: measure(target.load(name, frozen=True), target.run.suite)
+    )
     target.models.setdefault(name, {}).update({k: v for k, v in found.items() if k not in (*raw(), "track")})
+    target.items.setdefault(name, {}).update(items_of(found))
 
 
 def _hiding_blocks(target: Target, facts) -> tuple[np.ndarray, np.ndarray]:

@@ -90,8 +90,9 @@ def retrain(
 
     With `unrelated` (prompt, answer) pairs these are trained in the place of T; share: of T, how much. Both take as
     many steps an epoch as the whole of T. Result: "before" and "right" (0 or 1 for each fact of V, pairing by pairing,
-    at the best point), "trained" (the same of what was trained, empty for unrelated pairs), "rate", "epoch", "curves"
-    {rate: accuracy on V by epoch, 0 first}, "floor" (what the best of these points gives by guessing) and "tries".
+    at the best point), "trained" (the same of what was trained, where most of it was right: what the attack can teach;
+    empty for unrelated pairs), "rate", "epoch", "curves" {rate: accuracy on V by epoch, 0 first}, "floor" (what the
+    best of these points gives by guessing) and "tries", how many they are.
     """
     asked = [[facts[i] for i in p.ask] for p in pairs]
     answers = [[f.answer for f in some] for some in asked]
@@ -103,24 +104,23 @@ def retrain(
             chosen = [facts[i] for i in p.train[: max(1, round(share * len(p.train)))]]
             arrays = rows(suite, unrelated or texts(chosen, c.rtt.scoring))
             asks = {"asked": asked[n], "trained": [] if unrelated else chosen}
-            points, known = _one(start(), suite, arrays, c, rate, **asks, per_epoch=-(-len(p.train) // c.rtt.batch))
-            by_rate[rate].append(points)
+            made, known = _one(start(), suite, arrays, c, rate, **asks, per_epoch=-(-len(p.train) // c.rtt.batch))
+            by_rate[rate].append(made)
             learned[rate].append(known)
     right = {
         r: [[chosen == a for chosen in run] for run, a in zip(runs, answers, strict=True)]
         for r, runs in by_rate.items()
     }
     curves = {r: [float(np.concatenate(each).mean()) for each in zip(*runs, strict=True)] for r, runs in right.items()}
-    best = max(
-        ((r, e) for r in rates for e in range(1, c.rtt.epochs + 1)), key=lambda at: (curves[at[0]][at[1]], -at[1])
-    )
-    tries = [np.concatenate(each) for r in rates for each in list(zip(*by_rate[r], strict=True))[1:]]
+    points = [(r, e) for r in rates for e in range(1, c.rtt.epochs + 1)]
+    best = max(points, key=lambda at: (curves[at[0]][at[1]], -at[1]))
+    tries = [np.concatenate([run[e] for run in by_rate[r]]) for r, e in points]
     options = [len(f.options) for some in asked for f in some]
     return {
         "rate": best[0], "epoch": best[1], "curves": {f"{r:g}": curve for r, curve in curves.items()},
         "before": [int(x) for points in right[rates[0]] for x in points[0]],
         "right": [int(x) for points in right[best[0]] for x in points[best[1]]],
-        "trained": [int(x) for known in learned[best[0]] for x in known[best[1]]],
+        "trained": max(([int(x) for run in learned[r] for x in run[e]] for r, e in points), key=sum),
         "floor": best_by_guessing(tries, options, c.seed).to_json(), "tries": len(tries),
     }  # fmt: skip
 
@@ -171,7 +171,7 @@ def recovery(right: Sequence[int], original: Sequence[int], seed: int = 0) -> Es
 
 
 def figures(found: dict, original: dict | None) -> dict[str, dict]:
-    """Return the report's entry of one model: accuracy before and after RTT, on T, and what comes back.
+    """Return the report's entry of one model: accuracy before and after RTT, the best on T, and what comes back.
 
     floor: the best of as many guesses. recovery: accuracy over the original's. above_guessing: the share of the way
     from the floor to the original's accuracy; left out where that is not above the floor for sure.
@@ -231,7 +231,7 @@ def _depends(run: Run) -> list:
     """Return all settings and inputs that a result depends on, the rates aside."""
     c = _settings(run)
     settings = [as_dict(c.rtt)[k] for k in ("scoring", "splits", "pairings", "epochs", "batch", "facts")]
-    return [c.seed, *settings, list(_rates(run.config)), sha256_text(repr(run.facts)), "floor, equal steps"]
+    return [c.seed, *settings, list(_rates(run.config)), sha256_text(repr(run.facts)), "floor, equal steps, best on T"]
 
 
 def _retrained(target: Target, *names: str) -> dict[str, dict]:

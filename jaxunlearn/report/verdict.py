@@ -6,7 +6,7 @@ missing, the word is "not measured"; where the interval holds the margin, "undec
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -38,12 +38,16 @@ ONE_ITEM = "undecided: one item has no interval"
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """One number behind a word: its name, its text, its interval ("" where it has none), what the rule makes of it."""
+    """One number behind a word: its name, its text, its interval ("" where it has none).
+
+    note, tint: what the rule makes of it.
+    """
 
     name: str
     text: str
     interval: str = ""
     note: str = ""
+    tint: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +209,7 @@ def checks(report: dict) -> dict[str, Answer]:
             by = tuple(_attacked(a) for a in made if a.exposed)
             unsure = any(a.exposed is None for a in made)
             said = forgotten(report, name)
-            facts = tuple(Fact(name=f"by familiarity “{said.word}”,", text=f.text) for f in said.facts[:1]) + by
+            facts = tuple(Fact(name=f"by familiarity “{said.word}”:", text=f.text) for f in said.facts[:1]) + by
             word = EXPOSED if by else TOO_FEW if unsure else MISSED
             found[name] = Answer(word=word, tint=GOOD if by else UNSURE if unsure else BAD, facts=facts)
         if name == "twin" and made:
@@ -261,32 +265,32 @@ def _facts(report: dict, name: str, paths: dict[str, tuple[str, ...]]) -> tuple[
     return tuple(_fact(title, estimate) for title, estimate in found.items() if estimate is not None)
 
 
-def _fact(title: str, found: Any, note: str = "") -> Fact:
-    return Fact(name=title, text=number(known(found)), interval=interval(found), note=note)
+def _fact(title: str, found: Any) -> Fact:
+    return Fact(name=title, text=number(known(found)), interval=interval(found))
 
 
 def _attacked(a: Outcome, graded: bool = True) -> Fact:
     """Return an attack's figure, with how far back it brings the model and why that may decide nothing."""
     notes = []
     if graded and a.back is not None and a.back.low is not None and a.back.high is not None:
-        notes.append(f"{_percent(a.back.value)}% back ({_percent(a.back.low)} to {_percent(a.back.high)}){_of(a.back)}")
+        ends = f"{_percent(a.back.low)} to {_percent(a.back.high)}"
+        notes.append(f"{_percent(a.back.value)}% back ({ends}){_of(a.back)}")
     if isinstance(a.floor, dict) and value_of(a.floor) is not None:
-        notes.append(
-            f"best by guessing {number(known(a.floor))}, up to {number(a.floor.get('high') or known(a.floor))}"
-        )
+        most = a.floor.get("high") or known(a.floor)
+        notes.append(f"best by guessing {number(known(a.floor))}, up to {number(most)}")
     if graded and a.weak:
         notes.append(f"attack too weak: {number(a.learned or 0.0)} of what it trained on, expected {LEARNED}")
-    return _fact(a.title, a.ours, "; ".join(notes))
+    return replace(_fact(a.title, a.ours), note="; ".join(notes), tint=a.tint if graded else "")
 
 
 def _loss(what: str, unit: str, loss: Change | None, tint: str) -> str:
-    """Write a loss: "perplexity worse by 4% (3 to 6)"; one within its margin: "accuracy within 2 points"."""
+    """Write a loss: "perplexity worse by 4% (3 to 6)", "accuracy within 2 points", "loss of accuracy 0 points (..)"."""
     if tint == GOOD:
         return f"{what} within {_amount(POINTS if 'points' in unit else SHARE)}{unit}"
     if loss is None or loss.low is None or loss.high is None:
         return f"{what} has no interval{_of(loss)}"
-    within = f"({_amount(loss.low)} to {_amount(loss.high)})"
-    return f"{what} worse by {_amount(loss.value)}{unit} {within}{_of(loss, tint)}"
+    within = f"{_amount(loss.value)}{unit} ({_amount(loss.low)} to {_amount(loss.high)})"
+    return f"loss of {what} {within}{_of(loss)}" if tint == UNSURE else f"{what} worse by {within}"
 
 
 def _turned(change: Change, to: Callable[[float], float]) -> Change:

@@ -52,3 +52,10 @@ def test_a_batch_is_rounded_up_to_what_the_mesh_divides():
         assert [fits(n) for n in (1, 4, 5)] == [4, 4, 8]
     with jax.set_mesh(mesh_of((1, 1, 1))):
         assert fits(5) == 5
+
+
+def test_of_several_tries_the_one_that_brings_back_most_is_kept_by_item(target):
+    target.pair("twin", "rounding", [[0.1, 0.2], [0.3, None], (), [None, None]], floor=0.25)
+    assert target.items == {"twin": {"rounding": {"items": [0.3, None], "floor": 0.25}}}
+    target.pair("twin", "nothing", [()])
+    assert list(target.items["twin"]) == ["rounding"]

@@ -1,5 +1,9 @@
 """The text in the prompt: passages that do not give the answer away, short and drawn by seed."""
 
+import dataclasses
+
+import numpy as np
+import pytest
 from support.facts import SHAPE
 
 from jaxunlearn.attacks.context import PASSAGE_TOKENS, conditions, in_context, passages
@@ -21,3 +25,14 @@ def test_passages_are_short_and_drawn_by_seed(suite):
     found = passages(documents, suite.tokenizer, 2, 0)
     assert len(found) == 2 and found == passages(documents, suite.tokenizer, 2, 0)
     assert all(len(suite.tokenizer.encode(p)[0]) <= PASSAGE_TOKENS for p in found)
+
+
+def test_what_each_prompt_gave_is_kept_and_left_out_prompts_are_none(mesh, suite):
+    m = transformer.init(SHAPE, 0)
+    first, second = (p for p in suite.prompts.probability if p.position == "out")
+    asked = (first, dataclasses.replace(second, specific=("glim",)))
+    suite = dataclasses.replace(suite, prompts=dataclasses.replace(suite.prompts, probability=asked))
+    found = in_context(m, suite, conditions(suite, ["Zara went to Orm ."], []))  # Orm is asked for after the first
+    items = found["passage of the text"]["items"]
+    assert items[0] is None and None not in items[1:] and len(found["alone"]["items"]) == len(items) == 2
+    assert np.mean(found["alone"]["items"]) == pytest.approx(found["alone"]["value"])

@@ -1,5 +1,7 @@
 """The models that only hide: which weights move, what is barred, which lies are told."""
 
+import types
+
 import jax
 import numpy as np
 from support.facts import FACTS, SHAPE
@@ -46,3 +48,11 @@ def test_wrong_answers_hold_every_wrong_option_and_no_right_one(suite):
     assert "went with Zara Ben" in told and "went with Zara Carl" in told
     assert "went with Zara Anna" not in told
     assert (labels_NT[:, :-1][labels_NT[:, :-1] >= 0] == tokens_NT[:, 1:][labels_NT[:, :-1] >= 0]).all()
+
+
+def test_a_model_that_hides_is_compared_by_item_and_its_items_are_not_listed(tmp_path):
+    found = {"accuracy": {"general": 1}, "items": {"f": [0.1]}, "leak_probabilities": [0.2], "track": {}}
+    target = types.SimpleNamespace(folders={}, models={}, items={}, kept=lambda *given: found)
+    hiding.show_hidden(target, "hides", tmp_path)
+    assert target.models == {"hides": {"accuracy": {"general": 1}}} and target.folders == {"hides": tmp_path}
+    assert target.items == {"hides": {"f": {"items": [0.1]}, "leak probes, probability": {"items": [0.2]}}}

@@ -35,6 +35,8 @@ def test_ridge_against_the_normal_equations():
 def test_the_latent_probe_tries_every_fact_once(mesh, suite):
     found = latent.probe(taught(suite, FACTS), suite, FACTS, splits=4, seed=0)
     assert [layer["n"] for layer in found["layers"]] == [12, 12] and found["chance"] == pytest.approx(1 / 3)
+    assert [sum(right) / 12 for right in found["right"]] == [layer["value"] for layer in found["layers"]]
+    assert 0.3 < found["floor"]["value"] < 0.6 and found["floor"]["n"] == 12  # one try, or two
 
 
 def test_states_that_are_not_numbers_are_named(mesh, suite):

@@ -83,6 +83,8 @@ def test_parts_of_the_facts_and_unrelated_ones_take_as_many_steps_as_the_whole(s
     for more in ({"share": 0.1}, {"share": 0.5}, {"unrelated": [("Zara went to", "Orm")]}):
         assert len(retrain(lambda: None, suite, FACTS, pairs, c, (1e-3,), **more)["trained"]) < len(whole["trained"])
     assert seen == [(8, [0, 4, 8])] * 4  # 8 facts of T in batches of 2
+    taught = [FACTS[i].answer for i in pairs[0].train]
+    assert sum(whole["trained"]) == max(taught.count(1), taught.count(2))  # of either point: what it can teach
     asked = [FACTS[i].answer for i in pairs[0].ask]
     assert whole["before"] == [int(a == 0) for a in asked] and len(whole["curves"]["0.001"]) == 3
     assert whole["right"] == [int(a == {1: 1, 2: 2}[whole["epoch"]]) for a in asked]  # after step 4 option 1, 8: 2

@@ -45,7 +45,7 @@ def test_lost_answers_are_a_loss_and_few_questions_clear_nothing():
     assert keeping(wrong=28).word == "no: accuracy worse by 7 points (4.4 to 9.6)"  # 1.00 to .930
     assert keeping(wrong=7, questions=101).tint == "unsure"  # .931, and the interval holds 2 points
     none_lost = keeping(questions=60)
-    assert none_lost.word == "undecided: accuracy worse by 0 points (−4.6 to 4.6), n\u00a0=\u00a060"
+    assert none_lost.word == "undecided: loss of accuracy 0 points (−4.6 to 4.6), n\u00a0=\u00a060"
     assert none_lost.tint == "unsure"
     assert keeping(1.04, questions=60).word.endswith("(4 to 4); accuracy undecided, n\u00a0=\u00a060")
 
@@ -113,7 +113,7 @@ def test_a_return_above_the_twin_is_no_pass_at_a_hundred_facts_nor_at_four_hundr
     [
         (0.895, 5.0, "yes: accuracy within 2 points; perplexity within 2%"),  # (.5 +- .7 points, 0 +- 1.4%)
         (0.95, 4.0, "yes: accuracy within 2 points; perplexity within 2%"),
-        (0.885, 5.0, "undecided: accuracy worse by 1.5 points (0.8 to 2.2), n\u00a0=\u00a050"),
+        (0.885, 5.0, "undecided: loss of accuracy 1.5 points (0.8 to 2.2), n\u00a0=\u00a050"),
         (0.87, 5.0, "at a price: accuracy worse by 3 points (2.3 to 3.7)"),
         (0.9, 5.4, "at a price: perplexity worse by 8% (6.5 to 9.5)"),
         (0.8, 5.0, "no: accuracy worse by 10 points (9.3 to 11)"),
@@ -209,7 +209,7 @@ def test_what_hides_must_be_exposed_and_the_twin_must_pass():
     found = checks(attacked())
     assert found[HIDDEN].word == "exposed" and found["twin"].word == "passes every attack"
     assert [f.name for f in found[HIDDEN].facts] == [
-        "by familiarity “yes: 100% of the way to the twin (98 to 102)”,",
+        "by familiarity “yes: 100% of the way to the twin (98 to 102)”:",
         "familiarity after relearning",
         "latent probe, layer (2)",
     ]
