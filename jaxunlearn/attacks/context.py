@@ -14,7 +14,7 @@ from jaxunlearn.attacks.base import Attack, Target, lacks_prompts
 from jaxunlearn.attacks.blind import paragraphs
 from jaxunlearn.data.documents import Document
 from jaxunlearn.data.tokenizer import Tokenizer, holds
-from jaxunlearn.estimates import mean_estimate
+from jaxunlearn.estimates import SHARE, mean_estimate
 from jaxunlearn.evals.prompts import Wrapper
 from jaxunlearn.evals.suite import Suite
 from jaxunlearn.report.schema import EACH, MODEL, Figures, Graded
@@ -79,7 +79,7 @@ def in_context(model, suite: Suite, made: dict[str, list[str]]) -> dict[str, dic
         if mass:
             means = {n: float(np.mean(list(each.values()))) for n, each in mass.items()}
             items = [means.get(n) for n in range(len(prompts))]
-            found[name] = mean_estimate(list(means.values())).to_json() | {"items": items}
+            found[name] = mean_estimate(list(means.values()), SHARE).to_json() | {"items": items}
     return found
 
 

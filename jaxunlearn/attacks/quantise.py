@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxunlearn.attacks.base import FILTER, MAIN, Attack, Target
 from jaxunlearn.errors import InputError
-from jaxunlearn.estimates import mean_estimate, rate_estimate, ratio_estimate
+from jaxunlearn.estimates import SHARE, mean_estimate, rate_estimate, ratio_estimate
 from jaxunlearn.evals.suite import option_scores, specific_mass
 from jaxunlearn.models.scoring import block_sums
 from jaxunlearn.models.weights import is_layered, is_matrix, letters, sides
@@ -32,9 +32,9 @@ def key_figures(model, suite) -> dict[str, Any]:
     prompts = [q for q in p.probability if q.position == "out"]
     if prompts:
         found["items"] = specific_mass(model, suite, prompts)
-        found["familiarity"] = mean_estimate(found["items"]).to_json()
+        found["familiarity"] = mean_estimate(found["items"], SHARE).to_json()
     if p.leaks:
-        found["leaks"] = mean_estimate(specific_mass(model, suite, p.leaks)).to_json()
+        found["leaks"] = mean_estimate(specific_mass(model, suite, p.leaks), SHARE).to_json()
     if p.choice:
         right = [int(np.argmax(s)) == q.answer for s, q in zip(option_scores(model, suite), p.choice, strict=True)]
         found["accuracy"] = rate_estimate(sum(right), len(right)).to_json()
