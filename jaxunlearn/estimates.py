@@ -114,20 +114,6 @@ def ratio_estimate(
     return _estimate(float(transform(values_N.sum() / counts_N.sum())), len(counts_N), ends)
 
 
-def paired_difference(before: ArrayLike, after: ArrayLike) -> Estimate:
-    """Estimate mean(after - before) over items that both models were asked.
-
-    before, after: [N], one number per item, items in the same order. What the items share cancels, so the interval is
-    narrower than the two models' own intervals suggest. It is Student's; of right (1) and wrong (0) answers it is
-    Bonett and Price's, which has a width where the two models answer alike. Raises InputError on unequal lengths.
-    """
-    before_N, after_N = _pair(before, after)
-    if not _right_or_wrong(before_N, after_N):
-        return mean_estimate(after_N - before_N)
-    lost, gained, n = int(np.sum(before_N > after_N)), int(np.sum(after_N > before_N)), len(before_N)
-    return _estimate((gained - lost) / n, n, lambda: intervals.paired_shares(lost, gained, n))
-
-
 def mcnemar(before: ArrayLike, after: ArrayLike) -> float:
     """Return p of McNemar's exact test that two models answer equally many of the same questions correctly.
 

@@ -95,17 +95,6 @@ def ratio_error(values: Numbers, counts: Numbers) -> tuple[Any, Any, Any]:
     return ratio[..., 0], error, 1 / ((counts_N / total) ** 2).sum(axis=-1) - 1
 
 
-def paired_shares(lost: Numbers, gained: Numbers, n: Numbers) -> Bounds:
-    """Return the interval of (gained - lost) / n, answers of two models to the same n questions.
-
-    Bonett and Price 2012: one lost and one gained answer are added, so that models which answer alike on few
-    questions are not taken for equal.
-    """
-    more, fewer = (np.asarray(gained) + 1) / (n + 2), (np.asarray(lost) + 1) / (n + 2)
-    half = Z * np.sqrt((more + fewer - (more - fewer) ** 2) / (n + 2))
-    return np.maximum(more - fewer - half, -1), np.minimum(more - fewer + half, 1)
-
-
 def auc(wins: Numbers) -> Bounds:
     """Return the interval of an AUC from wins [N, M]: 1, 1/2 or 0 for every pair of the two kinds of items.
 

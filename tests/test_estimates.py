@@ -20,7 +20,6 @@ from jaxunlearn.estimates import (
     mean_estimate,
     number,
     over_runs,
-    paired_difference,
     rate_estimate,
     ratio_estimate,
 )
@@ -57,7 +56,7 @@ def test_mean_of_two_items_by_hand():
 
 
 def test_one_item_has_no_interval_and_says_so():
-    for found in (mean_estimate([0.7]), rate_estimate(1, 1), ratio_estimate([2.0], [4]), paired_difference([0], [1])):
+    for found in (mean_estimate([0.7]), rate_estimate(1, 1), ratio_estimate([2.0], [4])):
         assert found.low is None and found.high is None and found.n == 1
         assert "no interval" in found.to_json()["note"]
     assert mean_estimate([0.7]).value == 0.7 and ratio_estimate([2.0, 0.0], [4, 0]).value == math.exp(0.5)
@@ -157,18 +156,6 @@ def test_intervals_are_written_with_a_dash_for_one_item():
     assert interval(0.25) == "" == interval({"value": 0.25, "low": 0.2})
 
 
-def test_pairs_cancel_what_their_items_share():
-    items = np.random.default_rng(0).normal(size=60)
-    found = paired_difference(items, items + 0.5)
-    assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5)) and found.n == 60
-    alone = mean_estimate(items)
-    assert alone.high - alone.low > 0.3  # the two models' own intervals would have hidden it
-    flipped = paired_difference(items + 0.5, items)
-    assert flipped.value == pytest.approx(-0.5)
-    with pytest.raises(InputError, match="same items twice"):
-        paired_difference(items, items[:-1])
-
-
 def test_mcnemar_by_hand_and_against_scipy():
     before, after = [1, 1, 1, 1, 0, 0], [0, 0, 0, 1, 1, 0]  # three lost, one gained
     assert mcnemar(before, after) == pytest.approx(2 * (1 + 4) / 16)
@@ -179,13 +166,6 @@ def test_mcnemar_by_hand_and_against_scipy():
     assert mcnemar(one, other) == pytest.approx(stats.binomtest(lost, lost + gained).pvalue)
     with pytest.raises(InputError, match="right"):
         mcnemar([0.5], [1])
-
-
-def test_right_answers_are_compared_with_a_width_where_both_models_answer_alike():
-    same = paired_difference([1, 0, 1, 1], [1, 0, 1, 1])
-    assert same.value == 0 and same.low < -0.3 and same.high > 0.3  # four questions show little
-    found = paired_difference([1] * 60 + [0] * 40, [1] * 40 + [0] * 60)
-    assert found.value == pytest.approx(-0.2) and -0.3 < found.low < -0.2 < found.high < -0.1
 
 
 def test_one_run_has_no_interval_over_seeds():

@@ -79,13 +79,6 @@ def test_jackknife_of_equal_blocks_is_the_standard_error():
     assert (ratio, error, df) == pytest.approx((1.25, math.sqrt((0.25**2 + 0.75**2) / 2), 1 / 0.625 - 1))
 
 
-def test_models_that_answer_alike_are_not_taken_for_equal():
-    low, high = intervals.paired_shares(0, 0, 98)  # 1 / 100 either way: -+ 1.96 sqrt(.02 / 100)
-    assert (low, high) == pytest.approx((-0.027718, 0.027718), abs=1e-6)
-    low, high = intervals.paired_shares(8, 2, 98)  # .03 - .09, width 1.96 sqrt((.12 - .0036) / 100)
-    assert (low, high) == pytest.approx((-0.06 - 0.066870, -0.06 + 0.066870), abs=1e-5)
-
-
 def test_an_auc_solves_its_own_equation_and_holds_at_the_ends():
     wins_NM = np.array([[1.0, 1, 0], [1, 1, 1], [1, 0, 1]])  # 7 of 9
     low, high = intervals.auc(wins_NM)

@@ -6,10 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from jaxunlearn.errors import InputError
-from jaxunlearn.estimates import over_runs, value_of
+from jaxunlearn.estimates import SHARE, over_runs, value_of
 
 FREE = ("seed", "run", "title", "name", "mesh")  # where runs of one configuration may differ; and universe.seed
 SAME = ("text.prompts", "text.forget", "text.retain")  # hashes that must agree, or figures cannot be compared
+SHARES = (
+    "accuracy",
+    "leaks",
+    "benchmarks",
+    "benchmarks_normed",
+    "familiarity, probability",
+    "familiarity, inside",
+    "rtt, accuracy",
+    "rtt, before",
+)  # groups and figures that lie between 0 and 1
 ATTACKED = ("relearn_steps", "relearn_blocks", "relearn_batch", "relearn_rates")  # of eval.*, beside attack.*
 
 
@@ -48,8 +58,14 @@ def over_seeds(reports: list[dict]) -> dict[str, Any]:
         figures = [_figures((r.get("models") or {}).get(name) or {}) for r in reports]
         shared = [key for key in figures[0] if all(key in f for f in figures)]
         if shared:
-            models[name] = {key: over_runs([f[key] for f in figures]) for key in shared}
+            models[name] = {key: over_runs([f[key] for f in figures], _range(key)) for key in shared}
     return {"runs": len(reports), "seeds": seeds, "models": models}
+
+
+def _range(key: str) -> tuple[float, float] | None:
+    """Return the range of a figure that is a share, None for others."""
+    group = key.partition(",")[0]
+    return SHARE if group in SHARES or key in SHARES else None
 
 
 def _seed(report: dict) -> Any:

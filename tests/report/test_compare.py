@@ -19,6 +19,8 @@ def test_each_run_is_one_item():
     for run in runs:
         run["models"]["unlearned"] |= {"tofu": {"utility": e(0.5)}, "grades": {"3": 4}, "temperature": 1.0}
     assert set(over_seeds(runs)["models"]["unlearned"]) == {"familiarity, probability", "tofu, utility"}
+    far = over_seeds([run_of_seed(0, 0.01), run_of_seed(1, 0.4)])["models"]["unlearned"]["familiarity, probability"]
+    assert (far["low"], far["high"]) == (0, 1)  # Student's at two runs, inside what a probability can be
     alone = over_seeds([run_of_seed(0, 0.1)])["models"]["unlearned"]["familiarity, probability"]
     assert alone["low"] is None and "one run" in alone["note"]
 

@@ -9,6 +9,7 @@ from scipy import special
 
 from jaxunlearn import intervals
 from jaxunlearn.estimates import SHARE, over_runs
+from jaxunlearn.evals.differences import paired, paired_ratio, share_of_way
 from jaxunlearn.evals.membership import auc_figure
 from jaxunlearn.evals.muse import LEAST, muse_auc, privleak_figure
 from jaxunlearn.evals.tofu import UTILITY_SCORES, UTILITY_SETS, model_utility
@@ -83,17 +84,51 @@ def points(g: Generator, n: int, trials: int) -> np.ndarray:
     return held(intervals.bounded(*_mean_error(x_RN / 5), n), (0.2 * 5 + 0.2) / 5)
 
 
+def _paired(before_RN: np.ndarray, after_RN: np.ndarray, truth: float, right: bool = False) -> np.ndarray:
+    """Return whether `paired` holds the truth, with the reach that differences.py gives it."""
+
+    def one(r: int):
+        reach = 1.0 if right else float(np.abs([before_RN[r], after_RN[r]]).max())
+        return paired(before_RN[r], after_RN[r], reach)
+
+    return _each(one, len(before_RN), truth)
+
+
 def like_difference(g: Generator, n: int, trials: int) -> np.ndarray:
     """Two models that differ by chance alone, prompt by prompt."""
     level_RN = g.beta(2, 5, (trials, n))
-    gained_RN = level_RN * (g.beta(3, 1, (trials, n)) - g.beta(3, 1, (trials, n)))
-    return held(intervals.student(*_mean_error(gained_RN), n - 1), 0.0)
+    return _paired(level_RN * g.beta(3, 1, (trials, n)), level_RN * g.beta(3, 1, (trials, n)), 0.0)
 
 
 def fallen_difference(g: Generator, n: int, trials: int) -> np.ndarray:
     """Every prompt falls, few of them far."""
-    lost_RN = g.beta(2, 5, (trials, n)) * g.beta(1, 3, (trials, n))
-    return held(intervals.student(*_mean_error(lost_RN), n - 1), 2 / 7 / 4)
+    level_RN = g.beta(2, 5, (trials, n))
+    return _paired(level_RN, level_RN * (1 - g.beta(1, 3, (trials, n))), -2 / 7 / 4)
+
+
+def right_difference(g: Generator, n: int, trials: int) -> np.ndarray:
+    """30% of the answers are lost, 10% gained."""
+    kind_RN = g.choice([1, -1, 0], (trials, n), p=(0.3, 0.1, 0.6))
+    return _paired((kind_RN > 0) * 1.0, (kind_RN < 0) * 1.0, 0.1 - 0.3, right=True)
+
+
+def way_back(share: float, whole: bool = False) -> Callable[[Generator, int, int], np.ndarray]:
+    """A model that is `share` of the way back from the twin to the baseline, prompt by prompt more or less.
+
+    whole: that share of the prompts comes back whole, the others not at all.
+    """
+
+    def cover(g: Generator, n: int, trials: int) -> np.ndarray:
+        low_RN, high_RN = 0.1 * g.beta(1, 5, (trials, n)), g.beta(8, 2, (trials, n))
+        if whole:
+            ours_RN = np.where(g.random((trials, n)) < share, high_RN, low_RN)
+        else:
+            ours_RN = low_RN + (high_RN - low_RN) * g.beta(4 * share, 4 * (1 - share), (trials, n))
+        found = [share_of_way(low_RN[r], high_RN[r], ours_RN[r]) for r in range(trials)]
+        ends = np.array([_ends(e) for e in found if e is not None])  # None: no share can be given
+        return held((ends[:, 0], ends[:, 1]), share)
+
+    return cover
 
 
 # ---- rates
@@ -124,11 +159,6 @@ def sampled(alike: float) -> Callable[[Generator, int, int], np.ndarray]:
     return cover
 
 
-def right_difference(g: Generator, n: int, trials: int) -> np.ndarray:
-    counts_R3 = g.multinomial(n, (0.3, 0.1, 0.6), trials)
-    return held(intervals.paired_shares(counts_R3[:, 0], counts_R3[:, 1], n), 0.1 - 0.3)
-
-
 # ---- running text
 
 
@@ -145,6 +175,14 @@ def uneven_perplexity(g: Generator, n: int, trials: int) -> np.ndarray:
     counts_RN = g.integers(20, 200, (trials, n))
     sums_RN = counts_RN * g.gamma(9, 1 / 3, (trials, n))
     return held(intervals.student(*intervals.ratio_error(sums_RN, counts_RN)), 3.0)
+
+
+def perplexity_ratio(g: Generator, n: int, trials: int) -> np.ndarray:
+    """Two models on the same uneven blocks, the second .1 nats a token worse."""
+    counts_RN = g.integers(20, 200, (trials, n))
+    level_RN, worse_RN = g.gamma(9, 1 / 3, (trials, n)), g.normal(0.1, 0.05, (trials, n))
+    sums_RN, after_RN = counts_RN * level_RN, counts_RN * (level_RN + worse_RN)
+    return _each(lambda r: paired_ratio(sums_RN[r], after_RN[r], counts_RN[r]), trials, float(np.exp(0.1)))
 
 
 # ---- membership, TOFU
@@ -192,6 +230,15 @@ def utility(g: Generator, n: int, trials: int) -> np.ndarray:
 PILED = "numbers that pile up at 0 with a few large ones: few items do not show how large they can be"
 WHOLE = "counts are whole numbers: with so few, coverage can only jump"
 FEW = "2, 3 or 5 prompts: wide on purpose"
+INVENTED = "two invented items: wide on purpose, since a few items that agree do not show one that comes back whole"
+
+
+def paired_case(interval: str, data: str, cover: Callable[[Generator, int, int], np.ndarray], **more: Any) -> Case:
+    """Return the case of a paired interval with two invented items, which must cover 93% at least."""
+    band = {"sizes": (*SIZES, 60), "band": (0.93, 1.0)} | more
+    return Case(interval=interval, data=data, cover=cover, slow=True, why=INVENTED, **band)
+
+
 CASES = (
     Case(interval="mean (Student)", data="normal", cover=normal_mean),
     Case(interval="several seeds (Student)", data="normal", cover=runs, slow=True, sizes=(2, 3, 5, 12)),
@@ -212,13 +259,13 @@ CASES = (
          why="two blocks of unequal length"),
     Case(interval="perplexity", data="20 to 200 tokens a block, skewed", cover=uneven_perplexity, band=(0.93, 0.98),
          why="two blocks of unequal length"),
-    Case(interval="difference of probabilities, paired", data="up or down by chance", cover=like_difference),
-    Case(interval="difference of probabilities, paired", data="all fall, few of them far", cover=fallen_difference,
-         band=(0.86, 0.94), why=PILED),
-    Case(interval="difference of right answers, paired", data="30% lost, 10% gained", cover=right_difference,
-         sizes=(12, 39, 60)),
-    Case(interval="difference of right answers, paired", data="30% lost, 10% gained", cover=right_difference,
-         sizes=(2, 3, 5), band=(0.93, 1.0), why=WHOLE),
+    paired_case("difference of probabilities, paired", "up or down by chance", like_difference),
+    paired_case("difference of probabilities, paired", "all fall, few of them far", fallen_difference),
+    paired_case("difference of right answers, paired", "30% lost, 10% gained", right_difference),
+    paired_case("share of the way back, paired", "half of the way, prompt by prompt", way_back(0.5)),
+    paired_case("share of the way back, paired", "one prompt in five comes back whole", way_back(0.2, whole=True)),
+    Case(interval="ratio of perplexities, paired", data="20 to 200 tokens a block", cover=perplexity_ratio, slow=True,
+         band=(0.91, 0.97), why="blocks of unequal length"),
     Case(interval="membership AUC", data="true AUC .5, n of either kind", cover=membership(0.0), slow=True,
          sizes=(5, 12, 39, 60)),
     Case(interval="membership AUC", data="true AUC .8, n of either kind", cover=membership(1.19), slow=True,

@@ -237,11 +237,12 @@ MORE = (
            "part = rows[index[: rows.ndim]]", "part = rows[tuple(slice(0, s.stop - s.start if s.stop else None) "
            "for s in index[: rows.ndim])]", ("tests/parallel/test_sharding.py", "tests/training/test_step.py")),
     # ---- report
-    Mutant("the way to the twin is measured from nothing", "report/verdict.py",
-           "gap = known(before) - known(ideal)", "gap = known(before)", ("tests/report/test_verdict.py",)),
+    Mutant("the way to the twin is measured from nothing", "evals/differences.py",
+           "x_N, y_N = np.subtract(ours, low, dtype=float), np.subtract(high, low, dtype=float)",
+           "x_N, y_N = np.asarray(ours, float), np.asarray(high, float)", ("tests/evals/test_differences.py",)),
     Mutant("differences are of the first less the second", "evals/differences.py",
-           "paired_difference(before, after)", "paired_difference(after, before)",
-           ("tests/evals/test_differences.py",)),
+           "change_N = np.subtract(after, before, dtype=float)\n    filled_N",
+           "change_N = np.subtract(before, after, dtype=float)\n    filled_N", ("tests/evals/test_differences.py",)),
 )
 # fmt: on
 MUTANTS = WIRING + MORE
