@@ -290,7 +290,9 @@ def _loss(what: str, unit: str, loss: Change | None, tint: str) -> str:
     if loss is None or loss.low is None or loss.high is None:
         return f"{what} has no interval{_of(loss)}"
     within = f"{_amount(loss.value)}{unit} ({_amount(loss.low)} to {_amount(loss.high)})"
-    return f"loss of {what} {within}{_of(loss)}" if tint == UNSURE else f"{what} worse by {within}"
+    if tint == UNSURE:
+        return f"{'rise' if unit == '%' else 'loss'} of {what} {within}{_of(loss)}"
+    return f"{what} worse by {within}"
 
 
 def _turned(change: Change, to: Callable[[float], float]) -> Change:
