@@ -91,7 +91,7 @@ WIRING = (
            "values_N[pick_RN].sum(axis=1) / counts_N[pick_RN].sum(axis=1)",
            "(values_N / counts_N)[pick_RN].mean(axis=1)", ("tests/evals/test_grouping.py",)),
     Mutant("the seen rule is a position late, hard labels", "whp/argmax.py",
-           "place_BT[:, :, None] >= at.seen_BV", "place_BT[:, :, None] > at.seen_BV", ("tests/whp/test_argmax.py",)),
+           "place_BT[:, :, None] >= at.seen_BV", "place_BT[:, :, None] > at.seen_BV", ("tests/whp/test_seen.py",)),
     Mutant("the seen rule is a position late, soft labels", "kernels/linear_distillation.py",
            "(place_R % T)[:, None] >= seen_BV", "(place_R % T)[:, None] > seen_BV", _step("whp_soft-3")),
     Mutant("the seen rule is a position late, translations", "anchors/translate.py",
