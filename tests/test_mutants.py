@@ -11,7 +11,9 @@ def test_a_fault_can_be_planted(mutant):
     assert path.read_text(encoding="utf-8").count(mutant.old) == 1, "the text must stand exactly once in the file"
     assert mutant.new != mutant.old
     compile(path.read_text(encoding="utf-8").replace(mutant.old, mutant.new), mutant.file, "exec")
-    assert all((ROOT / test.partition("::")[0]).is_file() for test in mutant.tests)
+    for test in mutant.tests:
+        file, _, function = test.partition("[")[0].partition("::")
+        assert f"def {function}" in (ROOT / file).read_text(encoding="utf-8"), f"no test {test}"
 
 
 def test_names_are_told_apart():
