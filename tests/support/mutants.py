@@ -140,7 +140,8 @@ MORE = (
            ("tests/whp/test_equation.py::test_generic_logits_by_hand",)),
     Mutant("the seen rule is not applied to the offset", "whp/equation.py",
            "v_offset = ruled(v_offset, seen, mean, rule, penalty)", "pass",
-           ("tests/whp/test_argmax.py::test_the_offset_may_be_taken_on_the_original",)),
+           ("tests/whp/test_equation.py::"
+            "test_an_offset_of_the_baseline_goes_by_the_rule_and_one_of_another_model_does_not",)),
     Mutant("the highest index wins a tie", "whp/argmax.py",
            "better = top_ABT > best[0]", "better = top_ABT >= best[0]",
            ("tests/whp/test_argmax.py::test_the_lowest_index_wins_a_tie[sizes0]",)),
