@@ -16,8 +16,6 @@ from numpy.typing import ArrayLike
 from jaxunlearn import intervals
 from jaxunlearn.errors import InputError
 
-DRAWS = 2_000  # bootstrap resamples
-LEVEL = (2.5, 97.5)  # percentiles of a 95% interval
 SHARE = (0.0, 1.0)  # the range of probabilities and shares
 ROUNDING = 1e-4  # of a range: sums of fp32 probabilities end a little above 1
 NO_INTERVAL = "one item only: no interval can be given"

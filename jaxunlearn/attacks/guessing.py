@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxunlearn.estimates import DRAWS, LEVEL, Estimate
+from jaxunlearn.estimates import Estimate
+
+DRAWS = 2_000  # of the right answers
 
 
 def best_by_guessing(chosen: ArrayLike, options: Sequence[int], seed: int = 0) -> Estimate:
@@ -21,5 +23,5 @@ def best_by_guessing(chosen: ArrayLike, options: Sequence[int], seed: int = 0) -
     best_R = np.max([(answers_RN == chosen_N).mean(axis=1) for chosen_N in chosen_PN], axis=0)
     if n == 1:
         return Estimate(value=float(best_R.mean()), low=None, high=None, n=1)
-    low, high = np.percentile(best_R, LEVEL)
+    low, high = np.percentile(best_R, (2.5, 97.5))
     return Estimate(value=float(best_R.mean()), low=float(low), high=float(high), n=n)

@@ -20,7 +20,7 @@ from jaxunlearn.config import Config, RttAttack, Train, as_dict
 from jaxunlearn.data.blocks import IGNORE, PAD_ID
 from jaxunlearn.data.facts import LETTERS, Fact, Pairing, pairings
 from jaxunlearn.data.tokenizer import Tokenizer
-from jaxunlearn.estimates import DRAWS, LEVEL, Estimate, rate_estimate
+from jaxunlearn.estimates import Estimate, rate_estimate
 from jaxunlearn.evals.differences import share_of_way
 from jaxunlearn.evals.suite import Suite
 from jaxunlearn.files import sha256_text
@@ -155,19 +155,14 @@ def _one(
 # ---- what it says
 
 
-def recovery(right: Sequence[int], original: Sequence[int], seed: int = 0) -> Estimate | None:
-    """Estimate accuracy after RTT over the original's, with a paired bootstrap over facts; None where that is 0."""
-    right_N, original_N = np.asarray(right, float), np.asarray(original, float)
-    if original_N.sum() == 0:
-        return None
-    value, n = float(right_N.mean() / original_N.mean()), len(right_N)
-    if n == 1:
-        return Estimate(value=value, low=None, high=None, n=1)
-    pick_RN = np.random.default_rng(seed).integers(0, n, size=(DRAWS, n))
-    below_R = original_N[pick_RN].mean(axis=1)
-    draws_R = right_N[pick_RN].mean(axis=1)[below_R > 0] / below_R[below_R > 0]
-    low, high = np.percentile(draws_R, LEVEL)
-    return Estimate(value=value, low=float(low), high=float(high), n=n)
+def recovery(right: Sequence[int], original: Sequence[int]) -> Estimate | None:
+    """Estimate accuracy after RTT over the original's on the same facts, by Fieller's interval (share_of_way from 0).
+
+    None where the original's accuracy is not above 0 for sure. One fact has no interval.
+    """
+    if len(right) == 1 and sum(original):
+        return Estimate(value=right[0] / original[0], low=None, high=None, n=1)
+    return share_of_way([0] * len(right), original, right) if len(right) > 1 else None
 
 
 def figures(found: dict, original: dict | None) -> dict[str, dict]:

@@ -107,6 +107,11 @@ def beside(report: dict, others: list[dict]) -> dict:
     for name, other in zip(names, others, strict=True):
         _refuse(made, other, name)
         made["models"][name] = other["models"]["unlearned"]
+        own = [d | {"to": name} for d in other.get("differences") or () if d.get("to") == "unlearned"]
+        made["differences"] = [
+            *(made.get("differences") or ()),
+            *own,
+        ]  # from the baseline and twin that both runs share
         made["columns"] = (other.get("columns") or {}) | (made.get("columns") or {})
         for key in ("relearn", "costs"):
             _copy(made.setdefault(key, {}), other.get(key), name)

@@ -6,10 +6,12 @@ terms first, and familiarity and leaks are measured before, during and after the
 """
 
 from jaxunlearn.data.blocks import next_token_labels
-from jaxunlearn.estimates import single
+from jaxunlearn.estimates import value_of
+from jaxunlearn.evals.differences import items_of, paired
 from jaxunlearn.evals.measure import curve_point, measure
 from jaxunlearn.models import lora
 from jaxunlearn.parallel.console import progress
+from jaxunlearn.report.findings import NEXT_WORD
 from jaxunlearn.run import Run
 from jaxunlearn.stages.fit import brief, fit_stage, merged, next_tokens, save_model, start_from
 
@@ -17,30 +19,36 @@ WATCHED = {
     "familiarity": ("familiarity", "probability"), "completion familiarity": ("familiarity", "completion"),
     "explicit leaks": ("leaks", "explicit"), "leak probes": ("leaks", "probability"),
 }  # fmt: skip
+PAIRED = {
+    "familiarity": NEXT_WORD,
+    "completion familiarity": "familiarity, completion",
+    "leak probes": "leak probes, probability",
+}  # measures with a number a prompt
 
 
 def verdict(before: dict, after: dict) -> str:
-    """Return one sentence on what the repair brought back, by the intervals of the measurements before and after it.
+    """Return one sentence on what the repair brought back, by the differences on the same prompts.
 
-    A figure counts as brought back where its new interval lies above the old one.
+    A figure is brought back where the whole 95% interval of its rise lies above 0. Where it does not, the sentence says
+    how large a rise the interval still holds: too few prompts show nothing.
     """
-    said, worse, compared = [], [], False
+    said, worse, most, old, new = [], [], [], items_of(before), items_of(after)
     for name, (group, key) in WATCHED.items():
-        old, new = (m.get(group, {}).get(key) for m in (before, after))
-        if not (old and new):
+        values = [value_of(m.get(group, {}).get(key)) for m in (before, after)]
+        if values[0] is None or values[1] is None:
             continue
-        said.append(f"{name} {old['value']:.3g} -> {new['value']:.3g}")
-        if not (single(old) or single(new)):
-            compared = True
-            worse += [name] * (new["low"] > old["high"])
+        said.append(f"{name} {values[0]:.3g} -> {values[1]:.3g}")
+        one, other = ((of.get(PAIRED.get(name, "")) or {}).get("items") or () for of in (old, new))
+        if len(one) == len(other) > 1:
+            rise = paired(one, other, reach=5.0 if name.startswith("completion") else 1.0)
+            worse += [name] * (rise.low is not None and rise.low > 0)
+            most += [f"{rise.high:.2g} of {name}"] * (rise.high is not None)
     points = [curve_point(0, m) for m in (before, after)]
     for key, name in {"accuracy": "general accuracy", "perplexity_retain": "perplexity on retain text"}.items():
         if all(key in p for p in points):
             said.append(f"{name} {points[0][key]:.3g} -> {points[1][key]:.3g}")
-    end = f"the repair brought back {', '.join(worse)}" if worse else "nothing forgotten came back beyond the intervals"
-    if not compared:
-        end = "one item each: there is no interval to judge by"
-    return f"repair: {', '.join(said)}; {end}"
+    end = f"the repair brought back {', '.join(worse)}" if worse else f"no rise is shown, up to {', '.join(most)}"
+    return f"repair: {', '.join(said)}; {end if worse or most else 'too few prompts to judge by'}"
 
 
 def repair(run: Run) -> None:

@@ -23,12 +23,15 @@ def test_answers_may_be_letters_or_texts():
 
 
 def test_recovery_is_paired_over_facts():
-    found = recovery([1, 0, 1, 0], [1, 1, 1, 1])
-    assert found.value == 0.5 and found.n == 4 and found.low < 0.5 < found.high
+    found = recovery([1, 0] * 20, [1] * 40)
+    assert found.value == 0.5 and found.n == 40 and found.low < 0.4 and found.high > 0.6
     assert recovery([1, 0], [0, 0]) is None
-    assert recovery([1], [1]).low is None  # one fact has no interval
-    same = recovery([1, 0, 1], [1, 0, 1])
-    assert (same.value, same.low, same.high) == (1, 1, 1)  # paired: no fact differs
+    few = recovery([1, 0, 1], [1, 0, 1])
+    assert few.value == 1 and few.low < 0 and few.high > 2  # three facts show nothing
+    assert recovery([1], [1]).low is None and recovery([1], [0]) is None  # one fact has no interval
+    original = [1, 0, 1, 1] * 10
+    same, other = recovery(original, original), recovery(original[::-1], original)  # as many right, of other facts
+    assert same.value == other.value == 1 and same.high - same.low < 0.6 * (other.high - other.low)  # paired
 
 
 def test_rows_train_question_and_answer(suite):

@@ -47,6 +47,9 @@ def test_a_rival_stands_beside_with_all_that_was_found_of_it():
     assert found["attacks"]["leaks"]["models"]["npo"] == {"probes": 3}
     assert found["rtt"]["models"]["npo"] == {"rate": 0.1} and found["costs"]["npo"] == {"seconds": 3.0}
     assert found["curves"]["npo"][0]["familiarity"] == 0.4
+    entry = {"measure": "m", "from": "baseline", "to": "unlearned", "value": 0.5}
+    ours["differences"], other["differences"] = [entry], [entry | {"value": 0.7}, entry | {"to": "twin"}]
+    assert beside(ours, [other])["differences"] == [entry, entry | {"to": "npo", "value": 0.7}]
     ours["columns"], other["columns"] = {"tofu": "TOFU"}, {"muse": "MUSE", "tofu": "theirs"}
     assert beside(ours, [other])["columns"] == {"tofu": "TOFU", "muse": "MUSE"}
     assert "npo" not in ours["models"] and "npo" not in ours["relearn"]  # the report given is left as it was

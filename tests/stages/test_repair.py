@@ -5,20 +5,22 @@ import json
 from support.world import PLAIN_NAMES, PLAIN_PLACES, PLAIN_THINGS, sentences
 
 from jaxunlearn.cli import main
+from jaxunlearn.report.findings import NEXT_WORD
 from jaxunlearn.stages.repair import verdict
 
 
-def figure(value, low, high):
-    return {"value": value, "low": low, "high": high, "n": 10}
+def measured(value, items):
+    leaks = {"explicit": {"value": 0.0 if value < 0.2 else 0.1}}
+    return {"familiarity": {"probability": {"value": value}}, "leaks": leaks, "items": {NEXT_WORD: items}}
 
 
 def test_the_verdict_names_what_came_back_beyond_the_intervals():
-    before = {"familiarity": {"probability": figure(0.1, 0.05, 0.2)}, "leaks": {"explicit": figure(0.0, 0.0, 0.1)}}
-    after = {"familiarity": {"probability": figure(0.3, 0.25, 0.4)}, "leaks": {"explicit": figure(0.1, 0.05, 0.2)}}
-    assert verdict(before, after).endswith("explicit leaks 0 -> 0.1; the repair brought back familiarity")
-    assert "nothing forgotten came back" in verdict(before, before)
-    one = {"familiarity": {"probability": figure(0.3, None, None) | {"n": 1}}}
-    assert verdict(one, one).endswith("no interval to judge by")
+    before = measured(0.1, [0.1] * 40)
+    assert verdict(before, measured(0.3, [0.3] * 40)).endswith("leaks 0 -> 0.1; the repair brought back familiarity")
+    said = verdict(before, before)  # 40 prompts that agree do not show that nothing can have come back
+    assert "no rise is shown, up to 0.0" in said and said.endswith(" of familiarity")
+    assert "no rise is shown, up to 0.88" in verdict(measured(0.3, [0.3] * 3), measured(0.3, [0.3] * 3))
+    assert verdict(measured(0.3, [0.3]), measured(0.3, [0.3])).endswith("too few prompts to judge by")
 
 
 def test_a_run_is_repaired_and_measured_again(world, tmp_path, capsys):
