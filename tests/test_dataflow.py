@@ -28,46 +28,46 @@ RUN = """
 | baseline | fresh | forget x16; retain x16 |  |  |  |  |
 | twin | fresh | retain x16 |  |  |  |  |
 | reinforce | baseline | forget x16 |  |  |  |  |
-| label |  |  | baseline=baseline; reinforced=reinforce | forget; forget held out |  |  |
-| unlearn | baseline | forget x16 | labels of alpha 5 translated | the choose prompts | after the choose prompts | forget held out (of alpha 5 translated); held-out text |
-| dictionary_alone | baseline | forget x16 | labels of alpha 0 translated | the choose prompts | after the choose prompts | forget held out (of alpha 0 translated); held-out text |
-| own_argmax | baseline | forget x16 | labels of alpha 0 untranslated | the choose prompts | after the choose prompts | forget held out (of alpha 0 untranslated); held-out text |
-| retain_only | baseline | retain x16 |  | the choose prompts | after the choose prompts | held-out text |
-| repair | unlearn, step 4 | repair x8 |  | the report prompts | after the report prompts | held-out text |
-| evaluate baseline | baseline; twin |  |  | the report prompts | after the report prompts; forget; leak probe | held-out text; passages: forget; passages: forget held out |
-| evaluate unlearned | twin; unlearn, step 4 |  |  | the report prompts | after the report prompts; forget; leak probe | held-out text; passages: forget; passages: forget held out |
-| evaluate twin | twin |  |  | the report prompts | after the report prompts; forget; leak probe | held-out text; passages: forget; passages: forget held out |
-| evaluate reinforced | reinforce; twin |  |  | the report prompts | after the report prompts; forget; leak probe | held-out text; passages: forget; passages: forget held out |
-| evaluate repaired | repair; twin |  |  | the report prompts | after the report prompts; forget; leak probe | held-out text; passages: forget; passages: forget held out |
-| evaluate dictionary alone (alpha 0) | dictionary_alone, step 4; twin |  |  | the report prompts | after the report prompts; forget; leak probe | held-out text; passages: forget; passages: forget held out |
-| evaluate own argmax labels | own_argmax, step 4; twin |  |  | the report prompts | after the report prompts; forget; leak probe | held-out text; passages: forget; passages: forget held out |
-| evaluate retain text alone | retain_only, step 4; twin |  |  | the report prompts | after the report prompts; forget; leak probe | held-out text; passages: forget; passages: forget held out |
-| attack measure, output filter | baseline |  |  | the report prompts | after the report prompts | held-out text |
+| label |  |  | baseline=baseline; reinforced=reinforce | forget; forget to report; forget to tune on |  |  |
+| unlearn | baseline | forget x16 | labels of alpha 5 translated | the choose prompts | after the choose prompts | forget to tune on (of alpha 5 translated); text to tune on |
+| dictionary_alone | baseline | forget x16 | labels of alpha 0 translated | the choose prompts | after the choose prompts | forget to tune on (of alpha 0 translated); text to tune on |
+| own_argmax | baseline | forget x16 | labels of alpha 0 untranslated | the choose prompts | after the choose prompts | forget to tune on (of alpha 0 untranslated); text to tune on |
+| retain_only | baseline | retain x16 |  | the choose prompts | after the choose prompts | text to tune on |
+| repair | unlearn, step 4 | repair x8 |  | the report prompts | after the report prompts | text to report |
+| evaluate baseline | baseline; twin |  |  | the report prompts | after the report prompts; forget; leak probe | passages: forget; passages: forget to report; text to report |
+| evaluate unlearned | twin; unlearn, step 4 |  |  | the report prompts | after the report prompts; forget; leak probe | passages: forget; passages: forget to report; text to report |
+| evaluate twin | twin |  |  | the report prompts | after the report prompts; forget; leak probe | passages: forget; passages: forget to report; text to report |
+| evaluate reinforced | reinforce; twin |  |  | the report prompts | after the report prompts; forget; leak probe | passages: forget; passages: forget to report; text to report |
+| evaluate repaired | repair; twin |  |  | the report prompts | after the report prompts; forget; leak probe | passages: forget; passages: forget to report; text to report |
+| evaluate dictionary alone (alpha 0) | dictionary_alone, step 4; twin |  |  | the report prompts | after the report prompts; forget; leak probe | passages: forget; passages: forget to report; text to report |
+| evaluate own argmax labels | own_argmax, step 4; twin |  |  | the report prompts | after the report prompts; forget; leak probe | passages: forget; passages: forget to report; text to report |
+| evaluate retain text alone | retain_only, step 4; twin |  |  | the report prompts | after the report prompts; forget; leak probe | passages: forget; passages: forget to report; text to report |
+| attack measure, output filter | baseline |  |  | the report prompts | after the report prompts | text to report |
 | attack stress test | baseline | fact x3; forget x16; retain x16 | labels of alpha 5 translated |  |  |  |
-| attack measure, half frozen | attack stress test |  |  | the report prompts | after the report prompts | held-out text |
+| attack measure, half frozen | attack stress test |  |  | the report prompts | after the report prompts | text to report |
 | attack relearn, unlearned | unlearn, step 4 | forget x3 |  | next word (report) |  |  |
 | attack relearn, twin | twin | forget x3 |  | next word (report) |  |  |
 | attack relearn, half frozen | attack stress test | forget x3 |  | next word (report) |  |  |
 | attack relearn, baseline | baseline | forget x3 |  | next word (report) |  |  |
 | attack relearn, unlearned, unrelated text | unlearn, step 4 | retain x3 |  | next word (report) |  |  |
-| attack quantise_int8, baseline | baseline in int8 |  |  | choice (report); leak probe; next word (report) |  | retain held out x4 |
-| attack quantise_int4, baseline | baseline in int4 |  |  | choice (report); leak probe; next word (report) |  | retain held out x4 |
-| attack quantise_nf4, baseline | baseline in nf4 |  |  | choice (report); leak probe; next word (report) |  | retain held out x4 |
-| attack quantise_int8, unlearned | unlearn, step 4 in int8 |  |  | choice (report); leak probe; next word (report) |  | retain held out x4 |
-| attack quantise_int4, unlearned | unlearn, step 4 in int4 |  |  | choice (report); leak probe; next word (report) |  | retain held out x4 |
-| attack quantise_nf4, unlearned | unlearn, step 4 in nf4 |  |  | choice (report); leak probe; next word (report) |  | retain held out x4 |
-| attack quantise_int8, twin | twin in int8 |  |  | choice (report); leak probe; next word (report) |  | retain held out x4 |
-| attack quantise_int4, twin | twin in int4 |  |  | choice (report); leak probe; next word (report) |  | retain held out x4 |
-| attack quantise_nf4, twin | twin in nf4 |  |  | choice (report); leak probe; next word (report) |  | retain held out x4 |
+| attack quantise_int8, baseline | baseline in int8 |  |  | choice (report); leak probe; next word (report) |  | retain to report x2 |
+| attack quantise_int4, baseline | baseline in int4 |  |  | choice (report); leak probe; next word (report) |  | retain to report x2 |
+| attack quantise_nf4, baseline | baseline in nf4 |  |  | choice (report); leak probe; next word (report) |  | retain to report x2 |
+| attack quantise_int8, unlearned | unlearn, step 4 in int8 |  |  | choice (report); leak probe; next word (report) |  | retain to report x2 |
+| attack quantise_int4, unlearned | unlearn, step 4 in int4 |  |  | choice (report); leak probe; next word (report) |  | retain to report x2 |
+| attack quantise_nf4, unlearned | unlearn, step 4 in nf4 |  |  | choice (report); leak probe; next word (report) |  | retain to report x2 |
+| attack quantise_int8, twin | twin in int8 |  |  | choice (report); leak probe; next word (report) |  | retain to report x2 |
+| attack quantise_int4, twin | twin in int4 |  |  | choice (report); leak probe; next word (report) |  | retain to report x2 |
+| attack quantise_nf4, twin | twin in nf4 |  |  | choice (report); leak probe; next word (report) |  | retain to report x2 |
 | attack context, baseline | baseline |  |  | forget; next word (report); retain |  |  |
 | attack context, unlearned | unlearn, step 4 |  |  | forget; next word (report); retain |  |  |
 | attack context, twin | twin |  |  | forget; next word (report); retain |  |  |
-| attack relearn, unlearned, 1% of the text (1 block) | unlearn, step 4 | forget x1 |  | next word (report) |  |  |
-| attack relearn, twin, 1% of the text (1 block) | twin | forget x1 |  | next word (report) |  |  |
-| attack relearn, unlearned, 10% of the text (2 blocks) | unlearn, step 4 | forget x2 |  | next word (report) |  |  |
-| attack relearn, twin, 10% of the text (2 blocks) | twin | forget x2 |  | next word (report) |  |  |
-| attack relearn, unlearned, 100% of the text (16 blocks) | unlearn, step 4 | forget x16 |  | next word (report) |  |  |
-| attack relearn, twin, 100% of the text (16 blocks) | twin | forget x16 |  | next word (report) |  |  |
+| attack relearn, unlearned, 1% of the text (1 block, 3 epochs) | unlearn, step 4 | forget x1 |  | next word (report) |  |  |
+| attack relearn, twin, 1% of the text (1 block, 3 epochs) | twin | forget x1 |  | next word (report) |  |  |
+| attack relearn, unlearned, 10% of the text (2 blocks, 3 epochs) | unlearn, step 4 | forget x2 |  | next word (report) |  |  |
+| attack relearn, twin, 10% of the text (2 blocks, 3 epochs) | twin | forget x2 |  | next word (report) |  |  |
+| attack relearn, unlearned, 100% of the text (16 blocks, 3 epochs) | unlearn, step 4 | forget x16 |  | next word (report) |  |  |
+| attack relearn, twin, 100% of the text (16 blocks, 3 epochs) | twin | forget x16 |  | next word (report) |  |  |
 | attack latent, baseline | baseline |  |  | facts: a fold, by the states of the rest |  |  |
 | attack latent, unlearned | unlearn, step 4 |  |  | facts: a fold, by the states of the rest |  |  |
 | attack latent, twin | twin |  |  | facts: a fold, by the states of the rest |  |  |
@@ -98,28 +98,28 @@ METHODS = """
 | twin | fresh | retain x16 |  |  |  |  |
 | reinforce | baseline | forget x16 |  |  |  |  |
 | dilute | baseline | retain x16 |  |  |  |  |
-| new_only | baseline | retain held out x4 |  |  |  |  |
-| whp whp.mode="fused" | baseline | forget x16 | baseline=baseline; reinforced=reinforce; translated | forget held out; the report prompts | after the report prompts | forget held out (of alpha 5 translated); held-out text |
-| whp_soft | baseline | forget x16 | baseline=baseline; reinforced=reinforce; translated | the report prompts | after the report prompts | held-out text |
-| whp_soft whp.top=4: label |  |  | baseline=baseline; reinforced=reinforce | forget; forget held out |  |  |
-| whp_soft whp.top=4 | baseline | forget x16 | labels of alpha 5 translated | the report prompts | after the report prompts | held-out text |
-| whp_plus | baseline | forget x16 | baseline=baseline; diluted=dilute; reinforced=reinforce; translated | the report prompts | after the report prompts | held-out text |
-| whp_averaged | baseline | forget x16 | baseline=baseline; translated | the report prompts | after the report prompts | held-out text |
-| gradient_ascent | baseline | forget x16 |  | the report prompts | after the report prompts | held-out text |
-| gradient_difference | baseline | forget x16; retain x16 |  | the report prompts | after the report prompts | held-out text |
-| kl_retain | baseline | forget x16; retain x16 | baseline=baseline | the report prompts | after the report prompts | held-out text |
-| npo | baseline | forget x16 | reference=baseline | the report prompts | after the report prompts | held-out text |
-| simnpo unlearn.retain_weight=1 | baseline | forget x16; retain x16 |  | the report prompts | after the report prompts | held-out text |
-| dpo | baseline | answers: answers x4; true: answers x4 | reference=baseline | the report prompts | after the report prompts | held-out text |
-| idk | baseline | answers: answers x4; retain x16 |  | the report prompts | after the report prompts | held-out text |
-| ria | baseline | answers: answers x4; retain x16 |  | the report prompts | after the report prompts | held-out text |
-| fwf | baseline | answers: answers x4; retain x16 |  | the report prompts | after the report prompts | held-out text |
-| rmu unlearn.layer=1 | baseline | forget x16; retain x16 | baseline=baseline | the report prompts | after the report prompts | held-out text |
-| undial | baseline | forget x16 | baseline=baseline | the report prompts | after the report prompts | held-out text |
-| kga | baseline | forget x16; retain x16 | baseline=baseline; gap of new_only to baseline on retain held out; reinforced=reinforce | the report prompts | after the report prompts | held-out text |
-| retain_only | baseline | retain x16 |  | the report prompts | after the report prompts | held-out text |
-| npo reset.share=0.1 reset.by="fisher" | baseline | forget x16 | reference=baseline | the report prompts | after the report prompts | held-out text |
-| npo reset.share=0.1 reset.by="fisher": heal | npo reset.share=0.1 reset.by="fisher" | retain x16 | baseline=baseline; squares of baseline on forget; squares of baseline on retain | the report prompts | after the report prompts | held-out text |
+| new_only | baseline | retain to tune on x2 |  |  |  |  |
+| whp whp.mode="fused" | baseline | forget x16 | baseline=baseline; reinforced=reinforce; translated | forget to tune on; the report prompts | after the report prompts | forget to tune on (of alpha 5 translated); text to report |
+| whp_soft | baseline | forget x16 | baseline=baseline; reinforced=reinforce; translated | the report prompts | after the report prompts | text to report |
+| whp_soft whp.top=4: label |  |  | baseline=baseline; reinforced=reinforce | forget; forget to report; forget to tune on |  |  |
+| whp_soft whp.top=4 | baseline | forget x16 | labels of alpha 5 translated | the report prompts | after the report prompts | text to report |
+| whp_plus | baseline | forget x16 | baseline=baseline; diluted=dilute; reinforced=reinforce; translated | the report prompts | after the report prompts | text to report |
+| whp_averaged | baseline | forget x16 | baseline=baseline; translated | the report prompts | after the report prompts | text to report |
+| gradient_ascent | baseline | forget x16 |  | the report prompts | after the report prompts | text to report |
+| gradient_difference | baseline | forget x16; retain x16 |  | the report prompts | after the report prompts | text to report |
+| kl_retain | baseline | forget x16; retain x16 | baseline=baseline | the report prompts | after the report prompts | text to report |
+| npo | baseline | forget x16 | reference=baseline | the report prompts | after the report prompts | text to report |
+| simnpo unlearn.retain_weight=1 | baseline | forget x16; retain x16 |  | the report prompts | after the report prompts | text to report |
+| dpo | baseline | answers: answers x4; true: answers x4 | reference=baseline | the report prompts | after the report prompts | text to report |
+| idk | baseline | answers: answers x4; retain x16 |  | the report prompts | after the report prompts | text to report |
+| ria | baseline | answers: answers x4; retain x16 |  | the report prompts | after the report prompts | text to report |
+| fwf | baseline | answers: answers x4; retain x16 |  | the report prompts | after the report prompts | text to report |
+| rmu unlearn.layer=1 | baseline | forget x16; retain x16 | baseline=baseline | the report prompts | after the report prompts | text to report |
+| undial | baseline | forget x16 | baseline=baseline | the report prompts | after the report prompts | text to report |
+| kga | baseline | forget x16; retain x16 | baseline=baseline; gap of new_only to baseline on retain to tune on; reinforced=reinforce | the report prompts | after the report prompts | text to report |
+| retain_only | baseline | retain x16 |  | the report prompts | after the report prompts | text to report |
+| npo reset.share=0.1 reset.by="fisher" | baseline | forget x16 | reference=baseline | the report prompts | after the report prompts | text to report |
+| npo reset.share=0.1 reset.by="fisher": heal | npo reset.share=0.1 reset.by="fisher" | retain x16 | baseline=baseline; squares of baseline on forget; squares of baseline on retain | the report prompts | after the report prompts | text to report |
 """  # noqa: E501
 RIVALS = (
     'whp whp.mode="fused"', "whp_soft", "whp_soft whp.top=4", "whp_plus", "whp_averaged", "gradient_ascent",
@@ -167,7 +167,7 @@ def test_texts_of_their_own_are_measured_and_the_stop_rule_keeps_to_blocks_of_th
     trained = {name: noted.rows(blocks_of(run, name)[0], counted=True) for name in STAGE_OF}
     forget, retain = (["forget, a text of its own x3"], ["retain, a text of its own x3"])
     assert measured == {"forget": forget, "retain": retain}
-    assert tuned == {"forget": forget, "retain": ["retain held out x4"]}
+    assert tuned == {"forget": ["forget to tune on x2"], "retain": ["retain to tune on x2"]}
     assert (seen, new) == (["forget x16"], forget)
     assert trained == {"reinforced": ["forget x16"], "diluted": ["retain x16"], "new_only": retain}
 

@@ -23,9 +23,9 @@ def test_the_best_point_is_of_any_epoch_but_the_one_before_training(monkeypatch,
     """curves: how many of the two facts are right after each epoch, 0 first."""
     monkeypatch.setattr(rtt, "rows", lambda suite, pairs: None)
 
-    def one(start, suite, arrays, c, rate, *, asked, chosen):
-        assert (asked, chosen) == (FACTS[2:], FACTS[:2])
-        return [np.arange(2) < hits for hits in curves[rate]], [0.5] * 4
+    def one(start, suite, arrays, c, rate, *, asked, trained, per_epoch):
+        assert (asked, trained, per_epoch) == (FACTS[2:], FACTS[:2], 1)
+        return [np.where(np.arange(2) < hits, 0, 1) for hits in curves[rate]], [np.ones(2, bool)] * 4
 
     monkeypatch.setattr(rtt, "_one", one)
     c = Attack(rtt=RttAttack(epochs=3, splits=2, pairings=1))

@@ -25,7 +25,7 @@ def test_the_page_shows_both_verdicts(tmp_path, capsys):
         (tmp_path / method / "report.json").write_text(json.dumps(run_of_method(method, familiarity)))
     assert cli.main(["report", str(tmp_path / "whp"), "--rivals", str(tmp_path / "npo")]) == 0
     words = json.loads((tmp_path / "whp" / "report.json").read_text())["verdict"]
-    assert words["unlearned"]["Forgotten?"].startswith("yes") and words["npo"]["Forgotten?"].startswith("in part")
+    assert words["unlearned"]["Forgotten?"].startswith("yes") and words["npo"]["Forgotten?"].startswith("hardly")
     assert '<th scope="row">npo</th>' in (tmp_path / "whp" / "report.html").read_text()
     assert cli.main(["report", str(tmp_path / "whp"), "--rivals", str(tmp_path / "npo")]) == 0  # again, the same
     (tmp_path / "npo" / "report.json").write_text(json.dumps(run_of_method("npo", 0.5, models={"unlearned": {}})))

@@ -236,7 +236,7 @@ def test_every_attack_runs_on_a_finished_run_is_reported_and_never_done_twice(fi
         for group, key in (("leaks", "explicit"), ("leaks", "near"), ("rtt", "accuracy"), ("rtt", "recovery")):
             figure = entry[group][key]
             assert figure["n"] == 1 or figure["low"] <= figure["value"] <= figure["high"], (name, group, key)
-        assert entry["leaks"]["completions"]["n"] == 8  # the rate on completion prompts keeps a name of its own
+        assert entry["leaks"]["completions"]["n"] == 2  # the rate on completion prompts keeps a name of its own
         assert set(report["attacks"]["quantise"][name]) == {"int8", "int4", "nf4"}
         assert len(report["attacks"]["latent"][name]["layers"]) == 2
         assert report["attacks"]["context"][name]["alone"] == report["models"][name]["familiarity"]["probability"]

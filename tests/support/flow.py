@@ -28,8 +28,8 @@ from jaxunlearn.whp import labels
 
 CONTEXT, BLOCKS, HELD, FACTS = 16, 20, 4, 10  # of each text; blocks held out of each
 WORDS = {  # the first word of a row: what the table calls it
-    "ForgetTrained": "forget", "ForgetHeld": "forget held out", "RetainTrained": "retain",
-    "RetainHeld": "retain held out", "Repair": "repair",
+    "ForgetTrained": "forget", "ForgetTuned": "forget to tune on", "ForgetHeld": "forget to report",
+    "RetainTrained": "retain", "RetainTuned": "retain to tune on", "RetainHeld": "retain to report", "Repair": "repair",
     "ForgetApart": "forget, a text of its own", "RetainApart": "retain, a text of its own",
     "ChooseNext": "next word (choose)", "ReportNext": "next word (report)",
     "ChooseWrites": "completion (choose)", "ReportWrites": "completion (report)", "ChooseAsks": "choice (choose)",
@@ -46,16 +46,20 @@ stages = {name: importlib.import_module(f"jaxunlearn.stages.{name}") for name in
 # ---- the world
 
 
-def held_out(seed: int = 0) -> set[int]:
-    """Return which blocks of a text are held out: the first of the seed's permutation."""
-    return set(np.random.default_rng(seed).permutation(BLOCKS)[:HELD].tolist())
+def held_out(seed: int = 0) -> list[int]:
+    """Return which blocks of a text are held out, in order: the first of the seed's permutation."""
+    return sorted(np.random.default_rng(seed).permutation(BLOCKS)[:HELD].tolist())
 
 
-def text_of(trained: str, held: str, letter: str, named: str, blocks: int = BLOCKS) -> str:
-    """Return a text of one line a block: the word of its split, its number, and words with a name between them."""
-    lines = []
+def text_of(trained: str, tuned: str, held: str, letter: str, named: str, blocks: int = BLOCKS) -> str:
+    """Return a text of one line a block: the word of its split, its number, and words with a name between them.
+
+    Of the blocks held out every other one, the first included, is tuned on.
+    """
+    lines, apart = [], held_out()
+    kinds = dict.fromkeys(apart[::2], tuned) | dict.fromkeys(apart[1::2], held)
     for n in range(blocks):
-        first = [held if n in held_out() else trained, f"{letter}{n}"]
+        first = [kinds.get(n, trained), f"{letter}{n}"]
         lines.append(" ".join([*first, *LETTERS[:6], named, *LETTERS[6:]]))
     return "\n".join(lines)
 
@@ -63,11 +67,11 @@ def text_of(trained: str, held: str, letter: str, named: str, blocks: int = BLOC
 def write_flow(folder: Path) -> Path:
     """Write the world and return its configuration's file."""
     texts = {
-        "forget": text_of("ForgetTrained", "ForgetHeld", "F", "Zara"),
-        "retain": text_of("RetainTrained", "RetainHeld", "R", "Ben"),
-        "repair": text_of("Repair", "Repair", "P", "Ben", 8),
-        "forget_held": text_of("ForgetApart", "ForgetApart", "G", "Zara", 3),
-        "retain_held": text_of("RetainApart", "RetainApart", "S", "Ben", 3),
+        "forget": text_of("ForgetTrained", "ForgetTuned", "ForgetHeld", "F", "Zara"),
+        "retain": text_of("RetainTrained", "RetainTuned", "RetainHeld", "R", "Ben"),
+        "repair": text_of("Repair", "Repair", "Repair", "P", "Ben", 8),
+        "forget_held": text_of("ForgetApart", "ForgetApart", "ForgetApart", "G", "Zara", 3),
+        "retain_held": text_of("RetainApart", "RetainApart", "RetainApart", "S", "Ben", 3),
     }
     for name, text in texts.items():
         (folder / f"{name}.txt").write_text(text)
@@ -134,7 +138,8 @@ COLUMNS = ("model", "trains on", "beside", "is asked", "writes after", "loss on"
 BUNDLES = {  # what the suite of a split asks, as one word of the table
     "the {split} prompts": {"choice ({split})", "leak probe", "next word ({split})", "track"},
     "after the {split} prompts": {"completion ({split})", "neutral"},
-    "held-out text": {"forget held out x4", "retain held out x4", "temperature: retain held out"},
+    "text to tune on": {"forget to tune on x2", "retain to tune on x2", "temperature: retain to report"},
+    "text to report": {"forget to report x2", "retain to report x2", "temperature: retain to tune on"},
 }
 
 
@@ -404,7 +409,7 @@ class Flow:
 
     def calibrated(self, real):
         def spy(finder, texts, on):
-            numbers = {int(w[4:]) for _, text in texts for w in text.split() if w in SAID}
+            numbers = {int(w[4:]) for _, some in texts for text in some for w in text.split() if w in SAID}
             named = [name for n, name in enumerate(self.models.values()) if n in numbers]
             self.notes["attack probes, near misses fitted"]["model"] += named
             self.notes["attack probes, near misses fitted"]["writes after"] += self.texts(p for p, _ in texts)
