@@ -79,6 +79,7 @@ class Case:
     weights: dict[str, dict[str, np.ndarray]]
     vocabulary: dict[str, int]
     texts: Path
+    asked: dict[tuple[str, bytes], np.ndarray] = field(default_factory=dict)
     retain: tuple[np.ndarray, np.ndarray] = field(init=False)
     forget: tuple[np.ndarray, np.ndarray] = field(init=False)
 
@@ -130,8 +131,13 @@ class Case:
     # ---- what models say
 
     def logits(self, model, tokens):
-        """Return logits [B, T, V]; model: a name, or weights."""
-        return logits(self.weights[model] if isinstance(model, str) else model, tokens)
+        """Return logits [B, T, V]; model: weights, or the name of a frozen one, which is asked once."""
+        if not isinstance(model, str):
+            return logits(model, tokens)
+        key = model, tokens.tobytes()
+        if key not in self.asked:
+            self.asked[key] = logits(self.weights[model], tokens)
+        return self.asked[key]
 
     def logp(self, model, tokens):
         return log_softmax(self.logits(model, tokens))
