@@ -52,7 +52,7 @@ def test_bad_input_exits_with_2_before_any_work(world, tmp_path, capsys, change,
     assert not list((tmp_path / "run").glob("baseline*"))
 
 
-@pytest.mark.parametrize("held", ["answers", "forget_held", "retain_held"])
+@pytest.mark.parametrize("held", ["answers", "retain_held"])
 def test_every_file_that_is_read_binds_the_run(world, tmp_path, capsys, held):
     suffix = "json" if held == "answers" else "txt"
     file = shutil.copy(world / ("answers.json" if held == "answers" else "retain.txt"), tmp_path / f"x.{suffix}")
