@@ -6,7 +6,7 @@ The baselines of three seeds have fewer steps than the demo's. Each method gets 
 five learning rates and the settings that decide it, or as many as it has; the chosen setting runs on three seeds.
 Settings and steps are chosen on the tuning prompts and blocks; figures come from the others. Every row is attacked with
 the same rates, steps and data.
-Hardware: 2 CPU cores, about TIME of one. Resumable: what is done is skipped. Expected: docs/results.md.
+Hardware: 2 CPU cores, several hours of one. Resumable: what is done is skipped. Expected: docs/results.md.
 """
 
 import dataclasses
