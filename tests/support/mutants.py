@@ -105,7 +105,7 @@ WIRING = (
     Mutant("the seen rule is a position late, hard labels", "whp/argmax.py",
            "place_BT[:, :, None] >= at.seen_BV", "place_BT[:, :, None] > at.seen_BV", ("tests/whp/test_seen.py",)),
     Mutant("the seen rule is a position late, soft labels", "kernels/linear_distillation.py",
-           "(place_R % T)[:, None] >= seen_BV", "(place_R % T)[:, None] > seen_BV", _step("whp_soft-3")),
+           "(place_R % T)[:, None] >= seen_BV", "(place_R % T)[:, None] > seen_BV", ("tests/whp/test_seen.py",)),
     Mutant("the seen rule is a position late, translations", "anchors/translate.py",
            "seen_from_NR[row, : len(pairs)] = list(pairs.values())",
            "seen_from_NR[row, : len(pairs)] = [n + 1 for n in pairs.values()]", ("tests/anchors/test_translate.py",)),
