@@ -2,10 +2,7 @@
 
     jaxunlearn sweep compare_oz            (one seed: sweep.seeds=0)
 
-Needs the same as oz_tiny. There are baselines of three seeds. Each method gets ten trials on the first seed, drawn from
-five learning rates and the settings that decide it, or as many as it has; the chosen setting runs on three seeds.
-Settings and steps are chosen on the tuning prompts and blocks; figures come from the others. Every row is attacked with
-the same rates, steps and data.
+Needs the same as oz_tiny. Trials, seeds, choice and attacks are as in compare_universe.
 Hardware: 2 CPU cores, several hours of one. Resumable: what is done is skipped. Expected: docs/results.md.
 """
 

@@ -18,7 +18,7 @@ CONTRAST = "whp_soft whp.offset=contrast"
 RESET = f"{CONTRAST} unlearn.retain_loss=kl unlearn.retain_weight=1 reset.share=0.1|0.2 reset.teacher=unlearned"
 METHODS = (
     "whp whp.alpha=2.5|5|10",
-    "whp unlearn.retain_loss=kl unlearn.retain_weight=0.3|1|3",
+    f"whp unlearn.retain_loss=kl {WEIGHTS}",
     "whp_soft whp.alpha=2.5|5|10",
     f"{CONTRAST} whp.alpha=2.5|5|10",
     f"{CONTRAST} unlearn.retain_loss=kl {WEIGHTS}",

@@ -50,7 +50,7 @@ class Text:
     retain_held: tuple[str, ...] = ()
     context: int = 512  # tokens a block, BOS included
     unwrap: bool = False  # join the hard line breaks of printed books
-    holdout: float = 0.05  # share of the blocks that no step trains on; 0: all are trained on, and measured on
+    holdout: float = 0.05  # share of the blocks that no step trains on; 0: none, so what is measured was trained on
     dictionary: str = ""  # a JSON file; "build": made from the texts as `anchors` says
     prompts: str = ""
     answers: str = ""  # questions about the text to forget, for methods that teach other answers (methods/answers.py)

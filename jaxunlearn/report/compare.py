@@ -10,16 +10,11 @@ from jaxunlearn.estimates import SHARE, over_runs, value_of
 
 FREE = ("seed", "run", "title", "name", "mesh")  # where runs of one configuration may differ; and universe.seed
 SAME = ("text.prompts", "text.forget", "text.retain")  # hashes that must agree, or figures cannot be compared
+# groups and figures that lie between 0 and 1
 SHARES = (
-    "accuracy",
-    "leaks",
-    "benchmarks",
-    "benchmarks_normed",
-    "familiarity, probability",
-    "familiarity, inside",
-    "rtt, accuracy",
-    "rtt, before",
-)  # groups and figures that lie between 0 and 1
+    "accuracy", "leaks", "benchmarks", "benchmarks_normed", "familiarity, probability", "familiarity, inside",
+    "rtt, accuracy", "rtt, before",
+)  # fmt: skip
 ATTACKED = ("relearn_steps", "relearn_blocks", "relearn_batch", "relearn_rates")  # of eval.*, beside attack.*
 
 
@@ -107,11 +102,9 @@ def beside(report: dict, others: list[dict]) -> dict:
     for name, other in zip(names, others, strict=True):
         _refuse(made, other, name)
         made["models"][name] = other["models"]["unlearned"]
+        # Both runs share the baseline and the twin that these are from.
         own = [d | {"to": name} for d in other.get("differences") or () if d.get("to") == "unlearned"]
-        made["differences"] = [
-            *(made.get("differences") or ()),
-            *own,
-        ]  # from the baseline and twin that both runs share
+        made["differences"] = [*(made.get("differences") or ()), *own]
         made["columns"] = (other.get("columns") or {}) | (made.get("columns") or {})
         for key in ("relearn", "costs"):
             _copy(made.setdefault(key, {}), other.get(key), name)
@@ -148,6 +141,8 @@ def _attacked(report: dict) -> dict[str, Any]:
     if report.get("relearn"):
         found |= {f"eval.{key}": e.get(key) for key in ATTACKED} | {"attack.shares": a.get("shares")}
         found["eval.relearn_rates"] = e.get("relearn_rates") or own
+        u = config.get("unlearn") or {}
+        found |= {f"unlearn.{key}": u.get(key) for key in ("optimiser", "moment_dtype")}  # the attacker's too
     if report.get("rtt"):
         rtt = dict(a.get("rtt") or {})
         found["attack.rtt"] = rtt | {"rates": rtt.get("rates") or own["unlearn"]}

@@ -121,13 +121,13 @@ def last_relearned(rows: Any) -> dict | None:
 
 
 def _relearned(report: dict, name: str) -> list[Outcome]:
-    ends = {n: end["familiarity"] for n, of in (report.get("relearn") or {}).items() if (end := last_relearned(of))}
+    ends = {n: end for n, of in (report.get("relearn") or {}).items() if (end := last_relearned(of))}
     if name not in ends:
         return []
     before = figure_of(report, "baseline", FAMILIARITY)
-    asked = figure_of(report, name, FAMILIARITY) or before  # the curve is of the same prompts
+    asked = figure_of(report, name, FAMILIARITY) or before  # earlier versions asked all of the same prompts
     n = asked.get("n") if isinstance(asked, dict) else None
-    of = {model: of_rate(end, n) for model, end in ends.items()}
+    of = {model: of_rate(end["familiarity"], end.get("n") or n) for model, end in ends.items()}
     ours, ideal, before = of[name], of.get("twin"), of.get("baseline", before)
     return [Outcome(
         title=RELEARNED, ours=ours, ideal=ideal, before=before, attack="Relearning",

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxunlearn.estimates import bounds, fieller, value_of
+from jaxunlearn.intervals import Z, wilson
 
 GOOD, SO_SO, BAD, UNSURE = "good", "so-so", "bad", "unsure"
 ORDER = (BAD, SO_SO, UNSURE, GOOD)  # of several, the first decides
-Z = 1.959963984540054  # the normal quantile of a two-sided 95% interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +139,5 @@ def of_rate(value: float, n: int | None) -> dict[str, Any]:
     """
     if not n or n < 2:
         return {"value": value, "low": None, "high": None, "n": n or 1}
-    p, weight = min(max(value, 0.0), 1.0), Z**2 / n
-    middle, half = (p + weight / 2) / (1 + weight), Z / (1 + weight) * math.sqrt(p * (1 - p) / n + weight / (4 * n))
-    return {"value": value, "low": min(value, middle - half), "high": max(value, middle + half), "n": n}
+    low, high = map(float, wilson(min(max(value, 0.0), 1.0), n))
+    return {"value": value, "low": min(value, low), "high": max(value, high), "n": n}

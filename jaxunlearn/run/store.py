@@ -13,14 +13,8 @@ from jaxunlearn.parallel import processes
 from jaxunlearn.run import Run
 from jaxunlearn.run.variants import Variant, variants
 
-ELSEWHERE = (
-    "every",
-    "at",
-    "relearn_steps",
-    "relearn_blocks",
-    "relearn_batch",
-    "relearn_rates",
-)  # of Eval; not in a measurement's key
+# fields of Eval that are not in a measurement's key
+ELSEWHERE = ("every", "at", "relearn_steps", "relearn_blocks", "relearn_batch", "relearn_rates")
 
 
 def measured_by(e: Eval) -> dict:

@@ -24,15 +24,15 @@ from jaxunlearn.config import Config, Universe, as_dict, check
 from jaxunlearn.config import Run as RunSection
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.evals.measure import curve_point, measure
-from jaxunlearn.files import write_whole
 from jaxunlearn.methods import cost, inference, method_of
 from jaxunlearn.parallel.console import say
 from jaxunlearn.parallel.sharding import mesh_from
 from jaxunlearn.report.sweep import chosen_settings, markdown, write_sweep
 from jaxunlearn.run import Run, open_run
 from jaxunlearn.run.directory import RunDirectory
+from jaxunlearn.run.resume import holds, keep, kept
 from jaxunlearn.run.sources import with_universe
-from jaxunlearn.run.store import load_model
+from jaxunlearn.run.store import hash_of, load_model, measured_by
 from jaxunlearn.stages.evaluate import evaluate
 from jaxunlearn.stages.label import label
 from jaxunlearn.stages.pretrain import STAGE_OF, needed, pretrain, reinforce
@@ -57,14 +57,8 @@ def sweep(config: Config) -> dict[str, Any]:
             check(cell.config)
             check_cell(cell, config)
     tuning = w.seeds[: w.tuning_seeds or None]
-    found = {
-        "name": config.name,
-        "reach": w.reach,
-        "tuning_seeds": list(tuning),
-        "bases": {},
-        "trials": [],
-        "cells": [],
-    }
+    found: dict[str, Any] = {"name": config.name, "reach": w.reach, "tuning_seeds": list(tuning)}
+    found |= {"bases": {}, "trials": [], "cells": []}
     with jax.set_mesh(mesh_from(config.mesh)):
         for seed in tuning:
             base = _base(config, seed)
@@ -134,10 +128,9 @@ def _made(cell: Cell, base: Run) -> Run:
     run = _cell_run(cell, base)
     run.folder.manifest(run.inputs.hashes)
     own = run.config.reinforce != base.config.reinforce
-    for name in ("baseline", *(() if own else STAGE_OF)):
-        _link(run / name, base / name)
+    _link(run / "baseline", base / "baseline")
     reinforce(run if own else run.with_(run.config, base.folder))
-    for name in STAGE_OF:
+    for name in () if own else STAGE_OF:
         _link(run / name, base / name)
     _share_labels(run, base)
     _share_unlearned(run)
@@ -207,21 +200,23 @@ def _share_unlearned(run: Run) -> None:
 def _tuned(run: Run) -> dict:
     """Return the figures on the tuning prompts and blocks of the step that was kept, or of what was made without steps.
 
-    They are measured once and kept in tuning.json.
+    A training has recorded them in metrics.jsonl; of what trains nothing they are kept in evals/tuning.json.
     """
-    path, reach = run / "tuning.json", run.config.unlearn.reach
-    if path.is_file():
-        return json.loads(path.read_text())
     healed = run.folder.records("heal", "eval")
-    points = healed[-1:] or [r for r in run.folder.records("unlearn", "eval") if r["step"]]
-    if not points:
-        suite = inference.suite(run / "unlearned", run.tuning)
+    points = healed[-1:] or [r for r in run.folder.records("unlearn", "eval") if r["step"]] or [_measured_tuning(run)]
+    best = min(points, key=lambda r: damage(r, run.config.unlearn.reach))
+    return {k: best.get(k) for k in ("step", "familiarity", "perplexity_retain", "accuracy")}
+
+
+def _measured_tuning(run: Run) -> dict:
+    """Return the curve's point of `unlearned/` on the tuning prompts and blocks, without completions."""
+    path, folder = run / "evals" / "tuning.json", run / "unlearned"
+    key = {"eval": measured_by(run.config.eval), "model": hash_of(folder), "inputs": run.inputs.hashes}
+    if not holds(path, key):
+        suite = inference.suite(folder, run.tuning)
         suite = dataclasses.replace(suite, c=dataclasses.replace(suite.c, completions=0))
-        points = [curve_point(0, measure(load_model(run.config, run / "unlearned", frozen=True), suite))]
-    best = min(points, key=lambda r: damage(r, reach))
-    found = {k: best.get(k) for k in ("step", "familiarity", "perplexity_retain", "accuracy")}
-    write_whole(path, json.dumps(found))
-    return found
+        keep(path, key, curve_point(0, measure(load_model(run.config, folder, frozen=True), suite)))
+    return kept(path)
 
 
 def _seconds(run: Run, base: Run) -> float:

@@ -20,7 +20,8 @@ from jaxunlearn.errors import InputError
 from jaxunlearn.methods import METHODS, check_config, resolved
 
 OWN = ("unlearn", "whp", "reset", "reinforce")  # sections that an entry may set: all else is shared by the whole sweep
-SHARED = ("unlearn.method", "unlearn.reach")  # but for these, which the sweep sets itself
+# but for these: the sweep sets them itself, or they are also the attacker's, who treats all rows alike
+SHARED = ("unlearn.method", "unlearn.reach", "unlearn.optimiser", "unlearn.moment_dtype")
 
 
 class Cell(NamedTuple):

@@ -68,6 +68,7 @@ def test_methods_that_do_not_belong_together_are_refused():
         ({"eval": {"relearn_rates": [1e-3], "relearn_steps": [0, 9]}}, r"\(eval\.relearn_steps\)"),
         ({"attack": {"rtt": {"epochs": 2}}}, r"\(attack\.rtt\)"),
         ({"attack": {"seed": 1}}, r"\(attack\.seed\)"),
+        ({"unlearn": alike["unlearn"] | {"optimiser": "adafactor"}}, r"\(unlearn\.optimiser\)"),
     ):
         one, other = run_of_method("whp", 0.2), run_of_method("npo", 0.4)
         one["config"], other["config"] = alike, alike | changed

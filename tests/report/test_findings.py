@@ -2,7 +2,7 @@
 
 from support.reports import e, entry, report_of
 
-from jaxunlearn.report.findings import was_measured
+from jaxunlearn.report.findings import outcomes, was_measured
 from jaxunlearn.report.verdict import verdicts
 
 
@@ -62,6 +62,20 @@ def test_an_attack_that_taught_nothing_clears_nothing():
     weak = graded(0.3, learned=0.79)
     assert weak.tint == "unsure" and "attack too weak: 0.790" in weak.facts[0].note
     assert graded(0.85, learned=0.5).word == "no: it comes back"  # weak, and yet it brings it back
+
+
+def test_the_interval_after_relearning_is_of_the_prompts_that_were_asked():
+    familiarity = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 71}
+    report = {"models": {n: {"familiarity": {"probability": familiarity}} for n in ("baseline", "unlearned", "twin")}}
+    rows = {n: [{"step": 5, "familiarity": 0.5}] for n in ("unlearned", "twin")}
+
+    def width(more):
+        made = {n: [row | more for row in of] for n, of in rows.items()}
+        (found,) = outcomes(report | {"relearn": made}, "unlearned")
+        return found.ours["n"], found.ours["high"] - found.ours["low"]
+
+    few, all_of = width({"n": 24}), width({})  # a row of an earlier version has no n: all prompts were asked
+    assert few[0] == 24 and all_of[0] == 71 and few[1] > 1.6 * all_of[1]
 
 
 def test_shares_of_the_text_are_told_from_relearning_in_a_report_of_an_earlier_version():
