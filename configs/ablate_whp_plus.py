@@ -2,10 +2,10 @@
 
     jaxunlearn sweep ablate_whp_plus            (one seed: sweep.seeds=0)
 
-The setup is that of compare_universe, at one rate. Each row varies one part: a forbidden list of every term; which
-weights are drawn anew, how many, how long they are healed and on which text; UNDO's noise in all weights; a fresh model
-(share 1) taught by the unlearned one; other methods before the reset. Labels, offset, the term on text to keep and the
-teacher are rows of compare_universe.
+The setup is that of compare_universe, at one rate, one setting an entry, on every seed, without RTT. Each row varies
+one part: a forbidden list of every term; which weights are drawn anew, how many, how long they are healed and on which
+text; UNDO's noise in all weights; a fresh model (share 1) taught by the unlearned one; other methods before the reset.
+Labels, offset and the term on text to keep are rows of compare_universe.
 Hardware: 2 CPU cores, about 1.5 hours of one. Resumable: what is done is skipped. Expected: docs/results.md.
 """
 

@@ -2,7 +2,8 @@
 
     jaxunlearn sweep compare_oz            (one seed: sweep.seeds=0)
 
-Needs the same as oz_tiny. Trials, seeds, choice and attacks are as in compare_universe.
+Needs the same as oz_tiny. Trials, seeds and choice are as in compare_universe; rows are relearned at the same rates,
+without RTT, since the Oz prompts hold no facts.
 Hardware: 2 CPU cores, several hours of one. Resumable: what is done is skipped. Expected: docs/results.md.
 """
 

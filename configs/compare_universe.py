@@ -1,11 +1,11 @@
-"""Every method on the built-in universe, on one footing: the comparison table of docs/results.md and the README.
+"""Every method on the built-in universe, on one footing; docs/results.md says how its table was made.
 
     jaxunlearn sweep compare_universe            (one seed: sweep.seeds=0)
 
 The baselines of three seeds have fewer steps than the demo's. Each method gets ten trials on the first seed, drawn from
 five learning rates and the settings that decide it, or as many as it has; the chosen setting runs on three seeds.
-Settings and steps are chosen on the tuning prompts and blocks; figures come from the others. Every row is attacked with
-the same rates, steps and data.
+Settings and steps are chosen on the tuning prompts and blocks; figures come from the others. Every row with weights of
+its own is attacked with the same rates, steps and data.
 Hardware: 2 CPU cores, several hours of one. Resumable: what is done is skipped. Expected: docs/results.md.
 """
 

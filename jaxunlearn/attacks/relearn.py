@@ -1,8 +1,9 @@
 """Relearning: fine-tune on a few blocks of the text and measure the familiarity that comes back.
 
 The attacker's training is its own: batch, steps and rates are eval.relearn_*, whatever the model was unlearned with, so
-that models of different methods are attacked alike. Prompts whose facts the relearned blocks state are left out, the
-same for every model (stated.py). The best of several rates counts, so the control is the twin's best of the same rates.
+that models of different methods are attacked alike; the optimiser is that of `unlearn`. Prompts whose facts the
+relearned blocks state are left out, the same for every model (stated.py). The best of several rates counts, so the
+control is the twin's best of the same rates.
 """
 
 import dataclasses

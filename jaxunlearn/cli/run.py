@@ -118,7 +118,7 @@ def methods(a) -> None:
 
 
 def add_sweep(add) -> None:
-    command = add("sweep", sweep, "methods x learning rates x alphas x seeds, on one footing; resumable")
+    command = add("sweep", sweep, "compare methods over seeds, each tuned with as many trials; resumable")
     command.add_argument("config")
     add_overrides(command)
 
