@@ -19,13 +19,14 @@ from jaxunlearn.errors import InputError
 SHARE = (0.0, 1.0)  # the range of probabilities and shares
 ROUNDING = 1e-4  # of a range: sums of fp32 probabilities end a little above 1
 NO_INTERVAL = "one item only: no interval can be given"
+UNEQUAL = "too few blocks of too unequal length: no interval can be given"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
     """A measured value with its 95% interval and the number of items (or blocks, or trials) behind it.
 
-    low and high are None where n is 1: one item has no interval.
+    low and high are None where n is 1, since one item has no interval, and for a ratio of too unequal blocks.
     """
 
     value: float
@@ -35,7 +36,7 @@ class Estimate:
 
     def to_json(self) -> dict[str, Any]:
         """Return {"value", "low", "high", "n"}; without an interval also "note", which gives the reason."""
-        return asdict(self) | ({"note": NO_INTERVAL} if self.low is None else {})
+        return asdict(self) | ({"note": NO_INTERVAL if self.n == 1 else UNEQUAL} if self.low is None else {})
 
 
 # ---- made from samples -----------------------------------------------------------------------------------------------
@@ -60,7 +61,7 @@ def mean_estimate(samples: ArrayLike, within: tuple[float, float] | None = None)
         raise InputError(f"Expected items from {least:g} to {most:g}, got {samples_N.min():g} to {samples_N.max():g}.")
     place = min(max((value - least) / size, 0.0), 1.0)
     low, high = intervals.bounded(place, error / size, n) if n > 1 else (place, place)
-    return _estimate(value, n, lambda: (least + size * low, least + size * high))
+    return _estimate(least + size * place, n, lambda: (least + size * low, least + size * high))
 
 
 def rate_estimate(k: int, n: int) -> Estimate:
@@ -81,8 +82,10 @@ def clustered_rate(successes: ArrayLike, trials: ArrayLike) -> Estimate:
     it is Wilson's for as many trials as clusters. Raises InputError unless 0 <= successes <= trials and every cluster
     has a trial.
     """
-    hits_C = _finite("successes", successes)
-    size_C = np.broadcast_to(np.asarray(trials, np.float64), hits_C.shape)
+    hits_C, size_C = _finite("successes", successes), _finite("trials", np.atleast_1d(trials))
+    if len(size_C) not in (1, len(hits_C)):
+        raise InputError(f"Expected trials of each cluster, got {len(size_C)} for {len(hits_C)} clusters.")
+    size_C = np.broadcast_to(size_C, hits_C.shape)
     if (hits_C < 0).any() or (hits_C > size_C).any() or (size_C < 1).any():
         raise InputError("A clustered rate needs 0 <= successes <= trials and a trial in every cluster.")
     return _estimate(float(hits_C.sum() / size_C.sum()), len(hits_C), lambda: intervals.clustered(hits_C, size_C))
@@ -95,7 +98,8 @@ def ratio_estimate(
 
     sum_values: [N], the summed negative log-likelihood of each block in nats; counts: [N], its scored tokens. Blocks
     without a scored token add nothing. The interval is of the ratio, then transformed; transform=np.asarray gives the
-    plain ratio. Raises InputError on unequal lengths, and where no block has a scored token.
+    plain ratio. There is none where the blocks are so few and unequal that they tell less than two (intervals.LEAST).
+    Raises InputError on unequal lengths, and where no block has a scored token.
     """
     values_N, counts_N = _finite("sum_values", sum_values), _finite("counts", counts)
     if values_N.shape != counts_N.shape or (counts_N < 0).any():
@@ -104,12 +108,12 @@ def ratio_estimate(
     if not len(counts_N):
         raise InputError("Perplexity needs at least one block with a scored token, got none.")
 
-    def ends() -> intervals.Bounds:
-        low, high = intervals.student(*intervals.ratio_error(values_N, counts_N))
-        least = 0.0 if (values_N >= 0).all() else -np.inf  # nats and entropies are not negative
-        return transform(np.maximum(low, least)), transform(np.minimum(high, intervals.FAR))
-
-    return _estimate(float(transform(values_N.sum() / counts_N.sum())), len(counts_N), ends)
+    value, n = float(transform(values_N.sum() / counts_N.sum())), len(counts_N)
+    ends = intervals.of_ratio(values_N, counts_N)
+    if ends is None:
+        return Estimate(value=value, low=None, high=None, n=n)
+    least = 0.0 if (values_N >= 0).all() else -np.inf  # nats and entropies are not negative
+    return _estimate(value, n, lambda: (transform(np.maximum(ends[0], least)), transform(ends[1])))
 
 
 def mcnemar(before: ArrayLike, after: ArrayLike) -> float:
@@ -118,9 +122,9 @@ def mcnemar(before: ArrayLike, after: ArrayLike) -> float:
     before, after: [N] of right (1) and wrong (0). Two-sided and binomial (McNemar 1947); only questions that the two
     answer differently count, and p is 1 where there are none. Raises InputError on other values or unequal lengths.
     """
-    before_N, after_N = _pair(before, after)
-    if not _right_or_wrong(before_N, after_N):
-        raise InputError("McNemar's test needs right (1) or wrong (0) for every question, from both models.")
+    before_N, after_N = _finite("before", before), _finite("after", after)
+    if len(before_N) != len(after_N) or not np.isin([*before_N, *after_N], (0, 1)).all():
+        raise InputError("McNemar's test needs right (1) or wrong (0) for the same questions, from both models.")
     lost, gained = int(np.sum(before_N > after_N)), int(np.sum(after_N > before_N))
     n, least = lost + gained, min(lost, gained)
     return min(1.0, 2 * sum(math.comb(n, k) for k in range(least + 1)) / 2**n)
@@ -147,18 +151,6 @@ def _estimate(value: float, n: int, ends: Callable[[], intervals.Bounds]) -> Est
         return Estimate(value=value, low=None, high=None, n=1)
     low, high = ends()
     return Estimate(value=value, low=float(low), high=float(high), n=n)
-
-
-def _pair(before: ArrayLike, after: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Return two models' numbers as fp64; raise InputError unless they are of equally many items."""
-    before_N, after_N = _finite("before", before), _finite("after", after)
-    if len(before_N) != len(after_N):
-        raise InputError(f"A paired comparison needs the same items twice, got {len(before_N)} and {len(after_N)}.")
-    return before_N, after_N
-
-
-def _right_or_wrong(before_N: np.ndarray, after_N: np.ndarray) -> bool:
-    return bool(np.isin([before_N, after_N], (0, 1)).all())
 
 
 def _finite(name: str, values: ArrayLike) -> np.ndarray:
@@ -218,12 +210,6 @@ def bounds(estimate: Any) -> tuple[float | None, float | None]:
 def single(estimate: Any) -> bool:
     """Return whether an estimate is of one item, which has no interval."""
     return isinstance(estimate, dict) and estimate.get("n") == 1 and estimate.get("low") is None
-
-
-def overlap(one: Any, other: Any) -> bool:
-    """Return whether two intervals overlap; False where either has none."""
-    (a, b), (c, d) = bounds(one), bounds(other)
-    return a is not None and b is not None and c is not None and d is not None and a <= d and c <= b
 
 
 def figure_of(report: dict, name: str, path: tuple[str, ...]) -> Any:

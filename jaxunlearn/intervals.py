@@ -14,6 +14,8 @@ Bounds = tuple[Any, Any]
 Z = 1.959963984540054  # the normal distribution's 97.5% point
 STEPS = 60  # halvings of an interval of length 1: to 1e-18
 FAR = 700.0  # exp overflows beyond
+LEAST = 0.9  # degrees of freedom below which Student's interval of a ratio says nothing
+REVISION = 2  # of how intervals are made: part of what a kept measurement depends on
 
 
 def t_95(df: Numbers) -> Any:
@@ -93,6 +95,20 @@ def ratio_error(values: Numbers, counts: Numbers) -> tuple[Any, Any, Any]:
     left_out_N = (values_N - ratio * counts_N) / (total - counts_N)
     error = np.sqrt((N - 1) / N * (left_out_N**2).sum(axis=-1))
     return ratio[..., 0], error, 1 / ((counts_N / total) ** 2).sum(axis=-1) - 1
+
+
+def of_ratio(values: np.ndarray, counts: np.ndarray) -> Bounds | None:
+    """Return Student's interval of sum of values / sum of counts, cut at FAR; None below LEAST degrees of freedom.
+
+    values, counts: [N], by block. Two blocks, one of which is twice as long as the other, are below.
+    """
+    if len(counts) < 2:
+        return None
+    ratio, error, df = ratio_error(values, counts)
+    if df < LEAST:
+        return None
+    low, high = student(ratio, error, df)
+    return low, np.minimum(high, FAR)
 
 
 def auc(wins: Numbers) -> Bounds:

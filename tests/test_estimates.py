@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from jaxunlearn import intervals
 from jaxunlearn.errors import InputError
 from jaxunlearn.estimates import (
     SHARE,
@@ -86,6 +87,10 @@ def test_samples_of_one_prompt_are_no_independent_trials():
     for hits, trials in (([2, 1], [1, 1]), ([-1, 0], 1), ([0, 0], [1, 0])):
         with pytest.raises(InputError, match="a trial in every cluster"):
             clustered_rate(hits, trials)
+    with pytest.raises(InputError, match="got 2 for 3 clusters"):
+        clustered_rate([1, 0, 1], [2, 2])
+    with pytest.raises(InputError, match="finite"):
+        clustered_rate([1, 0], [2, float("nan")])
 
 
 def test_estimates_are_quick():
@@ -102,7 +107,13 @@ def test_perplexity_by_hand():
     assert found.value == pytest.approx(math.exp(1.25)) and found.n == 2
     # Left out in turn: 30 / 30 and 20 / 10, off by -.25 and .75; two unequal blocks tell as much as 1.6 equal ones.
     half = stats.t.ppf(0.975, 0.6) * math.sqrt((0.25**2 + 0.75**2) / 2)
-    assert (found.low, found.high) == pytest.approx((1.0, math.exp(1.25 + half)))  # no loss is below 0 nats
+    ends = intervals.student(*intervals.ratio_error(np.array([20.0, 30.0]), np.array([10, 30])))
+    assert ends == pytest.approx((1.25 - half, 1.25 + half)) and half > 20  # e to the 20: this says nothing
+    assert found.low is None and "unequal" in found.to_json()["note"]
+    three = ratio_estimate([20.0, 30.0, 9.0], [10, 30, 20])  # weights 1/6, 1/2, 1/3: 18 / 7 - 1 degrees of freedom
+    ratio, off = 59 / 60, [(x - c * 59 / 60) / (60 - c) for x, c in ((20, 10), (30, 30), (9, 20))]
+    half = stats.t.ppf(0.975, 11 / 7) * math.sqrt(2 / 3 * sum(o * o for o in off))
+    assert (three.low, three.high) == pytest.approx((1.0, math.exp(ratio + half)))  # no loss is below 0 nats
     equal = ratio_estimate([20.0, 21.0, 22.0], [10, 10, 10])
     half = stats.t.ppf(0.975, 2) * 0.1 / math.sqrt(3)
     assert (equal.low, equal.high) == pytest.approx((math.exp(2.1 - half), math.exp(2.1 + half)))

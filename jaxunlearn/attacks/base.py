@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from jaxunlearn.config import Config
+from jaxunlearn.intervals import REVISION
 from jaxunlearn.methods import inference
 from jaxunlearn.parallel.console import say
 from jaxunlearn.report.schema import Graded
@@ -63,6 +64,7 @@ class Target:
         key = {
             "depends": json.loads(json.dumps(depends)),
             "eval": measured_by(self.run.config.eval),
+            "intervals": REVISION,
             "model": self.hash(name.split(",")[0]),
             "inputs": self.run.inputs.hashes,
         }

@@ -5,25 +5,24 @@ holds too few items must not look sure because all of them agree. Two invented i
 ends of what one item could add (Bonett and Price 2012, for right and wrong answers); the quantile is Student's.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import stdtrit
 
+from jaxunlearn import intervals
 from jaxunlearn.estimates import Estimate, fieller, mcnemar
 
 REFERENCES = ("baseline", "twin")
 RIGHT = "right answers"  # ends the name of a measure whose items are 1 or 0
 PAIRED = "paired, Student; two invented items"
 MCNEMAR = f"{PAIRED}; p: McNemar, exact"
-BLOCKS = "paired over blocks, Student on the log scale"
+BLOCKS = "paired over blocks, jackknife and Student on the log scale"
 FIELLER = "paired, Fieller; two invented items"
 
-Items = dict[
-    str, Any
-]  # {"items": a number or None each, "floor": what guessing gives}, or {"sums", "counts"} of blocks
+# {"items": a number or None each, "floor": what guessing gives}, or {"sums", "counts"} of blocks
+Items = dict[str, Any]
 
 
 def differences(models: dict[str, dict], attacked: dict[str, dict[str, Items]] | None = None) -> list[dict[str, Any]]:
@@ -68,8 +67,7 @@ def _change(measure: str, before: Items, after: Items) -> dict[str, Any]:
     both = _shared(before, after)
     if both is None:
         return {}
-    right = measure.endswith(RIGHT)
-    made = paired(*both, reach=1.0 if right else float(np.abs(both).max()))
+    right, made = measure.endswith(RIGHT), paired(*both)
     entry = {"scale": "difference", "test": MCNEMAR if right else PAIRED} | made.to_json()
     return entry | ({"p": mcnemar(*both)} if right else {})
 
@@ -102,32 +100,32 @@ def _shared(*sets: Items) -> np.ndarray | None:
 # ---- intervals -------------------------------------------------------------------------------------------------------
 
 
-def paired(before: ArrayLike, after: ArrayLike, reach: float = 0.0) -> Estimate:
+def paired(before: ArrayLike, after: ArrayLike) -> Estimate:
     """Estimate mean(after - before) over the same items by Student's interval.
 
-    reach: the most that one item can change; an invented item at either end keeps items that all agree from looking
-    sure. With reach 1 on right and wrong answers this is Bonett and Price's interval (2012), with Student's quantile.
+    An invented item at either end, as far as an item can change, keeps items that all agree from looking sure: 1, of
+    probabilities and of right and wrong answers, or the largest number that there is. On right and wrong answers this
+    is Bonett and Price's interval (2012), with Student's quantile.
     """
     change_N = np.subtract(after, before, dtype=float)
-    filled_N = np.concatenate([change_N, [reach, -reach]]) if reach else change_N
-    value, (low, high) = float(change_N.mean()), _student(filled_N)
+    reach = max(1.0, float(np.abs(np.stack([before, after])).max()))
+    value, (low, high) = float(change_N.mean()), _student(np.array([*change_N, reach, -reach]))
     return Estimate(value=value, low=min(low, value), high=max(high, value), n=len(change_N))
 
 
 def paired_ratio(before: ArrayLike, after: ArrayLike, counts: ArrayLike) -> Estimate | None:
-    """Estimate exp(sum(after - before) / sum(counts)), a ratio of perplexities; None with fewer than two blocks.
+    """Estimate exp(sum(after - before) / sum(counts)), a ratio of perplexities.
 
-    before, after: [N], the summed negative log-likelihood of each block in nats; counts: [N], its scored tokens. The
-    ratio of two sums is linearised, so that long blocks weigh more.
+    before, after: [N], the summed negative log-likelihood of each block in nats; counts: [N], its scored tokens. None
+    where there are too few blocks (intervals.of_ratio).
     """
     counts_N = np.asarray(counts, float)
     change_N, scored_N = np.subtract(after, before, dtype=float)[counts_N > 0], counts_N[counts_N > 0]
-    n = len(scored_N)
-    if n < 2:
+    ends = intervals.of_ratio(change_N, scored_N)
+    if ends is None:
         return None
-    value = change_N.sum() / scored_N.sum()
-    low, high = _student(value + (change_N - value * scored_N) / scored_N.mean())
-    return Estimate(value=float(np.exp(value)), low=float(np.exp(low)), high=float(np.exp(high)), n=n)
+    value, low, high = (float(np.exp(x)) for x in (change_N.sum() / scored_N.sum(), *ends))
+    return Estimate(value=value, low=low, high=high, n=len(scored_N))
 
 
 def share_of_way(low: ArrayLike, high: ArrayLike, ours: ArrayLike) -> Estimate | None:
@@ -137,9 +135,11 @@ def share_of_way(low: ArrayLike, high: ArrayLike, ours: ArrayLike) -> Estimate |
     from looking sure. None where the gap is not above 0 for sure: the share then has no meaning.
     """
     x_N, y_N = np.subtract(ours, low, dtype=float), np.subtract(high, low, dtype=float)
+    if _student(y_N)[0] <= 0:
+        return None
     reach, n = float(np.abs(y_N).max()), len(x_N) + 2
     filled_2N = np.array([[*x_N, reach, -reach], [*y_N, y_N.mean(), y_N.mean()]])
-    (xx, xy), (_, yy) = np.cov(filled_2N) / n * float(stdtrit(n - 1, 0.975)) ** 2
+    (xx, xy), (_, yy) = np.cov(filled_2N) / n * float(intervals.t_95(n - 1)) ** 2
     ends = fieller(*map(float, (*filled_2N.mean(axis=1), xx, yy, xy)))
     if ends is None:
         return None
@@ -147,9 +147,8 @@ def share_of_way(low: ArrayLike, high: ArrayLike, ours: ArrayLike) -> Estimate |
     return Estimate(value=value, low=min(ends[0], value), high=max(ends[1], value), n=len(x_N))
 
 
-def _student(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
+def _student(values_N: np.ndarray) -> tuple[float, float]:
     """Return Student's 95% interval of a mean."""
-    n = len(values)
-    half = float(stdtrit(n - 1, 0.975) * np.std(values, ddof=1) / np.sqrt(n))
-    middle = float(np.mean(values))
-    return middle - half, middle + half
+    n = len(values_N)
+    low, high = intervals.student(values_N.mean(), values_N.std(ddof=1) / np.sqrt(n), n - 1)
+    return float(low), float(high)

@@ -178,6 +178,12 @@ def _inner_faults(item: Any) -> list[str]:
     faults = []
     if isinstance(item, ProbabilityPrompt | Leak):
         faults += [f"{word!r} is both specific and generic" for word in item.specific if word in item.generic]
+        faults += [
+            f"{long!r} begins with {short!r}, so its probability would count twice; keep one of them"
+            for short in item.specific
+            for long in item.specific
+            if long.startswith(short) and long != short and not long[len(short)].isalnum()
+        ]
     if isinstance(item, CompletionPrompt):
         missing = [term for term in item.references if term.lower() not in item.prompt.lower()]
         faults += [f"reference {term!r} does not occur in the prompt {item.prompt!r}" for term in missing]

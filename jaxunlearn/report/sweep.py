@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from jaxunlearn.estimates import over_runs
+from jaxunlearn.estimates import SHARE, over_runs
 from jaxunlearn.files import write_whole
 from jaxunlearn.report.drawing import INK, LINES, MARKERS
 
@@ -72,11 +72,11 @@ def choose(rows: list[dict], reach: float) -> dict[str, Any]:
     return {"cell": min(_by(rows, "cell").items(), key=order)[0]}
 
 
-def over_seeds(values: list[dict]) -> dict[str, float] | None:
+def over_seeds(values: list[dict], within: tuple[float, float] | None = None) -> dict[str, float] | None:
     """Return one figure over seeds (estimates.over_runs) with "seeds"; of one seed, that seed's own interval."""
     if len(values) < 2:
         return {k: values[0][k] for k in ("value", "low", "high")} | {"seeds": 1} if values else None
-    found = over_runs([v["value"] for v in values])
+    found = over_runs([v["value"] for v in values], within)
     return {k: found[k] for k in ("value", "low", "high")} | {"seeds": len(values)}
 
 
@@ -84,7 +84,7 @@ def _figures(models: list[dict]) -> dict[str, Any]:
     found = {}
     for name, path in COLUMNS.items():
         values = [m[path[0]][path[1]] for m in models if path[1] in m.get(path[0], {})]
-        found[name] = over_seeds(values)
+        found[name] = over_seeds(values, SHARE if name in SHARES else None)
     return found
 
 
@@ -92,13 +92,13 @@ def _relearned(runs: list[list[dict]]) -> dict[str, Any]:
     """Return the table's two entries on relearning, at its last step."""
     last = [points[-1] for points in runs if points]
     return {
-        "relearned": over_seeds([_point(p["familiarity"]) for p in last]),
-        "relearned, explicit": over_seeds([p["explicit"] for p in last if "explicit" in p]),
+        "relearned": over_seeds([_point(p["familiarity"]) for p in last], SHARE),
+        "relearned, explicit": over_seeds([p["explicit"] for p in last if "explicit" in p], SHARE),
     }
 
 
 def _rtt(owners: list[dict]) -> dict[str, float] | None:
-    return over_seeds([o["accuracy"] for o in owners if "accuracy" in o])
+    return over_seeds([o["accuracy"] for o in owners if "accuracy" in o], SHARE)
 
 
 def _base_row(found: dict, name: str) -> dict[str, Any] | None:

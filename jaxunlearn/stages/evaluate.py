@@ -11,6 +11,7 @@ from jaxunlearn.data.blocks import halves
 from jaxunlearn.evals.base import Context
 from jaxunlearn.evals.llm_judge import judged
 from jaxunlearn.evals.measure import applying, compare, measure_all
+from jaxunlearn.intervals import REVISION
 from jaxunlearn.methods import inference
 from jaxunlearn.run import Run
 from jaxunlearn.run.resume import holds, keep, kept
@@ -33,6 +34,7 @@ def evaluate(run: Run, only: tuple[str, ...] = ()) -> dict[str, dict]:
             "eval": measured_by(run.config.eval),
             "model": context.model_hash,
             "prompts": run.inputs.hashes.get("text.prompts"),
+            "intervals": REVISION,
             "metrics": {metric.name: metric.depends(context) for metric in applying(context)},
         }
         if holds(path, key):

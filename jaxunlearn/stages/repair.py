@@ -40,7 +40,7 @@ def verdict(before: dict, after: dict) -> str:
         said.append(f"{name} {values[0]:.3g} -> {values[1]:.3g}")
         one, other = ((of.get(PAIRED.get(name, "")) or {}).get("items") or () for of in (old, new))
         if len(one) == len(other) > 1:
-            rise = paired(one, other, reach=5.0 if name.startswith("completion") else 1.0)
+            rise = paired(one, other)
             worse += [name] * (rise.low is not None and rise.low > 0)
             most += [f"{rise.high:.2g} of {name}"] * (rise.high is not None)
     points = [curve_point(0, m) for m in (before, after)]

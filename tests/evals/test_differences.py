@@ -54,12 +54,12 @@ def test_what_an_attack_got_is_set_between_twin_or_guessing_and_baseline():
 
 
 def test_perplexities_are_compared_over_tokens():
-    counts = [100, 10, 0]
-    sums = {"baseline": [300.0, 50.0, 0.0], "unlearned": [310.0, 61.0, 9.0]}
+    counts = [50, 50, 10, 0]
+    sums = {"baseline": [150.0, 150.0, 50.0, 0.0], "unlearned": [155.0, 155.0, 61.0, 9.0]}
     models = {name: {"items": {"retain text": {"sums": s, "counts": counts}}} for name, s in sums.items()}
     (found,) = differences(models)
-    assert found["value"] == pytest.approx(np.exp(21 / 110)) and found["scale"] == "ratio" and found["n"] == 2
-    models["unlearned"]["items"]["retain text"]["counts"] = [100, 11, 0]
+    assert found["value"] == pytest.approx(np.exp(21 / 110)) and found["scale"] == "ratio" and found["n"] == 3
+    models["unlearned"]["items"]["retain text"]["counts"] = [50, 50, 11, 0]
     assert differences(models) == []  # other tokens
     same = paired_ratio([200.0, 300.0], [200 + 100 * np.log(1.22), 300 + 100 * np.log(1.22)], [100, 100])
     assert (same.value, same.low, same.high) == pytest.approx((1.22, 1.22, 1.22))
@@ -68,13 +68,35 @@ def test_perplexities_are_compared_over_tokens():
 
 def test_right_answers_get_bonett_and_prices_interval_with_students_quantile():
     before, after = [1] * 40 + [0] * 20, [1] * 33 + [0] * 7 + [1] * 2 + [0] * 18
-    found = paired(before, after, reach=1.0)
+    found = paired(before, after)
     lost, gained = 8 / 62, 3 / 62
     wald = np.sqrt((lost + gained - (gained - lost) ** 2) / 61) * stats.t.ppf(0.975, 61)
     assert found.value == pytest.approx(-5 / 60)
     assert (found.low, found.high) == pytest.approx((gained - lost - wald, gained - lost + wald))
-    agreed = paired([1] * 60, [1] * 60, reach=1.0)
+    agreed = paired([1] * 60, [1] * 60)
     assert agreed.high == pytest.approx(0.046, abs=1e-3) and agreed.low == -agreed.high
+
+
+def test_items_that_are_all_nothing_do_not_look_sure():
+    found = paired([0.0] * 60, [0.0] * 60)
+    assert found.value == 0 and found.high == -found.low == pytest.approx(0.046, abs=1e-3)
+    few = paired([0.0] * 2, [0.0] * 2)
+    assert few.high > 0.9
+
+
+def test_a_way_that_is_not_there_is_seldom_taken_for_one():
+    draw, taken = np.random.default_rng(1), {2: 0, 5: 0, 39: 0}
+    for n in taken:
+        for _ in range(400):
+            low, high, ours = draw.normal(size=(3, n))
+            taken[n] += share_of_way(low, high, ours) is not None
+    assert max(taken.values()) / 400 < 0.06  # 2.5% are expected
+
+
+def test_blocks_too_unequal_for_an_interval_have_no_ratio():
+    assert paired_ratio([10.0, 10.0], [11.0, 12.0], [200, 20]) is None
+    most = paired_ratio([30.0, 30.0], [200.0, 1400.0], [10, 10])  # a model that broke down
+    assert np.isfinite(most.high) and most.value == pytest.approx(np.exp(77))
 
 
 def test_a_share_without_a_sure_way_has_no_meaning():
@@ -83,15 +105,18 @@ def test_a_share_without_a_sure_way_has_no_meaning():
 
 
 COVERED = {5: 0.94, 39: 0.94, 300: 0.93}
+# Where 5% are gained and 12% lost, 2 t sqrt(variance / n); of five the two invented items are most of the variance.
+WIDE = {5: 4.894 * (2.85 / 6 / 7) ** 0.5, 39: 4.048 * (0.165 / 39) ** 0.5, 300: 3.936 * (0.165 / 300) ** 0.5}
 
 
 @pytest.mark.parametrize("n", COVERED)
 def test_the_intervals_cover_and_are_wide_where_items_are_few(n):
-    draw, held = np.random.default_rng(0), [0, 0, 0]
+    draw, held, widths = np.random.default_rng(0), [0, 0, 0], []
     for _ in range(400):
         u = draw.random(n)
-        change = paired(np.zeros(n), np.where(u < 0.05, 1, np.where(u < 0.17, -1, 0)), reach=1.0)
+        change = paired(np.zeros(n), np.where(u < 0.05, 1, np.where(u < 0.17, -1, 0)))
         held[0] += change.low <= -0.07 <= change.high
+        widths.append(change.high - change.low)
         twin, base = draw.random(n) < 0.3, draw.random(n) < 0.9
         share = share_of_way(twin, base, np.where(draw.random(n) < 0.25, base, twin))
         held[1] += share is None or share.low <= 0.25 <= share.high
@@ -99,4 +124,4 @@ def test_the_intervals_cover_and_are_wide_where_items_are_few(n):
         ratio = paired_ratio(np.zeros(n), rise * counts, counts)
         held[2] += ratio.low <= np.exp(0.1) <= ratio.high
     assert min(held) / 400 >= COVERED[n] - (n == 5) * 0.04
-    assert max(held[2], 0) / 400 <= 0.98
+    assert held[2] / 400 <= 0.98 and 0.9 < np.mean(widths) / WIDE[n] < 1.4

@@ -98,6 +98,8 @@ def test_all_errors_come_at_once_with_file_and_item(tmp_path):
         ("probability", "specific", [" skimming"], "without white space"),
         ("probability", "specific", ["a", "a"], "'a' is listed twice"),
         ("probability", "specific", ["law"], "'law' is both specific and generic"),
+        ("probability", "specific", ["Tin", "Tin Woodman"], "'Tin Woodman' begins with 'Tin'"),
+        ("probability", "specific", ["Orm", "Orm's"], "would count twice"),
         ("probability", "position", "inside", "expected 'out' or 'in'"),
         ("probability", "positon", "out", "unknown key 'positon'; known are generic, position"),
         ("completion", "references", ["Zed"], "reference 'Zed' does not occur in the prompt"),

@@ -260,8 +260,8 @@ MORE = (
            "x_N, y_N = np.subtract(ours, low, dtype=float), np.subtract(high, low, dtype=float)",
            "x_N, y_N = np.asarray(ours, float), np.asarray(high, float)", ("tests/evals/test_differences.py",)),
     Mutant("differences are of the first less the second", "evals/differences.py",
-           "change_N = np.subtract(after, before, dtype=float)\n    filled_N",
-           "change_N = np.subtract(before, after, dtype=float)\n    filled_N", ("tests/evals/test_differences.py",)),
+           "change_N = np.subtract(after, before, dtype=float)\n    reach",
+           "change_N = np.subtract(before, after, dtype=float)\n    reach", ("tests/evals/test_differences.py",)),
 )
 # fmt: on
 MUTANTS = WIRING + MORE
