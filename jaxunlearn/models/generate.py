@@ -61,8 +61,9 @@ def generate(
         eos = jnp.asarray(list(eos_ids) or [-1], jnp.int32)
         key = jax.random.fold_in(jax.random.key(seed), start)
         new_BT = decode(
-            model, put(tokens_BP, "BT"), put(pad_B, "B"), key, eos, max_new=max_new_tokens, sampling=sampling
-        )
+            model, put(tokens_BP, "BT"), put(pad_B, "B"), key, eos, np.float32(sampling.temperature),
+            max_new=max_new_tokens, top_k=sampling.top_k, top_p=sampling.top_p,
+        )  # fmt: skip
         new_BT = fetch(new_BT)[: len(rows)]
         if len(odd := np.flatnonzero((new_BT == NAN).any(axis=1))):
             raise RunError(f"the model's logits are not numbers after the tokens {rows[odd[0]]} and what it then wrote")
@@ -75,9 +76,11 @@ def _before_eos(tokens: list[int], eos_ids) -> list[int]:
     return tokens[: ends[0]] if ends else tokens
 
 
-@partial(jax.jit, static_argnames=("max_new", "sampling"))
-def decode(model, tokens_BP, pad_B, key, eos, *, max_new: int, sampling: Sampling):
+@partial(jax.jit, static_argnames=("max_new", "top_k", "top_p"))
+def decode(model, tokens_BP, pad_B, key, eos, temperature, *, max_new: int, top_k: int, top_p: float):
     """Return new_BT, the tokens that follow prompts with pad_B places of padding in front.
+
+    The temperature, a number, is traced: one program serves greedy decoding and every temperature.
 
     Decoding stops early once every row has met one of the ids `eos` (-1: none); what is not reached stays 0. Where
     logits are not numbers the token is NAN.
@@ -95,7 +98,7 @@ def decode(model, tokens_BP, pad_B, key, eos, *, max_new: int, sampling: Samplin
         return replicated(model.logits(h_BTD[:, -1:]))[:, 0], cache
 
     def choose(logits_BV, n):
-        next_B = sample(logits_BV, jax.random.fold_in(key, n), sampling)
+        next_B = sample(logits_BV, jax.random.fold_in(key, n), Sampling(temperature, top_k, top_p))
         return jax.reshard(jnp.where(jnp.isnan(logits_BV).any(axis=-1), NAN, next_B), act("B"))
 
     def more(carry):
@@ -125,13 +128,13 @@ def _is_eos(tokens_B, eos):
 
 
 def sample(logits_BV, key, sampling: Sampling):
-    """Return one token a row from fp32 logits: the argmax, or a draw from the softmax.
+    """Return one token a row from fp32 logits: the argmax at temperature 0, or a draw from the softmax.
 
-    The draw is from logits over the temperature, cut to the top-k and then to the smallest set that holds top-p.
+    The draw is from logits over the temperature, which may be traced, cut to the top-k and then to the smallest set
+    that holds top-p.
     """
-    if sampling.temperature == 0:
-        return jnp.argmax(logits_BV, axis=-1).astype(jnp.int32)
-    logits_BV = logits_BV / sampling.temperature
+    greedy_B = jnp.argmax(logits_BV, axis=-1)
+    logits_BV = logits_BV / jnp.where(sampling.temperature == 0, 1.0, sampling.temperature)
     if sampling.top_k:
         kth_B = jax.lax.top_k(logits_BV, min(sampling.top_k, logits_BV.shape[-1]))[0][:, -1:]
         logits_BV = jnp.where(logits_BV < kth_B, -jnp.inf, logits_BV)
@@ -141,4 +144,5 @@ def sample(logits_BV, key, sampling: Sampling):
         kept_BV = jnp.cumsum(p_BV, axis=-1) - p_BV < sampling.top_p  # the token that crosses top_p is kept
         floor_B = jnp.min(jnp.where(kept_BV, sorted_BV, jnp.inf), axis=-1, keepdims=True)
         logits_BV = jnp.where(logits_BV < floor_B, -jnp.inf, logits_BV)
-    return jax.random.categorical(key, logits_BV).astype(jnp.int32)
+    drawn_B = jax.random.categorical(key, logits_BV)
+    return jnp.where(sampling.temperature == 0, greedy_B, drawn_B).astype(jnp.int32)

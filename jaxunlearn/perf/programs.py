@@ -144,9 +144,9 @@ def _decoding(config: Config, c: transformer.Shape, weights) -> Program:
     B = -(-config.eval.batch // ways) * ways
     state = _state(config.unlearn, weights)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    arguments = (weights, array("BT", B, PROMPT), array("B", B), key, jax.ShapeDtypeStruct((1,), jnp.int32))
-    sampling = generate.Sampling(config.eval.temperature, config.eval.top_k)
-    static = {"max_new": min(config.eval.new_tokens, c.context - PROMPT), "sampling": sampling}
+    eos, temperature = jax.ShapeDtypeStruct((1,), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
+    arguments = (weights, array("BT", B, PROMPT), array("B", B), key, eos, temperature)
+    static = {"max_new": min(config.eval.new_tokens, c.context - PROMPT), "top_k": config.eval.top_k, "top_p": 1.0}
     kinds = {"weights": weights, "optimiser": state.opt}
     return Program(generate.decode, arguments, kinds, True, beside=local_bytes(state.opt), static=static)
 

@@ -9,7 +9,7 @@ from support.mesh import mesh_of
 
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.models import huggingface, transformer
-from jaxunlearn.models.generate import Sampling, generate, sample
+from jaxunlearn.models.generate import Sampling, decode, generate, sample
 from jaxunlearn.parallel.sharding import put
 
 SHAPE = transformer.Shape(V=64, D=32, L=3, N=4, K=2, H=8, F=48, context=64)
@@ -46,6 +46,13 @@ def test_decoding_is_the_same_on_a_mesh_and_in_batches(sharp):
     with jax.set_mesh(mesh_of((2, 2, 2))):
         wide = jax.tree.map(lambda w: 8 * w, transformer.init(SHAPE, 3))
         assert generate(wide, prompts, 6) == one
+
+
+def test_one_program_serves_greedy_decoding_and_every_temperature(sharp):
+    generate(sharp, [[1, 5, 9]], 7)
+    programs = decode._cache_size()
+    cold, hot = (generate(sharp, [[1, 5, 9]], 7, Sampling(t), seed=2) for t in (1e-3, 3.0))
+    assert cold == generate(sharp, [[1, 5, 9]], 7) != hot and decode._cache_size() == programs
 
 
 def test_decoding_stops_at_eos(sharp):
