@@ -40,6 +40,8 @@ def check(config: Config) -> None:
         )
     if c.reset.heal.lora.rank:
         wrong.append("reset.heal.lora: healing trains every weight, most of all those drawn anew")
+    if not 0 <= c.eval.known < 1:
+        wrong.append("eval.known, a probability, must be at least 0 and below 1")
     if c.eval.temperature < 0 or c.eval.every < 1 or c.eval.batch < 1 or c.eval.blocks < 1 or c.whp.label_batch < 1:
         wrong.append("eval.temperature must be >= 0; eval.every, eval.batch, eval.blocks and whp.label_batch >= 1")
     wrong += _attack_faults(c)

@@ -18,13 +18,17 @@ from jaxunlearn.models.generate import Sampling
 
 
 def next_word(model, context: Context) -> Figures:
-    """Return the mean probability of the target's own next words: in running text, and inside its names."""
-    prompts = context.suite.prompts.probability
-    masses: dict[str, list[float]] = {"out": [], "in": []}
-    for prompt, mass in zip(prompts, specific_mass(model, context.suite, prompts), strict=True):
-        masses[prompt.position].append(mass)
+    """Return the mean probability of the target's own next words: in running text, and inside its names.
+
+    Prompts of running text that the baseline does not know have a figure of their own, which no other holds.
+    """
+    suite = context.suite
+    prompts = [*suite.prompts.probability, *(p for p in suite.unknown if p.position == "out")]
+    masses: dict[str, list[float]] = {"out": [], "in": [], "unknown": []}
+    for n, (prompt, mass) in enumerate(zip(prompts, specific_mass(model, suite, prompts), strict=True)):
+        masses[prompt.position if n < len(suite.prompts.probability) else "unknown"].append(mass)
     items = {"familiarity, next word": masses["out"], "familiarity inside names": masses["in"]}
-    figures = {"probability": masses["out"], "inside": masses["in"]}
+    figures = {"probability": masses["out"], "inside": masses["in"], "unknown": masses["unknown"]}
     return {
         "items": {label: values for label, values in items.items() if values},
         "familiarity": {name: mean_estimate(values, SHARE).to_json() for name, values in figures.items() if values},
@@ -36,6 +40,7 @@ NEXT_WORD = Metric(
     title="Familiarity, next word",
     about="probability of the target's own next words, in running text and inside its names",
     measure=next_word,
+    columns={("familiarity", "unknown"): "Familiarity, prompts that the baseline did not know"},
     applies=lambda context: bool(context.suite.prompts.probability),
     often=True,
 )

@@ -6,7 +6,7 @@ from functools import cached_property
 from jaxunlearn.config import Eval
 from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.evals.judge import Judge
-from jaxunlearn.evals.prompts import Prompts
+from jaxunlearn.evals.prompts import ProbabilityPrompt, Prompts
 from jaxunlearn.evals.words import Words
 from jaxunlearn.models.generate import Sampling, generate
 from jaxunlearn.models.scoring import Text
@@ -22,6 +22,7 @@ class Suite:
     c: Eval
     seed: int = 0
     prefix: str = ""  # stands before every prompt, as part of it
+    unknown: tuple[ProbabilityPrompt, ...] = ()  # prompts of the split that the baseline does not know
     fit: Text | None = None  # text to keep that a temperature is fitted on; it is not among `texts`
 
     @cached_property

@@ -21,7 +21,7 @@ from jaxunlearn.data.facts import Fact, load_facts, read_facts
 from jaxunlearn.data.tokenizer import holds
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals import measure
-from jaxunlearn.evals.prompts import Prompts
+from jaxunlearn.evals.prompts import ProbabilityPrompt, Prompts
 from jaxunlearn.evals.suite import Suite
 from jaxunlearn.methods import check_controls, method_of, resolved
 from jaxunlearn.models.scoring import Text
@@ -119,7 +119,11 @@ class Run:
         texts = self._held(1)
         texts |= {n: Text(tokens_NT=b.tokens_NT, labels_NT=next_token_labels(b)) for n, b in x.held.items()}
         prompts = x.prompts.of(c.eval.split) if x.prompts else Prompts(name="none")
-        return Suite(x.tokenizer, prompts, texts, c.eval, c.seed, fit=self._held(0).get("retain"))
+        fit = self._held(0).get("retain")
+        return Suite(x.tokenizer, prompts, texts, c.eval, c.seed, fit=fit, unknown=self._unknown(c.eval.split))
+
+    def _unknown(self, split: str) -> tuple[ProbabilityPrompt, ...]:
+        return tuple(p for p in self.inputs.unknown if p.split == split)
 
     @cached_property
     def tuning(self) -> Suite:
@@ -128,7 +132,10 @@ class Run:
         Its temperature, which no rule uses, is fitted on the other half.
         """
         prompts = self.inputs.prompts.of("choose") if self.inputs.prompts else self.suite.prompts
-        return dataclasses.replace(self.suite, prompts=prompts, texts=self._held(0), fit=self._held(1).get("retain"))
+        return dataclasses.replace(
+            self.suite, prompts=prompts, texts=self._held(0), fit=self._held(1).get("retain"),
+            unknown=self._unknown("choose"),
+        )  # fmt: skip
 
     def _held(self, half: int) -> dict[str, Text]:
         """Return the held-out blocks of both texts: 0, the half for tuning; 1, the half for reporting."""

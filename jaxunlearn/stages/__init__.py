@@ -17,6 +17,7 @@ from jaxunlearn.report.headline import headline, table
 from jaxunlearn.report.page import CLAIM, write_report
 from jaxunlearn.run import Run, open_run
 from jaxunlearn.stages.evaluate import evaluate, judge_too
+from jaxunlearn.stages.known import knowing
 from jaxunlearn.stages.label import label
 from jaxunlearn.stages.pretrain import pretrain, reinforce
 from jaxunlearn.stages.repair import repair
@@ -40,6 +41,8 @@ def run_stages(config: Config, stages=STAGES) -> dict:
         for name, make in MAKING.items():
             if name in stages:
                 make(run)
+            if name == "pretrain":
+                run = knowing(run)
         models = evaluate(run) if "evaluate" in stages else {}
         judge = judge_too(run, models)
         attacked = attacks.attack(run) if "attack" in stages else {}

@@ -34,6 +34,7 @@ from jaxunlearn.run.resume import holds, keep, kept
 from jaxunlearn.run.sources import with_universe
 from jaxunlearn.run.store import hash_of, load_model, measured_by
 from jaxunlearn.stages.evaluate import evaluate
+from jaxunlearn.stages.known import knowing
 from jaxunlearn.stages.label import label
 from jaxunlearn.stages.pretrain import STAGE_OF, needed, pretrain, reinforce
 from jaxunlearn.stages.trials import Cell, cells, check_cell
@@ -97,7 +98,7 @@ def _base(config: Config, seed: int) -> Run:
     checks = (RTT.check,) if config.sweep.rtt else ()  # facts that cannot be asked are refused before any cell runs
     base = open_run(dataclasses.replace(config, seed=seed, run=RunSection(dir=str(folder)), controls=()), *checks)
     pretrain(base)
-    return base
+    return knowing(base)
 
 
 def _base_figures(base: Run) -> dict:
