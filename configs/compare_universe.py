@@ -53,7 +53,7 @@ def config() -> Config:
         name="compare_universe",
         title="Every method on the built-in universe",
         pretrain=dataclasses.replace(base.pretrain, steps=1200),
-        unlearn=dataclasses.replace(base.unlearn, accumulate=2),
+        unlearn=dataclasses.replace(base.unlearn, accumulate=2, retain_loss="own", retain_weight=None),
         attack=Attack(rtt=RttAttack(rates=(3e-4, 6e-4, 1.2e-3))),
         eval=dataclasses.replace(
             base.eval, completions=132, relearn_steps=(0, 2, 5, 10), relearn_batch=12, relearn_rates=(3e-4, 1e-3, 3e-3)
