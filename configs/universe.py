@@ -29,7 +29,6 @@ def config() -> Config:
         ),
         reinforce=Train(steps=40, learning_rate=5e-4, batch=16, checkpoint_every=20),
         # Held on each of ten seeds (docs/results.md); without the KL on text to keep accuracy fell by 18 points on one.
-        # Another method has other settings: name them beside unlearn.method.
         unlearn=Unlearn(
             steps=16,
             learning_rate=2e-3,

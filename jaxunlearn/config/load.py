@@ -9,12 +9,14 @@ import importlib.util
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
+from typing import Any
 
 from jaxunlearn.config.check import check
 from jaxunlearn.config.fields import MOVED, Config
+from jaxunlearn.config.training import Train, Unlearn
 from jaxunlearn.errors import InputError
 
 
@@ -71,10 +73,13 @@ def _moved(key: str) -> str:
 
 
 def override(config: Config, overrides: list[str] | tuple[str, ...]) -> Config:
-    """Return the configuration with dotted ``key=value`` overrides. Raises InputError, with close names."""
+    """Return the configuration with dotted ``key=value`` overrides. Raises InputError, with close names.
+
+    Settings of the method that it had (`of_method`) do not hold for another unlearn.method.
+    """
     import tyro
 
-    arguments = []
+    config, arguments = _left_behind(config, overrides), []
     for item in overrides:
         key, equals, value = item.partition("=")
         if not equals:
@@ -97,6 +102,22 @@ def override(config: Config, overrides: list[str] | tuple[str, ...]) -> Config:
             )
     except SystemExit:
         raise InputError(f"bad override in {list(overrides)}:\n{messages.getvalue().strip()}") from None
+
+
+def of_method(config: Config) -> dict[str, Any]:
+    """Return {name: value} of the unlearn.* settings that were given for unlearn.method, such as beta."""
+    shared = {f.name for f in dataclasses.fields(Train)} | {"method", "reach"}
+    own = {f.name: f.default for f in dataclasses.fields(Unlearn) if f.name not in shared}
+    return {k: getattr(config.unlearn, k) for k, default in own.items() if getattr(config.unlearn, k) != default}
+
+
+def _left_behind(config: Config, overrides: Sequence[str]) -> Config:
+    """Return the configuration without the settings of its method, where the overrides name another one."""
+    named = [value for key, _, value in (item.partition("=") for item in overrides) if key == "unlearn.method"]
+    if not named or named[-1] == config.unlearn.method:
+        return config
+    defaults: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(Unlearn) if f.name in of_method(config)}
+    return dataclasses.replace(config, unlearn=dataclasses.replace(config.unlearn, **defaults))
 
 
 def _lookup(config, key: str):

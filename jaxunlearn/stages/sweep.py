@@ -20,7 +20,7 @@ import jax
 
 from jaxunlearn.attacks.relearn import relearning
 from jaxunlearn.attacks.rtt import RTT, retraining
-from jaxunlearn.config import Config, Universe, as_dict, check
+from jaxunlearn.config import Config, Universe, as_dict, check, of_method
 from jaxunlearn.config import Run as RunSection
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.evals.measure import curve_point, measure
@@ -53,6 +53,9 @@ def sweep(config: Config) -> dict[str, Any]:
         raise InputError("sweep.methods and sweep.seeds name nothing to run; for example sweep.methods=whp,npo")
     if config.eval.relearn_steps and not config.eval.relearn_rates:
         raise InputError("a sweep that relearns needs eval.relearn_rates: every method is relearned at the same rates")
+    if mine := of_method(config):
+        given = ", ".join(f"unlearn.{key}={value}" for key, value in mine.items())
+        say(f"{given}: settings of {config.unlearn.method}; entries of other methods have their own")
     for seed in w.seeds:
         for cell in cells(config, seed):
             check(cell.config)

@@ -6,7 +6,7 @@ import re
 import pytest
 from support.paths import ROOT
 
-from jaxunlearn.config import Config, find_config, load_config, override, to_json
+from jaxunlearn.config import Config, find_config, load_config, of_method, override, to_json
 from jaxunlearn.errors import InputError
 
 BASE = Config(name="x")
@@ -20,6 +20,16 @@ def test_overrides_reach_nested_fields_with_their_types():
     assert (c.pretrain.twin, c.run.dir) == (False, "out")
     assert override(c, ["text.forget="]).text.forget == ()
     assert override(c, []) == c
+
+
+def test_settings_of_one_method_do_not_hold_for_another():
+    mine = override(BASE, ["unlearn.retain_weight=6", "unlearn.retain_loss=kl", "unlearn.steps=7", "unlearn.reach=0.1"])
+    assert of_method(mine) == {"retain_weight": 6.0, "retain_loss": "kl"} and of_method(BASE) == {}
+    assert override(mine, ["unlearn.method=whp", "whp.alpha=3"]).unlearn == mine.unlearn
+    other = override(mine, ["unlearn.method=rmu", "unlearn.layer=3"]).unlearn
+    assert (other.retain_weight, other.retain_loss, other.layer) == (None, "own", 3)
+    assert (other.steps, other.reach) == (7, 0.1)  # of the run, not of the method
+    assert override(mine, ["unlearn.retain_weight=2", "unlearn.method=npo"]).unlearn.retain_weight == 2
 
 
 @pytest.mark.parametrize(
