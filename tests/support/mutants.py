@@ -37,7 +37,7 @@ WIRING = (
     Mutant("what is reported is what was tuned on", "run/__init__.py",
            "texts = self._held(1)", "texts = self._held(0)", RUN),
     Mutant("the temperature is fitted on what is reported", "run/__init__.py",
-           'fit=self._held(0).get("retain"))', 'fit=self._held(1).get("retain"))', RUN),
+           'fit = self._held(0).get("retain")', 'fit = self._held(1).get("retain")', RUN),
     Mutant("held-out blocks are trained on", "run/__init__.py",
            "return blocks.tokens_NT[split[0]], next_token_labels(blocks)[split[0]]",
            "return blocks.tokens_NT, next_token_labels(blocks)", RUN),
