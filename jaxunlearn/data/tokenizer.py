@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxunlearn.errors import InputError
+from jaxunlearn.files import read_text
 
 FILES = (
     "tokenizer.json",
@@ -85,7 +86,7 @@ def _load_json(directory: Path) -> Tokenizer:
 
     path = directory / "tokenizer.json"
     try:
-        backend = tokenizers.Tokenizer.from_file(str(path))
+        backend = tokenizers.Tokenizer.from_str(read_text(path))
     except Exception as error:  # the library raises bare Exception
         raise InputError(f"{path} is not a readable tokenizer ({error}); copy it from the model again") from error
     backend.no_truncation()
@@ -169,7 +170,7 @@ def _read_config(path: Path) -> dict:
     if not path.is_file():
         return {}
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(read_text(path))
     except ValueError as error:
         raise InputError(f"{path} is not valid JSON ({error}); copy it from the model again") from error
     if not isinstance(config, dict):

@@ -17,6 +17,7 @@ import numpy as np
 
 from jaxunlearn.data.tokenizer import copy_tokenizer
 from jaxunlearn.errors import InputError
+from jaxunlearn.files import read_text
 from jaxunlearn.models import lora, peft, weights
 from jaxunlearn.models.families import family_of, hf_config, read_shape
 from jaxunlearn.models.families.base import Stored, stored
@@ -65,7 +66,7 @@ def _index(directory: Path, shape: Shape) -> dict:
 
     index = directory / "model.safetensors.index.json"
     if index.is_file():
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        names = sorted(set(json.loads(read_text(index))["weight_map"].values()))
     else:
         names = ["model.safetensors"]
     found = {}
