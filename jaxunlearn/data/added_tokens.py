@@ -4,6 +4,7 @@ They stand in `added_tokens_decoder` of tokenizer_config.json or, in older direc
 are those of transformers: a text is cut at added tokens, and each part between them is encoded by itself.
 """
 
+import importlib
 import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -115,8 +116,7 @@ def decode_around(
 
 def without_prefix(model: bytes) -> bytes:
     """Return a SentencePiece model that puts no space before a text."""
-    from sentencepiece import sentencepiece_model_pb2
-
-    proto = sentencepiece_model_pb2.ModelProto.FromString(model)
+    form: Any = importlib.import_module("sentencepiece.sentencepiece_model_pb2")  # its classes are made when it loads
+    proto = form.ModelProto.FromString(model)
     proto.normalizer_spec.add_dummy_prefix = False
     return proto.SerializeToString()
