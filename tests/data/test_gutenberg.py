@@ -64,6 +64,8 @@ def test_a_book_that_quotes_a_line_is_untouched(quoted, lines):
 
 
 def test_texts_without_a_licence_stay_and_a_licence_alone_is_not_emptied():
+    text = LINE * 9 + "He read:\nEnd of Project Gutenberg's lamp, and wept.\n"
+    assert without_licence(text) == text
     for text in ("", "  \n\n  Two\n lines  \n\n", "Produced by her own hand, the cake was large.\n\nIt fell.\n"):
         assert without_licence(text) == text
     assert without_licence(HEADERS["new"] + TRAILERS["new"]) == HEADERS["new"] + TRAILERS["new"]
