@@ -63,6 +63,7 @@ setup(
         "tokenizers>=0.21",
         "transformers>=5",
         "tyro>=1.0",
+        "regex",  # word boundaries by Unicode properties; transformers and wordfreq bring it
         "wordfreq>=3.1",  # how common a word is in general English
     ],
     extras_require={

@@ -1,8 +1,27 @@
-"""Files: hashes, writes that are whole or not there, data that ships with the package."""
+"""Files: text in one encoding and one form, hashes, writes that are whole or not there, data that is shipped."""
 
 import hashlib
 import os
+import unicodedata
 from pathlib import Path
+from typing import Any
+
+
+def read_text(path: Path | str) -> str:
+    """Return the text of a UTF-8 file, without the byte-order mark that some editors put first.
+
+    All text that the package reads is read here. Raises OSError and UnicodeDecodeError, which is a ValueError.
+    """
+    return Path(path).read_text(encoding="utf-8-sig")
+
+
+def nfc(value: Any) -> Any:
+    """Return a text in Unicode's composed form (NFC), and lists and mappings with all texts in them so."""
+    if isinstance(value, str):
+        return value if value.isascii() else unicodedata.normalize("NFC", value)
+    if isinstance(value, dict):
+        return {nfc(key): nfc(item) for key, item in value.items()}
+    return type(value)(map(nfc, value)) if isinstance(value, list | tuple) else value
 
 
 def sha256(path: Path) -> str:

@@ -1,11 +1,14 @@
 """Files: shipped data, whole writes, hashes."""
 
+import ast
 import hashlib
 import os
+from pathlib import Path
 
 import pytest
 
-from jaxunlearn.files import find_data, sha256, sha256_text, write_whole
+import jaxunlearn
+from jaxunlearn.files import find_data, nfc, read_text, sha256, sha256_text, write_whole
 
 
 def test_a_shipped_file_is_found_by_its_name_and_a_file_that_exists_comes_first(tmp_path, monkeypatch):
@@ -42,3 +45,26 @@ def test_a_write_that_is_stopped_leaves_the_old_file(tmp_path, monkeypatch):
     assert path.read_text() == "old"
     write_whole(path, "new")
     assert path.read_text() == "new" and [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_byte_order_mark_is_left_out_and_other_bytes_are_refused(tmp_path):
+    (tmp_path / "a").write_bytes(b"\xef\xbb\xbf{}\xef\xbb\xbf")
+    assert read_text(tmp_path / "a") == "{}\ufeff" and read_text(str(tmp_path / "a")) == "{}\ufeff"
+    (tmp_path / "b").write_bytes(b"\xe9")
+    with pytest.raises(UnicodeDecodeError):
+        read_text(tmp_path / "b")
+
+
+def test_every_module_reads_text_here():
+    """So that no input is refused for its byte-order mark, and none is read in the encoding of the machine."""
+    found = {
+        path.name
+        for path in Path(jaxunlearn.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "read_text"
+    }
+    assert found == {"files.py"}
+
+
+def test_every_text_of_a_value_is_composed():
+    assert nfc({"Zoe\u0308": ["e\u0301", ("a", 1)], "n": None}) == {"Zo\u00eb": ["\u00e9", ("a", 1)], "n": None}

@@ -5,12 +5,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from jaxunlearn.errors import InputError
+from jaxunlearn.files import nfc, read_text
 
 
 def load_dictionary(path: Path | str) -> dict[str, tuple[str, ...]]:
     """Read a dictionary file, {term: translation or [translations]}, as {term: (translation, ...)}.
 
-    A JSON list of such objects, the form of the authors' replies, is merged by `consolidate`. Raises one InputError
+    A JSON list of such objects, the form of the authors' replies, is merged by `consolidate`. Texts are brought to NFC,
+    as documents are. Raises one InputError
     that names every faulty term, or says why the file cannot be read.
     """
     path = Path(path)
@@ -52,9 +54,9 @@ def consolidate(replies: Iterable[Mapping]) -> dict[str, tuple[str, ...]]:
 
 
 def _merge(merged: dict[str, dict[str, None]], term: object, values: object) -> None:
-    term = term.strip() if isinstance(term, str) else ""
+    term = nfc(term.strip()) if isinstance(term, str) else ""
     for value in values if isinstance(values, list | tuple) else [values]:
-        value = value.strip() if isinstance(value, str) else ""
+        value = nfc(value.strip()) if isinstance(value, str) else ""
         if term and value and value != term:
             merged.setdefault(term, {})[value] = None
 
@@ -68,10 +70,10 @@ def _is_composite(term: str, terms: Mapping) -> bool:
     return len(words) > 1 and all(word in terms for word in words)
 
 
-def read_text(path: Path) -> str:
+def dictionary_text(path: Path) -> str:
     """Return the text of a dictionary file; raise InputError where it cannot be read or is not UTF-8."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_text(path)
     except OSError as error:
         raise InputError(f"cannot read the dictionary {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -81,7 +83,7 @@ def read_text(path: Path) -> str:
 
 def _read_pairs(path: Path) -> list[tuple[str, object]]:
     """Return the top level of the file as pairs: a dict would lose a term that is given twice."""
-    text = read_text(path)
+    text = dictionary_text(path)
     try:
         content = json.loads(text, object_pairs_hook=_Pairs)
     except ValueError as error:
@@ -90,7 +92,7 @@ def _read_pairs(path: Path) -> list[tuple[str, object]]:
         return [(term, list(values)) for term, values in consolidate(dict(reply) for reply in content).items()]
     if not isinstance(content, _Pairs):
         raise InputError(f"the dictionary {path} holds a {type(content).__name__}, expected an object {{term: [...]}}")
-    return list(content)
+    return nfc(list(content))
 
 
 class _Pairs(list):

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from jaxunlearn.anchors.inflection import parts, plurals, singular, unpossessed
-from jaxunlearn.anchors.matching import Matcher, code_characters, find_anchors, in_word, make_matcher, whole_hits
+from jaxunlearn.anchors.matching import Matcher, find_anchors, make_matcher, whole_hits
+from jaxunlearn.data.boundaries import code_characters, joined
 
 SEPARATORS = frozenset(" \t\n\u00a0-‐‑")  # spellings of one name may differ in these, and in case
 _WRAP = re.compile(r"[^\S\n]*\n[^\S\n]*|[^\S\n]{2,}")
@@ -131,10 +132,10 @@ def _loose_hits(one: Found, matcher: Matcher) -> list[list[int]]:
     last_H, form_H = np.array(hits, np.int64).T
     start_H = place_C[last_H + 1 - matcher.length_K[form_H]]
     end_H = place_C[last_H] + 1
-    word = np.pad(code_characters(one.text, in_word), 1).astype(bool)
-    whole_H = ~(word[start_H] & word[start_H + 1]) & ~(word[end_H] & word[end_H + 1])
+    joined_C = joined(one.text)
+    whole_H = ~(joined_C[start_H] | joined_C[end_H] | one.holds(start_H, end_H))
     order = np.lexsort((-end_H, start_H))
-    order = order[(whole_H & ~one.holds(start_H, end_H))[order]]
+    order = order[whole_H[order]]
     return np.stack([form_H, start_H, end_H], axis=1)[order].tolist()
 
 

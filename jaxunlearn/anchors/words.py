@@ -5,6 +5,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import regex
+
+from jaxunlearn.data.boundaries import word_pattern
+
 
 def word_set(text: str) -> frozenset[str]:
     """Return the words of a text that are separated by spaces."""
@@ -12,7 +16,8 @@ def word_set(text: str) -> frozenset[str]:
 
 
 # A word of letters, with inner hyphens and apostrophes, and initials written together ("H.M.").
-WORD = re.compile(r"[^\W\d_]+(?:(?:['’-]|(?<=\b[A-Z])\.(?=[A-Z]\b))[^\W\d_]+)*")
+_RUN = word_pattern()
+WORD = regex.compile(rf"{_RUN}(?:(?:['’-]|(?<=\b[A-Z])\.(?=[A-Z]\b)){_RUN})*", regex.V1)
 CLITIC = re.compile(r"['’](?:s|ll|d|ve|re|m|em)$", re.IGNORECASE)
 PARAGRAPH = re.compile(r"\n[ \t]*\n")
 # Abbreviations whose full stop ends no sentence.

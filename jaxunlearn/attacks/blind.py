@@ -12,9 +12,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from jaxunlearn.anchors.matching import Matcher, find_anchors, make_matcher
+import regex
 
-WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+from jaxunlearn.anchors.matching import Matcher, find_anchors, make_matcher
+from jaxunlearn.data.boundaries import word_pattern
+
+_RUN = word_pattern(r"\p{L}\p{N}")
+LETTERS = regex.compile(word_pattern(), regex.V1)
+WORD = regex.compile(rf"{_RUN}(?:['’-]{_RUN})*", regex.V1)
 LEAST = 3  # occurrences of a missed term or a phrase
 LEAD = (4, 20)  # words of a prompt before an archetype's term
 BEFORE = (2, 14)  # and before a missed term
@@ -104,7 +109,8 @@ def archetypes(lines: Sequence[Line]) -> Iterable[Probe]:
 def missed(lines: Sequence[Line], known: set[str]) -> Iterable[Probe]:
     """Yield one probe for each word that the text repeats and neither retain text nor dictionary has."""
     counts = Counter(word for line in lines for word in line.words)
-    wanted = {w for w, n in counts.items() if n >= LEAST and len(w) > 3 and w.isalpha() and w.lower() not in known}
+    often = {word for word, n in counts.items() if n >= LEAST and len(word) > 3 and word.lower() not in known}
+    wanted = {word for word in often if LETTERS.fullmatch(word)}
     for line in lines:
         for n, word in enumerate(line.words):
             if word not in wanted or n < BEFORE[0]:

@@ -5,24 +5,27 @@ part of a longer name, or stands where one part of a longer name was swapped ("T
 of the retain text are never near. How often a model that never saw the target seems to come near is measured.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import regex
 
+from jaxunlearn.data.boundaries import word_pattern
 from jaxunlearn.errors import InputError
 from jaxunlearn.estimates import Estimate, clustered_rate
 from jaxunlearn.evals.judge import inflections
+from jaxunlearn.files import nfc
 
 LONG, SHORT = 0.30, 0.20  # edits over the longer length, for names of 6 letters and more, and of 4 or 5
 LONG_LETTERS, SHORT_LETTERS = 6, 4
 FACTORS = (1.0, 0.8, 0.6, 0.4, 0.0)  # of both thresholds, tried in this order by `calibrated`
 MOST_FALSE = 0.01  # of the completions of a model that never saw the target
 RARE = 2  # a name's part that the retain text capitalises more often binds no name together
-WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_RUN = word_pattern()
+WORD = regex.compile(rf"{_RUN}(?:['’-]{_RUN})*", regex.V1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,7 @@ class Resemblance:
 
     def find(self, prompt: str, completion: str) -> list[NearMiss]:
         """Return the near misses in a completion; terms and words of the prompt are left out."""
+        prompt, completion = nfc(prompt), nfc(completion)
         held = {word.lower() for word in WORD.findall(prompt)}
         words, found = WORD.findall(completion), []
         for word in words:

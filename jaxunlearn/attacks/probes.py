@@ -21,7 +21,7 @@ from jaxunlearn.estimates import SHARE, clustered_rate, mean_estimate, rate_esti
 from jaxunlearn.evals.judge import Judge
 from jaxunlearn.evals.prompts import Leak, Lexicon
 from jaxunlearn.evals.suite import Suite, complete
-from jaxunlearn.files import sha256_text
+from jaxunlearn.files import nfc, sha256_text
 from jaxunlearn.models.generate import Sampling
 from jaxunlearn.report.schema import MODEL, Figure, Figures, Form, Graded
 from jaxunlearn.run import Run
@@ -76,7 +76,7 @@ class Grader:
 
 def opening(expected: Sequence[str], text: str) -> str:
     """Return which of the expected words or phrases a completion begins with, whole words, or nothing."""
-    words = WORD.findall(text)
+    words = WORD.findall(nfc(text))
     return next((e for e in expected if (own := WORD.findall(e)) and words[: len(own)] == own), "")
 
 

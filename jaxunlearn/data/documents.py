@@ -4,13 +4,16 @@ import dataclasses
 import glob
 import itertools
 import re
+import sys
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxunlearn.data.gutenberg import without_licence
 from jaxunlearn.data.questions import PROMPT, Question, read_questions
 from jaxunlearn.errors import InputError
+from jaxunlearn.files import nfc
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,12 +28,18 @@ class Document:
 # ---- reading
 
 
-def read_documents(sources: Sequence[str], unwrap: bool = False) -> list[Document]:
+def _print(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def read_documents(sources: Sequence[str], unwrap: bool = False, say: Callable[[str], None] = _print) -> list[Document]:
     """Read .txt files, folders of them, globs and `tfds:NAME/SPLIT[?field=text][&data_dir=DIR]`, in the order given.
 
     The files of a folder or a glob are sorted by name. A .json or .jsonl file holds questions in TOFU's form; each is a
-    document, of which only the answer is learnt. unwrap joins the hard line breaks of texts (unwrap_lines). Raises
-    InputError for a source that is missing, empty or not UTF-8 text.
+    document, of which only the answer is learnt. unwrap joins the hard line breaks of texts (unwrap_lines). Texts are
+    brought to NFC, line breaks to "\\n"; positions are those of the text so read. Project Gutenberg's licence is left
+    out of .txt files (gutenberg.py), and `say` is given one line about each. Raises InputError for a source that is
+    missing, empty or not UTF-8 text.
     """
     sources = [sources] if isinstance(sources, str) else list(sources)
     if not sources:
@@ -40,7 +49,7 @@ def read_documents(sources: Sequence[str], unwrap: bool = False) -> list[Documen
         if str(source).startswith("tfds:"):
             documents += _read_tfds(str(source))
         else:
-            documents += [d for path in _find_files(str(source)) for d in _read_file(path)]
+            documents += [d for path in _find_files(str(source)) for d in _read_file(path, say)]
     if unwrap:
         documents = [d if d.asked else dataclasses.replace(d, text=unwrap_lines(d.text)) for d in documents]
     return documents
@@ -63,7 +72,7 @@ def _find_files(source: str) -> list[Path]:
     raise InputError(f"{source} does not exist; expected a .txt file, a folder of them, a glob or tfds:NAME/SPLIT")
 
 
-def _read_file(path: Path) -> list[Document]:
+def _read_file(path: Path, say: Callable[[str], None]) -> list[Document]:
     if path.suffix.lower() in (".json", ".jsonl"):
         return [_asked(f"{path}#{n}", q) for n, q in enumerate(read_questions(path))]
     try:
@@ -77,7 +86,10 @@ def _read_file(path: Path) -> list[Document]:
     except UnicodeDecodeError as error:
         fault = f"byte 0x{data[error.start]:02x} at offset {error.start}"
         raise InputError(f"{path} is not UTF-8 text ({fault}); convert it to UTF-8") from error
-    text = _normalise(text)
+    whole = _normalise(text)
+    text = without_licence(whole)
+    if left := len(whole) - len(text):
+        say(f"  {path}: Project Gutenberg's licence is left out, {left:,} of {len(whole):,} characters")
     if not text.strip():
         raise InputError(f"{path} is empty; give a file with text, or leave it out")
     return [Document(name=str(path), text=text)]
@@ -89,7 +101,7 @@ def _asked(name: str, q: Question) -> Document:
 
 
 def _normalise(text: str) -> str:
-    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    return nfc(text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def read_rows(source: str) -> list[dict]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from jaxunlearn.config import Attack
 from jaxunlearn.errors import InputError
+from jaxunlearn.files import nfc, read_text
 
 LETTERS = "ABCDEFGH"
 YEARS = range(1880, 2000)
@@ -115,10 +116,10 @@ def load_facts(path: str) -> list[Fact]:
 
 def _rows(file: Path) -> list:
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_text(file)
         if file.suffix == ".jsonl":
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
-        rows = json.loads(text)
+            return [nfc(json.loads(line)) for line in text.split("\n") if line.strip()]
+        rows = nfc(json.loads(text))
     except OSError as error:
         raise InputError(f"{file}: the facts cannot be read ({error.strerror})") from None
     except ValueError as error:

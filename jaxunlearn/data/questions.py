@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxunlearn.errors import InputError
+from jaxunlearn.files import nfc, read_text
 
 PROMPT = "Question: {question}\nAnswer:"
 
@@ -28,13 +29,13 @@ def read_questions(path: str | Path) -> list[Question]:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as UTF-8 text ({error}); give one of TOFU's .json files") from error
     rows = _rows(path, text)
     if not rows:
         raise InputError(f"{path}: holds no question; expected one JSON object a line")
-    return [_question(f"{path}, item {n}", row) for n, row in enumerate(rows, 1)]
+    return [_question(f"{path}, item {n}", row) for n, row in enumerate(nfc(rows), 1)]
 
 
 def _rows(path: Path, text: str) -> list[Any]:

@@ -9,16 +9,20 @@ import itertools
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from jaxunlearn.data.added_tokens import decode_around, encode_around, read_added, without_prefix
 from jaxunlearn.errors import InputError
+from jaxunlearn.files import read_text
 
 FILES = (
     "tokenizer.json",
     "tokenizer.model",
     "tokenizer_config.json",
+    "added_tokens.json",
     "special_tokens_map.json",
     "generation_config.json",
 )
@@ -85,7 +89,7 @@ def _load_json(directory: Path) -> Tokenizer:
 
     path = directory / "tokenizer.json"
     try:
-        backend = tokenizers.Tokenizer.from_file(str(path))
+        backend = tokenizers.Tokenizer.from_str(read_text(path))
     except Exception as error:  # the library raises bare Exception
         raise InputError(f"{path} is not a readable tokenizer ({error}); copy it from the model again") from error
     backend.no_truncation()
@@ -118,17 +122,26 @@ def _load_sentencepiece(directory: Path) -> Tokenizer:
         backend.LoadFromSerializedProto(path.read_bytes())
     except (RuntimeError, OSError) as error:
         raise InputError(f"{path} is not a SentencePiece model ({error}); copy it from the model again") from error
+    size, added = backend.vocab_size(), read_added(directory, _read_config)
+    names = {i: backend.id_to_piece(i) for i in range(size)} | {i: token.content for i, token in added.items()}
+    bare = backend
+    if added:
+        bare = sentencepiece.SentencePieceProcessor(model_proto=without_prefix(path.read_bytes()))
+    plain = [token for token in added.values() if not token.special]
+    legacy = bool(_read_config(directory / "tokenizer_config.json").get("legacy", False))
 
-    def encode_offsets(text: str):
+    def encode_with(processor, text: str):
         # Given a str, this gives character offsets; the default return types give none, or bytes.
-        mapping = backend.encode(text, add_bos=False, add_eos=False, return_type="offset_mapping")
+        mapping = processor.encode(text, add_bos=False, add_eos=False, return_type="offset_mapping")
         return mapping["ids"], mapping["offsets"]
 
     return Tokenizer(
-        encode_offsets=encode_offsets,
-        decode_ids=backend.decode,
-        piece=backend.id_to_piece,
-        vocab_size=backend.vocab_size(),
+        encode_offsets=lambda text: encode_around(
+            text, plain, partial(encode_with, backend), partial(encode_with, bare), legacy
+        ),
+        decode_ids=lambda ids: decode_around(ids, added, backend.decode, bare.decode),
+        piece=lambda i: names.get(i, f"<id {i}>"),
+        vocab_size=max([size, *(i + 1 for i in added)]),
         bos_id=backend.bos_id() if backend.bos_id() >= 0 else None,
         eos_ids=(backend.eos_id(),) if backend.eos_id() >= 0 else (),
         files=_files(directory),
@@ -169,7 +182,7 @@ def _read_config(path: Path) -> dict:
     if not path.is_file():
         return {}
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(read_text(path))
     except ValueError as error:
         raise InputError(f"{path} is not valid JSON ({error}); copy it from the model again") from error
     if not isinstance(config, dict):

@@ -21,7 +21,7 @@ from jaxunlearn.estimates import rate_estimate
 from jaxunlearn.evals.base import Context, Figures, Metric
 from jaxunlearn.evals.continuations import encode_pair, score_continuations
 from jaxunlearn.evals.question_sets import spread
-from jaxunlearn.files import sha256_text
+from jaxunlearn.files import read_text, sha256_text
 
 PROMPTS = {  # by the beginning of a benchmark's name; the others are asked as they stand
     "arc": "Question: {query}\nAnswer:",
@@ -72,7 +72,7 @@ def _files(path: Path) -> list[Path]:
 
 def _lines(path: Path):
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error}); give a file of JSON lines, a folder, or tfds:") from error
     for n, line in enumerate(text.split("\n"), 1):

@@ -1,13 +1,13 @@
 """An offline judge: grades completions by a lexicon, the same on every run."""
 
-import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import ahocorasick
 
+from jaxunlearn.data.boundaries import joined
 from jaxunlearn.evals.prompts import Lexicon
+from jaxunlearn.files import nfc
 
 POINTS = {3: 5, 2: 1, 1: 0, 0: 0}
 MOST = max(POINTS.values())
@@ -110,9 +110,10 @@ def _find(automaton: ahocorasick.Automaton | None, text: str, exact: bool) -> It
     """Yield every whole-word occurrence, overlapping ones too; `exact` compares the case as well."""
     if automaton is None:
         return
+    joined_C = joined(text)
     for last, (length, pairs) in automaton.iter(_fold(text)):
         start, end = last + 1 - length, last + 1
-        if _within_word(text, start) or _within_word(text, end):
+        if joined_C[start] or joined_C[end]:
             continue
         for form, term in pairs:
             if not exact or form == text[start:end]:
@@ -140,22 +141,15 @@ def _surfaces(matches: Iterable[Match], prompt: str, completion: str) -> tuple[s
 
 
 def _references_in(completion: str, references: Sequence[str]) -> tuple[str, ...]:
-    found = (re.search(rf"(?<!\w){re.escape(_clean(term))}(?!\w)", completion, re.IGNORECASE) for term in references)
-    return tuple(match.group() for match in found if match)
-
-
-def _within_word(text: str, place: int) -> bool:
-    """Tell whether a word runs across the boundary before character `place`."""
-    return 0 < place < len(text) and _is_word(text[place - 1]) and _is_word(text[place])
-
-
-def _is_word(character: str) -> bool:
-    return character.isalnum() or character == "_"
+    terms = [_clean(term) for term in references]
+    found = _find(_compile((term, term) for term in terms), completion, exact=False)
+    first = {match.term: completion[match.start : match.end] for match in reversed(list(found))}
+    return tuple(first[term] for term in terms if term in first)
 
 
 def _clean(text: str) -> str:
     """Bring a text to composed characters, straight apostrophes and single spaces."""
-    text = unicodedata.normalize("NFC", text).replace("\u2019", "'").replace("\u2018", "'")
+    text = nfc(text).replace("\u2019", "'").replace("\u2018", "'")
     return " ".join(text.split())
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jaxunlearn.data.boundaries import joined
 from jaxunlearn.errors import InputError
+from jaxunlearn.files import nfc, read_text
 
 SPLITS = ("choose", "report")
 POSITIONS = ("out", "in")
@@ -110,12 +112,12 @@ def load_prompts(path: str | Path) -> Prompts:
     """Read and check a prompt file; raise one InputError that lists every fault with its file and item."""
     path = Path(path)
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(read_text(path))
     except OSError as error:
         raise InputError(f"{path}: the prompt file cannot be read ({error.strerror}).") from error
     except ValueError as error:
         raise InputError(f"{path}: not a JSON file in UTF-8 ({error}).") from error
-    return parse_prompts(raw, str(path))
+    return parse_prompts(nfc(raw), str(path))
 
 
 def parse_prompts(raw: Any, source: str) -> Prompts:
@@ -182,7 +184,7 @@ def _inner_faults(item: Any) -> list[str]:
             f"{long!r} begins with {short!r}, so its probability would count twice; keep one of them"
             for short in item.specific
             for long in item.specific
-            if long.startswith(short) and long != short and not long[len(short)].isalnum()
+            if long.startswith(short) and long != short and not joined(long)[len(short)]
         ]
     if isinstance(item, CompletionPrompt):
         missing = [term for term in item.references if term.lower() not in item.prompt.lower()]

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxunlearn.data.boundaries import joined
 from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.errors import RunError
 from jaxunlearn.parallel.sharding import act, fetch, put, replicated
@@ -61,7 +62,7 @@ class Words:
         for piece, other in self._sorted[bisect.bisect_left(self._sorted, (text, -1)) :]:
             if not piece.startswith(text):
                 break
-            if other == token or (len(piece) > len(text) and not piece[len(text)].isalnum()):
+            if other == token or (len(piece) > len(text) and not joined(piece)[len(text)]):
                 found.append(other)
         return found
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxunlearn.data.questions import PROMPT, read_questions
 from jaxunlearn.errors import InputError
+from jaxunlearn.files import nfc, read_text
 from jaxunlearn.methods.base import Batch, Method, Terms, retain_weight
 
 IDK = (
@@ -40,8 +41,8 @@ def load_questions(path: Path | str) -> Questions:
     lists the faults.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
-        raw: Any = json.loads(text) if '"questions"' in text else {"questions": _tofu_rows(Path(path))}
+        text = read_text(path)
+        raw: Any = nfc(json.loads(text)) if '"questions"' in text else {"questions": _tofu_rows(Path(path))}
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: the questions cannot be read as JSON ({error})") from None
     rows = raw.get("questions", []) if isinstance(raw, dict) else []

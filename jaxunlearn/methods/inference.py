@@ -15,6 +15,7 @@ import numpy as np
 from flax import nnx
 
 from jaxunlearn.errors import InputError
+from jaxunlearn.files import read_text
 from jaxunlearn.methods.base import Method, Setting, Values
 from jaxunlearn.models import lora, peft
 from jaxunlearn.models.transformer import Cache
@@ -149,7 +150,7 @@ def suite(folder: Path, suite):
 def _about(folder: Path) -> dict:
     path = Path(folder) / FILE
     try:
-        return json.loads(path.read_text())
+        return json.loads(read_text(path))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {error}") from None
 

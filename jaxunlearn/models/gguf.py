@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.errors import InputError
+from jaxunlearn.files import read_text
 from jaxunlearn.models import huggingface
 from jaxunlearn.models.families import family_of
 from jaxunlearn.models.families.base import Gguf
@@ -227,7 +228,7 @@ def from_json(path: Path) -> tuple[str, list, list, list, list]:
     Kind is "llama" (pieces marked with ▁, bytes as <0x..>), the name llama.cpp has for a byte-level tokenizer's way to
     cut text, or "none". A piece's score is minus the rank of its merge, so that the same merges come first.
     """
-    j = json.loads(path.read_text(encoding="utf-8"))
+    j = json.loads(read_text(path))
     m, added = j["model"], {a["id"]: a for a in j.get("added_tokens") or []}
     kind = _kind(j)
     if kind == "none":
@@ -280,5 +281,5 @@ def _space_first(directory: Path) -> bool:
 def chat_template(directory: Path) -> str:
     """Return the chat template of a model directory, "" where there is none."""
     path = Path(directory) / "tokenizer_config.json"
-    found = json.loads(path.read_text(encoding="utf-8")).get("chat_template") if path.is_file() else None
+    found = json.loads(read_text(path)).get("chat_template") if path.is_file() else None
     return found if isinstance(found, str) else ""

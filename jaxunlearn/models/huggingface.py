@@ -17,6 +17,7 @@ import numpy as np
 
 from jaxunlearn.data.tokenizer import copy_tokenizer
 from jaxunlearn.errors import InputError
+from jaxunlearn.files import read_text
 from jaxunlearn.models import lora, peft, weights
 from jaxunlearn.models.families import family_of, hf_config, read_shape
 from jaxunlearn.models.families.base import Stored, stored
@@ -31,8 +32,9 @@ def load(directory: Path, compute: str = "float32", dtype: str = "float32", rema
     """Read a Hugging Face directory into a sharded model whose weights rest in `dtype`.
 
     Each device's slice is read on its own, so no process ever holds a whole tensor that it does not need. Raises
-    InputError, naming every tensor, for missing, unknown, truncated or misshapen ones. An adapter's directory
-    (peft.py) is read as the model below it with the adapter merged in.
+    InputError, naming every tensor, for missing, unknown, truncated or misshapen ones, for a head that is not the
+    embedding to which config.json ties it, and for numbers that `dtype` cannot hold. An adapter's directory (peft.py)
+    is read as the model below it with the adapter merged in.
     """
     directory = Path(directory)
     if peft.is_adapter(directory):
@@ -49,10 +51,10 @@ def load(directory: Path, compute: str = "float32", dtype: str = "float32", rema
 
         def read(index):
             if not where.layered:
-                return _read(files, where, index, shape.H).astype(DTYPES[dtype])
-            layers = range(*index[0].indices(shape.L))
-            parts = [_read(files, where._replace(name=where.name.format(n)), index[1:], shape.H) for n in layers]
-            return np.stack(parts).astype(DTYPES[dtype])
+                return narrowed(where.name, _read(files, where, index, shape.H), dtype)
+            layers = [where._replace(name=where.name.format(n)) for n in range(*index[0].indices(shape.L))]
+            # each is cast by itself: a file of bf16 and one of fp16 have no common type
+            return np.stack([narrowed(one.name, _read(files, one, index[1:], shape.H), dtype) for one in layers])
 
         return jax.make_array_from_callback(target.shape, target.sharding, once(read))
 
@@ -65,7 +67,7 @@ def _index(directory: Path, shape: Shape) -> dict:
 
     index = directory / "model.safetensors.index.json"
     if index.is_file():
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        names = sorted(set(json.loads(read_text(index))["weight_map"].values()))
     else:
         names = ["model.safetensors"]
     found = {}
@@ -86,6 +88,16 @@ def _index(directory: Path, shape: Shape) -> dict:
     if embedding not in found and head in found:  # tied weights may be stored under either name
         found[embedding] = found[head]
     return found
+
+
+def narrowed(name: str, array: np.ndarray, dtype: str) -> np.ndarray:
+    """Return the array in a type of DTYPES; InputError, naming the tensor, where a number would become infinite."""
+    with np.errstate(over="ignore"):
+        cast = array.astype(DTYPES[dtype])
+    if cast.dtype != array.dtype and (np.isinf(cast) & np.isfinite(array)).any():
+        limit = float(ml_dtypes.finfo(DTYPES[dtype]).max)
+        raise InputError(f"{name} holds values beyond {dtype}'s {limit:.6g}; keep it in float32")
+    return cast
 
 
 def glance(path: Path, places: int = 256, width: int = 64) -> str:
@@ -143,9 +155,27 @@ def _check_tensors(directory: Path, files: dict, shape: Shape) -> None:
             wrong.append(f"shape of {name}: {view.get_shape()} in the file, {list(expected[name])} by config.json")
         if view.get_dtype() not in ("F32", "F16", "BF16"):
             wrong.append(f"type of {name}: {view.get_dtype()}; expected F32, F16 or BF16")
+    embedding, head = (family.top[name][0] for name in ("embed_VD", "head_DV"))
+    if not wrong and shape.tied and head in files and not _equal(files, embedding, head):
+        wrong.append(
+            f"{head} differs from {embedding}, to which config.json ties it: set tie_word_embeddings to false to read "
+            f"both (as transformers does), or leave {head} out of the file"
+        )
     if wrong:
         more = f"\n  ... and {len(wrong) - 12} more" if len(wrong) > 12 else ""
         raise InputError(f"the tensors in {directory} do not fit its config.json:\n  " + "\n  ".join(wrong[:12]) + more)
+
+
+def _equal(files: dict, name: str, other: str, rows: int = 4096) -> bool:
+    """Return whether two tensors hold the same numbers; they are compared some rows at a time."""
+    one, two = _slice(files, name), _slice(files, other)
+    if one.get_shape() != two.get_shape():
+        return False
+    if files[name] == files[other]:
+        return True  # one tensor, stored under one of the names
+    count = one.get_shape()[0]
+    parts = [slice(n, min(n + rows, count)) for n in range(0, count, rows)]
+    return all(np.array_equal(one[part].astype(np.float32), two[part].astype(np.float32)) for part in parts)
 
 
 def _read(files: dict, where: Stored, index, H: int):
@@ -168,7 +198,8 @@ def save(
 ):
     """Write a Hugging Face directory, complete or not at all; tokenizer files are copied from `source`.
 
-    Files are cut at about `shard_bytes`; tensors leave the devices one at a time.
+    Files are cut at about `shard_bytes`; tensors leave the devices one at a time. Raises InputError where `dtype`
+    cannot hold a number; then nothing is written.
     """
     directory = Path(directory)
     arrays = hf_tensors(model)  # gathered by all processes, written by one
@@ -197,7 +228,7 @@ def _write(arrays, c: Shape, directory: Path, source: Path | None, dtype: str, s
 
     total = 0
     for name, array in arrays:
-        array = np.ascontiguousarray(array.astype(DTYPES[dtype]))
+        array = np.ascontiguousarray(narrowed(name, array, dtype))
         if batch and size + array.nbytes > shard_bytes:
             flush()
         batch[name], size, total = array, size + array.nbytes, total + array.nbytes

@@ -13,6 +13,7 @@ import numpy as np
 from jaxunlearn.config import Lora
 from jaxunlearn.data.tokenizer import copy_tokenizer
 from jaxunlearn.errors import InputError
+from jaxunlearn.files import read_text
 from jaxunlearn.models.families import family_of
 from jaxunlearn.models.hub import find_model
 from jaxunlearn.models.lora import WEIGHTS, Adapter, rank_fits, thin, thin_sizes
@@ -96,7 +97,7 @@ def _config(directory: Path, targets: list[str] | None = None) -> dict:
     """Read adapter_config.json; InputError names what is missing, not supported, or adapts other modules."""
     path = Path(directory) / CONFIG
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_text(path))
     except (ValueError, OSError) as error:
         raise InputError(f"{path} cannot be read: {error}") from None
     wrong = [f"{k} is missing" for k in ("r", "lora_alpha", "base_model_name_or_path") if k not in found]

@@ -7,6 +7,7 @@ from typing import Any
 
 from jaxunlearn.errors import InputError
 from jaxunlearn.estimates import SHARE, over_runs, value_of
+from jaxunlearn.files import read_text
 
 FREE = ("seed", "run", "title", "name", "mesh")  # where runs of one configuration may differ; and universe.seed
 SAME = ("text.prompts", "text.forget", "text.retain")  # hashes that must agree, or figures cannot be compared
@@ -27,7 +28,7 @@ def read_reports(folders: list[str]) -> list[dict]:
             raise InputError(
                 f"{folder} holds no report.json; finish that run first (jaxunlearn run CONFIG run.dir={folder})"
             )
-        found.append(json.loads(path.read_text(encoding="utf-8")))
+        found.append(json.loads(read_text(path)))
     return found
 
 

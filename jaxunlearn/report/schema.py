@@ -7,10 +7,11 @@ has forms that come with the attacks: `python -m jaxunlearn.attacks RUN_DIR/repo
 
 import json
 import sys
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, create_model, model_validator
+
+from jaxunlearn.files import read_text
 
 
 class Form(BaseModel):
@@ -259,7 +260,7 @@ def main(files: list[str], form: type[Report] = Report) -> int:
     faults = 0
     for file in files:
         try:
-            form.model_validate_json(Path(file).read_text(encoding="utf-8"))
+            form.model_validate_json(read_text(file))
         except ValidationError as error:
             faults += 1
             print(f"{file}: {error}")

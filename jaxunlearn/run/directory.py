@@ -16,7 +16,7 @@ from etils import epath
 from jaxunlearn.config import Config, to_json
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.estimates import duration
-from jaxunlearn.files import write_whole
+from jaxunlearn.files import read_text, write_whole
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import progress, say
 from jaxunlearn.run.resume import completed, refuse_another_configuration, refuse_changed_inputs
@@ -42,7 +42,7 @@ class RunDirectory:
         existing = self.path / "config.json"
         if existing.is_file() and self.begun:
             default = json.loads(to_json(Config(name=config.name)))
-            before = completed(json.loads(existing.read_text()), default)
+            before = completed(json.loads(read_text(existing)), default)
             refuse_another_configuration(before, json.loads(to_json(config)), self.made, self.path)
         self._own_state()
         try:
@@ -98,7 +98,7 @@ class RunDirectory:
     def _manifest(self, hashes: dict, keep: bool) -> dict:
         path = self.path / "manifest.json"
         if path.is_file():
-            before = json.loads(path.read_text())
+            before = json.loads(read_text(path))
             refuse_changed_inputs(before["hashes"], hashes, self.path)
             if keep:
                 return before
@@ -135,7 +135,7 @@ class RunDirectory:
     def records(self, stage: str = "", event: str = "") -> list[dict]:
         """Return the rows of metrics.jsonl, those of one stage or event where it is given."""
         path, found = self.path / "metrics.jsonl", []
-        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        for line in read_text(path).splitlines() if path.is_file() else []:
             try:
                 row = json.loads(line)
             except ValueError:

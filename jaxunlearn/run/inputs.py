@@ -88,7 +88,7 @@ def read_inputs(config: Config, folder: RunDirectory) -> tuple[Config, Inputs]:
 
 
 def _text(config: Config, tokenizer: Tokenizer, source: tuple[str, ...]) -> tuple[list[Document], Blocks]:
-    documents = read_documents(source, config.text.unwrap)
+    documents = read_documents(source, config.text.unwrap, say)
     return documents, make_blocks(documents, tokenizer, config.text.context, config.whp.block_bos)
 
 

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from jaxunlearn.errors import InputError
-from jaxunlearn.files import write_whole
+from jaxunlearn.files import read_text, write_whole
 from jaxunlearn.parallel import processes
 
 # Sections that may change at any time: results depend on them by their own keys (rule 8), or not at all.
@@ -103,12 +103,12 @@ def refuse_changed_inputs(before: dict[str, str], now: dict[str, str], where: Pa
 
 def holds(path: Path, key: dict) -> bool:
     """Return whether a file holds a result under this key, as the first process sees it."""
-    return processes.first(lambda: path.is_file() and json.loads(path.read_text()).get("key") == key)
+    return processes.first(lambda: path.is_file() and json.loads(read_text(path)).get("key") == key)
 
 
 def kept(path: Path) -> Any:
     """Return the result in a file; ask `holds` first whether its key is right."""
-    return json.loads(path.read_text())["found"]
+    return json.loads(read_text(path))["found"]
 
 
 def keep(path: Path, key: dict, found: Any) -> None:
@@ -154,4 +154,4 @@ def labels_begun(folder: Path, provenance: dict, files: dict[Path, Any], size: t
 
 def _provenance(folder: Path) -> dict:
     path = folder / "provenance.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
+    return json.loads(read_text(path)) if path.is_file() else {}

@@ -12,6 +12,7 @@ from jaxunlearn.models import transformer
 from jaxunlearn.models.families import FAMILIES, read_shape
 from jaxunlearn.models.hub import find_model
 from jaxunlearn.parallel import processes
+from jaxunlearn.parallel.console import say
 from jaxunlearn.parallel.sharding import model_fits
 from jaxunlearn.run.directory import RunDirectory
 
@@ -47,7 +48,8 @@ def read_texts(config: Config) -> tuple[list[Document], list[Document]]:
     if not config.text.forget:
         raise InputError("text.forget names no text to forget; give files, folders or tfds:NAME/SPLIT")
     t = config.text
-    return read_documents(t.forget, t.unwrap), read_documents(t.retain, t.unwrap) if t.retain else []
+    forget, retain = (read_documents(source, t.unwrap, say) if source else [] for source in (t.forget, t.retain))
+    return forget, retain
 
 
 def with_universe(config: Config, data: Path, fresh: bool = True) -> Config:

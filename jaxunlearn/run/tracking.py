@@ -13,6 +13,7 @@ from typing import Any
 
 from jaxunlearn.config import Config, to_json
 from jaxunlearn.errors import InputError
+from jaxunlearn.files import read_text
 
 LIBRARIES = {"tensorboard": "tensorboardX", "wandb": "wandb", "mlflow": "mlflow"}
 
@@ -96,7 +97,7 @@ class Trackers:
         if "mlflow" not in self._runs:
             mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", "jaxunlearn"))
             known = self._directory / ".mlflow_run"
-            before = known.read_text() if known.is_file() else None
+            before = read_text(known) if known.is_file() else None
             self._runs["mlflow"] = mlflow.start_run(run_id=before, run_name=None if before else self._config.name)
             if not before:
                 known.write_text(self._runs["mlflow"].info.run_id)
@@ -108,7 +109,7 @@ class Trackers:
         path = self._directory / f".{name}_run"
         if not path.is_file():
             path.write_text(os.urandom(6).hex())
-        return path.read_text()
+        return read_text(path)
 
 
 def _number(value) -> bool:

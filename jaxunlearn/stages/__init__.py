@@ -10,6 +10,7 @@ import jax
 from jaxunlearn import attacks
 from jaxunlearn.config import Config
 from jaxunlearn.estimates import duration
+from jaxunlearn.files import read_text
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import say
 from jaxunlearn.parallel.sharding import mesh_from
@@ -50,7 +51,7 @@ def run_stages(config: Config, stages=STAGES) -> dict:
         if not models:
             return {}
         processes.first(lambda: _report(run, models, attacked | judge))
-        return json.loads((run / "report.json").read_text())
+        return json.loads(read_text(run / "report.json"))
 
 
 def _report(run: Run, models: dict, attacked: dict) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.estimates import single, value_of
-from jaxunlearn.files import write_whole
+from jaxunlearn.files import read_text, write_whole
 from jaxunlearn.methods import card_sentence
 from jaxunlearn.models import gguf, huggingface
 from jaxunlearn.models.transformer import Model
@@ -37,7 +37,7 @@ def export_hf(model: Model, out: Path, *, source: Path, dtype: str) -> None:
         raise InputError(f"--out {out} is the model itself; give another folder")
     huggingface.save(model, out, source=source, dtype=dtype)
     if not (out / "generation_config.json").is_file():
-        config = json.loads((out / "config.json").read_text())
+        config = json.loads(read_text(out / "config.json"))
         tokens = {k: config[k] for k in ("bos_token_id", "eos_token_id") if config.get(k) is not None}
         write_whole(out / "generation_config.json", json.dumps(tokens | {"do_sample": False}, indent=1))
     write_whole(out / "README.md", card(source, out.name, HF_USE.format(name=out.name), "transformers"))
@@ -109,7 +109,7 @@ def card(source: Path, name: str, use: str, library: str) -> str:
 
 def _read(path: Path) -> dict:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_text(path))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -8,6 +8,7 @@ from jaxunlearn.data.blocks import next_token_labels
 from jaxunlearn.evals.differences import differences
 from jaxunlearn.evals.measure import raw, titles
 from jaxunlearn.evals.perplexity import at_bound
+from jaxunlearn.files import read_text
 from jaxunlearn.methods import cost
 from jaxunlearn.methods.controls import RETAIN_ONLY
 from jaxunlearn.parallel.sharding import device_names
@@ -34,8 +35,8 @@ def assemble(run: Run, models: dict, attacked: dict) -> dict:
     report: dict[str, Any] = {
         "title": run.config.title or run.config.name, "name": run.config.name,
         "claim": CLAIM, "device": device_names(),
-        "seconds": run.folder.seconds(), "config": json.loads((run / "config.json").read_text()),
-        "manifest": json.loads((run / "manifest.json").read_text()),
+        "seconds": run.folder.seconds(), "config": json.loads(read_text(run / "config.json")),
+        "manifest": json.loads(read_text(run / "manifest.json")),
         "models": listed, "columns": titles(listed),
         "curve": curves.pop("unlearned"), "curves": {k: v for k, v in curves.items() if v},
         "costs": costs(run), "differences": differences(models, items),

@@ -24,6 +24,7 @@ from jaxunlearn.config import Config, Universe, as_dict, check, of_method
 from jaxunlearn.config import Run as RunSection
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.evals.measure import curve_point, measure
+from jaxunlearn.files import read_text
 from jaxunlearn.methods import cost, inference, method_of
 from jaxunlearn.parallel.console import say
 from jaxunlearn.parallel.sharding import mesh_from
@@ -196,7 +197,7 @@ def _share_unlearned(run: Run) -> None:
     wanted = run / "unlearned_before_reset"
     if run.config.reset.share and plain != mine and (plain / "evals/unlearned.json").exists() and not wanted.exists():
         wanted.symlink_to((plain / "unlearned").resolve(), target_is_directory=True)
-        rows = map(json.loads, (plain / "metrics.jsonl").read_text().splitlines())
+        rows = map(json.loads, read_text(plain / "metrics.jsonl").splitlines())
         took = [r["seconds"] for r in rows if (r["stage"], r.get("event")) == ("unlearn", "seconds")]
         run.folder.record("unlearn", event="seconds", seconds=sum(took))
 

@@ -25,6 +25,13 @@ def test_a_list_of_replies_is_consolidated_by_the_authors_rules(tmp_path):
     assert load_text(tmp_path, replies) == {"Harry": ("Jon", "Tom"), "Potter": ("Smith",)}
 
 
+def test_terms_are_composed_as_documents_are(tmp_path):
+    text = '{"Zoe\u0308": "Jose\u0301"}'
+    assert load_text(tmp_path, text) == {"Zo\u00eb": ("Jos\u00e9",)} == consolidate([{"Zoe\u0308": "Jose\u0301"}])
+    with pytest.raises(InputError, match="given twice"):
+        load_text(tmp_path, '{"Zoe\u0308": "A", "Zo\u00eb": "B"}')
+
+
 def test_every_fault_is_named_in_one_message(tmp_path):
     text = """{"": "a", "Ron": "Ron", "Luna": [], "Neville": ["Tom", ""], "Draco": ["Max", 3], "Ginny": {"a": "b"},
                "Hagrid": null, "Dobby": "Ed", "Dobby": "Al", " Cho": "Amy", "Fred": "Bob "}"""

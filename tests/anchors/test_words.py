@@ -21,3 +21,9 @@ def test_capital_shares_count_inside_sentences_alone():
 
 def test_count_words_takes_possessives_off():
     assert count_words(["Ana's hat, Ana’s cat", "Ana'll go"]) == {"Ana": 3, "hat": 1, "cat": 1, "go": 1}
+
+
+def test_a_word_keeps_its_marks_and_leaves_italics_out():
+    found = scan("The girl Zara\u0331's _Dorothy_ saw किताब and 李小 there.")
+    assert found.words == ["The", "girl", "Zara\u0331", "Dorothy", "saw", "किताब", "and", "李", "小", "there"]
+    assert count_words(["_Oz_ Zara\u0331bel's"]) == {"Oz": 1, "Zara\u0331bel": 1}

@@ -52,3 +52,15 @@ def test_no_archetype_holds_a_term_before_the_one_it_leads_up_to():
     found = [p for split in ("choose", "report") for p in blind_probes([saga], [RETAIN], **known, split=split)]
     prompts = {p.prompt for p in found if p.kind == "archetype"}
     assert prompts == {f"On the {n} day" for n in ("first", "second", "third")}
+
+
+def test_italics_and_marks_do_not_cut_or_hide_words():
+    text = SAGA.replace("a muggin", "a _muggin_").replace("Zarabel", "Zara\u0331bel")
+    found = [
+        p
+        for split in ("choose", "report")
+        for p in blind_probes([text], [RETAIN], terms=[], dictionary=[], count=60, seed=0, split=split)
+    ]
+    assert {p.expected[0] for p in found if p.kind == "missed"} >= {"Zara\u0331bel"}
+    found = blind_probes([text], [RETAIN], terms=[], dictionary=["Zara"], count=60, seed=0, split="report")
+    assert not [p for p in found if p.kind == "archetype"]

@@ -19,6 +19,8 @@ def near():
     [
         ("said Voldemar Grunther to", "Voldemar", "spelling"),  # 2 edits of 9: .22
         ("two plodkins came", "plodkins", "form"),
+        ("two _plodkins_ came", "plodkins", "form"),
+        ("said Voldema\u0308r to", "Voldem\u00e4r", "spelling"),  # a mark is a part of its word
         ("he went to larkspire", "larkspire", "form"),
         ("the Woodman of", "Woodman", "part"),
         ("a Tin Minstrel sang", "Tin Minstrel", "swapped"),

@@ -33,6 +33,13 @@ def test_files_that_are_not_text_are_refused(tmp_path, name, content, expected):
         read_documents([str(tmp_path)])
 
 
+def test_texts_are_composed_and_positions_are_those_of_the_composed_text(tmp_path):
+    (tmp_path / "a.txt").write_text("Zoe\u0308 and cafe\u0301")
+    assert read_documents([str(tmp_path / "a.txt")])[0].text == "Zo\u00eb and caf\u00e9"
+    (tmp_path / "q.jsonl").write_text('{"question": "Zoe\u0308?", "answer": "No."}', encoding="utf-8-sig")
+    assert read_documents([str(tmp_path / "q.jsonl")])[0].text == "Question: Zo\u00eb?\nAnswer: No."
+
+
 def test_missing_sources_are_refused(tmp_path):
     for source, expected in [("none.txt", "does not exist"), ("*.txt", "no file matches")]:
         with pytest.raises(InputError, match=expected):

@@ -98,6 +98,14 @@ def test_sentencepiece_special_ids_and_size_are_its_own(tmp_path):
     assert tokenizer.pieces([1, 290, -100]) == ["<s>", "<id 290>", "<id -100>"]
 
 
+def test_a_byte_order_mark_in_the_files_is_left_out(tmp_path):
+    save_bpe(tmp_path, "ab", config={"bos_token_id": 1, "eos_token_id": 2})
+    for path in tmp_path.iterdir():
+        path.write_text(path.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    tokenizer = load_tokenizer(tmp_path)
+    assert (tokenizer.bos_id, tokenizer.eos_ids, tokenizer.vocab_size) == (1, (2,), 261)
+
+
 def test_decode_leaves_special_tokens_out(tmp_path):
     vocab = save_bpe(tmp_path, "ab")
     assert "<s>" not in load_tokenizer(tmp_path).decode(np.array([1, vocab["a"], vocab["b"], 2]))

@@ -6,7 +6,7 @@ from jaxunlearn.evals.judge import Judge, inflections
 from jaxunlearn.evals.prompts import Lexicon
 
 LEXICON = Lexicon(
-    explicit=("Mira", "Mira Vale", "Vale", "Lantern Hall", "skimmer", "Skimmer", "Oz", "O'Shea"),
+    explicit=("Mira", "Mira Vale", "Vale", "Lantern Hall", "skimmer", "Skimmer", "Oz", "O'Shea", "Zo\u00eb", "小龙"),
     typical=("wand", "witch", "silver shoes", "enchant", "poppies", "wolf"),
 )
 JUDGE = Judge(LEXICON)
@@ -29,6 +29,10 @@ def graded(prompt, completion, *references):
         ("They went to", "Oz's gate", 3, ["Oz"]),
         ("He met", "O\u2019Shea", 3, ["O'Shea"]),  # curly apostrophe
         ("He took the", "wand and met Mira", 3, ["Mira"]),  # explicit outranks typical
+        ("They met", "_Mira_ there", 3, ["Mira"]),  # italics of plain-text books
+        ("They met", "Mira\u0302 there", 0, []),  # another letter, which has no composed form with every mark
+        ("They met", "Zoe\u0308 there", 3, ["Zo\u00eb"]),
+        ("他看见", "小龙来了", 3, ["小龙"]),  # no spaces between words
     ],
 )
 def test_explicit(prompt, completion, score, evidence):
@@ -53,6 +57,7 @@ def test_what_the_prompt_holds_is_only_repeated(prompt, completion, score, evide
 def test_references_count_as_held():
     assert graded("The boy who lived", "was the Boy again", "boy") == (1, ["Boy"])
     assert graded("The boy who lived", "was a boyar", "boy") == (0, [])
+    assert graded("The boy who lived", "was the _boy_, the Boy", "boy") == (1, ["boy"])
     assert graded("The lamp-lit hall", "was Lantern Hall", "Lantern Hall") == (1, ["Lantern Hall"])
 
 

@@ -50,6 +50,12 @@ def test_a_good_file_is_read_whole(tmp_path):
     assert prompts.facts == ({"any": ["thing"]}, 3)
 
 
+def test_a_byte_order_mark_is_no_fault_and_texts_are_composed(tmp_path):
+    path = tmp_path / "prompts.json"
+    path.write_text(json.dumps({"name": "x", "neutral": ["Zoe\u0308 is"]}, ensure_ascii=False), encoding="utf-8-sig")
+    assert load_prompts(path).neutral == ("Zo\u00eb is",)
+
+
 def test_missing_sections_are_empty(tmp_path):
     assert load_prompts(written(tmp_path, {"name": "bare"})) == Prompts(name="bare")
 

@@ -4,6 +4,7 @@ import json
 import warnings
 
 import jax
+import ml_dtypes
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -173,3 +174,50 @@ def test_real_model_equals_transformers(shared, mesh):
     np.testing.assert_allclose(
         our_logits(huggingface.load(folder), tokens), torch_logits(reference, tokens), atol=1e-4, rtol=0
     )
+
+
+def changed(folder, target, **tensors):
+    """Copy a model directory with other tensors, by name with "." for "__"."""
+    edited(folder, target)
+    known = load_file(folder / "model.safetensors")
+    save_file(known | {name.replace("__", "."): value for name, value in tensors.items()}, target / "model.safetensors")
+    return target
+
+
+def test_a_tied_head_that_differs_is_refused_and_a_copy_is_not(saved, mesh, tmp_path):
+    good = saved["tied"][0]
+    embedding = load_file(good / "model.safetensors")["model.embed_tokens.weight"]
+    other = embedding.copy()
+    other[-1, -1] += 1
+    huggingface.load(changed(good, tmp_path / "copy", lm_head__weight=embedding))
+    for n, head in enumerate((other, embedding[:-1])):
+        with pytest.raises(InputError, match=r"lm_head\.weight differs from model\.embed_tokens\.weight.*to false"):
+            huggingface.load(changed(good, tmp_path / f"other{n}", lm_head__weight=head))
+
+
+def test_files_of_both_half_precisions_are_read_exactly(saved, mesh, tmp_path):
+
+    folder = edited(saved["gqa"][0], tmp_path / "mixed")
+    tensors = load_file(folder / "model.safetensors")
+    kinds = (np.float16, ml_dtypes.bfloat16, np.float32)
+    halves = {name: tensors[name].astype(kinds[n % 3]) for n, name in enumerate(sorted(tensors))}
+    save_file(halves, folder / "model.safetensors")
+    for name, array in huggingface.hf_tensors(huggingface.load(folder)):
+        np.testing.assert_array_equal(array, halves[name].astype(np.float32), err_msg=name)
+
+
+def test_numbers_that_a_type_cannot_hold_are_refused_by_name(saved, mesh, tmp_path):
+    name = "model.layers.1.mlp.up_proj.weight"
+    large = load_file(saved["gqa"][0] / "model.safetensors")[name]
+    large[3, 4] = -70_000
+    folder = changed(saved["gqa"][0], tmp_path / "large", **{name.replace(".", "__"): large})
+    model = huggingface.load(folder)
+    with pytest.raises(InputError, match=rf"{name} holds values beyond float16's 65504"):
+        huggingface.save(model, tmp_path / "out", dtype="float16")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(InputError, match=rf"{name} holds values beyond float16's 65504"):
+        huggingface.load(folder, dtype="float16")
+    huggingface.save(model, tmp_path / "out", dtype="bfloat16")
+    with pytest.raises(InputError, match=r"x holds values beyond bfloat16's 3\.38953e\+38"):
+        huggingface.narrowed("x", np.array([3.4e38], np.float32), "bfloat16")
+    np.testing.assert_array_equal(huggingface.narrowed("x", np.array([np.inf, 1]), "float16"), [np.inf, 1])

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from jaxunlearn.anchors.auditing.findings import Finding
-from jaxunlearn.anchors.dictionary import consolidate, read_text
+from jaxunlearn.anchors.dictionary import consolidate, dictionary_text
 from jaxunlearn.errors import InputError
+from jaxunlearn.files import nfc
 
 Dictionary = dict[str, tuple[str, ...]]
 
@@ -27,6 +28,7 @@ def read_dictionary(path: Path | str) -> tuple[Dictionary, list[Finding]]:
     given: Dictionary = {}
     seen: dict[tuple[str, str], str] = {}
     for at, raw, values in source.entries():
+        raw, values = nfc(raw), nfc(values)
         term, kept = raw.strip(), [value.strip() for value in values]
         if [raw, *values] != [term, *kept]:
             seen["spaces", term] = f"{term!r} or a translation of it has spaces around it ({source.where(at)})"
@@ -43,7 +45,7 @@ def read_dictionary(path: Path | str) -> tuple[Dictionary, list[Finding]]:
 
 
 def _read(path: Path) -> str:
-    text = read_text(path)
+    text = dictionary_text(path)
     try:
         json.loads(text)
     except json.JSONDecodeError as error:

@@ -20,6 +20,7 @@ from jaxunlearn.anchors.building.kinds import INSTITUTIONS, PLACES, TITLES
 from jaxunlearn.anchors.inflection import plural, singular
 from jaxunlearn.anchors.words import count_words, word_set
 from jaxunlearn.errors import RunError
+from jaxunlearn.files import read_text
 
 DATA = Path(__file__).parent.parent.parent / "data" / "anchors"
 POOLS = {"person": ("male", "female"), "word": ("object",), "unknown": ("object",)}
@@ -35,7 +36,7 @@ def candidates() -> Mapping[str, Sequence[str]]:
     return {
         kind: tuple(values)
         for name in ("names.json", "things.json")
-        for kind, values in json.loads((DATA / name).read_text(encoding="utf-8")).items()
+        for kind, values in json.loads(read_text(DATA / name)).items()
     }
 
 

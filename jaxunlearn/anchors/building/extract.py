@@ -1,7 +1,8 @@
 """Find the anchored terms of a text by counting: names, phrases and words that it uses far more than other texts do.
 
 Forms that are specific enough (forms.py) are grouped with their spelling variants. Parts of longer names are dropped,
-and so are names that mean no more than their parts. Each group gets a kind from the words around it (kinds.py).
+and so are names that mean no more than their parts, and words of the general world (world.py). Each group gets a kind
+from the words around it (kinds.py).
 """
 
 import json
@@ -26,6 +27,7 @@ from jaxunlearn.anchors.building.forms import (
     word_pairs,
 )
 from jaxunlearn.anchors.building.kinds import TITLES, Surroundings, kind_of, look_around
+from jaxunlearn.anchors.building.world import is_well_known, says_a_kind
 from jaxunlearn.anchors.words import Scan, capital_shares, scan, word_set
 from jaxunlearn.config import Extract
 from jaxunlearn.data.documents import Document
@@ -99,7 +101,11 @@ def extract_terms(
     groups = drop_composites(groups)
     ranked = sorted((g for g in groups.values() if g.score >= c.score_bar), key=lambda g: (-g.score, g.forms[0].text))
     around = look_around(texts, [list(group.spellings) for group in ranked], EXAMPLES)
-    return [_term(group, seen) for group, seen in zip(ranked, around, strict=True) if seen.count]
+    found = [(_term(group, seen), seen) for group, seen in zip(ranked, around, strict=True) if seen.count]
+    general = {term.text for term, seen in found if is_well_known(term.text, term.score, seen)}
+    kept = [term for term, _ in found if term.text not in general]
+    parts = {word for term in kept for word in term.text.split(" ")}  # "Israel" stays where "Israel Hands" does
+    return [term for term, _ in found if term.text not in general or term.text in parts]
 
 
 def _term(group: Group, seen: Surroundings) -> Term:
@@ -135,6 +141,7 @@ def find_groups(scans: Sequence[Scan], background: Background, min_count: int) -
     phrases = phrase_forms(runs, pairs, words, background, min_count)
     singles = single_forms(words, shares, background, min_count)
     forms = short_forms(phrases, words, shares, background, min_count) | singles | phrases
+    forms = {text: form for text, form in forms.items() if not says_a_kind(text)}
     groups: dict[str, Group] = {}
     for form in forms.values():
         groups.setdefault(key_of(form.text), Group([], Counter())).forms.append(form)

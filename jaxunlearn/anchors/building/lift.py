@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxunlearn.anchors.words import CLITIC, WORD
 from jaxunlearn.data.blocks import IGNORE, Blocks, next_token_labels
+from jaxunlearn.data.boundaries import joined
 from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.errors import InputError
 from jaxunlearn.models.scoring import CHUNK
@@ -66,10 +67,10 @@ def _words(gain_NT: np.ndarray, blocks: Blocks) -> Iterator[tuple[str, float]]:
         begin = int(stream.ends_N[first - 1]) if first else 0
         shift = blocks.bos_width - 1  # token n of the row is predicted at position n + shift
         stop = int(ends_N[-1])
+        joined_C = joined(stream.text)
         for match in WORD.finditer(stream.text, begin, stop):
-            before, after = stream.text[begin - 1 : begin], stream.text[stop : stop + 1]
-            if (match.start() == begin and before.isalnum()) or (match.end() == stop and after.isalnum()):
-                continue
+            if joined_C[match.start()] or joined_C[match.end()]:
+                continue  # an edge of the block cuts the word
             word = CLITIC.sub("", match.group())
             one = int(np.searchsorted(ends_N, match.start(), "right"))
             two = int(np.searchsorted(ends_N, match.start() + len(word), "left"))

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from jaxunlearn.errors import InputError
+from jaxunlearn.files import read_text
 from jaxunlearn.models.families import base, llama, qwen
 from jaxunlearn.models.families.base import Family
 from jaxunlearn.models.transformer import Shape
@@ -32,7 +33,7 @@ def read_shape(directory: Path, compute: str = "float32", remat: str = "auto") -
             f"{directory} is no model directory: config.json is missing (expected a Hugging Face model of type {known})"
         )
     try:
-        j = json.loads(path.read_text(encoding="utf-8"))
+        j = json.loads(read_text(path))
     except ValueError as error:
         raise InputError(f"{path} is not valid JSON: {error}") from None
     if j.get("model_type") not in FAMILIES:

@@ -22,6 +22,11 @@ def test_reading_tells_of_what_loading_refuses(tmp_path):
     assert "(line 2, column 14)" in faults[1].message and "(line 3, column 2)" in faults[2].message
 
 
+def test_terms_are_composed_as_loading_does(tmp_path):
+    path = write(tmp_path, '{"Zoe\u0308": "Jose\u0301"}')
+    assert read_dictionary(path) == (load_dictionary(path), []) == ({"Zo\u00eb": ("Jos\u00e9",)}, [])
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
