@@ -109,7 +109,9 @@ def test_a_tokenizer_that_adds_no_bos_scores_as_in_the_hugging_face_backend(save
     (folder / "tokenizer_config.json").write_text(json.dumps({"bos_token": bos, "eos_token": "</s>"}))
     mine = ours(folder)
     assert mine.tok_encode("Anna") == load_tokenizer(folder).before([mine.tok_encode("Anna")[-1]])
-    compare(mine, theirs(folder, special=(bos, "</s>")), SCORED, ROLLED, WRITTEN)
+    # Not ROLLED: where two windows hold the same tokens, the backend's cache gives both the score of one.
+    rolled = [ROLLED[0], "Anna took the book and the lamp . " * 19 + "Zara"]
+    compare(mine, theirs(folder, special=(bos, "</s>")), SCORED, rolled, WRITTEN)
 
 
 @pytest.mark.filterwarnings("ignore")
