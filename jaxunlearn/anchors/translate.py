@@ -116,7 +116,7 @@ def translate(
         anchors = locate(stream, matcher, match, row, row_tokens(blocks))
         values = _draw_values(anchors, stream, options, ledger, seed, draw)
         texts = _rewrite(stream, anchors, values)
-        translated = tokenize_sections(stream.name, texts, tokenizer, blocks.bos_width == 0, end=stream.asked > 0)
+        translated = tokenize_sections(stream.name, texts, tokenizer, blocks.pieces, end=stream.asked > 0)
         parts.append((translated.ids_N, *align(stream, translated, anchors, values)))
         ledger.note(anchors, values, blocks, tokenizer)
     return _assemble(blocks, parts, ledger, repeat, max_width)
@@ -295,8 +295,8 @@ def _assemble(blocks: Blocks, parts: list[tuple], ledger: _Ledger, repeat: str, 
     width = min(longest, max_width or longest)
     tokens_NS = np.full((n_blocks, width), PAD_ID, np.int32)
     map_NT = np.full((n_blocks, context), -1, np.int32)
-    if blocks.bos_width:
-        tokens_NS[:, 0], map_NT[:, 0] = blocks.tokens_NT[:, 0], 0
+    front = slice(blocks.bos_width)
+    tokens_NS[:, front], map_NT[:, front] = blocks.tokens_NT[:, front], np.arange(blocks.bos_width)
     unaligned = 0
     for row, (document, first, last) in enumerate(blocks.spans_N3.tolist()):
         to_ids, target_N, inside_N, _ = parts[document]

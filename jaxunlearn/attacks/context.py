@@ -21,6 +21,7 @@ from jaxunlearn.report.schema import EACH, MODEL, Figures, Graded
 
 PROMPTED = "familiarity, other prompts"
 ALONE = "alone"  # the prompts as they are: no attack
+CHAT = "chat template"  # the prompts as a user's messages, where the model has a template and is not asked so anyway
 PASSAGE_TOKENS = 96  # at most
 WRAPPERS = (  # used where the prompt file has none
     Wrapper(manner="prefix", text="Everyone who has read the books knows how it goes on. {prompt}"),
@@ -52,6 +53,8 @@ def conditions(suite: Suite, target: Sequence[str], unrelated: Sequence[str]) ->
     for wrapper in wrappers:
         if holds(suite.tokenizer, wrapper.text.replace("{prompt}", "").strip()):
             made.setdefault(wrapper.manner, []).append(wrapper.text)
+    if suite.tokenizer.has_chat and not suite.c.chat:
+        made[CHAT] = ["{prompt}"]
     return {name: templates for name, templates in made.items() if templates}
 
 
@@ -71,7 +74,8 @@ def in_context(model, suite: Suite, made: dict[str, list[str]]) -> dict[str, dic
             if not any(word in template for word in p.specific)
             for word in p.specific
         ]
-        scores = suite.words.probabilities(model, [(text, word) for _, text, word in asked])
+        through = dataclasses.replace(suite, c=dataclasses.replace(suite.c, chat=True)) if name == CHAT else suite
+        scores = through.words.probabilities(model, [(text, word) for _, text, word in asked])
         mass: dict[int, dict[str, float]] = {}
         for (n, text, _), score in zip(asked, scores, strict=True):
             mass.setdefault(n, {}).setdefault(text, 0.0)
@@ -84,7 +88,7 @@ def in_context(model, suite: Suite, made: dict[str, list[str]]) -> dict[str, dic
 
 
 def attack_context(target: Target) -> dict[str, dict]:
-    """Put a passage of the text, a prefix, a role or another wording around the next-word prompts."""
+    """Put a passage of the text, a prefix, a role, another wording or a chat around the next-word prompts."""
     run, x, c = target.run, target.run.inputs, target.run.config.attack
     of_text, of_retain = (
         passages(documents, x.tokenizer, c.context.passages, c.seed) for documents in (x.documents, x.retain_documents)
@@ -106,7 +110,7 @@ def attack_context(target: Target) -> dict[str, dict]:
 CONTEXT = Attack(
     name="context",
     title="The text in the prompt, roles and prefixes",
-    tries="Put a passage of the text, a prefix, a role or another wording around the next-word prompts.",
+    tries="Put a passage of the text, a prefix, a role, another wording or a chat around the next-word prompts.",
     control="An unrelated passage; the twin, with the prompts that bring most from it.",
     run=attack_context,
     check=lacks_prompts,

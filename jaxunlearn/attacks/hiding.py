@@ -17,11 +17,12 @@ import numpy as np
 from jaxunlearn.attacks.base import FILTER, STRESS, Target
 from jaxunlearn.attacks.rtt import texts, told
 from jaxunlearn.config import Train, as_dict
-from jaxunlearn.data.blocks import IGNORE, PAD_ID, next_token_labels
+from jaxunlearn.data.blocks import next_token_labels
 from jaxunlearn.data.facts import Fact
 from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.evals.differences import items_of
 from jaxunlearn.evals.measure import measure, raw
+from jaxunlearn.evals.memorisation import rows_with_labels
 from jaxunlearn.evals.suite import Suite
 from jaxunlearn.files import sha256_text
 from jaxunlearn.methods import inference
@@ -137,16 +138,13 @@ def wrong_answers(suite: Suite, facts: Sequence[Fact], scoring: str, context: in
             if n != fact.answer:
                 prompt, answer = texts([Fact(question=fact.question, options=fact.options, answer=n)], scoring)[0]
                 lies.append(told(suite.tokenizer, prompt, answer))
-    bos, made = suite.tokenizer.needed_bos_id(), [[]]
+    start, made = list(suite.tokenizer.start), [[]]
+    room = context - len(start)
     for n in np.random.default_rng(seed).permutation(len(lies)):
-        if made[-1] and len(made[-1]) + len(lies[n]) > context - 1:
+        if made[-1] and len(made[-1]) + len(lies[n]) > room:
             made.append([])
-        made[-1] += lies[n][: context - 1]
-    tokens_NT = np.full((len(made), context), PAD_ID, np.int32)
-    labels_NT = np.full((len(made), context), IGNORE, np.int32)
-    for n, ids in enumerate(made):
-        tokens_NT[n, 0], tokens_NT[n, 1 : len(ids) + 1], labels_NT[n, : len(ids)] = bos, ids, ids
-    return tokens_NT, labels_NT
+        made[-1] += lies[n][:room]
+    return rows_with_labels([start + ids for ids in made], len(made), context)
 
 
 def beginnings(tokenizer: Tokenizer, terms: Iterable[str]) -> list[int]:

@@ -17,11 +17,11 @@ from jaxunlearn.attacks.base import FILTER, MAIN, STRESS, Attack, Target, fits, 
 from jaxunlearn.attacks.guessing import best_by_guessing
 from jaxunlearn.config import Attack as Settings
 from jaxunlearn.config import Config, RttAttack, Train, as_dict
-from jaxunlearn.data.blocks import IGNORE, PAD_ID
 from jaxunlearn.data.facts import LETTERS, Fact, Pairing, pairings
 from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.estimates import Estimate, rate_estimate
 from jaxunlearn.evals.differences import share_of_way
+from jaxunlearn.evals.memorisation import rows_with_labels
 from jaxunlearn.evals.suite import Suite
 from jaxunlearn.files import sha256_text
 from jaxunlearn.report.schema import MODEL, Graded
@@ -41,16 +41,15 @@ def texts(facts: Sequence[Fact], scoring: str) -> list[tuple[str, str]]:
 
 
 def rows(suite: Suite, pairs: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray]:
-    """Return (tokens_NT, labels_NT): BOS, question and answer; every next token is trained, as published."""
-    bos = suite.tokenizer.needed_bos_id()
-    made = [[bos, *told(suite.tokenizer, q, a)] for q, a in pairs]
-    width = -(-max(map(len, made)) // 32) * 32
-    tokens_NT = np.full((len(made), width), PAD_ID, np.int32)
-    labels_NT = np.full((len(made), width), IGNORE, np.int32)
-    for n, ids in enumerate(made):
-        tokens_NT[n, : len(ids)] = ids
-        labels_NT[n, : len(ids) - 1] = ids[1:]
-    return tokens_NT, labels_NT
+    """Return (tokens_NT, labels_NT) of question and answer; every next token is trained, as published.
+
+    They are asked as they are trained: as a text, or where eval.chat says so as a chat.
+    """
+    if suite.c.chat:
+        made = [before + answer for before, answer in (suite.words.told(q, a) for q, a in pairs)]
+    else:
+        made = [suite.tokenizer.before(told(suite.tokenizer, q, a)) for q, a in pairs]
+    return rows_with_labels(made, len(made), -(-max(map(len, made)) // 32) * 32)
 
 
 def told(tokenizer: Tokenizer, prompt: str, answer: str) -> list[int]:

@@ -39,9 +39,8 @@ def stated(prompts: Sequence[ProbabilityPrompt], text: str, terms: Collection[st
 def text_of(blocks: Blocks, rows: Sequence[int] | np.ndarray, tokenizer: Tokenizer) -> str:
     """Return the text of some blocks, given by number; blocks that follow each other are joined without a gap."""
     pieces: list[list[int]] = []
-    bos = tokenizer.needed_bos_id()
     for before, row in zip([None, *rows[:-1]], rows, strict=True):
-        ids = [i for i in blocks.tokens_NT[row][blocks.valid_NT[row]].tolist() if i != bos]
+        ids = [i for i in blocks.tokens_NT[row][blocks.valid_NT[row]].tolist() if i not in tokenizer.start]
         if before is not None and row == before + 1:
             pieces[-1] += ids
         else:

@@ -14,6 +14,7 @@ from pathlib import Path
 from jaxunlearn.cli import anchors, model, perf, run
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.parallel import preemption, processes
+from jaxunlearn.parallel.console import LOG
 from jaxunlearn.parallel.host_memory import keep_freed
 
 SUBCOMMANDS = (  # in the order of `jaxunlearn --help`
@@ -26,6 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run one subcommand and return its exit code."""
     arguments = parse(argv)
     _quiet()
+    LOG.setLevel(logging.INFO if arguments.verbose else logging.WARNING)
     _keep_programs()
     if arguments.command != "bench":  # bench calls it itself, after what it measures without
         keep_freed()
@@ -72,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     def add(name: str, function, text: str, shared: bool = False):
         """Add a subcommand that calls function(arguments); `shared`: several processes may run it together."""
         command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("-v", "--verbose", action="store_true", help="also tell what is read over or assumed")
         command.set_defaults(function=function, command=name, shared=shared)
         return command
 

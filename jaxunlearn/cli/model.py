@@ -9,9 +9,12 @@ from jaxunlearn.parallel import processes
 
 
 def add_generate(add) -> None:
-    command = add("generate", generate, "continue a prompt", shared=True)
+    command = add("generate", generate, "continue a prompt, exactly as it is given", shared=True)
     command.add_argument("--model", required=True, help="Hugging Face directory, or a model of a run")
     command.add_argument("--prompt", required=True, action="append", help="may be given several times")
+    command.add_argument(
+        "--chat", action="store_true", help="ask the prompt through the model's chat template, as its users do"
+    )
     command.add_argument("--max-new-tokens", type=int, default=64)
     command.add_argument("--temperature", type=float, default=0.0, help="0: greedy")
     command.add_argument("--top-k", type=int, default=0)
@@ -22,7 +25,6 @@ def add_generate(add) -> None:
 
 def generate(a) -> None:
     """Print the continuations of prompts, on process 0."""
-    from jaxunlearn.evals.words import Words
     from jaxunlearn.methods import inference
     from jaxunlearn.models.generate import Sampling
     from jaxunlearn.models.generate import generate as continue_
@@ -31,8 +33,8 @@ def generate(a) -> None:
         raise InputError("--max-new-tokens must be >= 1, --temperature and --top-k >= 0, --top-p in (0, 1]")
     with one_model_mesh():
         model, tokenizer = _one_model(a.model)
-        context = Words(tokenizer, 1, inference.prefix(Path(a.model))).context
-        prompts = [context(p) for p in a.prompt]
+        prefix = inference.prefix(Path(a.model))
+        prompts = [tokenizer.asked(prefix + p, a.chat) for p in a.prompt]
         sampling = Sampling(a.temperature, a.top_k, a.top_p)
         new = continue_(model, prompts, a.max_new_tokens, sampling, seed=a.seed, eos_ids=tokenizer.eos_ids)
     if processes.index():
@@ -49,7 +51,7 @@ def generate(a) -> None:
             )
         )
     else:
-        print("\n\n".join(p + t for p, t in zip(a.prompt, texts, strict=True)))
+        print("\n\n".join(p + "\n" * a.chat + t for p, t in zip(a.prompt, texts, strict=True)))
 
 
 def add_score(add) -> None:
@@ -65,13 +67,13 @@ def add_score(add) -> None:
 def score(a) -> None:
     """Print {"tokens": n, "nll": mean nats per token} of a text, on process 0."""
     from jaxunlearn.data.documents import read_documents
-    from jaxunlearn.models.scoring import score_text
+    from jaxunlearn.models.scoring import LONGEST, score_text
     from jaxunlearn.models.transformer import context_fits
 
     text = "\n\n".join(d.text for d in read_documents([a.text]))
     with one_model_mesh():
         model, tokenizer = _one_model(a.model)
-        context = a.context or min(model.c.context, model.c.window or model.c.context, 2048)
+        context = a.context or min(model.c.context, model.c.window or model.c.context, LONGEST)
         context_fits(model.c, context, "--context")
         found = score_text(model, tokenizer, text, context)
     if processes.index():

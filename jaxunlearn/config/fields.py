@@ -152,6 +152,8 @@ class Eval:
     # At most so many questions of each benchmark, MUSE and TOFU set, evenly spread, and the first so many of each task
     # of the harness; 0: all. TOFU's forget set is asked whole for the forget quality, and so many answered in text.
     items: int = 200
+    chat: bool = False  # text.prompts, and the attacks that prompt, are asked through the model's chat template
+    context: int = 2048  # tokens of a row of the harness at most; what is longer is scored in several, as there
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,7 +47,8 @@ class Blocks:
 
     tokens_NT: ids, PAD_ID where valid_NT is False. asks_NT: the token after this position is not learnt, because it
     is part of a question or comes after the end of an answer. spans_N3: each row's (document, first token, token
-    after the last) in `streams`. block_bos: as in make_blocks.
+    after the last) in `streams`. bos_width: how many ids (of BOS) stand in front of each row; 0 where the streams hold
+    their own (block_bos="piece"), or the tokenizer adds none. The first token of such a row is read and never learnt.
     """
 
     tokens_NT: np.ndarray
@@ -55,12 +56,8 @@ class Blocks:
     asks_NT: np.ndarray
     spans_N3: np.ndarray
     streams: tuple[Stream, ...]
-    block_bos: str
-
-    @property
-    def bos_width(self) -> int:
-        """Return how many BOS tokens were put in front of each row: 1, or 0 where the streams hold their own."""
-        return 1 if self.block_bos == "every" else 0
+    bos_width: int
+    pieces: bool  # each section of a stream begins as a text does (block_bos="piece")
 
     @property
     def tokens(self) -> int:
@@ -87,32 +84,32 @@ def make_blocks(documents: Sequence[Document], tokenizer: Tokenizer, context: in
     """Tokenise documents and cut them into blocks of `context` positions; each document starts a new block.
 
     block_bos: "every" puts one BOS before the context - 1 tokens of each block. "piece" is what the authors' code does
-    (arXiv 2310.02238): pieces of 10,000 characters, each with its own BOS, and no other BOS. An EOS, where the
-    tokenizer has one, ends the answer to a question. Raises InputError on a context below 8 tokens, a tokenizer
-    without BOS and documents without tokens.
+    (arXiv 2310.02238): pieces of 10,000 characters, each with its own BOS, and no other BOS. Under a tokenizer that
+    adds no BOS neither has one. An EOS, where the tokenizer has one, ends the answer to a question. InputError on a
+    context below 8 tokens and documents without tokens.
     """
     if block_bos not in ("every", "piece"):
         raise InputError(f"block_bos is {block_bos!r}, expected every or piece")
     if context < SHORTEST_CONTEXT:
         raise InputError(f"context is {context}, expected at least {SHORTEST_CONTEXT} tokens")
-    bos_id = tokenizer.needed_bos_id()
     size = PIECE_CHARACTERS if block_bos == "piece" else None
     streams = tuple(tokenize_document(d, tokenizer, size) for d in documents)
-    step = context - 1 if block_bos == "every" else context
+    bos_width = len(tokenizer.start) if block_bos == "every" else 0
+    step = context - bos_width
     spans_N3 = _cut(streams, step)
     if not len(spans_N3):
         raise InputError(f"{len(documents)} documents gave no tokens; give texts with words in them")
     tokens_NT = np.full((len(spans_N3), context), PAD_ID, np.int32)
-    valid_NT = np.arange(context) < (spans_N3[:, 2] - spans_N3[:, 1] + context - step)[:, None]
-    if block_bos == "every":
-        tokens_NT[:, 0] = bos_id
+    valid_NT = np.arange(context) < (spans_N3[:, 2] - spans_N3[:, 1] + bos_width)[:, None]
+    tokens_NT[:, :bos_width] = tokenizer.start[:bos_width]
     for row, (document, first, last) in enumerate(spans_N3):
-        tokens_NT[row, context - step :][: last - first] = streams[document].ids_N[first:last]
+        tokens_NT[row, bos_width:][: last - first] = streams[document].ids_N[first:last]
     asked_N1, length_N1 = np.array([(s.asked, len(s.ids_N)) for s in streams])[spans_N3[:, 0]].T[..., None]
-    next_NT = (spans_N3[:, 1] + step - context + 1)[:, None] + np.arange(context)  # in its document
+    next_NT = (spans_N3[:, 1] - bos_width + 1)[:, None] + np.arange(context)  # in its document
     asks_NT = (asked_N1 > 0) & ((next_NT < asked_N1) | (next_NT >= length_N1))
     return Blocks(
-        tokens_NT=tokens_NT, valid_NT=valid_NT, asks_NT=asks_NT, spans_N3=spans_N3, streams=streams, block_bos=block_bos
+        tokens_NT=tokens_NT, valid_NT=valid_NT, asks_NT=asks_NT, spans_N3=spans_N3, streams=streams,
+        bos_width=bos_width, pieces=block_bos == "piece",
     )  # fmt: skip
 
 
@@ -125,7 +122,7 @@ def tokenize_document(d: Document, tokenizer: Tokenizer, size: int | None = None
 
 
 def tokenize_sections(name: str, texts: Sequence[str], tokenizer: Tokenizer, bos: bool, end: bool = False) -> Stream:
-    """Return one stream of texts that are tokenised one by one; bos puts a BOS in front of each.
+    """Return one stream of texts that are tokenised one by one; bos: each begins with the tokenizer's BOS, if any.
 
     end: an EOS follows the last text, where the tokenizer has one.
     """
@@ -133,7 +130,8 @@ def tokenize_sections(name: str, texts: Sequence[str], tokenizer: Tokenizer, bos
     for text in texts:
         ids_N, ends_N = tokenizer.encode(text)
         if bos:
-            ids_N, ends_N = np.append(np.int32(tokenizer.needed_bos_id()), ids_N), np.append(0, ends_N)
+            first = np.array(tokenizer.start, np.int32)
+            ids_N, ends_N = np.append(first, ids_N), np.append(np.zeros(len(first), np.int64), ends_N)
         ids.append(ids_N)
         ends.append(ends_N + character)
         sections.append((character, token))

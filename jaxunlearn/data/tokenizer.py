@@ -2,6 +2,9 @@
 
 Two kinds of file are read: `tokenizer.json` (the tokenizers library) and, where there is none, SentencePiece's
 `tokenizer.model`. Nothing in the directory is executed or unpickled.
+
+Whether a text begins with BOS is what the tokenizer says, as in transformers: the post-processor of tokenizer.json, and
+nothing else where there is that file; else add_bos_token in tokenizer_config.json, which is true where it is missing.
 """
 
 import dataclasses
@@ -9,16 +12,17 @@ import itertools
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 
-from jaxunlearn.data.added_tokens import decode_around, encode_around, read_added, without_prefix
+from jaxunlearn.data import chat
+from jaxunlearn.data.added_tokens import Added, decode_around, encode_around, read_added, without_prefix
 from jaxunlearn.errors import InputError
 from jaxunlearn.files import read_text
 
-FILES = (
+FILES = (  # and those of chat.template_files
     "tokenizer.json",
     "tokenizer.model",
     "tokenizer_config.json",
@@ -35,8 +39,11 @@ Encoder = Callable[[str], tuple[Sequence[int], Sequence[tuple[int, int]]]]
 class Tokenizer:
     """Encode text without special tokens, decode ids, and know the ids of the special tokens.
 
-    encode_offsets, decode_ids, piece: functions of the library's tokenizer. bos_id: None without a BOS. files: the
-    files in the model directory that belong to the tokenizer.
+    encode_offsets, decode_ids, piece: functions of the library's tokenizer. bos_id: None without a BOS. start: the ids
+    that the tokenizer puts before a text, (bos_id,) or (). prefix_id: what the first token of a text is predicted from
+    where nothing stands before it. encode_marked: encode_offsets, but the name of a special token is that token.
+    render: a prompt -> the text of a chat, where has_chat. files: the files in the model directory that belong to the
+    tokenizer.
     """
 
     encode_offsets: Encoder
@@ -46,21 +53,52 @@ class Tokenizer:
     bos_id: int | None
     eos_ids: tuple[int, ...]
     files: tuple[Path, ...]
+    start: tuple[int, ...] = ()
+    prefix_id: int | None = None
+    encode_marked: Encoder | None = None
+    render: Callable[[str], str] | None = None
+    has_chat: bool = False
 
     @property
     def eos_id(self) -> int | None:
         """Return the first end-of-text id, None without one."""
         return self.eos_ids[0] if self.eos_ids else None
 
-    def needed_bos_id(self) -> int:
-        """Return the beginning-of-text id; raise InputError without one."""
-        if self.bos_id is None:
-            raise InputError("the tokenizer has no BOS token; name one in the model's config.json (bos_token_id)")
-        return self.bos_id
+    def before(self, ids: Sequence[int] | np.ndarray) -> list[int]:
+        """Return what a model reads before the token that follows `ids`, which begin a text; it is never empty.
 
-    def encode(self, text: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return ids_N (int32) and ends_N (int64), the character of `text` at which each token ends."""
-        ids, offsets = self.encode_offsets(text)
+        That is `start` and the ids. Where both are empty it is prefix_id, BOS or else EOS, as in lm-evaluation-harness;
+        InputError where the tokenizer has neither.
+        """
+        return [*self.start, *map(int, ids)] or [self.prefix()]
+
+    def prefix(self) -> int:
+        """Return prefix_id; InputError where the tokenizer has neither BOS nor EOS."""
+        if self.prefix_id is None:
+            raise InputError("the tokenizer has neither BOS nor EOS, so nothing can stand before an empty text")
+        return self.prefix_id
+
+    def asked(self, prompt: str, chat: bool = False) -> list[int]:
+        """Return the ids of a prompt that a model continues: the prompt as it is, or as a user's message in a chat.
+
+        A chat's template writes BOS itself where the model wants one. Raises InputError as chat.render does.
+        """
+        if not chat:
+            return self.before(self.encode(prompt)[0])
+        return [int(i) for i in self.encode(self.chat(prompt), marked=True)[0]]
+
+    def chat(self, prompt: str) -> str:
+        """Return the text of a chat that asks the prompt, up to where the answer begins."""
+        if self.render is None:
+            raise InputError("this tokenizer has no chat template")
+        return self.render(prompt)
+
+    def encode(self, text: str, marked: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Return ids_N (int32) and ends_N (int64), the character of `text` at which each token ends.
+
+        The name of a special token in the text is text, or with `marked` (the text of a chat) that token.
+        """
+        ids, offsets = (self.encode_marked if marked and self.encode_marked else self.encode_offsets)(text)
         return np.asarray(ids, np.int32), _ends(offsets, len(text))
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -94,6 +132,7 @@ def _load_json(directory: Path) -> Tokenizer:
         raise InputError(f"{path} is not a readable tokenizer ({error}); copy it from the model again") from error
     backend.no_truncation()
     backend.no_padding()
+    start = _added(backend)
     backend.post_processor = None  # it would add special tokens, or trim spaces from the offsets
     backend.encode_special_tokens = True  # "</s>" written in a book is text, not the end of it
 
@@ -101,16 +140,29 @@ def _load_json(directory: Path) -> Tokenizer:
         encoding = backend.encode(text, add_special_tokens=False)
         return encoding.ids, encoding.offsets
 
-    bos_ids, eos_ids = (_special_ids(directory, name, backend.token_to_id) for name in ("bos", "eos"))
+    def encode_marked(text: str):
+        backend.encode_special_tokens = False
+        try:
+            return encode_offsets(text)
+        finally:
+            backend.encode_special_tokens = True
+
     return Tokenizer(
         encode_offsets=encode_offsets,
+        encode_marked=encode_marked,
         decode_ids=lambda ids: backend.decode(ids, skip_special_tokens=True),
         piece=lambda i: backend.id_to_token(i) or f"<id {i}>",
         vocab_size=backend.get_vocab_size(),
-        bos_id=bos_ids[0] if bos_ids else None,
-        eos_ids=eos_ids,
-        files=_files(directory),
+        start=start,
+        **_specials(directory, backend.token_to_id, start),
     )
+
+
+def _added(backend) -> tuple[int, ...]:
+    """Return the ids that the post-processor of a tokenizer.json puts before a text."""
+    found = backend.encode("a")
+    marked = zip(found.ids, found.special_tokens_mask, strict=True)
+    return tuple(i for i, special in itertools.takewhile(lambda pair: pair[1], marked))
 
 
 def _load_sentencepiece(directory: Path) -> Tokenizer:
@@ -123,29 +175,43 @@ def _load_sentencepiece(directory: Path) -> Tokenizer:
     except (RuntimeError, OSError) as error:
         raise InputError(f"{path} is not a SentencePiece model ({error}); copy it from the model again") from error
     size, added = backend.vocab_size(), read_added(directory, _read_config)
-    names = {i: backend.id_to_piece(i) for i in range(size)} | {i: token.content for i, token in added.items()}
-    bare = backend
-    if added:
-        bare = sentencepiece.SentencePieceProcessor(model_proto=without_prefix(path.read_bytes()))
+    pieces = {i: backend.id_to_piece(i) for i in range(size)} | {i: token.content for i, token in added.items()}
     plain = [token for token in added.values() if not token.special]
+    control = [Added(id=i, content=pieces[i], special=True) for i in range(size) if backend.is_control(i)]
+    special = {token.content: token.id for token in [*control, *added.values()] if token.special}
     legacy = bool(_read_config(directory / "tokenizer_config.json").get("legacy", False))
 
-    def encode_with(processor, text: str):
+    @cache
+    def bare():
+        return sentencepiece.SentencePieceProcessor(model_proto=without_prefix(path.read_bytes()))
+
+    def encode_part(text: str, space: bool = True):
         # Given a str, this gives character offsets; the default return types give none, or bytes.
+        processor = backend if space else bare()
         mapping = processor.encode(text, add_bos=False, add_eos=False, return_type="offset_mapping")
         return mapping["ids"], mapping["offsets"]
 
+    def encode(tokens: Sequence[Added], text: str):
+        return encode_around(text, tokens, encode_part, partial(encode_part, space=False), legacy)
+
+    own = {name: pieces[i] for name, i in _own(backend).items()}
+    adds = _read_config(directory / "tokenizer_config.json").get("add_bos_token")
+    start = (backend.bos_id(),) if adds is not False and "bos_token" in own else ()
     return Tokenizer(
-        encode_offsets=lambda text: encode_around(
-            text, plain, partial(encode_with, backend), partial(encode_with, bare), legacy
-        ),
-        decode_ids=lambda ids: decode_around(ids, added, backend.decode, bare.decode),
-        piece=lambda i: names.get(i, f"<id {i}>"),
+        encode_offsets=partial(encode, plain),
+        encode_marked=partial(encode, [*control, *added.values()]),
+        decode_ids=lambda ids: decode_around(ids, added, backend.decode, lambda some: bare().decode(some)),
+        piece=lambda i: pieces.get(i, f"<id {i}>"),
         vocab_size=max([size, *(i + 1 for i in added)]),
-        bos_id=backend.bos_id() if backend.bos_id() >= 0 else None,
-        eos_ids=(backend.eos_id(),) if backend.eos_id() >= 0 else (),
-        files=_files(directory),
+        start=start,
+        **_specials(directory, special.get, start, own),
     )
+
+
+def _own(backend) -> dict[str, int]:
+    """Return {"bos_token": id, "eos_token": id} of a SentencePiece model, those that it has."""
+    found = {"bos_token": backend.bos_id(), "eos_token": backend.eos_id()}
+    return {name: i for name, i in found.items() if i >= 0}
 
 
 def _ends(offsets: Sequence[tuple[int, int]], length: int) -> np.ndarray:
@@ -164,18 +230,54 @@ def _ends(offsets: Sequence[tuple[int, int]], length: int) -> np.ndarray:
     return np.maximum.accumulate(ends_N)
 
 
-def _special_ids(directory: Path, name: str, token_to_id: Callable[[str], int | None]) -> tuple[int, ...]:
-    """Return the ids of a special token: config.json's numbers, else those of tokenizer_config.json's string."""
-    value = _read_config(directory / "config.json").get(f"{name}_token_id")
+# ---- special tokens
+
+
+def _specials(
+    directory: Path, token_to_id: Callable[[str], int | None], start: tuple[int, ...], own: dict[str, str] | None = None
+) -> dict:
+    """Return the fields of a Tokenizer that the files beside the vocabulary tell.
+
+    BOS is the one that the tokenizer puts before a text, else the tokenizer's own, else that of config.json. EOS are
+    those of config.json and of generation_config.json, else the tokenizer's own.
+    """
+    names = {**(own or {}), **_names(directory)}
+    bos_id, eos_id = (token_to_id(name) if (name := names.get(key)) else None for key in ("bos_token", "eos_token"))
+    configured = _listed(directory / "config.json", "bos")
+    if start:
+        bos_id = start[0]
+    elif "bos_token" not in names:
+        bos_id = configured[0] if configured else None
+    listed = [*_listed(directory / "config.json", "eos"), *_listed(directory / "generation_config.json", "eos")]
+    eos_ids = tuple(dict.fromkeys(listed)) or (() if eos_id is None else (eos_id,))
+    return {
+        "bos_id": bos_id,
+        "eos_ids": eos_ids,
+        "prefix_id": next((i for i in (bos_id, eos_id, *eos_ids) if i is not None), None),
+        "render": partial(chat.render, directory, {name: token for name, token in names.items() if token}),
+        "has_chat": chat.DEFAULT in chat.templates(directory),
+        "files": _files(directory),
+    }
+
+
+def _names(directory: Path) -> dict[str, str | None]:
+    """Return {"bos_token": its text, ...} as the tokenizer's files have it; None: the tokenizer has no such token."""
+    found = {}
+    for file in ("special_tokens_map.json", "tokenizer_config.json"):
+        for key, token in _read_config(directory / file).items():
+            text = token.get("content") if isinstance(token, dict) else token
+            if key.endswith("_token") and isinstance(text, str | None):
+                found[key] = text
+    return found
+
+
+def _listed(path: Path, name: str) -> tuple[int, ...]:
+    """Return the ids of a special token in config.json or generation_config.json: a number, a list, or none."""
+    value = _read_config(path).get(f"{name}_token_id")
     ids = value if isinstance(value, list) else [] if value is None else [value]
     if any(isinstance(i, bool) or not isinstance(i, int) or i < 0 for i in ids):
-        raise InputError(f"{directory / 'config.json'}: {name}_token_id is {value!r}, expected a token id or a list")
-    if ids:
-        return tuple(ids)
-    token = _read_config(directory / "tokenizer_config.json").get(f"{name}_token")
-    token = token.get("content") if isinstance(token, dict) else token
-    found = token_to_id(token) if isinstance(token, str) else None
-    return () if found is None else (found,)
+        raise InputError(f"{path}: {name}_token_id is {value!r}, expected a token id or a list")
+    return tuple(ids)
 
 
 def _read_config(path: Path) -> dict:
@@ -191,15 +293,24 @@ def _read_config(path: Path) -> dict:
 
 
 def _files(directory: Path) -> tuple[Path, ...]:
-    return tuple(directory / name for name in FILES if (directory / name).is_file())
+    found = tuple(directory / name for name in FILES if (directory / name).is_file())
+    return (*found, *chat.template_files(directory))
 
 
 def copy_tokenizer(source: Path, target: Path) -> dict:
-    """Copy the tokenizer's files and return the special token ids that config.json must hold."""
+    """Copy the tokenizer's files and return the special token ids that config.json must hold.
+
+    Where the tokenizer has no BOS, config.json keeps the one it had; of several EOS all are kept.
+    """
     tokenizer = load_tokenizer(source)
     for file in tokenizer.files:
-        shutil.copyfile(file, target / Path(file).name)
-    return {"bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.eos_id}
+        place = target / file.relative_to(Path(source))
+        place.parent.mkdir(exist_ok=True)
+        shutil.copyfile(file, place)
+    bos, eos = tokenizer.bos_id, list(tokenizer.eos_ids)
+    if bos is None:
+        bos = _read_config(Path(source) / "config.json").get("bos_token_id")
+    return {"bos_token_id": bos, "eos_token_id": eos if len(eos) > 1 else tokenizer.eos_id}
 
 
 def holds(tokenizer: Tokenizer, text: str) -> bool:

@@ -30,12 +30,12 @@ class Score(NamedTuple):
 Pair = tuple[Sequence[int], Sequence[int]]  # token ids of context and continuation
 
 
-def encode_pair(tokenizer: Tokenizer, context: str, continuation: str, bos: bool = True) -> Pair:
+def encode_pair(tokenizer: Tokenizer, context: str, continuation: str) -> Pair:
     """Return ids of the context alone, and what the two together have beyond as many tokens, as the harness cuts.
 
-    Spaces that end the context go to the continuation. An empty context is BOS, also without `bos`. Where a vocabulary
-    merges over the space so that nothing is left to score, the cut is where the two tokenisations part (the harness
-    stops there). InputError for a continuation without tokens.
+    Spaces that end the context go to the continuation. An empty context is BOS, or EOS where there is none. Where a
+    vocabulary merges over the space so that nothing is left to score, the cut is where the two tokenisations part (the
+    harness stops there). InputError for a continuation without tokens.
     """
     spaces = len(context) - len(context.rstrip())
     if spaces:
@@ -45,10 +45,9 @@ def encode_pair(tokenizer: Tokenizer, context: str, continuation: str, bos: bool
     if not whole[alone:] and continuation.strip():
         alone = next((n for n, (a, b) in enumerate(zip(before, whole, strict=False)) if a != b), len(whole))
         before = whole[:alone]
-    first = [tokenizer.needed_bos_id()] if bos or not alone else []
     if not whole[alone:]:
         raise InputError(f"the continuation {continuation!r} of {context[-60:]!r} has no tokens to score")
-    return first + before, whole[alone:]
+    return tokenizer.before(before), whole[alone:]
 
 
 def score_continuations(

@@ -35,53 +35,54 @@ def library():
     return TemplateLM
 
 
-def language_model(model, tokenizer: Tokenizer, batch: int = 8, bos: bool = True, seed: int = 0) -> Any:
+def language_model(model, tokenizer: Tokenizer, batch: int = 8, seed: int = 0, longest: int = 0) -> Any:
     """Return a model and its tokenizer as the harness wants them: a JaxLM that is a TemplateLM."""
-    return type("JaxLM", (JaxLM, library()), {})(model, tokenizer, batch, bos, seed)
+    return type("JaxLM", (JaxLM, library()), {})(model, tokenizer, batch, seed, longest)
 
 
 class JaxLM:
     """A model and its tokenizer as the harness asks for them; made and used under the mesh the model lives on.
 
     language_model mixes it into the harness's own class, which `cache_hook` and `_encode_pair` come from.
-    bos: begin every text with BOS, as Hugging Face's Llama tokenizers do. Every process of a run asks the same, so
-    the harness sees one process.
+    A text begins with BOS where the tokenizer adds one. longest: tokens of a row at most; 0: the model's context. Every
+    process of a run asks the same, so the harness sees one process.
     """
 
     cache_hook: Any
 
-    def __init__(self, model, tokenizer: Tokenizer, batch: int = 8, bos: bool = True, seed: int = 0):
+    def __init__(self, model, tokenizer: Tokenizer, batch: int = 8, seed: int = 0, longest: int = 0):
         super().__init__()
-        self.model, self.ours, self.batch, self.bos, self.seed = model, tokenizer, batch, bos, seed
-        self.max_length = min(model.c.context, model.c.window or model.c.context)
+        self.model, self.ours, self.batch, self.seed = model, tokenizer, batch, seed
+        most = min(model.c.context, model.c.window or model.c.context)
+        self.max_length = min(most, longest or most)
 
     @property
     def eot_token_id(self) -> int:
-        return self.ours.needed_bos_id() if self.ours.eos_id is None else self.ours.eos_id
+        return self.prefix_token_id if self.ours.eos_id is None else self.ours.eos_id
 
     @property
     def prefix_token_id(self) -> int:
-        return self.ours.needed_bos_id()
+        return self.ours.prefix()
 
     @property
     def tokenizer_name(self) -> str:
         return str(self.ours.files[0].parent) if self.ours.files else "jaxunlearn"
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_) -> list[int]:
-        """Return ids, BOS in front as `bos` says, or where the text itself begins with its name."""
+        """Return ids, with BOS in front where the tokenizer adds it, or where the text itself begins with its name."""
         bos_id = self.prefix_token_id
-        name = self.ours.pieces([bos_id])[0]
-        first = self.bos if add_special_tokens is None else add_special_tokens
+        name, first = self.ours.pieces([bos_id])[0], list(self.ours.start)
         if add_special_tokens is None and string.startswith(name):
-            string, first = string[len(name) :], True
-        return [bos_id] * first + [int(i) for i in self.ours.encode(string)[0]]
+            string, first = string[len(name) :], [bos_id]
+        ids = [int(i) for i in self.ours.encode(string)[0]]
+        return ids if add_special_tokens is False else first + ids
 
     def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
         begun = context.startswith(self.ours.pieces([self.prefix_token_id])[0])
         if begun:  # the text names BOS itself
             harness: Any = super()
             return harness._encode_pair(context, continuation)
-        before, after = encode_pair(self.ours, context, continuation, self.bos)
+        before, after = encode_pair(self.ours, context, continuation)
         return list(before), list(after)
 
     def _loglikelihood_tokens(self, requests, **_) -> list[tuple[float, bool]]:
@@ -159,12 +160,13 @@ def run_tasks(
     cache: Path | None = None,
     seed: int = 0,
     include: str = "",
+    context: int = 0,
 ) -> dict[str, dict]:
     """Return {task: {metric: figure}} of the harness; "paper" stands for the seven tasks of the paper's table.
 
     items: at most so many of each task (0: all); cache: file that keeps answers, so that a run which was killed asks
-    nothing twice; include: a folder of YAML files that define further tasks. InputError for a task that is unknown or
-    whose data cannot be had.
+    nothing twice; include: a folder of YAML files that define further tasks; context: tokens of a row at most (0: the
+    model's). InputError for a task that is unknown or whose data cannot be had.
     """
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
@@ -177,7 +179,7 @@ def run_tasks(
         raise InputError(f"lm-evaluation-harness knows no task {unknown}; its own list: lm-eval ls tasks")
     try:
         found = simple_evaluate(
-            language_model(model, tokenizer, batch, seed=seed),
+            language_model(model, tokenizer, batch, seed, context),
             tasks=wanted,
             task_manager=manager,
             limit=items or None,
@@ -224,7 +226,9 @@ def measure(model, context: Context) -> Figures:
     """Return {"tasks": {"TASK METRIC": figure}} of eval.tasks; answers are kept, so that none is asked for twice."""
     suite, c = context.suite, context.suite.c
     cache = context.folder / f"tasks_{context.model_hash[:12]}.db" if context.folder else None
-    tasks = run_tasks(model, suite.tokenizer, c.tasks, batch=c.batch, items=c.items, cache=cache, seed=suite.seed)
+    tasks = run_tasks(
+        model, suite.tokenizer, c.tasks, batch=c.batch, items=c.items, cache=cache, seed=suite.seed, context=c.context
+    )
     return {"tasks": {f"{task} {metric}": f for task, metrics in tasks.items() for metric, f in metrics.items()}}
 
 

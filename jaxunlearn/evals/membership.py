@@ -149,7 +149,7 @@ def wins(forget: ArrayLike, holdout: ArrayLike) -> np.ndarray:
 def score_samples(
     model, tokenizer: Tokenizer, texts: Sequence[str], *, reference=None, with_gradients: bool = False, batch: int = 8
 ) -> list[Sample]:
-    """Score texts whole, BOS in front, under a model and, where given, a reference model with the same tokenizer.
+    """Score texts whole under a model and, where given, a reference model with the same tokenizer.
 
     Gradients are taken one text at a time and cost about three times the rest. InputError for a text without tokens
     or longer than the model's context.
@@ -171,7 +171,7 @@ def score_samples(
 
 def gradient_norms(model, tokenizer: Tokenizer, texts: Sequence[str]) -> list[float]:
     """Return each text's gradient score: the mean over weights, layer by layer, of the L2 norm of d loss / d weight."""
-    rows = [[tokenizer.needed_bos_id(), *map(int, tokenizer.encode(text)[0])] for text in texts]
+    rows = [[*tokenizer.before([]), *map(int, tokenizer.encode(text)[0])] for text in texts]
     longest = max(map(len, rows))
     context_fits(model.c, longest, "a text")
     mesh = jax.sharding.get_mesh().shape

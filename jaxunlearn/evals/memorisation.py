@@ -102,9 +102,10 @@ class TokenScores:
 def score_answers(
     model, tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]], batch: int = 8, end: bool = False
 ) -> list[TokenScores]:
-    """Score the answer's tokens of every (prompt, answer), BOS in front; with `end` also the EOS after it.
+    """Score the answer's tokens of every (prompt, answer), a text each; with `end` also the EOS after it.
 
-    Prompt and answer are tokenised together as they stand; a token that covers a character of the answer is scored.
+    A first token that nothing stands before is predicted from BOS, or from EOS under a tokenizer that has none. Prompt
+    and answer are tokenised together as they stand; a token that covers a character of the answer is scored.
     InputError for an answer without tokens and for what is longer than the model's context.
     """
     if not pairs:
@@ -136,7 +137,7 @@ def rows_with_labels(rows: list[list[int]], batch: int, width: int) -> tuple[np.
 
 
 def _answer_tokens(tokenizer: Tokenizer, n: int, prompt: str, answer: str, end: bool) -> tuple[list[int], int]:
-    """Return BOS, prompt and answer as ids, and where the answer's first token stands."""
+    """Return prompt and answer as the ids of a text, and where the answer's first token stands."""
     ids, ends = tokenizer.encode(prompt + answer)
     first = int(np.sum(ends <= len(prompt)))
     if not answer.strip() or first == len(ids):
@@ -144,7 +145,8 @@ def _answer_tokens(tokenizer: Tokenizer, n: int, prompt: str, answer: str, end: 
     if end and tokenizer.eos_id is None:
         raise InputError("the tokenizer has no EOS token to score; leave `end` out, or name one in config.json")
     last = [tokenizer.eos_id] if end and tokenizer.eos_id is not None else []
-    return [tokenizer.needed_bos_id(), *map(int, ids), *last], first + 1
+    context = tokenizer.before(ids[:first])
+    return [*context, *map(int, ids[first:]), *last], len(context)
 
 
 @jax.jit
@@ -184,15 +186,15 @@ def continue_greedily(
     batch: int = 8,
     answers: Sequence[str] | None = None,
 ) -> list[str]:
-    """Return the model's most likely continuation of each prompt as text, BOS in front, cut before an EOS.
+    """Return the model's most likely continuation of each prompt as text, cut before an EOS.
 
     answers: what follows each prompt and a space. They only say how the prompt's end is cut into tokens, where a
     vocabulary merges over word ends; without them the prompt is cut by itself.
     """
-    bos_id, decode = tokenizer.needed_bos_id(), tokenizer.decode
+    decode = tokenizer.decode
     if answers is None:
-        contexts = [[bos_id, *map(int, tokenizer.encode(p)[0])] for p in prompts]
+        contexts = [tokenizer.asked(p) for p in prompts]
     else:
-        contexts = [[bos_id, *before_word(tokenizer, p, a)] for p, a in zip(prompts, answers, strict=True)]
+        contexts = [tokenizer.before(before_word(tokenizer, p, a)) for p, a in zip(prompts, answers, strict=True)]
     new = generate(model, contexts, new_tokens, eos_ids=tokenizer.eos_ids, batch=batch)
     return [decode(c + n)[len(decode(c)) :] for c, n in zip(contexts, new, strict=True)]

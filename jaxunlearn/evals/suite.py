@@ -31,7 +31,7 @@ class Suite:
 
     @cached_property
     def words(self) -> Words:
-        return Words(self.tokenizer, self.c.batch, self.prefix)
+        return Words(self.tokenizer, self.c.batch, self.prefix, self.c.chat)
 
 
 def specific_mass(model, suite: Suite, prompts) -> list[float]:

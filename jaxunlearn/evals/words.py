@@ -25,17 +25,39 @@ def before_word(tokenizer: Tokenizer, prompt: str, word: str = "a") -> list[int]
 
 
 class Words:
-    """Probabilities of whole next words under any tokenizer, from unique contexts in batches of one shape."""
+    """Probabilities of whole next words under any tokenizer, from unique contexts in batches of one shape.
 
-    def __init__(self, tokenizer: Tokenizer, batch: int, prefix: str = ""):
-        self._prefix, self._tokenizer, self._batch, self._bos_id = prefix, tokenizer, batch, tokenizer.needed_bos_id()
+    prefix: stands before every prompt. chat: a prompt is a user's message in a chat, and the word begins the answer.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, batch: int, prefix: str = "", chat: bool = False):
+        self._prefix, self._tokenizer, self._batch, self._chat = prefix, tokenizer, batch, chat
         pieces = [p.replace("▁", " ") for p in tokenizer.pieces(range(tokenizer.vocab_size))]
         self._sorted = sorted(zip(pieces, range(len(pieces)), strict=True))
         self._pieces = pieces
 
     def context(self, prompt: str) -> list[int]:
-        """Return BOS and the prompt's tokens (before_word)."""
-        return [self._bos_id, *before_word(self._tokenizer, self._prefix + prompt)]
+        """Return the tokens that a model continues: the prompt's, as a word follows (before_word), or the chat's."""
+        if self._chat:
+            return self._tokenizer.asked(self._prefix + prompt, chat=True)
+        return self._tokenizer.before(before_word(self._tokenizer, self._prefix + prompt))
+
+    def told(self, prompt: str, word: str) -> tuple[list[int], list[int]]:
+        """Return (what stands before, the word's tokens) of a word after a prompt.
+
+        A space stands between them, but for a chat whose template ends in a space or a line break.
+        """
+        prompt = self._prefix + prompt
+        if not self._chat:
+            ids, ends = self._tokenizer.encode(f"{prompt} {word}")
+            first = min(int(np.sum(ends <= len(prompt) + 1)), len(ids) - 1)
+            return self._tokenizer.before(ids[:first]), list(map(int, ids[first:]))
+        text, context = self._tokenizer.chat(prompt), self._tokenizer.asked(prompt, chat=True)
+        said = word if text[-1:].isspace() else f" {word}"
+        ids = list(map(int, self._tokenizer.encode(text + said, marked=True)[0]))
+        if ids[: len(context)] == context and len(ids) > len(context):
+            return context, ids[len(context) :]
+        return context, list(map(int, self._tokenizer.encode(said)[0]))  # a token crosses the template's end
 
     def probabilities(self, model, pairs: list[tuple[str, str]]) -> list[float]:
         """Return the probability of each (prompt, next word): the product over the word's tokens, given the prompt.
@@ -44,15 +66,12 @@ class Words:
         vocabulary merges over word ends).
         """
         rows, asked = {}, []
-        for asked_of, word in pairs:
-            prompt = self._prefix + asked_of
-            ids, ends = self._tokenizer.encode(f"{prompt} {word}")
-            first = min(int(np.sum(ends <= len(prompt) + 1)), len(ids) - 1)
-            ids = [self._bos_id, *map(int, ids)]
+        for prompt, word in pairs:
+            context, ids = self.told(prompt, word)
             steps = []
-            for n in range(first + 1, len(ids)):
-                row = rows.setdefault(tuple(ids[:n]), len(rows))
-                steps.append((row, [ids[n]] if n + 1 < len(ids) else self._endings(ids[n])))
+            for n, token in enumerate(ids):
+                row = rows.setdefault((*context, *ids[:n]), len(rows))
+                steps.append((row, [token] if n + 1 < len(ids) else self._endings(token)))
             asked.append(steps)
         p_RV = self._next(model, list(rows))
         return [math.prod(float(p_RV[row][tokens].sum()) for row, tokens in steps) for steps in asked]

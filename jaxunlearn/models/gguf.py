@@ -210,7 +210,7 @@ def add_tokenizer(writer, directory: Path, V: int) -> list[str]:
         writer.add_token_merges(merges)
     if tokenizer.bos_id is not None:
         writer.add_bos_token_id(tokenizer.bos_id)
-    writer.add_add_bos_token(tokenizer.bos_id is not None)
+    writer.add_add_bos_token(bool(tokenizer.start))
     if tokenizer.eos_id is not None:
         writer.add_eos_token_id(tokenizer.eos_id)
     if unknown := [n for n, t in enumerate(types) if t == UNKNOWN]:

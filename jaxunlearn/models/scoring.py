@@ -81,25 +81,33 @@ def over_chunks(model, tokens_BT, labels_BT, function, zero):
     return jax.lax.scan(step, zero, (h_CBTD, labels_CBT))[0]
 
 
+LONGEST = 2048  # tokens of a block of `score` and of a task's text, unless more are asked for
+
+
 def score_text(model, tokenizer: Tokenizer, text: str, context: int, batch: int = 8) -> dict:
     """Return {"tokens": n, "nll": mean nats a token} of a text.
 
-    Every token counts once, in blocks of context - 1 tokens with BOS in front. Raises InputError for an empty text.
+    Every token counts once, in blocks of `context` tokens that begin with BOS. Under a tokenizer that adds none a block
+    begins with the token before it, the first one with BOS, or else EOS, as in lm-evaluation-harness. A text that is
+    shorter than a block is padded to a multiple of 64 alone. Raises InputError for an empty text.
     """
-    ids, _ = tokenizer.encode(text)
-    if not len(ids):
+    ids = [int(i) for i in tokenizer.encode(text)[0]]
+    if not ids:
         raise InputError("the text has no tokens to score")
-    blocks = -(-len(ids) // (context - 1))
-    tokens_NT = np.full((blocks, context), PAD_ID, np.int32)
-    tokens_NT[:, 0] = tokenizer.needed_bos_id()
-    labels_NT = np.full((blocks, context), IGNORE, np.int32)
-    for n in range(blocks):
-        part = ids[n * (context - 1) : (n + 1) * (context - 1)]
-        tokens_NT[n, 1 : len(part) + 1] = part
-        labels_NT[n, : len(part)] = part
+    front = len(tokenizer.before([]))
+    step = context - front
+    parts = [ids[n : n + step] for n in range(0, len(ids), step)]
+    width = min(context, -(-(front + len(parts[0])) // CHUNK) * CHUNK)
+    tokens_NT = np.full((len(parts), width), PAD_ID, np.int32)
+    labels_NT = np.full((len(parts), width), IGNORE, np.int32)
+    for n, part in enumerate(parts):
+        before = list(tokenizer.start) or (parts[n - 1][-1:] if n else tokenizer.before([]))
+        tokens_NT[n, : front + len(part)] = before + part
+        labels_NT[n, front - 1 : front - 1 + len(part)] = part
     mesh = jax.sharding.get_mesh().shape
     ways = mesh["data"] * mesh["fsdp"]
-    c = Eval(batch=-(-batch // ways) * ways, blocks=blocks)
+    calls = -(-len(parts) // batch)
+    c = Eval(batch=-(-len(parts) // (calls * ways)) * ways, blocks=len(parts))
     nll_N, _, count_N = block_sums(model, Text(tokens_NT=tokens_NT, labels_NT=labels_NT), c, 1.0)
     return {"tokens": int(count_N.sum()), "nll": float(nll_N.sum() / count_N.sum())}
 

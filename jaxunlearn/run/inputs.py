@@ -77,6 +77,8 @@ def read_inputs(config: Config, folder: RunDirectory) -> tuple[Config, Inputs]:
     if prompts:
         checks.refuse_unwritable(prompts, tokenizer)
         checks.refuse_empty_split(prompts, config.eval.split)
+    if config.eval.chat:
+        tokenizer.chat("Hello.")  # refused here where there is no template, or one that does not render
     texts = {"text.forget": documents, "text.retain": retain_documents} | held_documents
     texts |= {"repair.text": mended} if mended else {}
     inputs = Inputs(

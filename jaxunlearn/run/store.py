@@ -15,11 +15,13 @@ from jaxunlearn.run.variants import Variant, variants
 
 # fields of Eval that are not in a measurement's key
 ELSEWHERE = ("every", "at", "relearn_steps", "relearn_blocks", "relearn_batch", "relearn_rates")
+# fields that came later: in a key only where they are set, so that what was measured before them is kept
+LATER = {name: getattr(Eval(), name) for name in ("chat", "context")}
 
 
 def measured_by(e: Eval) -> dict:
     """Return the settings of eval.* that a measurement depends on, for its key."""
-    return {k: v for k, v in as_dict(e).items() if k not in ELSEWHERE}
+    return {k: v for k, v in as_dict(e).items() if k not in ELSEWHERE and v != LATER.get(k, ...)}
 
 
 def models_of(run: Run) -> dict[str, Path]:

@@ -106,10 +106,11 @@ def _answers(run: Run, variant: Variant, name: str) -> tuple[np.ndarray, np.ndar
 
 
 def _sequence(tokenizer, question: str, answer: str) -> tuple[list[int], int]:
-    """Return (ids, first): BOS, question and answer as tokens, and the index of the answer's first token."""
+    """Return (ids, first): question and answer as tokens of a text, and the index of the answer's first token."""
     ids, ends = tokenizer.encode(f"{question} {answer}")
     first = min(int(np.sum(ends <= len(question) + 1)), len(ids) - 1)
-    return [tokenizer.needed_bos_id(), *map(int, ids)], first + 1
+    context = tokenizer.before(ids[:first])
+    return [*context, *map(int, ids[first:])], len(context)
 
 
 def _padded(sequences: list[tuple[list[int], int]], width: int) -> tuple[np.ndarray, np.ndarray]:

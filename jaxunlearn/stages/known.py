@@ -41,6 +41,7 @@ def _masses(run: Run) -> list[float]:
     """Return the baseline's probability of each prompt's own words, of both splits; kept in evals/known.json."""
     path, x = run / "evals" / "known.json", run.inputs
     key = {"model": hash_of(run / "baseline"), "prompts": x.hashes.get("text.prompts")}
+    key |= {"chat": True} if run.config.eval.chat else {}
     if not holds(path, key):
         assert x.prompts is not None, "asked for only where there are prompts"
         baseline = load_model(run.config, run / "baseline", frozen=True)

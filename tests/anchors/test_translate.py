@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support import translations
 from support.translations import PAPER, cells, run
 
-from jaxunlearn.anchors.translate import draw_choices, first_tokens, show_block, translate
+from jaxunlearn.anchors.translate import block_anchors, draw_choices, first_tokens, show_block, translate
 from jaxunlearn.data.blocks import make_blocks
 from jaxunlearn.data.documents import Document, read_documents
 from jaxunlearn.data.tokenizer import load_tokenizer
@@ -73,6 +73,16 @@ def test_a_longer_translation_shifts_what_follows(words):
     assert translation.map_NT[0, :8].tolist() == [0, 2, 3, 4, 6, 7, 8, 9]
     assert seen(translation, words) == {" Jon": 2, "Jon": 2}
     assert np.flatnonzero(~translation.trained_NT[0, :8]).tolist() == [3]
+
+
+def test_without_bos_every_position_is_one_less(words):
+    plain = dataclasses.replace(words, start=())
+    blocks, translation = run(plain, "Harry went to Harry, said Hi", {"Harry": ("Jon Smith",)})
+    assert rows(blocks, translation, words)[0] == cells("Jon| Smith| went| to| Jon| Smith|,| said| Hi")
+    assert translation.map_NT[0, :7].tolist() == [1, 2, 3, 5, 6, 7, 8]
+    assert seen(translation, words) == {" Jon": 1, "Jon": 1}
+    assert np.flatnonzero(~translation.trained_NT[0, :7]).tolist() == [2]
+    assert block_anchors(blocks, translation, {"Harry": ("Jon Smith",)}, 0)[1].first == 3
 
 
 def test_a_shorter_translation_of_several_words_maps_its_last_token_alone(words):

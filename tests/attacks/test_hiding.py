@@ -5,6 +5,7 @@ import types
 import jax
 import numpy as np
 from support.facts import FACTS, SHAPE
+from support.tokenizers import begin_with
 
 from jaxunlearn.attacks import hiding
 from jaxunlearn.attacks.rtt import answers_right
@@ -36,6 +37,7 @@ def test_the_filter_of_subwords_bars_a_terms_first_piece_with_and_without_a_spac
     merges = [("o", "r"), (" ", "D")]
     vocabulary = {p: n for n, p in enumerate([*pieces, "o", "r"])}
     made = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, merges, unk_token="<unk>"))
+    begin_with(made)
     made.save(str(tmp_path / "tokenizer.json"))
     (tmp_path / "tokenizer_config.json").write_text('{"bos_token": "<s>"}')
     tokenizer = load_tokenizer(tmp_path)

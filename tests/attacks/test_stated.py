@@ -36,6 +36,6 @@ def test_blocks_that_follow_each_other_are_joined():
         tokens_NT=np.array([[1, 5, 6], [1, 7, 8], [1, 9, 0], [1, 4, 4]]),
         valid_NT=np.array([[True] * 3] * 2 + [[True, True, False]] + [[True] * 3]),
     )
-    tokenizer = SimpleNamespace(needed_bos_id=lambda: 1, decode=lambda ids: " ".join(map(str, ids)))
+    tokenizer = SimpleNamespace(start=(1,), decode=lambda ids: " ".join(map(str, ids)))
     assert text_of(blocks, np.array([0, 1]), tokenizer) == "5 6 7 8"
     assert text_of(blocks, [0, 2, 3], tokenizer) == "5 6\n\n9 4 4"

@@ -46,6 +46,11 @@ def test_overrides_may_stand_before_and_after_options(capsys):
         assert "unrecognized arguments" in capsys.readouterr().err
 
 
+def test_v_asks_every_subcommand_for_details():
+    assert cli.parse(["score", "--model", "m", "--text", "t", "-v"]).verbose
+    assert cli.parse(["run", "mine.py", "-v", "seed=1"]).verbose and not cli.parse(["run", "mine.py"]).verbose
+
+
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [

@@ -1,5 +1,6 @@
 """Blocks, labels and batches."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -54,7 +55,26 @@ def test_pieces_have_their_own_bos_wherever_it_falls(letters):
     assert blocks.tokens == 10_004 and blocks.padding == 16 * len(blocks.tokens_NT) - 10_004
 
 
-def test_impossible_blocks_are_refused(letters, tmp_path):
+def test_a_tokenizer_that_adds_no_bos_gets_none_and_its_first_token_is_never_learnt(letters):
+    plain = dataclasses.replace(letters, start=())
+    a = letters.encode("a")[0][0]
+    for block_bos in ("every", "piece"):
+        blocks = make_blocks(documents("abcdefghij", "xyz"), plain, 8, block_bos)
+        assert (blocks.tokens_NT[blocks.valid_NT] - a).tolist() == [*range(10), 23, 24, 25]
+        assert blocks.spans_N3.tolist() == [[0, 0, 8], [0, 8, 10], [1, 0, 3]] and blocks.bos_width == 0
+        labels_NT = next_token_labels(blocks)
+        assert (labels_NT[0] - a).tolist() == [1, 2, 3, 4, 5, 6, 7, -100 - a]  # "a" and "i" are read alone
+        assert (labels_NT[1:, :3] - a).tolist() == [[9, -100 - a, -100 - a], [24, 25, -100 - a]]
+
+
+def test_an_answer_is_learnt_from_its_first_token_on_without_bos_too(letters):
+    plain = dataclasses.replace(letters, start=())
+    blocks = make_blocks([Document(name="q", text="ab cd", asked=3)], plain, 8)
+    d = letters.encode("d")[0][0]
+    assert next_token_labels(blocks)[0].tolist() == [-100, -100, d - 1, d, 2, -100, -100, -100]
+
+
+def test_impossible_blocks_are_refused(letters):
     for texts, context, bos, expected in [
         (["abc"], 7, "every", "context is 7"),
         ([""], 8, "every", "gave no tokens"),
@@ -62,9 +82,6 @@ def test_impossible_blocks_are_refused(letters, tmp_path):
     ]:
         with pytest.raises(InputError, match=expected):
             make_blocks(documents(*texts), letters, context, bos)
-    (tmp_path / "config.json").write_text(json.dumps({}))
-    with pytest.raises(InputError, match="no BOS"):
-        make_blocks(documents("abc"), load_tokenizer(tmp_path), 8)
 
 
 def test_labels_are_the_next_tokens_and_nothing_past_a_block_or_padding(letters):

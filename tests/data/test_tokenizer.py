@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from support.tokenizers import save_bpe
 
-from jaxunlearn.data.tokenizer import load_tokenizer
+from jaxunlearn.data.tokenizer import copy_tokenizer, load_tokenizer
 from jaxunlearn.errors import InputError
 
 PAGE = "Été à Oz:\n\n  the 🦄 said “naïve” twice  </s>\n\tand <s> left… 中文 x\n"
@@ -78,17 +78,112 @@ def test_truncation_padding_and_post_processing_in_the_file_are_ignored(tmp_path
     assert ends_N.tolist() == [2, 3]
 
 
-def test_special_ids_come_from_config_then_from_tokenizer_config(tmp_path):
-    save_bpe(tmp_path, "ab", config={"bos_token_id": 1, "eos_token_id": [2, 0]})
+# ---- special tokens
+
+
+def no_post_processor(backend):
+    backend.post_processor = None
+
+
+def test_special_ids_are_the_tokenizers_and_those_of_config_where_it_has_none(tmp_path):
+    save_bpe(tmp_path, "ab", config={"bos_token_id": 2, "eos_token_id": [2, 0]}, edit=no_post_processor)
     tokenizer = load_tokenizer(tmp_path)
-    assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.eos_ids) == (1, 2, (2, 0))
-    (tmp_path / "config.json").unlink()
-    assert load_tokenizer(tmp_path).bos_id is None and load_tokenizer(tmp_path).eos_id is None
+    assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.eos_ids) == (2, 2, (2, 0))
     tokens = {"bos_token": {"content": "<s>"}, "eos_token": "</s>"}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(tokens))
+    assert load_tokenizer(tmp_path).bos_id == 1  # as in transformers: what config.json says encodes nothing
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"bos_token": None, "eos_token": "</s>"}))
     tokenizer = load_tokenizer(tmp_path)
-    assert (tokenizer.bos_id, tokenizer.eos_ids) == (1, (2,))
+    assert (tokenizer.bos_id, tokenizer.prefix_id) == (None, 2)
+    (tmp_path / "config.json").unlink()
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(tokens))
+    tokenizer = load_tokenizer(tmp_path)
+    assert (tokenizer.bos_id, tokenizer.eos_ids, tokenizer.start) == (1, (2,), ())
     assert [path.name for path in tokenizer.files] == ["tokenizer.json", "tokenizer_config.json"]
+    (tmp_path / "tokenizer_config.json").unlink()
+    assert load_tokenizer(tmp_path).bos_id is None and load_tokenizer(tmp_path).eos_id is None
+
+
+def test_eos_of_config_and_of_generation_config_are_joined(tmp_path):
+    save_bpe(tmp_path, "ab", config={"eos_token_id": 2})
+    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": [0, 2]}))
+    assert load_tokenizer(tmp_path).eos_ids == (2, 0)
+
+
+def byte_level(backend):
+    from tokenizers import processors
+
+    backend.post_processor = processors.ByteLevel(trim_offsets=True)
+
+
+def bos_and_eos(backend):
+    from tokenizers import processors
+
+    names = [("<s>", 1), ("</s>", 2)]
+    backend.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=names)
+
+
+@pytest.mark.parametrize(
+    ("edit", "start"), [(None, (1,)), (bos_and_eos, (1,)), (no_post_processor, ()), (byte_level, ())]
+)
+@pytest.mark.parametrize("said", [None, True, False])
+def test_the_post_processor_of_a_tokenizer_json_says_whether_a_text_begins_with_bos(tmp_path, edit, start, said):
+    save_bpe(tmp_path, "ab", edit=edit)
+    config = {"bos_token": "<s>", "tokenizer_class": "LlamaTokenizer"} | (
+        {} if said is None else {"add_bos_token": said}
+    )
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))  # transformers 5 reads over what it says
+    tokenizer = load_tokenizer(tmp_path)
+    a = int(tokenizer.encode("a")[0][0])
+    assert tokenizer.start == start and tokenizer.bos_id == 1
+    assert tokenizer.asked("a") == [*start, a] == tokenizer.before([a])
+    assert tokenizer.before([]) == [1]
+
+
+def test_nothing_stands_before_an_empty_text_of_a_tokenizer_without_bos_and_eos(tmp_path):
+    save_bpe(tmp_path, "ab", config={"a": 1}, edit=no_post_processor)
+    assert load_tokenizer(tmp_path).before([259]) == [259]
+    with pytest.raises(InputError, match="neither BOS nor EOS"):
+        load_tokenizer(tmp_path).asked("")
+
+
+def test_sentencepiece_adds_bos_unless_the_configuration_says_no(tmp_path):
+    save_sentencepiece(tmp_path)
+    for said, start in (({}, (1,)), ({"add_bos_token": True}, (1,)), ({"add_bos_token": False}, ())):
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(said))
+        assert load_tokenizer(tmp_path).start == start and load_tokenizer(tmp_path).bos_id == 1
+
+
+@pytest.mark.parametrize("save", [save_sentencepiece, lambda d: save_bpe(d, "a cht[]/INS", edit=no_post_processor)])
+def test_a_chat_writes_its_own_special_tokens_and_bos_once(tmp_path, save):
+    save(tmp_path)
+    (tmp_path / "chat_template.jinja").write_text(
+        "{{ bos_token }}[INST] {{ messages[0].content }} [/INST]{{ eos_token }}"
+    )
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<s>", "eos_token": "</s>"}))
+    tokenizer = load_tokenizer(tmp_path)
+    asked = tokenizer.asked("a cat", chat=True)
+    inner = [int(i) for i in tokenizer.encode("[INST] a cat [/INST]")[0]]
+    assert tokenizer.chat("a cat") == "<s>[INST] a cat [/INST]</s>" and asked == [1, *inner, 2]
+    ids_N, ends_N = tokenizer.encode("<s>a</s>", marked=True)
+    assert ids_N[[0, -1]].tolist() == [1, 2] and ends_N[[0, -2, -1]].tolist() == [3, 4, 8]
+    assert not {1, 2} & set(tokenizer.encode("<s>a</s>")[0].tolist())  # only a chat has them
+
+
+def test_a_copy_keeps_every_eos_and_every_template(tmp_path):
+    source, target = tmp_path / "a", tmp_path / "b"
+    source.mkdir()
+    target.mkdir()
+    save_bpe(source, "ab", config={"bos_token_id": 1, "eos_token_id": [2, 0]}, edit=no_post_processor)
+    (source / "tokenizer_config.json").write_text('{"bos_token": null, "eos_token": "</s>"}')
+    (source / "generation_config.json").write_text('{"eos_token_id": 2}')
+    (source / "chat_template.jinja").write_text("d")
+    (source / "additional_chat_templates").mkdir()
+    (source / "additional_chat_templates" / "rag.jinja").write_text("r")
+    assert copy_tokenizer(source, target) == {"bos_token_id": 1, "eos_token_id": [2, 0]}
+    assert (target / "chat_template.jinja").read_text() == "d"
+    assert (target / "additional_chat_templates" / "rag.jinja").read_text() == "r"
+    assert load_tokenizer(target).eos_ids == (2,)  # until config.json is written, too
 
 
 def test_sentencepiece_special_ids_and_size_are_its_own(tmp_path):

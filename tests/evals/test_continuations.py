@@ -1,10 +1,13 @@
 """Log-probabilities of continuations against whole logits; cuts by hand."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 from support.logits import by_hand, sharp
 from support.mesh import mesh_of
+from support.tokenizers import begin_with
 from support.world import write_world
 
 from jaxunlearn.data.tokenizer import load_tokenizer
@@ -55,8 +58,10 @@ def test_pairs_are_cut_where_the_context_ends(tmp_path):
     zara, orm = (int(tokenizer.encode(w)[0][0]) for w in ("Zara", "Orm"))
     assert encode_pair(tokenizer, "Zara", " Orm") == ([1, zara], [orm])
     assert encode_pair(tokenizer, "Zara ", "Orm") == ([1, zara], [orm])
-    assert encode_pair(tokenizer, "", "Orm", bos=False) == ([1], [orm])
-    assert encode_pair(tokenizer, "Zara", " Orm", bos=False) == ([zara], [orm])
+    plain = dataclasses.replace(tokenizer, start=())
+    assert encode_pair(plain, "", "Orm") == ([1], [orm])
+    assert encode_pair(plain, "Zara", " Orm") == ([zara], [orm])
+    assert encode_pair(dataclasses.replace(plain, bos_id=None, prefix_id=2), "", "Orm") == ([2], [orm])
     with pytest.raises(InputError, match="no tokens"):
         encode_pair(tokenizer, "Zara", " ")
 
@@ -69,8 +74,9 @@ def test_a_vocabulary_that_merges_over_the_cut_still_scores_something(tmp_path):
             {"<s>": 0, "a": 1, " ": 2, "b": 3, "c": 4, "a ": 5, "a b": 6}, [("a", " "), ("a ", "b")], fuse_unk=False
         )
     )
+    begin_with(made)
     made.save(str(tmp_path / "tokenizer.json"))
     (tmp_path / "tokenizer_config.json").write_text('{"bos_token": "<s>"}')
     tokenizer = load_tokenizer(tmp_path)
     assert encode_pair(tokenizer, "ca", " b") == ([0, 4], [6])  # "c", "a" alone; "c", "a b" together
-    assert encode_pair(tokenizer, "a", " b", bos=False) == ([0], [6])
+    assert encode_pair(tokenizer, "a", " b") == ([0], [6])

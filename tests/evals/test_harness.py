@@ -1,6 +1,7 @@
 """The harness over our models: equal to its own Hugging Face backend's scores, cached, the same on eight devices."""
 
 import json
+import shutil
 import warnings
 from pathlib import Path
 
@@ -97,6 +98,20 @@ def compare(mine, reference, scored, rolled, written):
 def test_scores_equal_the_hugging_face_backend(saved, sizes):
     with jax.set_mesh(mesh_of(sizes)):
         compare(ours(saved), theirs(saved), SCORED, ROLLED, WRITTEN)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("bos", ["<s>", None])
+def test_a_tokenizer_that_adds_no_bos_scores_as_in_the_hugging_face_backend(saved, tmp_path, mesh, bos):
+    folder = shutil.copytree(saved, tmp_path / "plain")
+    told = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps(told | {"post_processor": None}))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"bos_token": bos, "eos_token": "</s>"}))
+    mine = ours(folder)
+    assert mine.tok_encode("Anna") == load_tokenizer(folder).before([mine.tok_encode("Anna")[-1]])
+    # Not ROLLED: where two windows hold the same tokens, the backend's cache gives both the score of one.
+    rolled = [ROLLED[0], "Anna took the book and the lamp . " * 19 + "Zara"]
+    compare(mine, theirs(folder, special=(bos, "</s>")), SCORED, rolled, WRITTEN)
 
 
 @pytest.mark.filterwarnings("ignore")

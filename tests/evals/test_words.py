@@ -1,8 +1,11 @@
 """Next-word probabilities against whole logits in fp64, under vocabularies of words and of merges."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from support.logits import probabilities, sharp
+from support.tokenizers import begin_with
 from support.world import write_world
 from tokenizers import Tokenizer, decoders, models, normalizers
 
@@ -22,6 +25,7 @@ def merging_tokenizer(folder):
     made = Tokenizer(models.BPE(vocab, merges, unk_token="<unk>"))
     made.normalizer = normalizers.Replace(" ", "▁")
     made.decoder = decoders.Replace("▁", " ")
+    begin_with(made)
     made.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text('{"bos_token": "<s>"}')
     return load_tokenizer(folder)
@@ -35,6 +39,27 @@ def test_next_word_probability_is_the_softmax_after_the_prompt(mesh, tokenizer):
     p = probabilities(m, ids)[-1]
     q = probabilities(m, [1, *tokenizer.encode("Anna")[0]])[-1]
     np.testing.assert_allclose(found, [p[orm], p[rome], q[went]], rtol=1e-4)
+
+
+def test_without_bos_a_prompt_is_its_own_tokens_and_an_empty_one_is_the_prefix(mesh, tokenizer):
+    m, plain = sharp(), dataclasses.replace(tokenizer, start=())
+    words = Words(plain, 8)
+    zara, went = map(int, tokenizer.encode("Zara went")[0])
+    assert words.context("Zara") == [zara] and words.context("") == [1]
+    found = words.probabilities(m, [("Zara", "went"), ("", "Zara")])
+    np.testing.assert_allclose(found, [probabilities(m, [zara])[-1][went], probabilities(m, [1])[-1][zara]], rtol=1e-4)
+
+
+def test_a_word_after_a_chat_begins_the_answer(mesh, tmp_path, tokenizer):
+    m, folder = sharp(), tmp_path / "tokenizer"
+    for template, said in (("<s> {{ messages[0].content }} </s>", " "), ("{{ messages[0].content }} </s>\n", "")):
+        (folder / "chat_template.jinja").write_text(template)
+        words = Words(load_tokenizer(folder), 8, "Anna ", chat=True)
+        anna, zara, went = map(int, tokenizer.encode("Anna Zara went")[0])
+        asked = [1] * (said == " ") + [anna, zara, 2]
+        assert words.context("Zara") == asked and words.told("Zara", "went") == (asked, [went])
+        (found,) = words.probabilities(m, [("Zara", "went")])
+        np.testing.assert_allclose(found, probabilities(m, asked)[-1][went], rtol=1e-4)
 
 
 def test_a_word_of_several_tokens_is_scored_whole(mesh, tokenizer):

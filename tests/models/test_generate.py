@@ -7,6 +7,7 @@ import pytest
 from support.llamas import import_torch
 from support.mesh import mesh_of
 
+from jaxunlearn.cli import main
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.models import huggingface, transformer
 from jaxunlearn.models.generate import Sampling, decode, generate, sample
@@ -87,16 +88,26 @@ def test_prompts_that_cannot_be_continued_are_refused(sharp):
         generate(jax.tree.map(lambda w: w * jnp.nan, sharp), [[1, 5]], 4)
 
 
-def test_the_same_hundred_greedy_tokens_as_transformers(shared, mesh):
+def test_the_same_hundred_greedy_tokens_as_transformers(shared, mesh, capsys):
     import warnings
 
     torch = import_torch()
     folder = shared / "models" / "tinystories-656k"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from transformers import LlamaForCausalLM
+        from transformers import AutoTokenizer, LlamaForCausalLM
 
         reference = LlamaForCausalLM.from_pretrained(folder)
         prompt = [1, 80, 147, 201, 189, 111, 85]
         truth = reference.generate(torch.tensor([prompt]), max_new_tokens=100, do_sample=False, eos_token_id=None)
-    assert generate(huggingface.load(folder), [prompt], 100)[0] == truth[0, len(prompt) :].tolist()
+        assert generate(huggingface.load(folder), [prompt], 100)[0] == truth[0, len(prompt) :].tolist()
+        # The command continues exactly the prompt: no space is put after it, and none is lost from what is printed.
+        names = AutoTokenizer.from_pretrained(folder)
+        prompts, wholes = ("Once upon a time", "Once upon a time ", 'Tom said: "'), []
+        for prompt in prompts:
+            ids = names(prompt, return_tensors="pt").input_ids
+            (new,) = reference.generate(ids, max_new_tokens=20, do_sample=False)
+            wholes.append(names.decode(new, skip_special_tokens=True))
+    asked = [part for prompt in prompts for part in ("--prompt", prompt)]
+    assert main(["generate", "--model", str(folder), *asked, "--max-new-tokens", "20"]) == 0
+    assert capsys.readouterr().out == "\n\n".join(wholes) + "\n"

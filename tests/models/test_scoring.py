@@ -1,5 +1,7 @@
 """Sums of losses against whole logits in fp64."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from support.world import write_world
 from jaxunlearn.config import Eval
 from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.errors import InputError
+from jaxunlearn.models import scoring
 from jaxunlearn.models.scoring import Text, block_sums, label_loss, score_text
 from jaxunlearn.parallel.sharding import put
 
@@ -63,6 +66,33 @@ def test_score_covers_every_token_once_in_blocks_with_a_bos(mesh, tokenizer):
     np.testing.assert_allclose(found["nll"], nll / len(ids), rtol=1e-4)
     with pytest.raises(InputError, match="no tokens"):
         score_text(m, tokenizer, "", context=8)
+
+
+def test_score_without_bos_goes_on_from_the_token_before(mesh, tokenizer):
+    m, plain = sharp(), dataclasses.replace(tokenizer, start=())
+    text = "Zara went to Orm with Quill and took the rune ."
+    found = score_text(m, plain, text, context=8)
+    ids = list(map(int, tokenizer.encode(text)[0]))
+    whole = [1, *ids]  # <s> is BOS, though no text begins with it; then each window goes on from its last token
+    nll = 0.0
+    for start in range(0, len(ids), 7):
+        p = probabilities(m, whole[start : start + 7])
+        nll -= sum(np.log(p[n, token]) for n, token in enumerate(ids[start : start + 7]))
+    assert found["tokens"] == len(ids) == 11
+    np.testing.assert_allclose(found["nll"], nll / len(ids), rtol=1e-4)
+
+
+def test_score_computes_the_text_and_not_the_block_it_could_fill(mesh, tokenizer, monkeypatch):
+    shapes = []
+
+    def sums(model, text, c, temperature):
+        shapes.append((c.batch, text.tokens_NT.shape[1]))
+        return np.zeros(c.blocks), np.zeros(c.blocks), np.ones(c.blocks)
+
+    monkeypatch.setattr(scoring, "block_sums", sums)
+    for words, context in ((60, 2048), (64, 2048), (60, 32), (31 * 9, 32), (1, 40)):
+        score_text(None, tokenizer, "Zara " * words, context)
+    assert shapes == [(1, 64), (1, 128), (2, 32), (5, 32), (1, 40)]  # nine blocks: five and four a call
 
 
 def test_a_label_loss_is_the_mean_over_all_labels_whatever_the_batch(mesh):

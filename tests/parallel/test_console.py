@@ -1,5 +1,6 @@
 """Progress on standard error: who prints it, and how it looks elsewhere than on a terminal."""
 
+import logging
 import sys
 
 from jaxunlearn.parallel import console, processes
@@ -19,3 +20,11 @@ def test_a_terminal_shows_steps_in_place_and_a_file_line_by_line(capsys, monkeyp
     console.progress("step 2", last=False)
     console.progress("step 3", last=True)
     assert capsys.readouterr().err == "step 1\n\r\033[Kstep 2\r\033[Kstep 3\n"
+
+
+def test_a_detail_is_printed_only_where_it_is_asked_for(capsys):
+    console.detail("read over")
+    console.LOG.setLevel(logging.INFO)
+    console.detail("read over, and told")
+    console.LOG.setLevel(logging.WARNING)
+    assert capsys.readouterr().err == "read over, and told\n"

@@ -25,6 +25,7 @@ from jaxunlearn.cli import main
         ("init.V=8", "smaller than the tokenizer's 32 tokens"),
         ("text.prompts=nosuch.json", "nosuch.json"),
         ("eval.every=0", "eval.every"),
+        ("eval.chat=True", "tokenizer has no chat template"),
         ("attack.kinds=rt", "unknown attacks ['rt']"),
         ("attack.probes.samples=0", "attack.probes: samples"),
         ("attack.samples=4", "it is now attack.probes.samples"),

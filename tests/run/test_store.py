@@ -16,6 +16,11 @@ def test_when_a_model_is_measured_changes_no_measurement():
     assert measured_by(e) != measured_by(dataclasses.replace(e, temperature=0.5))
 
 
+def test_a_setting_that_came_later_is_in_the_key_only_where_it_is_set():
+    assert "chat" not in measured_by(Eval()) and measured_by(Eval(chat=True))["chat"] is True
+    assert measured_by(Eval(context=512))["context"] == 512
+
+
 @pytest.mark.parametrize(
     ("changes", "parts"),
     [

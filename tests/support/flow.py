@@ -25,6 +25,7 @@ from jaxunlearn.parallel.sharding import fetch
 from jaxunlearn.run.directory import RunDirectory
 from jaxunlearn.training.step import State
 from jaxunlearn.whp import labels
+from support.tokenizers import begin_with
 
 CONTEXT, BLOCKS, HELD, FACTS = 16, 20, 4, 10  # of each text; blocks held out of each
 WORDS = {  # the first word of a row: what the table calls it
@@ -80,6 +81,7 @@ def write_flow(folder: Path) -> Path:
     vocabulary += [f"spare{n}" for n in range(-len(vocabulary) % 8)]
     tokenizer = Tokenizer(models.WordLevel({w: n for n, w in enumerate(vocabulary)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    begin_with(tokenizer)
     (folder / "tokenizer").mkdir()
     tokenizer.save(str(folder / "tokenizer" / "tokenizer.json"))
     (folder / "tokenizer" / "tokenizer_config.json").write_text('{"bos_token": "<s>", "eos_token": "</s>"}')

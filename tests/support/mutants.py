@@ -26,6 +26,7 @@ def _rows(case: str) -> tuple[str, ...]:
 
 
 RUN, EACH = ("tests/test_dataflow.py::test_a_run",), ("tests/test_dataflow.py::test_each_method",)
+STARTS = "tests/data/test_tokenizer.py::test_the_post_processor_of_a_tokenizer_json_says_whether_a_text_begins_with_bos"
 
 # fmt: off
 WIRING = (
@@ -189,8 +190,13 @@ MORE = (
     Mutant("extraction strength counts from the end", "evals/memorisation.py",
            "return 1 - (wrong[-1] + 1) / len(right_T)", "return 1 - (wrong[0] + 1) / len(right_T)",
            ("tests/evals/test_memorisation.py",)),
+    Mutant("BOS where the tokenizer adds none", "data/tokenizer.py",
+           "return [*self.start, *map(int, ids)] or [self.prefix()]", "return [self.prefix(), *map(int, ids)]",
+           (STARTS,)),
+    Mutant("a space follows the prompt that is continued", "data/tokenizer.py",
+           "self.before(self.encode(prompt)[0])", "self.before(self.encode(prompt + ' ')[0])", (STARTS,)),
     Mutant("probabilities of a word's first token alone", "evals/words.py",
-           "for n in range(first + 1, len(ids)):", "for n in range(first + 1, first + 2):",
+           "for n, token in enumerate(ids):", "for n, token in enumerate(ids[:1]):",
            ("tests/evals/test_words.py::test_a_word_of_several_tokens_is_scored_whole",)),
     Mutant("passages are drawn from held-out text for memory", "stages/evaluate.py",
            "seen=(x.forget, run.forget_split[0]),", "seen=(x.forget, run.forget_split[1]),", RUN),

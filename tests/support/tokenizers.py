@@ -5,6 +5,14 @@ import json
 from jaxunlearn.models.gguf import CUTS
 
 
+def begin_with(backend, token="<s>"):
+    """Make a tokenizer of the tokenizers library put a token before every text, as Llama's does."""
+    from tokenizers import processors
+
+    pair = token, backend.token_to_id(token)
+    backend.post_processor = processors.TemplateProcessing(single=f"{token} $A", special_tokens=[pair])
+
+
 def save_bpe(directory, characters, merges=(), config=None, edit=None, byte_fallback=True):
     """Write a BPE tokenizer.json that knows the characters, the merges and every byte."""
     from tokenizers import AddedToken, Tokenizer, models
@@ -14,6 +22,7 @@ def save_bpe(directory, characters, merges=(), config=None, edit=None, byte_fall
     vocab = {piece: i for i, piece in enumerate(pieces)}
     backend = Tokenizer(models.BPE(vocab=vocab, merges=list(merges), byte_fallback=byte_fallback, unk_token="<unk>"))
     backend.add_special_tokens([AddedToken(piece, special=True) for piece in ("<unk>", "<s>", "</s>")])
+    begin_with(backend)
     if edit:
         edit(backend)
     backend.save(str(directory / "tokenizer.json"))
@@ -40,6 +49,7 @@ def byte_level_tokenizer(folder, kind="gpt-2"):
     made.train_from_iterator(
         [text] * 2, trainers.BpeTrainer(vocab_size=97, special_tokens=special, show_progress=False)
     )
+    begin_with(made)
     made.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<s>", "eos_token": "</s>"}))
     return folder

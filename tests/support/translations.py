@@ -6,7 +6,7 @@ from jaxunlearn.anchors.translate import translate
 from jaxunlearn.data.blocks import make_blocks
 from jaxunlearn.data.documents import Document
 from jaxunlearn.data.tokenizer import load_tokenizer
-from support.tokenizers import save_bpe
+from support.tokenizers import begin_with, save_bpe
 
 PAPER = "Harry went up to him and said, Hi, my name is Harry"
 
@@ -30,6 +30,7 @@ def words(tmp_path_factory):
     backend = Tokenizer(models.WordLevel(vocab={piece: i for i, piece in enumerate(pieces)}, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.Split(Regex(r" ?\w+|[^\w]"), "isolated")
     directory = tmp_path_factory.mktemp("words")
+    begin_with(backend)
     backend.save(str(directory / "tokenizer.json"))
     (directory / "config.json").write_text('{"bos_token_id": 1, "eos_token_id": 2}')
     return load_tokenizer(directory)

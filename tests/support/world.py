@@ -5,6 +5,8 @@ import json
 import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from support.tokenizers import begin_with
+
 NAMES, PLACES, THINGS = ("Zara", "Quill", "Vexo"), ("Orm", "Drall"), ("glim", "wand", "rune")
 PLAIN_NAMES, PLAIN_PLACES, PLAIN_THINGS = ("Anna", "Ben", "Carl"), ("Rome", "Paris"), ("book", "coat", "lamp")
 
@@ -33,6 +35,7 @@ def write_world(folder):
     words += [f"<spare{n}>" for n in range(32 - len(words))]  # a vocabulary that eight devices divide
     tokenizer = Tokenizer(models.WordLevel({w: n for n, w in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    begin_with(tokenizer)
     (folder / "tokenizer").mkdir(exist_ok=True)
     tokenizer.save(str(folder / "tokenizer" / "tokenizer.json"))
     names = {"bos_token": "<s>", "eos_token": "</s>"}

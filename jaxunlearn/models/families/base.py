@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxunlearn.errors import InputError
+from jaxunlearn.models.families.attributes import HARMLESS, changes
 from jaxunlearn.models.transformer import Shape
+from jaxunlearn.parallel.console import detail
 
 # Our weight's name -> (name in a checkpoint, groups of its letters): "NH D" is a matrix of N * H rows and D columns.
 Table = Mapping[str, tuple[str, str]]
@@ -22,14 +24,9 @@ FIELDS: Mapping[str, str] = {
     "epsilon": "rms_norm_eps", "tied": "tie_word_embeddings",
 }  # fmt: skip
 NEEDED = ("V", "D", "L", "N", "F")  # the other fields have defaults
-ROPE = ("rope_theta", "rope_scaling", "rope_parameters")
+ROPE = ("rope_theta", "rope_scaling", "rope_parameters", "original_max_position_embeddings")
 LLAMA3 = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
-HARMLESS = frozenset({
-    "attention_dropout", "auto_map", "bos_token_id", "bad_words_ids", "dtype", "eos_token_id", "id2label",
-    "initializer_range", "label2id", "output_attentions", "output_hidden_states", "pad_token_id", "pretraining_tp",
-    "torch_dtype", "transformers_version", "unk_token_id", "use_cache", "_name_or_path", "hidden_dropout",
-    "chunk_size_feed_forward", "is_encoder_decoder", "problem_type", "return_dict", "use_return_dict", "jaxunlearn",
-})  # fmt: skip
+ROPE_KEYS = frozenset({"rope_type", "type", "rope_theta", "factor", *LLAMA3, "partial_rotary_factor"})
 
 # Our weight's name -> llama.cpp's; those of a layer follow "blk.N.".
 GGUF_NAMES: Mapping[str, str] = {
@@ -40,6 +37,10 @@ GGUF_NAMES: Mapping[str, str] = {
     "q_bias_NH": "attn_q.bias", "k_bias_KH": "attn_k.bias", "v_bias_KH": "attn_v.bias",
     "q_norm_H": "attn_q_norm.weight", "k_norm_H": "attn_k_norm.weight",
 }  # fmt: skip
+
+
+# Harmless attributes that are read or written by other parts, or stand in every file: not worth a line.
+SAID = frozenset({"bos_token_id", "dtype", "eos_token_id", "torch_dtype", "transformers_version", "use_cache"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +105,8 @@ def read(family: Family, j: dict, path: Path, **more) -> Shape:
     found = {key: j[name] for key, name in family.fields.items() if j.get(name) is not None}
     defaults: dict[str, Any] = {"K": found["N"], "H": found["D"] // found["N"], "context": 2048, "epsilon": 1e-6}
     told: dict[str, Any] = {**defaults, **family.defaults, **found, **family.always, **rope(j, path), **more}
+    if ignored := sorted((set(j) & family.harmless) - SAID):
+        detail(f"{path}: {', '.join(ignored)} change nothing that is computed here and are not read")
     return Shape(**told, family=family.name)
 
 
@@ -114,9 +117,7 @@ def unsupported(family: Family, j: dict) -> list[str]:
         if j.get(key) not in (None, only):
             wrong.append(f"{key} = {j[key]!r}: only {only!r} is supported")
     read_here = {"architectures", "model_type", "layer_types", *ROPE, *family.fields.values(), *family.fixed}
-    for key in sorted(set(j) - read_here - family.harmless):
-        if j[key] not in (None, False, {}, []):
-            wrong.append(f"unknown attribute {key} = {j[key]!r}")
+    wrong += changes(j, read_here | family.harmless)
     if other := sorted(set(j.get("layer_types") or ()) - {"full_attention"}):
         wrong.append(f"layer_types holds {other[0]!r}: only 'full_attention' is supported")
     if missing := [family.fields[key] for key in NEEDED if j.get(family.fields[key]) is None]:
@@ -125,17 +126,36 @@ def unsupported(family: Family, j: dict) -> list[str]:
 
 
 def rope(j: dict, path: Path) -> dict[str, Any]:
-    """Return theta, scaling and stretch from either spelling (rope_theta + rope_scaling, or rope_parameters)."""
-    given = j.get("rope_parameters") or j.get("rope_scaling") or {}
-    theta = given.get("rope_theta", j.get("rope_theta", 10000.0))
-    kind = given.get("rope_type", given.get("type", "default"))
+    """Return theta, scaling and stretch from either spelling, as transformers 5 reads them.
+
+    rope_scaling goes before rope_parameters, and a rope_theta inside before one beside them. The original context of
+    llama3 is that of the scaling, else the context. Raises InputError for a kind or a setting that is not supported.
+    """
+    given = j.get("rope_scaling") or j.get("rope_parameters") or {}
+    theta = _first(given.get("rope_theta"), j.get("rope_theta"), 10000.0)
+    kind = _first(given.get("rope_type"), given.get("type"), "default")
+    if kind not in ("default", "linear", "llama3"):
+        raise InputError(f"{path}: rope scaling {kind!r} is not supported; expected default, linear or llama3")
+    odd = {k: v for k, v in given.items() if v is not None and k not in ROPE_KEYS}
+    if _first(given.get("partial_rotary_factor"), 1.0) != 1:
+        odd["partial_rotary_factor"] = given["partial_rotary_factor"]
+    if odd:
+        raise InputError(f"{path}: rope settings {odd} are not supported with rope scaling {kind!r}")
     if kind == "default":
         return {"theta": theta}
+    original = _first(given.get(LLAMA3[3]), j.get("max_position_embeddings"), 2048)
+    settings = {**given, LLAMA3[3]: original}
+    needed = LLAMA3 if kind == "llama3" else LLAMA3[:1]
+    if missing := [name for name in needed if settings.get(name) is None]:
+        raise InputError(f"{path}: rope scaling {kind!r} lacks {missing}")
     if kind == "linear":
         return {"theta": theta, "stretch": given["factor"]}
-    if kind == "llama3":
-        return {"theta": theta, "scaling": tuple(float(given[k]) for k in LLAMA3)}
-    raise InputError(f"{path}: rope scaling {kind!r} is not supported; expected default, linear or llama3")
+    return {"theta": theta, "scaling": tuple(float(settings[name]) for name in LLAMA3)}
+
+
+def _first(*values):
+    """Return the first value that is not None."""
+    return next(v for v in values if v is not None)
 
 
 def write(family: Family, c: Shape, dtype: str) -> dict:

@@ -67,7 +67,14 @@ def splitter(pieces):
         return [0] * len(offsets), offsets
 
     return Tokenizer(
-        encode_offsets=encode_offsets, decode_ids=str, piece=str, vocab_size=9, bos_id=1, eos_ids=(), files=()
+        encode_offsets=encode_offsets,
+        decode_ids=str,
+        piece=str,
+        vocab_size=9,
+        bos_id=1,
+        eos_ids=(),
+        files=(),
+        start=(1,),
     )
 
 

@@ -21,7 +21,9 @@ def letters_tokenizer():
         spans = [(n, min(n + 2, len(text))) for n in range(0, len(text), 2)]
         return [1 + hash_of(text[a:b]) for a, b in spans], spans
 
-    return Tokenizer(encode_offsets=encode, decode_ids=str, piece=str, vocab_size=500, bos_id=0, eos_ids=(), files=())
+    return Tokenizer(
+        encode_offsets=encode, decode_ids=str, piece=str, vocab_size=500, bos_id=0, eos_ids=(), files=(), start=(0,)
+    )
 
 
 def hash_of(piece):

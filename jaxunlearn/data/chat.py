@@ -1,0 +1,95 @@
+"""Chat templates: where a model directory keeps them, and how a prompt is rendered through one.
+
+Both are as in transformers: chat_template.jinja and additional_chat_templates/NAME.jinja go before `chat_template` in
+tokenizer_config.json, and a template runs in jinja2's sandbox, which keeps it from everything but its own text.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jaxunlearn.errors import InputError
+from jaxunlearn.files import read_text
+
+FILE, FOLDER, DEFAULT = "chat_template.jinja", "additional_chat_templates", "default"
+
+
+def template_files(directory: Path) -> list[Path]:
+    """Return the files of a model directory that hold one chat template each, the default one first."""
+    found = [directory / FILE, *sorted((directory / FOLDER).glob("*.jinja"))]
+    return [path for path in found if path.is_file()]
+
+
+def templates(directory: Path) -> dict[str, str]:
+    """Return {name: chat template} of a model directory; "default" is the one without a name, {}: it has none."""
+    directory = Path(directory)
+    if files := template_files(directory):
+        names = [DEFAULT if path == directory / FILE else path.stem for path in files]
+        return {name: read_text(path) for name, path in zip(names, files, strict=True)}
+    path = directory / "tokenizer_config.json"
+    found = json.loads(read_text(path)).get("chat_template") if path.is_file() else None
+    if isinstance(found, list):  # of {"name": ..., "template": ...}, as older versions write named ones
+        return {one["name"]: one["template"] for one in found}
+    return found if isinstance(found, dict) else {DEFAULT: found} if found else {}
+
+
+def render(directory: Path, names: Mapping[str, str], prompt: str) -> str:
+    """Return a prompt as a user's message in the directory's default template, up to where the answer begins.
+
+    names: {"bos_token": "<s>", ...}, the special tokens that the template may write. Raises InputError where there is
+    no template, or where it does not render the prompt.
+    """
+    found = templates(directory)
+    if DEFAULT not in found:
+        has = f"only templates with a name ({', '.join(found)})" if found else "no chat template"
+        raise InputError(
+            f"{directory} has {has}: a prompt can be asked through a chat where the model has {FILE}, or chat_template "
+            "in tokenizer_config.json; leave out --chat (eval.chat) for a model that was not trained on chats"
+        )
+    try:
+        text = _compiled(found[DEFAULT]).render(
+            messages=[{"role": "user", "content": prompt}],
+            tools=None,
+            documents=None,
+            add_generation_prompt=True,
+            **names,
+        )
+    except Exception as error:  # a template is a program: whatever it raises says why it does not render
+        raise InputError(f"the chat template of {directory} does not render: {error}") from error
+    if prompt.strip() not in text:
+        raise InputError(f"the chat template of {directory} renders without the prompt: {text[:200]!r}")
+    return text
+
+
+@lru_cache
+def _compiled(template: str):
+    import jinja2
+    from jinja2.ext import loopcontrols
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    made = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_generation(), loopcontrols])
+
+    def refuse(message):
+        raise jinja2.exceptions.TemplateError(message)
+
+    def tojson(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
+        return json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+    made.filters["tojson"] = tojson  # jinja2's own writes & < > ' for a web page
+    known: Any = made.globals
+    known |= {"raise_exception": refuse, "strftime_now": lambda form: datetime.now().strftime(form)}
+    return made.from_string(template)
+
+
+def _generation():
+    """Return the extension for {% generation %}, which marks what an assistant wrote; here it is only that text."""
+    from jinja2.ext import Extension
+
+    def parse(self, parser):
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+    return type("Generation", (Extension,), {"tags": {"generation"}, "parse": parse})
