@@ -53,7 +53,7 @@ class JaxLM:
     def __init__(self, model, tokenizer: Tokenizer, batch: int = 8, bos: bool = True, seed: int = 0):
         super().__init__()
         self.model, self.ours, self.batch, self.bos, self.seed = model, tokenizer, batch, bos, seed
-        self.max_length = min(model.c.context, model.c.window or model.c.context)
+        self.max_length = model.c.context
 
     @property
     def eot_token_id(self) -> int:
