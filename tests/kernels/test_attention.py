@@ -28,7 +28,7 @@ def test_attention_equals_fp64(sizes, length):
     np.testing.assert_allclose(found, truth, atol=1e-5)
 
 
-@pytest.mark.parametrize(("N", "K", "window"), [(4, 4, None), (4, 2, None), (4, 1, None), (4, 2, 100)])
+@pytest.mark.parametrize(("N", "K", "window"), [(4, 4, None), (4, 2, None), (4, 1, 100)])
 def test_splash_attention_equals_plain(N, K, window):
     draw = np.random.default_rng(1)
     q, k, v, g = (draw.normal(size=(2, 256, n, 128)).astype(np.float32) for n in (N, K, K, N))
@@ -38,8 +38,7 @@ def test_splash_attention_equals_plain(N, K, window):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("window", [2, 70])
-def test_a_window_holds_the_query_itself_and_the_keys_before_it(window):
+def test_a_window_holds_the_query_itself_and_the_keys_before_it(window=40):
     """Forward and backward, of plain products and of the interface that cuDNN's kernel lies behind."""
     draw = np.random.default_rng(4)
     q, k, v, g = (jnp.asarray(draw.normal(size=(2, 150, n, 16)), jnp.float32) for n in (4, 2, 2, 4))

@@ -1,39 +1,23 @@
 """SmolLM3 beside transformers: layers without rope, with and without a window in them."""
 
-import pytest
-from support.llamas import (
-    equals_transformers,
-    is_exported,
-    logits_equal_transformers,
-    torch_family,
-    writes_the_same,
-)
+from support.llamas import equals_transformers, is_exported, torch_family, writes_the_same
 
 from jaxunlearn.models import huggingface
 from jaxunlearn.models.families import base, hf_config, smollm
 from jaxunlearn.models.transformer import Shape
 
-KINDS = {
-    "published": {"num_hidden_layers": 5},
-    "windowed": {"no_rope_layers": [0, 1, 0], "use_sliding_window": True, "sliding_window": 8, "rope_theta": 1e4},
-}
+WINDOWED = {"no_rope_layers": [0, 1, 0], "use_sliding_window": True, "sliding_window": 8, "rope_theta": 1e4}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_logits_gradients_and_the_export_equal_transformers(mesh, tmp_path, kind):
-    theirs = torch_family("smollm3", **KINDS[kind])
+def test_logits_gradients_greedy_text_and_the_export_equal_transformers(mesh, tmp_path):
+    theirs = torch_family("smollm3", **WINDOWED)
     theirs.save_pretrained(tmp_path / "m")
     model = huggingface.load(tmp_path / "m")
-    assert model.c.tied and model.c.rotated == {"published": (1, 1, 1, 0, 1), "windowed": (0, 1, 0)}[kind]
-    assert (model.c.window, model.c.windowed) == {"windowed": (8, (True, False, True))}.get(kind, (None, None))
-    (equals_transformers if kind == "windowed" else logits_equal_transformers)(theirs, model)
+    c = model.c
+    assert (c.tied, c.rotated, c.window, c.windowed) == (True, (0, 1, 0), 8, (True, False, True))
+    equals_transformers(theirs, model)
     is_exported(theirs, model, tmp_path / "out")
-
-
-def test_greedy_text_equals_transformers(mesh, tmp_path):
-    theirs = torch_family("smollm3", **KINDS["windowed"])
-    theirs.save_pretrained(tmp_path / "m")
-    writes_the_same(theirs, huggingface.load(tmp_path / "m"))
+    writes_the_same(theirs, model)
 
 
 def test_a_config_that_says_little_is_read_as_transformers_does(tmp_path):
