@@ -19,7 +19,7 @@ from jaxunlearn.estimates import rate_estimate
 from jaxunlearn.evals.suite import Suite
 from jaxunlearn.files import sha256_text
 from jaxunlearn.models.transformer import rope_table
-from jaxunlearn.parallel.sharding import act, lookup, put, replicated
+from jaxunlearn.parallel.sharding import act, put, replicated
 from jaxunlearn.report.schema import EACH, MODEL, Figure, Form, Graded
 
 RIDGE = 1.0  # on standardised states
@@ -28,15 +28,16 @@ RIDGE = 1.0  # on standardised states
 @jax.jit
 def hidden_states(model, tokens_BT, last_B):
     """Return h_LBD, the residual stream after each layer at position last_B of each row, gathered whole."""
-    x_BTD = lookup(model.embed_VD[...].astype(model.c.compute), tokens_BT)
+    x_BTD = model.embed(tokens_BT)
     rope = rope_table(model.c, jnp.arange(tokens_BT.shape[1])[None])
     pick_BT = (jnp.arange(tokens_BT.shape[1])[None] == last_B[:, None]).astype(x_BTD.dtype)
 
-    def layer(x_BTD, block):
-        x_BTD = block(x_BTD, rope, None)[0]
+    def layer(x_BTD, block_and_kind):
+        block, kind = block_and_kind
+        x_BTD = block(x_BTD, kind, rope, None)[0]
         return x_BTD, jnp.einsum("BT,BTD->BD", pick_BT, x_BTD, out_sharding=act("BD"))
 
-    return replicated(jax.lax.scan(layer, x_BTD, model.blocks)[1])
+    return replicated(jax.lax.scan(layer, x_BTD, model.layers())[1])
 
 
 def states(model, suite: Suite, prompts: Sequence[str]) -> np.ndarray:

@@ -73,7 +73,7 @@ def score(a) -> None:
     text = "\n\n".join(d.text for d in read_documents([a.text]))
     with one_model_mesh():
         model, tokenizer = _one_model(a.model)
-        context = a.context or min(model.c.context, model.c.window or model.c.context, LONGEST)
+        context = a.context or min(model.c.context, LONGEST)
         context_fits(model.c, context, "--context")
         found = score_text(model, tokenizer, text, context)
     if processes.index():

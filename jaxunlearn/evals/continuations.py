@@ -58,7 +58,7 @@ def score_continuations(
     Longest first, in rows padded to a power of two. done(n, score) is told of each as soon as it is known. InputError
     for a continuation longer than the model's context, RunError for logits that are NaN.
     """
-    longest = min(model.c.context, model.c.window or model.c.context)
+    longest = model.c.context
     numbers: dict[tuple, list[int]] = {}
     for n, (context, continuation) in enumerate(pairs):
         if not 0 < len(continuation) <= longest or not context:

@@ -53,8 +53,7 @@ class JaxLM:
     def __init__(self, model, tokenizer: Tokenizer, batch: int = 8, seed: int = 0, longest: int = 0):
         super().__init__()
         self.model, self.ours, self.batch, self.seed = model, tokenizer, batch, seed
-        most = min(model.c.context, model.c.window or model.c.context)
-        self.max_length = min(most, longest or most)
+        self.max_length = min(model.c.context, longest or model.c.context)
 
     @property
     def eot_token_id(self) -> int:

@@ -4,6 +4,7 @@
   gpu: cuDNN's fused kernel through jax.nn.dot_product_attention, for 16-bit inputs and head sizes up to 128.
   tpu: splash attention, a Pallas kernel that comes with JAX, for head sizes and lengths that are multiples of 128.
 The fused ones hold no [T, S] matrix; each runs inside jax.shard_map, since on its own cuDNN's would gather its inputs.
+With a sliding window a query sees the last `window` keys, its own among them; what lies before is not computed.
 """
 
 from functools import partial
@@ -20,16 +21,18 @@ STRETCH, STRETCHES = 64, 8  # at least so many queries, at most so many pieces: 
 SAVED = "attention"  # the name under which models/transformer.py's rematerialisation policy keeps the output
 
 
-def attention(q_BTNH, k_BSKH, v_BSKH, mask_BTS=None):
+def attention(q_BTNH, k_BSKH, v_BSKH, mask_BTS=None, window: int | None = None):
     """Return softmax(q k / sqrt(H)) v, [B, T, N, H], with fp32 logits; mask None: causal, and T = S.
 
-    Heads are split over "tensor" and rows over the data axes, so each device works alone.
+    window: how many keys a query sees, its own among them (None: all); a mask holds its own windows. Heads are split
+    over "tensor" and rows over the data axes, so each device works alone.
     """
     specs = [act("BTNH"), act("BSKH"), act("BSKH")]
     if mask_BTS is None:
         name = implementation(platform(), q_BTNH)
         # check_vma=False: the fused kernels' outputs carry no type that says along which axes they vary.
-        a_BTNH = jax.shard_map(IMPLEMENTATIONS[name], in_specs=tuple(specs), out_specs=act("BTNH"), check_vma=False)(
+        local = partial(IMPLEMENTATIONS[name], window=None if window is None or window >= q_BTNH.shape[1] else window)
+        a_BTNH = jax.shard_map(local, in_specs=tuple(specs), out_specs=act("BTNH"), check_vma=False)(
             q_BTNH, k_BSKH, v_BSKH
         )
         return checkpoint_name(a_BTNH, SAVED) if name == "cudnn" else a_BTNH  # the others name their own, heads first
@@ -47,41 +50,42 @@ def implementation(device: str, q_BTNH) -> str:
     return "plain"
 
 
-def plain(q_BTNH, k_BSKH, v_BSKH):
+def plain(q_BTNH, k_BSKH, v_BSKH, window: int | None = None):
     """Causal attention by plain products; the backward pass makes the weights again from their saved log-sums.
 
-    In at most STRETCHES of queries, each against the keys up to its last. Source of the backward pass:
+    In at most STRETCHES of queries, each against the keys that it sees. Source of the backward pass:
     FlashAttention-2 (arXiv 2307.08691), algorithm 2.
     """
     B, T, N, H = q_BTNH.shape
     K = k_BSKH.shape[2]
     q_XGTH = (q_BTNH * H**-0.5).reshape(B, T, K, N // K, H).transpose(0, 2, 3, 1, 4).reshape(B * K, N // K, T, H)
     k_XSH, v_XSH = (a.transpose(0, 2, 1, 3).reshape(B * K, T, H) for a in (k_BSKH, v_BSKH))
-    a_XGTH = _causal(q_XGTH, k_XSH, v_XSH)
+    a_XGTH = _causal(window, q_XGTH, k_XSH, v_XSH)
     return a_XGTH.reshape(B, K, N // K, T, H).transpose(0, 3, 1, 2, 4).reshape(B, T, N, H)
 
 
-@jax.custom_vjp
-def _causal(q_XGTH, k_XSH, v_XSH):
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _causal(window: int | None, q_XGTH, k_XSH, v_XSH):
     """Attend with scaled queries; X: batch and key/value heads in one, as batched products want it."""
-    return _causal_forward(q_XGTH, k_XSH, v_XSH)[0]
+    return _causal_forward(window, q_XGTH, k_XSH, v_XSH)[0]
 
 
-def _causal_forward(q_XGTH, k_XSH, v_XSH):
+def _causal_forward(window, q_XGTH, k_XSH, v_XSH):
     # A Python loop, not a scan: each stretch ends at another key, and a scan of one shape would compute the others too.
     parts = []
     for start, end in _stretches(q_XGTH.shape[2]):
-        s_XRS = _logits(_rows(q_XGTH, start, end), k_XSH, start, end)
+        first = _first_seen(start, window)
+        s_XRS = _logits(_rows(q_XGTH, start, end), k_XSH, start, end, window)
         top_XR1 = jnp.max(s_XRS, axis=-1, keepdims=True)
         e_XRS = jnp.exp(s_XRS - top_XR1)
         sum_XR1 = jnp.sum(e_XRS, axis=-1, keepdims=True)
-        a_XRH = _product("xrs,xsh->xrh", e_XRS.astype(v_XSH.dtype), v_XSH[:, :end]) / sum_XR1
+        a_XRH = _product("xrs,xsh->xrh", e_XRS.astype(v_XSH.dtype), v_XSH[:, first:end]) / sum_XR1
         parts.append([_unrows(a, q_XGTH.shape[1]) for a in (a_XRH.astype(v_XSH.dtype), top_XR1 + jnp.log(sum_XR1))])
     a_XGTH, norm_XGT1 = (checkpoint_name(jnp.concatenate(p, axis=2), SAVED) for p in zip(*parts, strict=True))
     return a_XGTH, (q_XGTH, k_XSH, v_XSH, a_XGTH, norm_XGT1)  # one log-sum a query, where the weights would be [T, S]
 
 
-def _causal_backward(saved, da_XGTH):
+def _causal_backward(window, saved, da_XGTH):
     q_XGTH, k_XSH, v_XSH, a_XGTH, norm_XGT1 = saved
     G, dtype = q_XGTH.shape[1], k_XSH.dtype
     # sum_s w_s dw_s of the softmax's derivative is a . da: known before any weight is made again
@@ -89,11 +93,12 @@ def _causal_backward(saved, da_XGTH):
     dq, dk_XSH, dv_XSH = [], *(jnp.zeros(k_XSH.shape) for _ in range(2))
     for start, end in _stretches(q_XGTH.shape[2]):
         q_XRH, da_XRH, norm_XR1, inner_XR1 = (_rows(a, start, end) for a in (q_XGTH, da_XGTH, norm_XGT1, inner_XGT1))
-        w_XRS = jnp.exp(_logits(q_XRH, k_XSH, start, end) - norm_XR1)
-        dv_XSH = dv_XSH.at[:, :end].add(_product("xrs,xrh->xsh", w_XRS.astype(dtype), da_XRH))
-        ds_XRS = (w_XRS * (_product("xrh,xsh->xrs", da_XRH, v_XSH[:, :end]) - inner_XR1)).astype(dtype)
-        dk_XSH = dk_XSH.at[:, :end].add(_product("xrs,xrh->xsh", ds_XRS, q_XRH))
-        dq.append(_unrows(_product("xrs,xsh->xrh", ds_XRS, k_XSH[:, :end]), G))
+        first = _first_seen(start, window)
+        w_XRS = jnp.exp(_logits(q_XRH, k_XSH, start, end, window) - norm_XR1)
+        dv_XSH = dv_XSH.at[:, first:end].add(_product("xrs,xrh->xsh", w_XRS.astype(dtype), da_XRH))
+        ds_XRS = (w_XRS * (_product("xrh,xsh->xrs", da_XRH, v_XSH[:, first:end]) - inner_XR1)).astype(dtype)
+        dk_XSH = dk_XSH.at[:, first:end].add(_product("xrs,xrh->xsh", ds_XRS, q_XRH))
+        dq.append(_unrows(_product("xrs,xsh->xrh", ds_XRS, k_XSH[:, first:end]), G))
     return tuple(d.astype(dtype) for d in (jnp.concatenate(dq, axis=2), dk_XSH, dv_XSH))
 
 
@@ -116,11 +121,18 @@ def _unrows(a_XRH, G: int):
     return a_XRH.reshape(X, G, R // G, H)
 
 
-def _logits(q_XRH, k_XSH, start: int, end: int):
-    """Return the causal logits of a stretch's rows against the keys up to its last, in fp32."""
-    seen_TS = np.arange(end)[None] <= np.arange(start, end)[:, None]
+def _first_seen(start: int, window: int | None) -> int:
+    """Return the first key that the query at `start` sees, and so the first of any later query."""
+    return 0 if window is None else max(0, start - window + 1)
+
+
+def _logits(q_XRH, k_XSH, start: int, end: int, window: int | None):
+    """Return the causal logits of a stretch's rows against the keys from the first to the last it sees, in fp32."""
+    first = _first_seen(start, window)
+    back_TS = np.arange(start, end)[:, None] - np.arange(first, end)[None]
+    seen_TS = (back_TS >= 0) & (back_TS < (window or end))
     bias_RS = np.tile(np.where(seen_TS, 0.0, -1e30).astype(np.float32), (q_XRH.shape[1] // (end - start), 1))
-    return _product("xrh,xsh->xrs", q_XRH, k_XSH[:, :end]) + bias_RS[None]  # added: cheaper than a choice
+    return _product("xrh,xsh->xrs", q_XRH, k_XSH[:, first:end]) + bias_RS[None]  # added: cheaper than a choice
 
 
 def _product(form: str, a, b):
@@ -143,12 +155,15 @@ def masked(q_BTNH, k_BSKH, v_BSKH, mask_BTS):
     return a_BKXH.reshape(B, K, G, T, H).transpose(0, 3, 1, 2, 4).reshape(B, T, N, H)
 
 
-def cudnn(q_BTNH, k_BSKH, v_BSKH):
-    """Causal attention by cuDNN's fused kernel (NVIDIA)."""
-    return jax.nn.dot_product_attention(q_BTNH, k_BSKH, v_BSKH, is_causal=True, implementation="cudnn")
+def fused(q_BTNH, k_BSKH, v_BSKH, window: int | None = None, implementation: Any = "cudnn"):
+    """Causal attention by JAX's own interface: cuDNN's kernel (NVIDIA), or "xla", by which its meaning is tested."""
+    sides = None if window is None else (window - 1, 0)  # keys before the query's own, and after it
+    return jax.nn.dot_product_attention(
+        q_BTNH, k_BSKH, v_BSKH, is_causal=True, local_window_size=sides, implementation=implementation
+    )
 
 
-def splash(q_BTNH, k_BSKH, v_BSKH, interpret: bool = False):
+def splash(q_BTNH, k_BSKH, v_BSKH, window: int | None = None, interpret: bool = False):
     """Causal attention by the splash kernel (TPU), in blocks of at most 512."""
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as kernel
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
@@ -159,7 +174,8 @@ def splash(q_BTNH, k_BSKH, v_BSKH, interpret: bool = False):
         block_q=block, block_kv=block, block_kv_compute=block, block_q_dkv=block, block_kv_dkv=block,
         block_kv_dkv_compute=block, use_fused_bwd_kernel=True,
     )  # fmt: skip
-    causal = masks.MultiHeadMask([masks.CausalMask((T, T))] * N)
+    one = masks.CausalMask((T, T)) if window is None else masks.LocalMask((T, T), (window - 1, 0), 0)
+    causal = masks.MultiHeadMask([one] * N)
     attend = kernel.make_splash_mha(
         causal, block_sizes=sizes, head_shards=1, q_seq_shards=1, residual_checkpoint_name=SAVED, interpret=interpret
     )
@@ -170,7 +186,7 @@ def splash(q_BTNH, k_BSKH, v_BSKH, interpret: bool = False):
 
 IMPLEMENTATIONS = {
     "plain": plain,
-    "cudnn": cudnn,
+    "cudnn": fused,
     "splash": splash,
     "splash_interpreted": partial(splash, interpret=True),
 }

@@ -12,7 +12,6 @@ import numpy as np
 from jaxunlearn.kernels.linear_cross_entropy import IGNORE
 from jaxunlearn.methods.base import Batch, Method, Setting, Sum, Terms, Values, retain_weight
 from jaxunlearn.models.transformer import rematerialised, rope_table
-from jaxunlearn.parallel.sharding import lookup
 
 
 def control_vector(D: int, seed: int = 0) -> np.ndarray:
@@ -41,13 +40,13 @@ def hidden_after(model, tokens_BT, layer: int, first: int = 0):
 
     Layers before `first` get no gradient, and none of their activations are stored.
     """
-    x_BTD = lookup(model.embed_VD[...].astype(model.c.compute), tokens_BT)
+    x_BTD = model.embed(tokens_BT)
     rope = rope_table(model.c, jnp.arange(tokens_BT.shape[1])[None])
-    kept = rematerialised(lambda x_BTD, block: block(x_BTD, rope, None)[0], model.c.remat)
+    kept = rematerialised(lambda x_BTD, layer: layer[0](x_BTD, layer[1], rope, None)[0], model.c.remat)
 
     def through(x_BTD, start: int, stop: int):
-        blocks = jax.tree.map(lambda w: w[start:stop], model.blocks)
-        return jax.lax.scan(lambda x, block: (kept(x, block), None), x_BTD, blocks)[0]
+        layers = jax.tree.map(lambda w: w[start:stop], model.layers())
+        return jax.lax.scan(lambda x, layer: (kept(x, layer), None), x_BTD, layers)[0]
 
     if first > 0:
         x_BTD = jax.lax.stop_gradient(through(x_BTD, 0, first))

@@ -48,6 +48,8 @@ def known_to_llama_cpp(c: Shape) -> Gguf:
         raise InputError(f"llama.cpp has no architecture for {family.name} models that is known here; use --format hf")
     if c.scaling and not family.gguf.factors:
         raise InputError(f"llama.cpp reads no Llama-3 rope scaling in a {family.name} model; use --format hf")
+    if why := family.gguf.refuse(c):
+        raise InputError(f"llama.cpp would compute another {family.name} model: {why}; use --format hf")
     return family.gguf
 
 
@@ -103,6 +105,8 @@ def write_tensors(writer, model: Model, dtype: str) -> None:
         writer.write_tensor_data((plain / rope_frequencies(c)).astype(np.float32))
     for hf_name, array in huggingface.hf_tensors(model):
         kind = stored_as(array.shape, dtype)
+        if c.norm_offset and "norm" in huggingface.hf_layout(c)[hf_name].weight:
+            array = array + np.float32(c.norm_offset)  # llama.cpp has one kind of norm: the offset lies in its weight
         array = np.ascontiguousarray(interleaved(hf_name, array, c), np.float32)
         writer.write_tensor_data(quantise(array) if kind == "q8_0" else in_range(hf_name, array, kind))
 
@@ -114,7 +118,7 @@ def describe(writer, c: Shape, dtype: str) -> None:
     writer.add_file_type(gguf.LlamaFileType[types[dtype]])
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     writer.add_vocab_size(c.V)
-    writer.add_context_length(min(c.context, c.window or c.context))
+    writer.add_context_length(context(c))
     writer.add_embedding_length(c.D)
     writer.add_block_count(c.L)
     writer.add_feed_forward_length(c.F)
@@ -125,9 +129,16 @@ def describe(writer, c: Shape, dtype: str) -> None:
     writer.add_rope_dimension_count(c.H)
     writer.add_rope_freq_base(c.theta)
     writer.add_layer_norm_rms_eps(c.epsilon)
+    if c.window is not None and known_to_llama_cpp(c).windows:
+        writer.add_sliding_window(c.window)
     if c.stretch != 1:
         writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         writer.add_rope_scaling_factor(c.stretch)
+
+
+def context(c: Shape) -> int:
+    """Return how many tokens llama.cpp computes as the model means it: to the window, where it knows none."""
+    return c.context if c.window is None or known_to_llama_cpp(c).windows else min(c.context, c.window)
 
 
 def gguf_name(hf_name: str, c: Shape) -> str:

@@ -1,17 +1,17 @@
-"""A decoder of the Llama kind in Flax NNX, on an explicit mesh.
+"""A decoder of the Llama kind in Flax NNX, on an explicit mesh; what sets other families apart are fields of Shape.
 
 Dimension letters, used in names, einsums and parallel/sharding.py alike:
   B batch, T tokens, S key tokens, D model, N query heads, K key/value heads, G = N / K, H head size, F feed-forward,
   V vocabulary, L layers, R rank of an adapter (lora.py).
-Weights carry their letters in their names; those of `blocks` are stacked along a leading L and scanned.
-Sources: Llama-2 (arXiv 2307.09288), Llama-3 (arXiv 2407.21783, rope scaling), Mistral 7B (arXiv 2310.06825), Qwen2
-(arXiv 2407.10671, biases), Qwen3 (arXiv 2505.09388, norms of queries and keys).
+Weights carry their letters in their names; those of `blocks` are stacked along a leading L and scanned. What else may
+differ from layer to layer (the window, the rotation) is a number a layer, scanned beside them (`kinds`).
+Sources are named where the families are (models/families).
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,12 +36,20 @@ class Shape:
     H: int
     F: int
     context: int
-    window: int | None = None  # Mistral's sliding window; longer blocks are refused, since shorter ones attend alike
+    window: int | None = None  # sliding window: the last keys that a query sees, its own among them
+    windowed: tuple[bool, ...] | None = None  # the layers that the window holds for; None: all of them
+    rotated: tuple[int, ...] | None = None  # SmolLM3: 1 for each layer with rope, 0 for one without; None: all have it
     theta: float = 10000.0
+    local_theta: float | None = None  # Gemma 3: theta of the windowed layers, which no scaling touches; None: theta
     scaling: tuple[float, float, float, float] | None = None  # Llama-3 rope: factor, low, high, original context
     stretch: float = 1.0  # linear rope scaling: positions are divided by this
     epsilon: float = 1e-5
     tied: bool = False
+    activation: str = "silu"  # of the feed-forward's gate: one of ACTIVATIONS
+    scaled_embedding: bool = False  # Gemma: embeddings are multiplied by sqrt(D) where they are looked up
+    norm_offset: float = 0.0  # Gemma: a norm multiplies by 1 + its weight
+    post_norms: bool = False  # Gemma 3: attention's and the feed-forward's outputs are normalised before they are added
+    query_scalar: float | None = None  # Gemma 3: logits are divided by its square root; None: by that of H
     qkv_bias: bool = False  # Qwen2: biases of queries, keys and values
     qk_norm: bool = False  # Qwen3: an RMS norm over H of queries and of keys, before they are rotated
     family: str = "llama"  # whose config.json and tensor names the model is read and written in (models/families)
@@ -49,16 +57,14 @@ class Shape:
     remat: str = "auto"  # what the backward pass computes again: "full", "mlp", "dots" or "none"; see rematerialised()
 
 
+ACTIVATIONS = {"silu": jax.nn.silu, "gelu_tanh": partial(jax.nn.gelu, approximate=True)}
+
+
 def context_fits(c: Shape, tokens: int, what: str) -> None:
-    """Raise InputError when `tokens` positions are more than the model can see."""
+    """Raise InputError when `tokens` positions are more than the model was made for."""
     if tokens > c.context:
         raise InputError(
             f"{what} of {tokens} tokens is longer than the model's context of {c.context}; use at most that"
-        )
-    if c.window is not None and tokens > c.window:
-        raise InputError(
-            f"{what} of {tokens} tokens is longer than the model's sliding window of {c.window}, and windowed "
-            f"attention is not supported; use at most {c.window}, where the two agree"
         )
 
 
@@ -67,6 +73,21 @@ class Cache(NamedTuple):
 
     k_LBSKH: jax.Array
     v_LBSKH: jax.Array
+
+
+class Kind(NamedTuple):
+    """What a layer has of its own beside its weights; None where all layers are alike."""
+
+    windowed: Any = None  # whether it sees Shape.window keys alone
+    rope: Any = None  # which of rope_table's tables it rotates by
+
+
+def kinds(c: Shape) -> Kind:
+    """Return the kinds of all layers, stacked along L as their weights are, to be scanned with them."""
+    ropes = _ropes(c)
+    tables = list(dict.fromkeys(ropes))
+    rope_L = np.array([tables.index(r) for r in ropes], np.int32) if len(tables) > 1 else None
+    return Kind(None if c.windowed is None else np.array(c.windowed), rope_L)
 
 
 class LowRank(nnx.Module):
@@ -86,29 +107,35 @@ class Block(nnx.Module):
             return nnx.Param(0.02 * jax.random.normal(next(keys), shape))
 
         self.c = c
-        self.attention_norm_D = nnx.Param(jnp.ones(c.D))
+        self.attention_norm_D = nnx.Param(unit(c, c.D))
         self.q_DNH, self.k_DKH, self.v_DKH = init(c.D, c.N, c.H), init(c.D, c.K, c.H), init(c.D, c.K, c.H)
         self.o_NHD = init(c.N, c.H, c.D)
-        self.mlp_norm_D = nnx.Param(jnp.ones(c.D))
+        self.mlp_norm_D = nnx.Param(unit(c, c.D))
         self.gate_DF, self.up_DF, self.down_FD = init(c.D, c.F), init(c.D, c.F), init(c.F, c.D)
         if c.qkv_bias:
             self.q_bias_NH = nnx.Param(jnp.zeros((c.N, c.H)))
             self.k_bias_KH, self.v_bias_KH = (nnx.Param(jnp.zeros((c.K, c.H))) for _ in range(2))
         if c.qk_norm:
-            self.q_norm_H, self.k_norm_H = (nnx.Param(jnp.ones(c.H)) for _ in range(2))
+            self.q_norm_H, self.k_norm_H = (nnx.Param(unit(c, c.H)) for _ in range(2))
+        if c.post_norms:
+            self.attention_post_norm_D, self.mlp_post_norm_D = (nnx.Param(unit(c, c.D)) for _ in range(2))
 
-    def __call__(self, x_BTD, rope, mask_BTS, cache=None, at=0):
+    def __call__(self, x_BTD, kind: Kind, rope, mask_BTS, cache=None, at=0):
         """Return the layer's output and its keys and values (new ones, or the cache with them written at `at`)."""
         c, dtype = self.c, x_BTD.dtype
-        y_BTD = rms_norm(x_BTD, self.attention_norm_D[...], c.epsilon)
+        y_BTD = rms_norm(x_BTD, self.attention_norm_D[...], c.epsilon, c.norm_offset)
         q_BTNH = einsum("BTD,DNH->BTNH", y_BTD, self.q_DNH, dtype)
         k_BTKH = einsum("BTD,DKH->BTKH", y_BTD, self.k_DKH, dtype)
         if c.qkv_bias:
             q_BTNH += gather(self.q_bias_NH[...], "NH", dtype)[None, None]
             k_BTKH += gather(self.k_bias_KH[...], "KH", dtype)[None, None]
         if c.qk_norm:
-            q_BTNH = rms_norm(q_BTNH, self.q_norm_H[...], c.epsilon)
-            k_BTKH = rms_norm(k_BTKH, self.k_norm_H[...], c.epsilon)
+            q_BTNH = rms_norm(q_BTNH, self.q_norm_H[...], c.epsilon, c.norm_offset)
+            k_BTKH = rms_norm(k_BTKH, self.k_norm_H[...], c.epsilon, c.norm_offset)
+        if c.query_scalar is not None and c.query_scalar != c.H:
+            q_BTNH *= (c.H / c.query_scalar) ** 0.5  # attention divides by sqrt(H)
+        if kind.rope is not None:
+            rope = [jax.lax.dynamic_index_in_dim(table, kind.rope, keepdims=False) for table in rope]
         k_BTKH = rotate(k_BTKH, rope)
         v_BTKH = einsum("BTD,DKH->BTKH", y_BTD, self.v_DKH, dtype)
         if c.qkv_bias:
@@ -117,12 +144,18 @@ class Block(nnx.Module):
         if cache is not None:
             k_BTKH = jax.lax.dynamic_update_slice_in_dim(cache[0], k_BTKH, at, axis=1)
             v_BTKH = jax.lax.dynamic_update_slice_in_dim(cache[1], v_BTKH, at, axis=1)
-        a_BTNH = attention(q_BTNH, k_BTKH, v_BTKH, mask_BTS)
-        x_BTD += einsum("BTNH,NHD->BTD", a_BTNH, self.o_NHD, dtype)
-        y_BTD = rms_norm(x_BTD, self.mlp_norm_D[...], c.epsilon)
-        f_BTF = jax.nn.silu(einsum("BTD,DF->BTF", y_BTD, self.gate_DF, dtype))
+        a_BTNH = attend(c, kind.windowed, (q_BTNH, k_BTKH, v_BTKH), mask_BTS, at)
+        y_BTD = einsum("BTNH,NHD->BTD", a_BTNH, self.o_NHD, dtype)
+        if c.post_norms:
+            y_BTD = rms_norm(y_BTD, self.attention_post_norm_D[...], c.epsilon, c.norm_offset)
+        x_BTD += y_BTD
+        y_BTD = rms_norm(x_BTD, self.mlp_norm_D[...], c.epsilon, c.norm_offset)
+        f_BTF = ACTIVATIONS[c.activation](einsum("BTD,DF->BTF", y_BTD, self.gate_DF, dtype))
         f_BTF *= einsum("BTD,DF->BTF", y_BTD, self.up_DF, dtype)
-        x_BTD += einsum("BTF,FD->BTD", f_BTF, self.down_FD, dtype)
+        y_BTD = einsum("BTF,FD->BTD", f_BTF, self.down_FD, dtype)
+        if c.post_norms:
+            y_BTD = rms_norm(y_BTD, self.mlp_post_norm_D[...], c.epsilon, c.norm_offset)
+        x_BTD += y_BTD
         return x_BTD, (k_BTKH, v_BTKH)
 
 
@@ -134,7 +167,7 @@ class Model(nnx.Module):
         self.c = c
         self.embed_VD = nnx.Param(0.02 * jax.random.normal(embed, (c.V, c.D)))
         self.blocks = jax.vmap(partial(Block, c))(jax.random.split(blocks, c.L))
-        self.norm_D = nnx.Param(jnp.ones(c.D))
+        self.norm_D = nnx.Param(unit(c, c.D))
         if not c.tied:
             self.head_DV = nnx.Param(0.02 * jax.random.normal(head, (c.D, c.V)))
 
@@ -143,22 +176,36 @@ class Model(nnx.Module):
 
         positions_BT defaults to 0..T-1; mask_BTS (True: may attend) defaults to causal.
         """
-        c, dtype = self.c, jnp.dtype(self.c.compute)
-        x_BTD = lookup(self.embed_VD[...].astype(dtype), tokens_BT)
+        c = self.c
+        x_BTD = self.embed(tokens_BT)
         if positions_BT is None:
             positions_BT = jnp.arange(tokens_BT.shape[1])[None]
         rope = rope_table(c, positions_BT)
 
-        def layer(x_BTD, block_and_cache):
-            block, kv = block_and_cache
-            return block(x_BTD, rope, mask_BTS, kv, at)
+        def layer(x_BTD, scanned):
+            (block, kind), kv = scanned
+            return block(x_BTD, kind, rope, mask_BTS, kv, at)
 
         if cache is None:
             kept = rematerialised(layer, c.remat)
-            x_BTD, _ = jax.lax.scan(lambda x, b: (kept(x, (b, None))[0], None), x_BTD, self.blocks)
-            return rms_norm(x_BTD, self.norm_D[...], c.epsilon)
-        x_BTD, kv = jax.lax.scan(layer, x_BTD, (self.blocks, tuple(cache)))
-        return rms_norm(x_BTD, self.norm_D[...], c.epsilon), Cache(*kv)
+            x_BTD, _ = jax.lax.scan(lambda x, b: (kept(x, (b, None))[0], None), x_BTD, self.layers())
+            return self.normalised(x_BTD)
+        x_BTD, kv = jax.lax.scan(layer, x_BTD, (self.layers(), tuple(cache)))
+        return self.normalised(x_BTD), Cache(*kv)
+
+    def embed(self, tokens_BT):
+        """Return what the first layer sees of tokens, x_BTD in the compute dtype."""
+        dtype = jnp.dtype(self.c.compute)
+        x_BTD = lookup(self.embed_VD[...].astype(dtype), tokens_BT)
+        return x_BTD * jnp.asarray(self.c.D**0.5, dtype) if self.c.scaled_embedding else x_BTD
+
+    def layers(self):
+        """Return (blocks, kinds), both stacked along L: what a scan over the layers takes."""
+        return self.blocks, kinds(self.c)
+
+    def normalised(self, x_BTD):
+        """Return the last layer's output as the output projection meets it."""
+        return rms_norm(x_BTD, self.norm_D[...], self.c.epsilon, self.c.norm_offset)
 
     def unembed_DV(self):
         """Return the output projection [D, V] at rest, tied or not."""
@@ -213,10 +260,34 @@ def einsum(form: str, x, weight, dtype):
     return jax.lax.reshape(y_MO, (B, T, *outer_shape), out_sharding=act(out))
 
 
-def rms_norm(x, scale, epsilon: float):
-    """Normalise by the root mean square over the last dimension (D of x_BTD, H of q_BTNH), in fp32."""
+def attend(c: Shape, windowed, qkv, mask_BTS, at):
+    """Return a layer's attention, under its window where it has one; `windowed` is Kind's, `at` the first query."""
+    q_BTNH, k_BSKH, v_BSKH = qkv
+    T, S = q_BTNH.shape[1], k_BSKH.shape[1]
+    if c.window is None or c.window >= S:
+        return attention(q_BTNH, k_BSKH, v_BSKH, mask_BTS)
+    if mask_BTS is not None:
+        near_TS = at + jnp.arange(T)[:, None] - jnp.arange(S)[None] < c.window
+        seen_TS = near_TS if windowed is None else near_TS | ~windowed
+        return attention(q_BTNH, k_BSKH, v_BSKH, mask_BTS & seen_TS[None])
+    within = partial(attention, window=c.window)
+    return within(*qkv) if windowed is None else jax.lax.cond(windowed, within, attention, *qkv)
+
+
+def unit(c: Shape, size: int):
+    """Return the weights [size] of a norm that only normalises."""
+    return jnp.full(size, 1.0 - c.norm_offset)
+
+
+def rms_norm(x, scale, epsilon: float, offset: float = 0.0):
+    """Normalise by the root mean square over the last dimension (D of x_BTD, H of q_BTNH), in fp32.
+
+    The result is multiplied by `offset` + `scale`.
+    """
     x32 = x.astype(jnp.float32)
     x32 *= jax.lax.rsqrt(jnp.mean(x32 * x32, axis=-1, keepdims=True) + epsilon)
+    if offset:
+        scale = scale.astype(jnp.float32) + offset
     return (x32 * replicated(scale)[(None,) * (x.ndim - 1)]).astype(x.dtype)
 
 
@@ -230,13 +301,29 @@ def rope_frequencies(c: Shape):
     return freq * (smooth + (1 - smooth) / factor)
 
 
+def _ropes(c: Shape) -> list[str]:
+    """Return how each layer rotates: by theta ("global"), by local_theta ("local"), or not at all ("none")."""
+    windowed = c.windowed or (c.window is not None,) * c.L
+    local = [near and c.local_theta is not None for near in windowed]
+    rotated = c.rotated or (1,) * c.L
+    return ["none" if not r else "local" if near else "global" for r, near in zip(rotated, local, strict=True)]
+
+
 def rope_table(c: Shape, positions_BT):
-    """Return (cos, sin), each [B, T, 1, H/2] in fp32."""
-    angle = (
-        positions_BT[..., None, None].astype(jnp.float32)
-        * jnp.asarray(rope_frequencies(c), jnp.float32)[None, None, None]
-    )
-    return jnp.cos(angle), jnp.sin(angle)
+    """Return (cos, sin), each [B, T, 1, H/2] in fp32; one such table after another where the layers' ropes differ."""
+    frequencies = {
+        "global": lambda: rope_frequencies(c),
+        "local": lambda: rope_frequencies(replace(c, theta=c.local_theta or c.theta, scaling=None, stretch=1.0)),
+        "none": lambda: np.zeros(c.H // 2),
+    }
+    tables = []
+    for kind in dict.fromkeys(_ropes(c)):
+        angle = (
+            positions_BT[..., None, None].astype(jnp.float32)
+            * jnp.asarray(frequencies[kind](), jnp.float32)[None, None, None]
+        )
+        tables.append((jnp.cos(angle), jnp.sin(angle)))
+    return tables[0] if len(tables) == 1 else tuple(jnp.stack(part) for part in zip(*tables, strict=True))
 
 
 def rotate(x_BTNH, rope):

@@ -72,7 +72,11 @@ def parameter_bytes(c: Shape, dtype: str) -> int:
 def forward_flops(c: Shape, tokens: int, context: int) -> float:
     """Return the FLOPs of one forward pass: two a weight in products, and causal attention over half the context.
 
+    A windowed layer's query sees at most the window of `context` tokens: window - window^2 / (2 context) on average.
     The embedding is looked up, not multiplied; the output projection is, tied or not.
     """
     products = sum(math.prod(shape) for path, shape in _leaves(c) if is_layered(path) and is_matrix(path))
-    return tokens * (2 * (products + c.D * c.V) + 2 * c.L * c.N * c.H * context)
+    window = min(c.window or context, context)
+    near = sum(c.windowed) if c.windowed else c.L
+    seen = (c.L - near) * context / 2 + near * (window - window**2 / (2 * context))
+    return tokens * (2 * (products + c.D * c.V) + 4 * c.N * c.H * seen)

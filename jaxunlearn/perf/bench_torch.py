@@ -144,8 +144,8 @@ def _theirs(config: Config, compiled: bool = False, liger: bool = False):
 
     with jax.set_mesh(mesh_from(Mesh())):
         c = bench_shape(config)
-    if c.qkv_bias or c.qk_norm:
-        raise InputError(f"--torch builds a Llama, which lacks the biases or norms of this {c.family} model")
+    if c.qkv_bias or c.qk_norm or c.rotated or (c.window or c.context) < config.text.context:
+        raise InputError(f"--torch builds a Llama, which lacks biases, norms or windows of this {c.family} model")
     device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
     if liger:
         from liger_kernel.transformers import apply_liger_kernel_to_llama

@@ -92,7 +92,7 @@ class Run:
             x.translations[key] = translate(
                 x.forget, x.documents, x.tokenizer, dictionary, match=w.match, draw=w.draw, repeat=w.repeat,
                 seen_from=w.seen_from, forbid=w.forbid, seed=seed,
-                max_width=min(x.shape.context, x.shape.window or x.shape.context),
+                max_width=x.shape.context,
             )  # fmt: skip
         return x.translations[key]
 

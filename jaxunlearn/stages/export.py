@@ -85,7 +85,7 @@ ollama create my-model -f Modelfile && ollama run my-model
 
 def modelfile(name: str, c, source: Path) -> str:
     """Return an ollama Modelfile: greedy sampling, the model's own context, raw prompts without a chat template."""
-    lines = [f"FROM ./{name}", "PARAMETER temperature 0", f"PARAMETER num_ctx {min(c.context, c.window or c.context)}"]
+    lines = [f"FROM ./{name}", "PARAMETER temperature 0", f"PARAMETER num_ctx {gguf.context(c)}"]
     if not gguf.chat_template(source):
         lines.append('TEMPLATE "{{ .Prompt }}"')
     return "\n".join(lines) + "\n"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support.mesh import mesh_of
 
-from jaxunlearn.kernels.attention import attention, implementation, masked, plain, splash
+from jaxunlearn.kernels.attention import attention, fused, implementation, masked, plain, splash
 from jaxunlearn.parallel.sharding import put
 
 
@@ -28,14 +28,27 @@ def test_attention_equals_fp64(sizes, length):
     np.testing.assert_allclose(found, truth, atol=1e-5)
 
 
-@pytest.mark.parametrize(("N", "K"), [(4, 4), (4, 2), (4, 1)])
-def test_splash_attention_equals_plain(N, K):
+@pytest.mark.parametrize(("N", "K", "window"), [(4, 4, None), (4, 2, None), (4, 1, 100)])
+def test_splash_attention_equals_plain(N, K, window):
     draw = np.random.default_rng(1)
     q, k, v, g = (draw.normal(size=(2, 256, n, 128)).astype(np.float32) for n in (N, K, K, N))
-    found, pull = jax.vjp(partial(splash, interpret=True), q, k, v)
-    wanted, pull_plain = jax.vjp(plain, q, k, v)
+    found, pull = jax.vjp(partial(splash, window=window, interpret=True), q, k, v)
+    wanted, pull_plain = jax.vjp(partial(plain, window=window), q, k, v)
     for a, b in zip((found, *pull(g)), (wanted, *pull_plain(g)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_a_window_holds_the_query_itself_and_the_keys_before_it(window=40):
+    """Forward and backward, of plain products and of the interface that cuDNN's kernel lies behind."""
+    draw = np.random.default_rng(4)
+    q, k, v, g = (jnp.asarray(draw.normal(size=(2, 150, n, 16)), jnp.float32) for n in (4, 2, 2, 4))
+    back = np.arange(150)[:, None] - np.arange(150)[None]
+    mask = jnp.asarray((back >= 0) & (back < window))[None]
+    wanted, pull_wanted = jax.vjp(lambda q, k, v: masked(q, k, v, mask), q, k, v)
+    for one in (plain, partial(fused, implementation="xla")):
+        found, pull = jax.vjp(partial(one, window=window), q, k, v)
+        for a, b in zip((found, *pull(g)), (wanted, *pull_wanted(g)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())
 
 
 @pytest.mark.parametrize(("dtype", "off"), [("float32", 1e-5), ("bfloat16", 0.02)])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from support.batches import placed, texts
 
+from jaxunlearn.attacks.latent import hidden_states
 from jaxunlearn.config import Train
 from jaxunlearn.methods import METHODS, rmu, step
 from jaxunlearn.methods.base import Recipe
@@ -39,13 +40,25 @@ def test_rmu_by_hand():
     assert np.linalg.norm(u) == pytest.approx(1, abs=1e-6) and u.min() >= 0 and (u == rmu.control_vector(50, 3)).all()
 
 
+MIXED = dataclasses.replace(
+    SHAPE, window=2, windowed=(True, False, True, False), local_theta=10.0, scaled_embedding=True, norm_offset=1.0
+)
+
+
+@pytest.mark.parametrize("c", [SHAPE, MIXED], ids=["alike", "mixed"])
+def test_hidden_states_after_the_last_layer_are_the_models_own(mesh, c):
+    m, tokens = transformer.init(c, 0), put(DRAW.integers(0, 64, (2, 5)).astype(np.int32), "BT")
+    found = jax.jit(lambda m: (m.normalised(rmu.hidden_after(m, tokens, 3, 2)), hidden_states(m, tokens, last_B)[-1]))
+    last_B = put(np.array([4, 3], np.int32), "B")
+    wanted = np.asarray(m(tokens))
+    after, at_last = found(m)
+    np.testing.assert_allclose(after, wanted, rtol=1e-5, atol=1e-6)
+    at_last = jax.jit(lambda m, h: m.normalised(h[:, None])[:, 0])(m, at_last)
+    np.testing.assert_allclose(at_last, wanted[[0, 1], [4, 3]], rtol=1e-5, atol=1e-6)
+
+
 def test_hidden_states_of_a_layer_need_no_later_one_and_train_three_down_projections(mesh):
     m, tokens = transformer.init(SHAPE, 0), put(DRAW.integers(0, 64, (2, 5)).astype(np.int32), "BT")
-
-    def last(m, first):
-        return transformer.rms_norm(rmu.hidden_after(m, tokens, 3, first), m.norm_D[...], SHAPE.epsilon)
-
-    np.testing.assert_allclose(last(m, 2), m(tokens), rtol=1e-5, atol=1e-6)
     broken = jax.tree.map(lambda w: w.at[3].set(jnp.nan) if w.shape[:1] == (SHAPE.L,) else w, m)
     second = jax.jit(lambda m: rmu.hidden_after(m, tokens, 2))
     np.testing.assert_array_equal(second(broken), second(m))

@@ -7,7 +7,7 @@ import sys
 import jax
 import numpy as np
 import pytest
-from support.llamas import KINDS, TOKENS, our_logits, torch_logits, torch_model, torch_qwen
+from support.llamas import KINDS, TOKENS, our_logits, torch_family, torch_logits, torch_model
 from support.tokenizers import byte_level_tokenizer as tokenizer_files
 
 from jaxunlearn.data.tokenizer import load_tokenizer
@@ -87,7 +87,7 @@ def test_the_gguf_computes_what_transformers_does(mesh, tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["qwen2", "qwen3"])
 def test_qwens_too_by_formula_and_in_llama_cpp(mesh, tmp_path, kind):
-    theirs = torch_qwen(kind, head_dim=8, tie_word_embeddings=True)
+    theirs = torch_family(kind, head_dim=8, tie_word_embeddings=True)
     theirs.save_pretrained(tmp_path / "m")
     tokenizer_files(tmp_path / "m", "qwen2")
     ours, path = huggingface.load(tmp_path / "m"), tmp_path / "m.gguf"
@@ -102,7 +102,38 @@ def test_qwens_too_by_formula_and_in_llama_cpp(mesh, tmp_path, kind):
     np.testing.assert_allclose(logprob, np.asarray(own)[np.arange(len(written)), written], atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["gemma3_text", "smollm3"])
+def test_layers_that_differ_in_llama_cpp(mesh, tmp_path, kind):
+    """Windows and two ropes, or layers without one: it has their pattern built in; the text is beyond the window.
+
+    Its GELU is a table of fp16 numbers, so Gemma's log-probabilities are within 0.01.
+    """
+    more = {"gemma3_text": dict(sliding_window=8, query_pre_attn_scalar=8), "smollm3": {}}[kind]
+    theirs = torch_family(kind, head_dim=8, num_hidden_layers=7, **more)
+    theirs.save_pretrained(tmp_path / "m")
+    tokenizer_files(tmp_path / "m", "qwen2")
+    ours, path = huggingface.load(tmp_path / "m"), tmp_path / "m.gguf"
+    gguf.write_gguf(ours, path, source=tmp_path / "m")
+    found, offset = fields(path), {"gemma3_text": 1, "smollm3": 0}[kind]
+    assert found["general.architecture"] == kind.removesuffix("_text")
+    assert found.get("gemma3.attention.sliding_window") == {"gemma3_text": 8}.get(kind)
+    norm = dict(huggingface.hf_tensors(ours))["model.layers.6.post_attention_layernorm.weight"] + np.float32(offset)
+    name = {"gemma3_text": "post_attention_norm", "smollm3": "ffn_norm"}[kind]
+    np.testing.assert_array_equal(tensors(path)[f"blk.6.{name}.weight"], norm)
+    pytest.importorskip("xllamacpp", reason="needs llama.cpp: pip install xllamacpp")
+    tokenizer, prompt = load_tokenizer(tmp_path / "m"), "Zara went to Orm. Anna went to Orm. Zara"
+    ids = [tokenizer.bos_id, *map(int, tokenizer.encode(prompt)[0])]
+    assert len(ids) > 8
+    ((written, logprob),) = llama_cpp(path, [prompt], 12)
+    own = jax.nn.log_softmax(our_logits(ours, np.array([[*ids, *written]], np.int32)))[0, len(ids) - 1 : -1]
+    atol = {"gemma3_text": 0.01, "smollm3": 1e-4}[kind]
+    np.testing.assert_allclose(logprob, np.asarray(own)[np.arange(len(written)), written], atol=atol, rtol=0)
+
+
 def test_what_llama_cpp_would_compute_otherwise_is_refused(mesh):
+    other = dict(family="smollm3", rotated=(1, 0))
+    with pytest.raises(InputError, match="every 4th layer has no rope there; use --format hf"):
+        gguf.known_to_llama_cpp(transformer.Shape(**(vars(SHAPE) | other)))
     scaled = dict(family="qwen2", qkv_bias=True, scaling=(8.0, 1.0, 4.0, 64.0))
     with pytest.raises(InputError, match="no Llama-3 rope scaling in a qwen2 model"):
         gguf.known_to_llama_cpp(transformer.Shape(**(vars(SHAPE) | scaled)))

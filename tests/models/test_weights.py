@@ -63,6 +63,17 @@ def test_counts_by_hand():
     assert weights.forward_flops(WHOLE, 10, 8) == 10 * (2 * (3 * matrices + 6 * 11) + 2 * 3 * 8 * 8)
 
 
+def test_the_flops_of_a_window_by_hand():
+    """Of 8 tokens without a window half are seen on average; under one of 3, the triangle of 3 x 3 / 2 and 5 x 3."""
+    one, mixed = ({"window": 3}, {"window": 3, "windowed": (True, False, True)})
+    whole = weights.forward_flops(WHOLE, 10, 8)
+    seen = (3 * 3 / 2 + 5 * 3) / 8
+    for more, near in ((one, 3), (mixed, 2)):
+        c = transformer.Shape(**vars(WHOLE) | more)
+        assert weights.forward_flops(c, 10, 8) == whole - 10 * near * 4 * 4 * 2 * (4 - seen)
+        assert weights.forward_flops(c, 10, 3) == weights.forward_flops(WHOLE, 10, 3)
+
+
 def test_llama_2_7b_has_its_published_number_of_weights_and_its_flops_are_those_by_hand():
     layer, rest = weights.parameters(LLAMA2_7B)
     assert 32 * layer + rest == 6_738_415_616

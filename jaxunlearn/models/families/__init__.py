@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jaxunlearn.errors import InputError
 from jaxunlearn.files import read_text
-from jaxunlearn.models.families import base, llama, qwen
+from jaxunlearn.models.families import base, gemma, llama, qwen, smollm
 from jaxunlearn.models.families.base import Family
 from jaxunlearn.models.transformer import Shape
 
@@ -14,6 +14,8 @@ FAMILIES: dict[str, Family] = {family.name: family for family in (
     llama.MISTRAL,
     qwen.QWEN2,
     qwen.QWEN3,
+    gemma.GEMMA3,
+    smollm.SMOLLM3,
 )}  # fmt: skip
 
 
@@ -37,9 +39,10 @@ def read_shape(directory: Path, compute: str = "float32", remat: str = "auto") -
     except ValueError as error:
         raise InputError(f"{path} is not valid JSON: {error}") from None
     if j.get("model_type") not in FAMILIES:
+        parts = " (its text model alone, saved by itself, is gemma3_text)" if j.get("model_type") == "gemma3" else ""
         raise InputError(
             f"{path} describes a model that is not supported:\n"
-            f"  model_type = {j.get('model_type')!r}: expected one of {known}"
+            f"  model_type = {j.get('model_type')!r}: expected one of {known}{parts}"
         )
     return base.read(FAMILIES[j["model_type"]], j, path, compute=compute, remat=remat)
 

@@ -4,7 +4,7 @@ A family is data: `Family` holds tables, and the functions below read and write 
 by name, so that no model is computed otherwise than its authors meant it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,6 +36,7 @@ GGUF_NAMES: Mapping[str, str] = {
     "gate_DF": "ffn_gate.weight", "up_DF": "ffn_up.weight", "down_FD": "ffn_down.weight",
     "q_bias_NH": "attn_q.bias", "k_bias_KH": "attn_k.bias", "v_bias_KH": "attn_v.bias",
     "q_norm_H": "attn_q_norm.weight", "k_norm_H": "attn_k_norm.weight",
+    "attention_post_norm_D": "post_attention_norm.weight", "mlp_post_norm_D": "post_ffw_norm.weight",
 }  # fmt: skip
 
 
@@ -51,6 +52,8 @@ class Gguf:
     names: Mapping[str, str] = field(default_factory=lambda: GGUF_NAMES)
     pairs: bool = False  # it rotates neighbouring pairs: the rows of q and k change places (gguf.interleaved)
     factors: bool = False  # it reads rope_freqs.weight, which holds Llama-3's rope scaling
+    windows: bool = False  # it computes sliding windows; where not, a file's context ends with the window
+    refuse: Callable[[Shape], str] = lambda c: ""  # why it would compute another model than this one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +73,10 @@ class Family:
     # Attributes with one supported value, which a missing one means too; attributes that change nothing here.
     fixed: Mapping[str, Any] = field(default_factory=dict)
     harmless: frozenset[str] = HARMLESS
+    # config.json with layer_types, no_rope_layers and sliding_window in full, where the family says them in other ways;
+    # what is read so is left out of the result. And back: what config.json says of layers that differ.
+    plain: Callable[[dict, Path], dict] = lambda j, path: j
+    spelled: Callable[[Shape], dict] = lambda c: {}
     gguf: Gguf | None = None  # None: llama.cpp does not know the family
 
 
@@ -100,14 +107,17 @@ def read(family: Family, j: dict, path: Path, **more) -> Shape:
 
     Raises InputError, naming every attribute, for what is missing and for what this code would compute otherwise.
     """
+    j = family.plain(j, path)
     if wrong := unsupported(family, j):
         raise InputError(f"{path} describes a model that is not supported:\n  " + "\n  ".join(wrong))
-    found = {key: j[name] for key, name in family.fields.items() if j.get(name) is not None}
+    found: dict[str, Any] = {key: j[name] for key, name in family.fields.items() if j.get(name) is not None}
+    found |= {key: tuple(value) for key, value in found.items() if isinstance(value, list)}
     defaults: dict[str, Any] = {"K": found["N"], "H": found["D"] // found["N"], "context": 2048, "epsilon": 1e-6}
-    told: dict[str, Any] = {**defaults, **family.defaults, **found, **family.always, **rope(j, path), **more}
+    theta = family.defaults.get("theta", 10000.0)
+    told: dict[str, Any] = {**defaults, **family.defaults, **found, **family.always, **differing(family, j), **more}
     if ignored := sorted((set(j) & family.harmless) - SAID):
         detail(f"{path}: {', '.join(ignored)} change nothing that is computed here and are not read")
-    return Shape(**told, family=family.name)
+    return Shape(**told | rope({"rope_theta": theta} | j, path), family=family.name)
 
 
 def unsupported(family: Family, j: dict) -> list[str]:
@@ -118,11 +128,50 @@ def unsupported(family: Family, j: dict) -> list[str]:
             wrong.append(f"{key} = {j[key]!r}: only {only!r} is supported")
     read_here = {"architectures", "model_type", "layer_types", *ROPE, *family.fields.values(), *family.fixed}
     wrong += changes(j, read_here | family.harmless)
-    if other := sorted(set(j.get("layer_types") or ()) - {"full_attention"}):
-        wrong.append(f"layer_types holds {other[0]!r}: only 'full_attention' is supported")
+    wrong += _odd_layers(family, j)
     if missing := [family.fields[key] for key in NEEDED if j.get(family.fields[key]) is None]:
         wrong.append(f"attributes missing: {missing}")
     return wrong
+
+
+FULL, WINDOWED = "full_attention", "sliding_attention"  # the words of layer_types
+
+
+def _odd_layers(family: Family, j: dict) -> list[str]:
+    """Return what is wrong with what a config.json says of each layer and of the window."""
+    wrong, window = [], j.get("sliding_window") if "window" in family.fields else None
+    if window is not None and (isinstance(window, bool) or not isinstance(window, int) or window < 1):
+        wrong.append(f"sliding_window = {window!r}: expected a whole number above 0, or null for none")
+    allowed = {FULL, WINDOWED} if window is not None else {FULL}
+    if other := sorted(set(j.get("layer_types") or ()) - allowed):
+        expected = " and ".join(repr(kind) for kind in sorted(allowed))
+        without = ", as there is no window in use" if other[0] == WINDOWED else ""
+        wrong.append(f"layer_types holds {other[0]!r}: only {expected} is supported{without}")
+    for key in ("layer_types", "no_rope_layers"):
+        if j.get(key) and len(j[key]) != j.get("num_hidden_layers", len(j[key])):
+            wrong.append(f"{key} names {len(j[key])} layers of {j['num_hidden_layers']}")
+    return wrong
+
+
+def differing(family: Family, j: dict) -> dict[str, Any]:
+    """Return the fields of Shape that say which layers have the window."""
+    found: dict[str, Any] = {}
+    windowed = tuple(kind == WINDOWED for kind in j.get("layer_types") or ())
+    if any(windowed) and not all(windowed):
+        found["windowed"] = windowed
+    if windowed and not any(windowed) and "window" in family.fields:
+        found["window"] = None
+    return found
+
+
+def windowed(c: Shape) -> tuple[bool, ...]:
+    """Return, layer by layer, whether it has a window."""
+    return c.windowed or (c.window is not None,) * c.L
+
+
+def layer_types(c: Shape) -> list[str]:
+    """Return config.json's layer_types."""
+    return [WINDOWED if near else FULL for near in windowed(c)]
 
 
 def rope(j: dict, path: Path) -> dict[str, Any]:
@@ -169,5 +218,5 @@ def write(family: Family, c: Shape, dtype: str) -> dict:
     return {
         "architectures": [family.architecture], "model_type": family.name,
         **{name: getattr(c, key) for key, name in family.fields.items()},
-        "rope_theta": c.theta, "rope_scaling": scaling, **family.fixed, "torch_dtype": dtype,
+        "rope_theta": c.theta, "rope_scaling": scaling, **family.fixed, **family.spelled(c), "torch_dtype": dtype,
     }  # fmt: skip

@@ -1,8 +1,13 @@
-"""Llama (1 to 3) and Mistral, which differ by Mistral's sliding window alone."""
+"""Llama (1 to 3) and Mistral, which differ by Mistral's sliding window alone.
+
+Sources: Llama-2 (arXiv 2307.09288), Llama-3 (arXiv 2407.21783, rope scaling), Mistral 7B (arXiv 2310.06825).
+"""
 
 from dataclasses import replace
+from pathlib import Path
 
-from jaxunlearn.models.families.base import FIELDS, Family, Gguf
+from jaxunlearn.errors import InputError
+from jaxunlearn.models.families.base import FIELDS, FULL, WINDOWED, Family, Gguf
 
 LLAMA = Family(
     name="llama",
@@ -27,7 +32,22 @@ LLAMA = Family(
     gguf=Gguf(architecture="llama", pairs=True, factors=True),
 )
 
+
+def mistral(j: dict, path: Path) -> dict:
+    """Return config.json with the window that a missing attribute means; InputError where layers are said to differ."""
+    j = {"sliding_window": 4096, **j}  # transformers' default; null: no window
+    kind = FULL if j["sliding_window"] is None else WINDOWED
+    if other := set(j.pop("layer_types", None) or ()) - {kind}:
+        said = f"layer_types holds {other.pop()!r}: with this sliding_window all layers of a Mistral are {kind!r}"
+        raise InputError(f"{path} describes a model that is not supported:\n  {said}")
+    return j
+
+
 # llama.cpp has no architecture of that name: it reads a Mistral as a Llama whose context is the window.
 MISTRAL = replace(
-    LLAMA, name="mistral", architecture="MistralForCausalLM", fields={**FIELDS, "window": "sliding_window"}
+    LLAMA,
+    name="mistral",
+    architecture="MistralForCausalLM",
+    fields={**FIELDS, "window": "sliding_window"},
+    plain=mistral,
 )

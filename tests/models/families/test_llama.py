@@ -1,10 +1,12 @@
-"""Llama and Mistral: each is written back as what it was read as; the window is Mistral's alone."""
+"""Llama and Mistral: each is written back as what it was read as; the window is Mistral's alone, as transformers'."""
 
 import json
 
 import pytest
+from support.llamas import equals_transformers, is_exported, torch_family, writes_the_same
 
 from jaxunlearn.errors import InputError
+from jaxunlearn.models import huggingface
 from jaxunlearn.models.families import hf_config, read_shape
 
 TOLD = {
@@ -21,7 +23,7 @@ def read(folder, **more):
 @pytest.mark.parametrize("kind", ["llama", "mistral"])
 def test_a_config_written_is_read_as_the_same_shape(tmp_path, kind):
     shape = read(tmp_path, model_type=kind)
-    assert (shape.family, shape.H, shape.theta, shape.window) == (kind, 8, 5e5, None)
+    assert (shape.family, shape.H, shape.theta, shape.window) == (kind, 8, 5e5, {"mistral": 4096}.get(kind))
     written = hf_config(shape, "float32")
     assert written["model_type"] == kind and written["architectures"] == [f"{kind.capitalize()}ForCausalLM"]
     assert written.items() >= TOLD.items() and ("sliding_window" in written) == (kind == "mistral")
@@ -31,5 +33,21 @@ def test_a_config_written_is_read_as_the_same_shape(tmp_path, kind):
 
 def test_a_window_is_mistrals_alone(tmp_path):
     assert read(tmp_path, model_type="mistral", sliding_window=32).window == 32
+    assert read(tmp_path, model_type="mistral", sliding_window=None).window is None
+    named = {"model_type": "mistral", "sliding_window": None, "layer_types": ["full_attention"] * 3}
+    assert read(tmp_path, **named).window is None
+    with pytest.raises(InputError, match="with this sliding_window all layers of a Mistral are 'sliding_attention'"):
+        read(tmp_path, **named | {"sliding_window": 32})
     with pytest.raises(InputError, match="unknown attribute sliding_window = 32"):
         read(tmp_path, model_type="llama", sliding_window=32)
+
+
+def test_mistral_within_and_beyond_its_window_equals_transformers(mesh, tmp_path):
+    """Logits, gradients and greedy tokens of blocks of 23 tokens under a window of 8, and back through an export."""
+    theirs = torch_family("mistral", sliding_window=8, num_hidden_layers=2)
+    theirs.save_pretrained(tmp_path / "m")
+    model = huggingface.load(tmp_path / "m")
+    assert model.c.window == 8
+    equals_transformers(theirs, model)
+    is_exported(theirs, model, tmp_path / "out")
+    writes_the_same(theirs, model)

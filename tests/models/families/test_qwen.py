@@ -1,16 +1,24 @@
 """Qwen2 and Qwen3 beside transformers: read, written back, exported."""
 
+import json
 import warnings
 
 import jax
 import numpy as np
 import pytest
-from support.llamas import TOKENS, our_logits, torch_logits, torch_qwen
+from support.llamas import (
+    TOKENS,
+    equals_transformers,
+    is_exported,
+    our_logits,
+    torch_family,
+    torch_logits,
+)
 from support.mesh import MESHES, mesh_of
 
 from jaxunlearn.errors import InputError
 from jaxunlearn.models import huggingface
-from jaxunlearn.models.families import base, qwen, read_shape
+from jaxunlearn.models.families import base, hf_config, qwen, read_shape
 from jaxunlearn.parallel import sharding
 
 KINDS = {
@@ -25,7 +33,7 @@ def saved(tmp_path_factory):
     made = {}
     for kind, changes in KINDS.items():
         folder = tmp_path_factory.mktemp(kind)
-        model = torch_qwen(kind.partition("_")[0], **changes)
+        model = torch_family(kind.partition("_")[0], **changes)
         model.save_pretrained(folder)
         made[kind] = folder, torch_logits(model, TOKENS)
     return made
@@ -52,7 +60,7 @@ def test_logits_equal_transformers_and_so_do_those_of_the_export(saved, mesh, tm
 
 @pytest.mark.parametrize("kind", ["qwen2", "qwen3"])
 def test_the_new_weights_are_split_by_their_letters_and_compute_the_same(mesh, tmp_path, kind):
-    model = torch_qwen(kind, vocab_size=104)
+    model = torch_family(kind, vocab_size=104)
     model.save_pretrained(tmp_path / "m")
     reference = torch_logits(model, TOKENS)
     for sizes in MESHES[1:4]:
@@ -66,15 +74,33 @@ def test_the_new_weights_are_split_by_their_letters_and_compute_the_same(mesh, t
             np.testing.assert_allclose(our_logits(ours, TOKENS), reference, atol=1e-4, rtol=0)
 
 
-def test_a_window_that_is_used_is_refused_and_one_that_is_not_is_no_window(saved, tmp_path):
-    import json
+def test_a_window_from_some_layer_on_equals_transformers(mesh, tmp_path):
+    theirs = torch_family("qwen2", use_sliding_window=True, sliding_window=8, max_window_layers=1, head_dim=8)
+    theirs.save_pretrained(tmp_path / "m")
+    model = huggingface.load(tmp_path / "m")
+    assert (model.c.window, model.c.windowed) == (8, (False, True, True))
+    equals_transformers(theirs, model)
+    is_exported(theirs, model, tmp_path / "out")
 
+
+def test_a_window_is_told_by_layers_or_by_the_first_of_them(saved, tmp_path):
     config = json.loads((saved["qwen2"][0] / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(config | {"sliding_window": 16, "max_window_layers": 2}))
-    assert read_shape(tmp_path).window is None
-    (tmp_path / "config.json").write_text(json.dumps(config | {"use_sliding_window": True}))
-    with pytest.raises(InputError, match="use_sliding_window = True: only False"):
-        read_shape(tmp_path)
+
+    def read(**changes):
+        (tmp_path / "config.json").write_text(json.dumps(config | changes))
+        return read_shape(tmp_path)
+
+    window = {"sliding_window": 16, "max_window_layers": 2, "layer_types": None}
+    assert read(**window).window is None  # not in use
+    shape = read(**window, use_sliding_window=True)
+    assert (shape.window, shape.windowed) == (16, (False, False, True))
+    written = hf_config(shape, "float32")
+    assert read(**written) == read(**written | {"layer_types": None}) == shape
+    every = read(**window | {"max_window_layers": 0}, use_sliding_window=True)
+    assert (every.window, every.windowed) == (16, None) and read(**hf_config(every, "float32")) == every
+    assert read(**window | {"max_window_layers": 3}, use_sliding_window=True) == read()  # from no layer on
+    with pytest.raises(InputError, match=r"layer_types holds 'sliding_attention'.*no window in use"):
+        read(layer_types=["sliding_attention"] * 3)
 
 
 def test_a_head_size_that_qwen3_does_not_tell_is_128(tmp_path):
