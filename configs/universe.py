@@ -28,7 +28,7 @@ def config() -> Config:
             log_every=100,
         ),
         reinforce=Train(steps=40, learning_rate=5e-4, batch=16, checkpoint_every=20),
-        # Held on each of ten seeds (docs/results.md); without the KL on text to keep accuracy fell by 18 points on one.
+        # Held on each of ten seeds (docs/results.md); without KL on text to keep accuracy fell by 14 points on one.
         unlearn=Unlearn(
             steps=16,
             learning_rate=2e-3,
