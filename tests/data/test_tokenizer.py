@@ -154,8 +154,12 @@ def test_sentencepiece_adds_bos_unless_the_configuration_says_no(tmp_path):
         assert load_tokenizer(tmp_path).start == start and load_tokenizer(tmp_path).bos_id == 1
 
 
-@pytest.mark.parametrize("save", [save_sentencepiece, lambda d: save_bpe(d, "a cht[]/INS", edit=no_post_processor)])
-def test_a_chat_writes_its_own_special_tokens_and_bos_once(tmp_path, save):
+def save_chat_bpe(directory):
+    save_bpe(directory, "a cht[]/INS", edit=no_post_processor)
+
+
+@pytest.mark.parametrize(("save", "spaces"), [(save_sentencepiece, 1), (save_chat_bpe, 0)])
+def test_a_chat_writes_its_own_special_tokens_and_bos_once(tmp_path, save, spaces):
     save(tmp_path)
     (tmp_path / "chat_template.jinja").write_text(
         "{{ bos_token }}[INST] {{ messages[0].content }} [/INST]{{ eos_token }}"
@@ -163,7 +167,7 @@ def test_a_chat_writes_its_own_special_tokens_and_bos_once(tmp_path, save):
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<s>", "eos_token": "</s>"}))
     tokenizer = load_tokenizer(tmp_path)
     asked = tokenizer.asked("a cat", chat=True)
-    inner = [int(i) for i in tokenizer.encode("[INST] a cat [/INST]")[0]]
+    inner = tokenizer.encode("[INST] a cat [/INST]")[0].tolist()[spaces:]  # what follows a token has no space before it
     assert tokenizer.chat("a cat") == "<s>[INST] a cat [/INST]</s>" and asked == [1, *inner, 2]
     ids_N, ends_N = tokenizer.encode("<s>a</s>", marked=True)
     assert ids_N[[0, -1]].tolist() == [1, 2] and ends_N[[0, -2, -1]].tolist() == [3, 4, 8]
