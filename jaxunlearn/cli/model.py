@@ -10,7 +10,7 @@ from jaxunlearn.parallel import processes
 
 def add_generate(add) -> None:
     command = add("generate", generate, "continue a prompt", shared=True)
-    command.add_argument("--model", required=True, help="Hugging Face directory, or a model of a run")
+    command.add_argument("--model", required=True, help="Hugging Face directory, a model of a run, or a .gguf file")
     command.add_argument("--prompt", required=True, action="append", help="may be given several times")
     command.add_argument("--max-new-tokens", type=int, default=64)
     command.add_argument("--temperature", type=float, default=0.0, help="0: greedy")
