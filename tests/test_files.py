@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from jaxunlearn.files import find_data, sha256, sha256_text, write_whole
+from jaxunlearn.files import cache_folder, find_data, sha256, sha256_text, write_whole
 
 
 def test_a_shipped_file_is_found_by_its_name_and_a_file_that_exists_comes_first(tmp_path, monkeypatch):
@@ -42,3 +42,11 @@ def test_a_write_that_is_stopped_leaves_the_old_file(tmp_path, monkeypatch):
     assert path.read_text() == "old"
     write_whole(path, "new")
     assert path.read_text() == "new" and [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_the_cache_lies_where_the_user_keeps_caches(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "jaxunlearn"
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "jaxunlearn"

@@ -11,6 +11,7 @@ from jaxunlearn.methods import card_sentence
 from jaxunlearn.models import huggingface
 from jaxunlearn.models.gguf import library, write
 from jaxunlearn.models.gguf.write_tokens import chat_templates
+from jaxunlearn.models.hub import find_model
 from jaxunlearn.models.transformer import Model
 from jaxunlearn.report.page import CLAIM
 from jaxunlearn.report.tables import COLUMNS, MAIN
@@ -61,7 +62,7 @@ def rounding(model: Model, source: Path, baseline: str, form: str, dtype: str) -
     """
     if dtype == "float32":
         return []
-    below = Path(baseline) if baseline else source.parent / "baseline"
+    below = find_model(baseline) if baseline else source.parent / "baseline"
     if not below.is_dir() or below.resolve() == source.resolve():
         return [f"written in {dtype}; give --baseline DIR to see how much of the edit the rounding loses"]
     stored = partial(write.rounded, dtype=dtype) if form == "gguf" else None
