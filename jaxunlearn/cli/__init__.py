@@ -9,10 +9,10 @@ import logging
 import os
 import platform
 import sys
-from pathlib import Path
 
 from jaxunlearn.cli import anchors, model, perf, run
 from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.files import cache_folder
 from jaxunlearn.parallel import preemption, processes
 from jaxunlearn.parallel.console import LOG
 from jaxunlearn.parallel.host_memory import keep_freed
@@ -92,6 +92,5 @@ def _quiet() -> None:
 
 def _keep_programs() -> None:
     """Keep compiled programs between runs, in a folder per machine: a CPU program may not run on another CPU."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "jaxunlearn" / (platform.node() or "here")))
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder() / (platform.node() or "here")))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")

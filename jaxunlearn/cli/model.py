@@ -10,7 +10,7 @@ from jaxunlearn.parallel import processes
 
 def add_generate(add) -> None:
     command = add("generate", generate, "continue a prompt, exactly as it is given", shared=True)
-    command.add_argument("--model", required=True, help="Hugging Face directory, or a model of a run")
+    command.add_argument("--model", required=True, help="Hugging Face directory, a model of a run, or a .gguf file")
     command.add_argument("--prompt", required=True, action="append", help="may be given several times")
     command.add_argument(
         "--chat", action="store_true", help="ask the prompt through the model's chat template, as its users do"

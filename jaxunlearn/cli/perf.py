@@ -1,5 +1,6 @@
 """Subcommands that plan and measure: bench, plan."""
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -23,13 +24,14 @@ def bench(a) -> None:
     """Measure a configuration's programs on this machine, and print the rates."""
     from jaxunlearn.perf.bench import bench as measure
 
+    config = _unpacked(configured(a.config, a.overrides))
     if a.scaling:
         from jaxunlearn.perf.bench_devices import scaling, table
 
-        rows = scaling(configured(a.config, a.overrides), Path(a.scaling))
+        rows = scaling(config, Path(a.scaling))
         print(json.dumps({"rows": rows}) if a.json else table(rows))
         return
-    found = measure(configured(a.config, a.overrides), torch=a.torch, whole=a.whole, trace=a.profile)
+    found = measure(config, torch=a.torch, whole=a.whole, trace=a.profile)
     if a.json:
         print(json.dumps(found))
 
@@ -61,6 +63,13 @@ def plan(a) -> None:
     if unknown := sorted(set(a.only) - set(FUNCTIONS)):
         raise InputError(f"--only {' '.join(unknown)}: expected some of {', '.join(FUNCTIONS)}")
     only = tuple(f for f in FUNCTIONS if not a.only or f in a.only)
-    config = configured(a.config, a.overrides)
+    config = _unpacked(configured(a.config, a.overrides))
     found = compile_for(config, a.topology, slices=a.slices, only=only, search=a.search)
     print(json.dumps(found) if a.json else "\n".join(lines(found)))
+
+
+def _unpacked(config):
+    """Return the configuration with the directory of a GGUF file in the place of the file."""
+    from jaxunlearn.models.hub import find_model
+
+    return dataclasses.replace(config, model=str(find_model(config.model))) if Path(config.model).is_file() else config

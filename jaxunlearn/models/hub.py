@@ -1,16 +1,22 @@
-"""Find a model: a directory, or a name on the Hugging Face hub."""
+"""Find a model: a directory, a GGUF file, or a name on the Hugging Face hub."""
 
 from pathlib import Path
 
 from jaxunlearn.errors import InputError
+from jaxunlearn.models.gguf.read import unpack
 
 
 def find_model(name: str | Path) -> Path:
-    """Return a local model directory; a hub name (owner/model) is downloaded first: weights and JSON files, no code.
+    """Return a local model directory. A GGUF file is unpacked into one; a hub name (owner/model) is downloaded first.
 
-    Raises InputError where the download fails.
+    Of a hub name weights and JSON files are fetched, no code. Raises InputError where the download fails, and for a
+    file that is missing or cannot be read as GGUF.
     """
     name = str(name)
+    if Path(name).is_file():
+        return unpack(Path(name))
+    if name.endswith(".gguf") and not Path(name).exists():
+        raise InputError(f"{name} does not exist; expected a GGUF file (`make smollm2` fetches one)")
     if Path(name).exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
         return Path(name)
     from huggingface_hub import snapshot_download

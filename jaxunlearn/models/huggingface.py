@@ -7,25 +7,21 @@ import hashlib
 import json
 import os
 import shutil
-from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
-import ml_dtypes
 import numpy as np
 
 from jaxunlearn.data.tokenizer import copy_tokenizer
 from jaxunlearn.errors import InputError
 from jaxunlearn.files import read_text
-from jaxunlearn.models import lora, peft, weights
+from jaxunlearn.models import lora, peft
 from jaxunlearn.models.families import family_of, hf_config, read_shape
 from jaxunlearn.models.families.base import Stored, stored
+from jaxunlearn.models.tensors import DTYPES, hf_layout, narrowed, write_shards
 from jaxunlearn.models.transformer import Model, Shape, abstract
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.sharding import fetch, model_fits, once
-
-DTYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 
 
 def load(directory: Path, compute: str = "float32", dtype: str = "float32", remat: str = "auto") -> Model:
@@ -90,16 +86,6 @@ def _index(directory: Path, shape: Shape) -> dict:
     return found
 
 
-def narrowed(name: str, array: np.ndarray, dtype: str) -> np.ndarray:
-    """Return the array in a type of DTYPES; InputError, naming the tensor, where a number would become infinite."""
-    with np.errstate(over="ignore"):
-        cast = array.astype(DTYPES[dtype])
-    if cast.dtype != array.dtype and (np.isinf(cast) & np.isfinite(array)).any():
-        limit = float(ml_dtypes.finfo(DTYPES[dtype]).max)
-        raise InputError(f"{name} holds values beyond {dtype}'s {limit:.6g}; keep it in float32")
-    return cast
-
-
 def glance(path: Path, places: int = 256, width: int = 64) -> str:
     """Return a hash of a file's size, its first 64 KiB and `width` bytes at each of `places` even places.
 
@@ -118,26 +104,6 @@ def glance(path: Path, places: int = 256, width: int = 64) -> str:
 def _slice(files: dict, name: str):
     file, stored = files[name]
     return file.get_slice(stored)
-
-
-class Tensor(NamedTuple):
-    """What a tensor of a checkpoint is."""
-
-    weight: str  # our name within a layer or outside them, such as q_DNH
-    layer: int | None  # None outside the layers
-    size: tuple[int, ...]  # as it is stored
-
-
-@lru_cache
-def hf_layout(c: Shape) -> dict[str, Tensor]:
-    """Return {Hugging Face name: what it is} of a model's tensors, in the order of hf_tensors."""
-    found = {}
-    for path, _ in jax.tree_util.tree_leaves_with_path(jax.eval_shape(lambda: Model(c, jax.random.key(0)))):
-        where = stored(family_of(c), path)
-        size = tuple(weights.size(c, group) for group in where.groups.split())
-        for n in range(c.L) if where.layered else [None]:
-            found[where.name.format(n)] = Tensor(where.weight, n, size)
-    return found
 
 
 def _check_tensors(directory: Path, files: dict, shape: Shape) -> None:
@@ -211,33 +177,10 @@ def save(
 
 
 def _write(arrays, c: Shape, directory: Path, source: Path | None, dtype: str, shard_bytes: int) -> None:
-    from safetensors.numpy import save_file
-
     scratch = directory.with_name(f".{directory.name}.writing")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
-    files, batch, size, where = 0, {}, 0, {}
-
-    def flush():
-        nonlocal files, batch, size
-        files += 1
-        name = f"model-{files:05d}.safetensors"
-        save_file(batch, scratch / name, metadata={"format": "pt"})
-        where.update(dict.fromkeys(batch, name))
-        batch, size = {}, 0
-
-    total = 0
-    for name, array in arrays:
-        array = np.ascontiguousarray(narrowed(name, array, dtype))
-        if batch and size + array.nbytes > shard_bytes:
-            flush()
-        batch[name], size, total = array, size + array.nbytes, total + array.nbytes
-    flush()
-    if files == 1:
-        os.rename(scratch / "model-00001.safetensors", scratch / "model.safetensors")
-    else:
-        index = {"metadata": {"total_size": total}, "weight_map": where}
-        (scratch / "model.safetensors.index.json").write_text(json.dumps(index, indent=1))
+    write_shards(((name, narrowed(name, array, dtype)) for name, array in arrays), scratch, shard_bytes)
     tokens = copy_tokenizer(source, scratch) if source else {}
     (scratch / "config.json").write_text(json.dumps(hf_config(c, dtype) | tokens, indent=1))
     shutil.rmtree(directory, ignore_errors=True)

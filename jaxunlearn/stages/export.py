@@ -4,16 +4,19 @@ import json
 from functools import partial
 from pathlib import Path
 
+from jaxunlearn.data.chat import templates
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.estimates import single, value_of
 from jaxunlearn.files import read_text, write_whole
 from jaxunlearn.methods import card_sentence
-from jaxunlearn.models import gguf, huggingface
+from jaxunlearn.models import huggingface
+from jaxunlearn.models.gguf import context, library, write
+from jaxunlearn.models.hub import find_model
 from jaxunlearn.models.transformer import Model
 from jaxunlearn.report.page import CLAIM
 from jaxunlearn.report.tables import COLUMNS, MAIN
 
-FORMATS = {"hf": ("float32", "float16", "bfloat16"), "gguf": gguf.DTYPES}
+FORMATS = {"hf": ("float32", "float16", "bfloat16"), "gguf": write.DTYPES}
 SHORT = {"float32": "f32", "float16": "f16", "q8_0": "q8_0"}
 
 
@@ -22,7 +25,7 @@ def check(form: str, dtype: str, push: str, out: Path) -> None:
     if dtype not in FORMATS[form]:
         raise InputError(f"--format {form} stores {', '.join(FORMATS[form])}; --dtype {dtype} is not among them")
     if form == "gguf":
-        gguf.library()
+        library()
     if push and (push.count("/") != 1 or push.startswith(("/", ".", "~"))):
         raise InputError(f"--push {push}: expected OWNER/NAME, as the hub names its repositories")
     if Path(out).is_file():
@@ -46,7 +49,7 @@ def export_hf(model: Model, out: Path, *, source: Path, dtype: str) -> None:
 def export_gguf(model: Model, out: Path, *, source: Path, dtype: str) -> tuple[Path, list[str]]:
     """Write FILE.gguf, a Modelfile and the card; return the file's path and notes for the user."""
     folder, name = (out.parent, out.name) if out.suffix == ".gguf" else (out, f"{source.name}-{SHORT[dtype]}.gguf")
-    said = gguf.write_gguf(model, folder / name, source=source, dtype=dtype)
+    said = write.write_gguf(model, folder / name, source=source, dtype=dtype)
     write_whole(folder / "Modelfile", modelfile(name, model.c, source))
     write_whole(folder / "README.md", card(source, source.name, GGUF_USE.format(file=name), "gguf"))
     return folder / name, said
@@ -59,10 +62,10 @@ def rounding(model: Model, source: Path, baseline: str, form: str, dtype: str) -
     """
     if dtype == "float32":
         return []
-    below = Path(baseline) if baseline else source.parent / "baseline"
+    below = find_model(baseline) if baseline else source.parent / "baseline"
     if not below.is_dir() or below.resolve() == source.resolve():
         return [f"written in {dtype}; give --baseline DIR to see how much of the edit the rounding loses"]
-    stored = partial(gguf.rounded, dtype=dtype) if form == "gguf" else None
+    stored = partial(write.rounded, dtype=dtype) if form == "gguf" else None
     loss = huggingface.rounding_loss(model, huggingface.load(below), dtype, stored)
     return [
         f"rounding to {dtype} loses {loss['lost']:.1%} of the edit (norm of error over norm of edit); "
@@ -85,8 +88,8 @@ ollama create my-model -f Modelfile && ollama run my-model
 
 def modelfile(name: str, c, source: Path) -> str:
     """Return an ollama Modelfile: greedy sampling, the model's own context, raw prompts without a chat template."""
-    lines = [f"FROM ./{name}", "PARAMETER temperature 0", f"PARAMETER num_ctx {gguf.context(c)}"]
-    if not gguf.chat_template(source):
+    lines = [f"FROM ./{name}", "PARAMETER temperature 0", f"PARAMETER num_ctx {context(c)}"]
+    if not templates(source):
         lines.append('TEMPLATE "{{ .Prompt }}"')
     return "\n".join(lines) + "\n"
 

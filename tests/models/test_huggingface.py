@@ -114,7 +114,7 @@ def edited(folder, target, **changes):
     [
         ({"hidden_act": "gelu"}, "hidden_act = 'gelu'"),
         ({"attention_bias": True}, "attention_bias = True"),
-        ({"quantization_config": {"bits": 4}}, "unknown attribute quantization_config"),
+        ({"quantization_config": {"bits": 4}}, "the weights are quantised"),
         ({"model_type": "gpt2"}, "model_type = 'gpt2'"),
         ({"hidden_size": None}, "attributes missing: ['hidden_size']"),
         ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "rope scaling 'yarn'"),

@@ -2,7 +2,7 @@
 
 import json
 
-from jaxunlearn.models.gguf import CUTS
+from jaxunlearn.models.gguf.cuts import CUTS
 
 
 def begin_with(backend, token="<s>"):
@@ -30,26 +30,31 @@ def save_bpe(directory, characters, merges=(), config=None, edit=None, byte_fall
     return vocab
 
 
-def byte_level_tokenizer(folder, kind="gpt-2"):
-    """Write a tiny byte-level tokenizer of 90 tokens and more into a folder; kind is llama.cpp's name for its cuts."""
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+TEXT = "Zara went to Orm. Anna isn't there, 12 days later."
+
+
+def byte_level_tokenizer(folder, kind="gpt-2", edit=None, text=TEXT, size=97):
+    """Write a tiny byte-level tokenizer of at most `size` tokens into a folder; kind is llama.cpp's name for its cuts.
+
+    edit: changes the content of tokenizer.json in place. From 353 tokens on it knows every byte.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     folder.mkdir(parents=True, exist_ok=True)
-    made = Tokenizer(models.BPE())
-    if kind == "gpt-2":
-        made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    else:
-        (pattern,) = [text for text, name in CUTS.items() if name == kind]
-        cut = pre_tokenizers.Split(Regex(pattern), "isolated")
-        cuts = pre_tokenizers.Sequence([cut, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
-        made.pre_tokenizer = cuts
+    made = Tokenizer(models.BPE(ignore_merges=CUTS[kind].whole_words))
     made.decoder = decoders.ByteLevel()
-    text = "Zara went to Orm. Anna isn't there, 12 days later."
-    special = ["<s>", "</s>"]
-    made.train_from_iterator(
-        [text] * 2, trainers.BpeTrainer(vocab_size=97, special_tokens=special, show_progress=False)
+    j = json.loads(made.to_str())
+    j["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": list(CUTS[kind].steps)}
+    made = Tokenizer.from_str(json.dumps(j))
+    every = pre_tokenizers.ByteLevel.alphabet() if size > 352 else []
+    trainer = trainers.BpeTrainer(
+        vocab_size=size, special_tokens=["<s>", "</s>"], show_progress=False, initial_alphabet=every
     )
+    made.train_from_iterator([text] * 2, trainer)
     begin_with(made)
-    made.save(str(folder / "tokenizer.json"))
+    j = json.loads(made.to_str())
+    if edit:
+        edit(j)
+    (folder / "tokenizer.json").write_text(json.dumps(j))
     (folder / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<s>", "eos_token": "</s>"}))
     return folder

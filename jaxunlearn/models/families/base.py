@@ -53,6 +53,8 @@ class Gguf:
     pairs: bool = False  # it rotates neighbouring pairs: the rows of q and k change places (gguf.interleaved)
     factors: bool = False  # it reads rope_freqs.weight, which holds Llama-3's rope scaling
     windows: bool = False  # it computes sliding windows; where not, a file's context ends with the window
+    # Fields of Shape that no file says, as it has them built in for a model with the given ones (D, L, N, H).
+    built_in: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda given: {}
     refuse: Callable[[Shape], str] = lambda c: ""  # why it would compute another model than this one
 
 

@@ -5,6 +5,7 @@ embeddings are multiplied by sqrt(D). Source: Gemma 3 (arXiv 2503.19786). The mu
 gemma3) hold it beside other parts, and are not read.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,21 @@ def spelled(c: Shape) -> dict:
     return {"layer_types": layer_types(c)} | ({PATTERN[0]: every} if regular else {})
 
 
+def built_in(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return which layers have the window in llama.cpp, and what attention is scaled by."""
+    L, N = given["L"], given["N"]
+    scalar = given["D"] // N if L == 62 else given["H"]  # it knows the 27B model by its layers
+    return {"windowed": tuple((n + 1) % EVERY != 0 for n in range(L)), "query_scalar": scalar}
+
+
 def other_in_llama_cpp(c: Shape) -> str:
     """Return why llama.cpp, which has most of the architecture built in, would compute another model."""
-    scalar = c.D / c.N if c.L == 62 else c.H  # it knows the 27B model by its layers
-    if c.window is None or windowed(c) != tuple((n + 1) % EVERY != 0 for n in range(c.L)):
+    there = built_in(vars(c))
+    if c.window is None or windowed(c) != there["windowed"]:
         return f"all but every {EVERY}th layer have a window there"
     if c.local_theta != 10000.0:
         return f"the rope of windowed layers has theta 10000 there, not {c.local_theta:g}"
+    scalar = there["query_scalar"]
     return f"query_pre_attn_scalar is {scalar:g} there" if c.query_scalar not in (None, scalar) else ""
 
 
@@ -85,5 +94,5 @@ GEMMA3 = Family(
     harmless=HARMLESS | {"cache_implementation"},
     plain=plain,
     spelled=spelled,
-    gguf=Gguf(architecture="gemma3", windows=True, refuse=other_in_llama_cpp),
+    gguf=Gguf(architecture="gemma3", windows=True, built_in=built_in, refuse=other_in_llama_cpp),
 )  # fmt: skip

@@ -4,6 +4,7 @@ Sources: SmolLM3 (huggingface.co/blog/smollm3), layers without rope after Yang e
 SmolLM2 are Llamas.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,10 +36,14 @@ def spelled(c: Shape) -> dict:
     return said | ({"pad_token_id": None} if c.V <= 128004 else {})
 
 
+def built_in(given: Mapping) -> dict:
+    """Return which layers rotate in llama.cpp."""
+    return {"rotated": tuple(int((n + 1) % EVERY != 0) for n in range(given["L"]))}
+
+
 def other_in_llama_cpp(c: Shape) -> str:
-    """Return why llama.cpp, which has the pattern of the layers built in, would compute another model."""
-    regular = tuple(int((n + 1) % EVERY != 0) for n in range(c.L))
-    return "" if c.rotated == regular else f"every {EVERY}th layer has no rope there"
+    """Return why llama.cpp would compute another model."""
+    return "" if c.rotated == built_in(vars(c))["rotated"] else f"every {EVERY}th layer has no rope there"
 
 
 SMOLLM3 = replace(
@@ -49,5 +54,5 @@ SMOLLM3 = replace(
     defaults={"K": 4, "context": 32768, "theta": 2e6, "tied": True},
     plain=plain,
     spelled=spelled,
-    gguf=Gguf(architecture="smollm3", pairs=True, refuse=other_in_llama_cpp),
+    gguf=Gguf(architecture="smollm3", pairs=True, built_in=built_in, refuse=other_in_llama_cpp),
 )

@@ -1,12 +1,9 @@
-"""GGUF files: what they hold, by the format's own reader, and what llama.cpp computes from them."""
-
-import json
-import subprocess
-import sys
+"""GGUF files written: what they hold, by the format's own reader, and what llama.cpp computes from them."""
 
 import jax
 import numpy as np
 import pytest
+from support.gguf_files import fields, llama_cpp, tensors
 from support.llamas import KINDS, TOKENS, our_logits, torch_family, torch_logits, torch_model
 from support.tokenizers import byte_level_tokenizer as tokenizer_files
 
@@ -14,21 +11,10 @@ from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.errors import InputError
 from jaxunlearn.models import gguf, huggingface, transformer
 from jaxunlearn.models.generate import generate
+from jaxunlearn.models.gguf import write
+from jaxunlearn.models.gguf.write import write_gguf
 
 SHAPE = transformer.Shape(V=97, D=64, L=2, N=4, K=2, H=16, F=48, context=64, tied=True)
-
-
-def tensors(path):
-    """Read a GGUF file back with the format's own reader: {name: fp32 array}."""
-    from gguf import GGUFReader, dequantize
-
-    return {t.name: dequantize(t.data, t.tensor_type).astype(np.float32) for t in GGUFReader(path).tensors}
-
-
-def fields(path):
-    from gguf import GGUFReader
-
-    return {k: f.contents() for k, f in GGUFReader(path).fields.items()}
 
 
 def numpy_logits(path, tokens_BT, read=lambda x: x):
@@ -81,7 +67,7 @@ def test_the_gguf_computes_what_transformers_does(mesh, tmp_path, kind):
     theirs = torch_model(**KINDS[kind])
     theirs.save_pretrained(tmp_path / "m")
     tokenizer_files(tmp_path / "m")
-    gguf.write_gguf(huggingface.load(tmp_path / "m"), tmp_path / "m.gguf", source=tmp_path / "m")
+    write_gguf(huggingface.load(tmp_path / "m"), tmp_path / "m.gguf", source=tmp_path / "m")
     np.testing.assert_allclose(numpy_logits(tmp_path / "m.gguf", TOKENS), torch_logits(theirs, TOKENS), atol=1e-4)
 
 
@@ -91,7 +77,7 @@ def test_qwens_too_by_formula_and_in_llama_cpp(mesh, tmp_path, kind):
     theirs.save_pretrained(tmp_path / "m")
     tokenizer_files(tmp_path / "m", "qwen2")
     ours, path = huggingface.load(tmp_path / "m"), tmp_path / "m.gguf"
-    gguf.write_gguf(ours, path, source=tmp_path / "m")
+    write_gguf(ours, path, source=tmp_path / "m")
     assert (fields(path)["general.architecture"], fields(path)["tokenizer.ggml.pre"]) == (kind, "qwen2")
     np.testing.assert_allclose(numpy_logits(path, TOKENS), torch_logits(theirs, TOKENS), atol=1e-4)
     pytest.importorskip("xllamacpp", reason="needs llama.cpp: pip install xllamacpp")
@@ -113,7 +99,7 @@ def test_layers_that_differ_in_llama_cpp(mesh, tmp_path, kind):
     theirs.save_pretrained(tmp_path / "m")
     tokenizer_files(tmp_path / "m", "qwen2")
     ours, path = huggingface.load(tmp_path / "m"), tmp_path / "m.gguf"
-    gguf.write_gguf(ours, path, source=tmp_path / "m")
+    write_gguf(ours, path, source=tmp_path / "m")
     found, offset = fields(path), {"gemma3_text": 1, "smollm3": 0}[kind]
     assert found["general.architecture"] == kind.removesuffix("_text")
     assert found.get("gemma3.attention.sliding_window") == {"gemma3_text": 8}.get(kind)
@@ -130,31 +116,13 @@ def test_layers_that_differ_in_llama_cpp(mesh, tmp_path, kind):
     np.testing.assert_allclose(logprob, np.asarray(own)[np.arange(len(written)), written], atol=atol, rtol=0)
 
 
-def test_what_llama_cpp_would_compute_otherwise_is_refused(mesh):
-    other = dict(family="smollm3", rotated=(1, 0))
-    with pytest.raises(InputError, match="every 4th layer has no rope there; use --format hf"):
-        gguf.known_to_llama_cpp(transformer.Shape(**(vars(SHAPE) | other)))
-    scaled = dict(family="qwen2", qkv_bias=True, scaling=(8.0, 1.0, 4.0, 64.0))
-    with pytest.raises(InputError, match="no Llama-3 rope scaling in a qwen2 model"):
-        gguf.known_to_llama_cpp(transformer.Shape(**(vars(SHAPE) | scaled)))
-
-
-def test_q_and_k_change_places_as_worked_out_by_hand(mesh):
-    c = transformer.Shape(V=8, D=1, L=1, N=2, K=1, H=4, F=1, context=8)
-    rows = np.arange(8.0)[:, None]
-    q = gguf.interleaved("model.layers.0.self_attn.q_proj.weight", rows, c)
-    assert q[:, 0].tolist() == [0, 2, 1, 3, 4, 6, 5, 7]
-    assert gguf.interleaved("model.layers.0.self_attn.k_proj.weight", rows[:4], c)[:, 0].tolist() == [0, 2, 1, 3]
-    assert gguf.interleaved("model.layers.0.self_attn.v_proj.weight", rows, c) is rows
-
-
 def test_every_tensor_in_every_type(mesh, tmp_path):
     """F16 is numpy's rounding; Q8_0 is worked out here: 32 numbers, one fp16 scale of max/127, rounded to whole."""
     made, source = transformer.init(SHAPE, 0), tokenizer_files(tmp_path / "m")
-    said = {d: gguf.write_gguf(made, tmp_path / f"{d}.gguf", source=source, dtype=d) for d in gguf.DTYPES}
+    said = {d: write_gguf(made, tmp_path / f"{d}.gguf", source=source, dtype=d) for d in write.DTYPES}
     assert said["float16"] == [] and "rows of [48] numbers are stored as F16" in said["q8_0"][0]
     exact = {n: gguf.interleaved(n, a, SHAPE) for n, a in huggingface.hf_tensors(made)}
-    for dtype in gguf.DTYPES:
+    for dtype in write.DTYPES:
         stored = tensors(tmp_path / f"{dtype}.gguf")
         assert set(stored) == {gguf.gguf_name(n, SHAPE) for n in exact} and "output.weight" not in stored  # tied
         for name, array in exact.items():
@@ -168,13 +136,13 @@ def test_every_tensor_in_every_type(mesh, tmp_path):
                 expected = array.astype(np.float16).astype(np.float32)
             atol = 1e-7 if dtype != "q8_0" else np.abs(array).max() / 127  # where a tie falls the other way
             np.testing.assert_allclose(stored[gguf.gguf_name(name, SHAPE)], expected, atol=atol, rtol=0)
-            np.testing.assert_array_equal(gguf.rounded(array, dtype), stored[gguf.gguf_name(name, SHAPE)])
+            np.testing.assert_array_equal(write.rounded(array, dtype), stored[gguf.gguf_name(name, SHAPE)])
 
 
 def test_dimensions_vocabulary_and_rope_scaling_are_described(mesh, tmp_path):
     source = tokenizer_files(tmp_path / "m")
     scaled = transformer.init(transformer.Shape(**(vars(SHAPE) | {"scaling": (8.0, 1.0, 4.0, 64.0), "window": 32})), 0)
-    gguf.write_gguf(scaled, tmp_path / "s.gguf", source=source)
+    write_gguf(scaled, tmp_path / "s.gguf", source=source)
     found, tokenizer = fields(tmp_path / "s.gguf"), load_tokenizer(source)
     assert found["llama.attention.head_count_kv"] == 2 and found["llama.context_length"] == 32
     assert len(found["tokenizer.ggml.tokens"]) == 97 and found["tokenizer.ggml.pre"] == "gpt-2"
@@ -185,7 +153,7 @@ def test_dimensions_vocabulary_and_rope_scaling_are_described(mesh, tmp_path):
     np.testing.assert_allclose(plain / factors, transformer.rope_frequencies(scaled.c), rtol=1e-5)
     assert factors[0] == 1 and factors[-1] == 8  # the fastest is kept, the slowest stretched whole
     stretched = transformer.init(transformer.Shape(**(vars(SHAPE) | {"stretch": 4.0})), 0)
-    gguf.write_gguf(stretched, tmp_path / "l.gguf", source=tokenizer_files(tmp_path / "l", "llama-bpe"))
+    write_gguf(stretched, tmp_path / "l.gguf", source=tokenizer_files(tmp_path / "l", "llama-bpe"))
     found = fields(tmp_path / "l.gguf")
     assert (found["llama.rope.scaling.type"], found["llama.rope.scaling.factor"]) == ("linear", 4.0)
     assert found["tokenizer.ggml.pre"] == "llama-bpe" and found["tokenizer.ggml.merges"]
@@ -193,38 +161,15 @@ def test_dimensions_vocabulary_and_rope_scaling_are_described(mesh, tmp_path):
 
 def test_a_tokenizer_that_llama_cpp_lacks_is_refused(mesh, tmp_path, world):
     with pytest.raises(InputError, match="has no tokenizer like the one in"):
-        gguf.write_gguf(transformer.init(SHAPE, 0), tmp_path / "w.gguf", source=world / "tokenizer")
+        write_gguf(transformer.init(SHAPE, 0), tmp_path / "w.gguf", source=world / "tokenizer")
     assert not list(tmp_path.glob("*.gguf*"))
 
 
 def test_numbers_beyond_fp16_are_refused(mesh, tmp_path):
     made = jax.tree.map(lambda w: w * 1e7, transformer.init(SHAPE, 0))
-    with pytest.raises(InputError, match="beyond fp16's 65504"):
-        gguf.write_gguf(made, tmp_path / "x.gguf", source=tokenizer_files(tmp_path / "m"), dtype="float16")
+    with pytest.raises(InputError, match="beyond float16's 65504"):
+        write_gguf(made, tmp_path / "x.gguf", source=tokenizer_files(tmp_path / "m"), dtype="float16")
     assert not (tmp_path / "x.gguf").exists()
-
-
-LLAMA_CPP = """
-import json, sys
-import xllamacpp
-p = xllamacpp.CommonParams()
-p.model.path, p.n_ctx, p.n_parallel, p.warmup, p.cpuparams.n_threads = sys.argv[1], 256, 1, False, 1
-p.cache_type_k = p.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32  # it would round keys and values to fp16
-p.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-server = xllamacpp.Server(p)
-ask = {"n_predict": int(sys.argv[3]), "temperature": 0, "top_k": 1, "logprobs": 1}
-print("ANSWER" + json.dumps([server.handle_completions(ask | {"prompt": q}) for q in json.loads(sys.argv[2])]))
-"""
-
-
-def llama_cpp(path, prompts, count=40):
-    """Return (token ids, their log-probabilities) of what the program writes after each prompt."""
-    run = [sys.executable, "-c", LLAMA_CPP, str(path), json.dumps(prompts), str(count)]
-    done = subprocess.run(run, capture_output=True, text=True, timeout=120)
-    assert "ANSWER" in done.stdout, done.stderr[-2000:]
-    answers = json.loads(done.stdout.split("ANSWER")[1].splitlines()[0])
-    words = [answer["choices"][0]["logprobs"]["content"] for answer in answers]
-    return [([t["id"] for t in some], [t["logprob"] for t in some]) for some in words]
 
 
 def test_llama_cpp_writes_the_same_greedy_text(shared, mesh, tmp_path):
@@ -236,7 +181,7 @@ def test_llama_cpp_writes_the_same_greedy_text(shared, mesh, tmp_path):
     written = generate(ours, ids, 40, eos_ids=tokenizer.eos_ids)
     for dtype in ("float32", "float16"):
         path = tmp_path / f"{dtype}.gguf"
-        gguf.write_gguf(ours, path, source=source, dtype=dtype)
+        write_gguf(ours, path, source=source, dtype=dtype)
         for prompt, new, (theirs, logprob) in zip(ids, written, llama_cpp(path, prompts), strict=True):
             tokens = np.array([[*prompt, *theirs]], np.int32)
             own = jax.nn.log_softmax(our_logits(ours, tokens))[0, len(prompt) - 1 : -1]
@@ -255,10 +200,10 @@ def test_q8_0_departs_by_the_rounding_of_weights_and_activations_alone(shared, m
     source, path = shared / "models" / "tinystories-656k", tmp_path / "q8_0.gguf"
     prompts = ["Once", "The", "One", "Tom", "Lily", "A", "She", "He", "There", "In", "Every", "It"]
     tokenizer = load_tokenizer(source)
-    gguf.write_gguf(huggingface.load(source), path, source=source, dtype="q8_0")
+    write_gguf(huggingface.load(source), path, source=source, dtype="q8_0")
 
     def read(x):
-        return gguf.rounded(x.astype(np.float32), "q8_0").astype(np.float64)
+        return write.rounded(x.astype(np.float32), "q8_0").astype(np.float64)
 
     gaps, short = [], []
     for prompt, (theirs, logprob) in zip(prompts, llama_cpp(path, prompts), strict=True):
