@@ -14,7 +14,7 @@ from jaxunlearn.data.blocks import Blocks, make_blocks
 from jaxunlearn.data.documents import Document, read_documents
 from jaxunlearn.data.tokenizer import Tokenizer, load_tokenizer
 from jaxunlearn.errors import InputError
-from jaxunlearn.evals.prompts import ProbabilityPrompt, Prompts, load_prompts
+from jaxunlearn.evals.prompts import CompletionPrompt, ProbabilityPrompt, Prompts, load_prompts
 from jaxunlearn.files import find_data, sha256, sha256_text
 from jaxunlearn.methods import check_config
 from jaxunlearn.models import huggingface, transformer
@@ -42,6 +42,7 @@ class Inputs:
     repair: Blocks | None
     hashes: dict[str, str]
     unknown: tuple[ProbabilityPrompt, ...] = ()  # prompts that the baseline does not know (stages/known.py)
+    untold: tuple[CompletionPrompt, ...] = ()  # prompts that name what the text does not
     translations: dict[tuple, Translation] = field(default_factory=dict)  # a cache, filled by Run.translation
 
 

@@ -1,14 +1,16 @@
 """Set apart the prompts whose own words the baseline does not know: nothing can be forgotten there.
 
 A real model knows little of many a text, and prompts that it fails would make any method look as if it had forgotten.
-Which prompts these are is decided by the baseline alone, once, before anything is unlearned, by eval.known. Of a prompt
-that was chosen by the baseline's own figure that figure is too high; comparisons with the baseline inherit that.
+Which next-word prompts these are is decided by the baseline alone, once, before anything is unlearned, by eval.known. Of
+a prompt that was chosen by the baseline's own figure that figure is too high; comparisons with the baseline inherit
+that. Completion prompts have no words of their own: those that name what the text never names stand apart.
 """
 
 import dataclasses
 
+from jaxunlearn.anchors.occurrences import count_whole
 from jaxunlearn.errors import InputError
-from jaxunlearn.evals.prompts import SPLITS, Prompts
+from jaxunlearn.evals.prompts import SPLITS, CompletionPrompt, Prompts
 from jaxunlearn.evals.suite import specific_mass
 from jaxunlearn.parallel.console import say
 from jaxunlearn.run import Run
@@ -17,7 +19,7 @@ from jaxunlearn.run.store import hash_of, load_model
 
 
 def knowing(run: Run) -> Run:
-    """Return the run with the next-word prompts that the baseline knows; the others are in `inputs.unknown`.
+    """Return the run with the prompts that the baseline knows; the others are in `inputs.unknown` and `inputs.untold`.
 
     Without eval.known, and before there is a baseline, the run is returned as it is. Raises InputError where the
     baseline knows no prompt of running text of a split.
@@ -31,10 +33,19 @@ def knowing(run: Run) -> Run:
     unknown = tuple(p for p, mass in zip(asked, masses, strict=True) if mass < least)
     say(f"  the baseline knows {len(known)} of {len(asked)} next-word prompts (probability {least:g} or more)")
     _refuse_none(known, prompts, least)
-    inputs = dataclasses.replace(
-        run.inputs, prompts=dataclasses.replace(prompts, probability=known), unknown=unknown
-    )  # fmt: skip
-    return Run(run.config, run.folder, inputs)
+    told = _told(run)
+    untold = tuple(p for p in prompts.completion if p not in told)
+    if untold:
+        say(f"  the text holds what {len(told)} of {len(prompts.completion)} completion prompts name")
+    prompts = dataclasses.replace(prompts, probability=known, completion=told)
+    return Run(run.config, run.folder, dataclasses.replace(run.inputs, prompts=prompts, unknown=unknown, untold=untold))
+
+
+def _told(run: Run) -> tuple[CompletionPrompt, ...]:
+    """Return the completion prompts of which the text to forget holds every term that they name."""
+    asked = run.inputs.prompts.completion if run.inputs.prompts else ()
+    there = count_whole([d.text for d in run.inputs.documents], {term for p in asked for term in p.references})
+    return tuple(p for p in asked if all(there[term] for term in p.references))
 
 
 def _masses(run: Run) -> list[float]:

@@ -55,6 +55,8 @@ def assemble(run: Run, models: dict, attacked: dict) -> dict:
     if apart := [p.prompt for p in run.suite.unknown]:
         least = run.config.eval.known
         report["notes"].append(f"prompts that the baseline did not know (under {least:g}), in no average: {apart}")
+    if apart := [p.prompt for p in run.inputs.untold if p.split == run.config.eval.split]:
+        report["notes"].append(f"completion prompts that name what the text does not, in no average: {apart}")
     if ended := [name for name, found in models.items() if at_bound(found.get("temperature", 1.0))]:
         report["notes"].append(f"fitted temperatures that ended at their bound, a better one lies beyond: {ended}")
     if "repaired" in models and "unlearned" in models:

@@ -26,7 +26,9 @@ def opened(mesh, world, tmp_path):
         for split, more in then.items() for name in names
     ]  # fmt: skip
     rows.append({"prompt": "Carl took the", "specific": ["rune"], "position": "in", "split": "report"})
-    (tmp_path / "prompts.json").write_text(json.dumps({"name": "w", "probability": rows}))
+    named = {"Zara met": ["Zara"], "He": [], "Zara and Nobody": ["Zara", "Nobody"]}
+    asked = [{"prompt": p + then[s], "references": r, "subtlety": 1, "split": s} for p, r in named.items() for s in SPLITS]
+    (tmp_path / "prompts.json").write_text(json.dumps({"name": "w", "probability": rows, "completion": asked}))
 
     def at(least):
         given = [f"text.prompts={tmp_path}/prompts.json", f"run.dir={tmp_path}/run", f"eval.known={least}"]
@@ -47,12 +49,14 @@ def test_a_prompt_counts_where_the_baseline_knows_its_words(opened, monkeypatch)
     out = {split: sorted(m for (prompt, s), m in masses.items() if s == split and "went" in prompt) for split in SPLITS}
     least = min(max(of) for of in out.values()) * 0.99  # known on each split: at least one prompt
     assert all(of[0] < least for of in out.values())  # and unknown, too
-    assert knowing(at(0)).inputs.unknown == ()
+    assert knowing(at(0)).inputs.unknown == () and len(knowing(at(0)).inputs.prompts.completion) == 6
     run = knowing(at(least))
     for suite, split in ((run.suite, "report"), (run.tuning, "choose")):
         known_here = {p.prompt for p in suite.prompts.probability}
         assert known_here == {p for (p, s), mass in masses.items() if s == split and mass >= least}
         assert {p.prompt for p in suite.unknown} == {p for (p, s), m in masses.items() if s == split and m < least}
+        assert [p.references for p in suite.prompts.completion] == [("Zara",), ()]
+    assert [p.references for p in run.inputs.untold] == [("Zara", "Nobody")] * 2  # the text does not name the second
     found = next_word(model, Context(suite=run.suite))["familiarity"]
     of = [(prompt, mass) for (prompt, split), mass in masses.items() if split == "report" and "went" in prompt]
     parts = {"probability": [m for _, m in of if m >= least], "unknown": [m for _, m in of if m < least]}
