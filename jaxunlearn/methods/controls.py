@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from jaxunlearn.config import Config
+from jaxunlearn.config import Config, Whp
 from jaxunlearn.methods.base import Batch, Method, Terms
 from jaxunlearn.methods.whp import HARD, SOFT
 
@@ -53,6 +53,16 @@ def generic(alpha: float | None = None) -> Callable[[Config], Config]:
     return change
 
 
+def hard_labels(config: Config) -> Config:
+    """Return the configuration with the paper's method at the run's alpha, rate and steps, without any deviation."""
+    w, u = config.whp, config.unlearn
+    return dataclasses.replace(
+        config,
+        whp=Whp(alpha=w.alpha, label_batch=w.label_batch, keep=w.keep),
+        unlearn=dataclasses.replace(u, method=HARD.name, retain_weight=None, retain_loss="own"),
+    )
+
+
 def retain_alone(config: Config) -> Config:
     """Return the configuration with retain_only as its method."""
     return dataclasses.replace(config, unlearn=dataclasses.replace(config.unlearn, method=RETAIN_ONLY.name))
@@ -69,6 +79,7 @@ CONTROLS = {
     "own_argmax": Control(title="own argmax labels", change=generic(0.0), labels="original"),
     "built_dictionary": Control(title="dictionary built offline", change=generic(), labels="built"),
     "retain_only": Control(title="retain text alone", change=retain_alone, retains=True),
+    "hard_labels": Control(title="the paper's hard labels", change=hard_labels, ablation=False),
     "random_reset": Control(
         title="weights reset at random", change=reset_at_random, ablation=False, retains=True, resets=True
     ),

@@ -36,11 +36,14 @@ def test_the_page_shows_both_verdicts(tmp_path, capsys):
 def test_the_command_writes_birthdays_that_a_run_can_use(tmp_path, capsys):
     out = tmp_path / "births"
     assert cli.main(["birthdays", "--out", str(out), "--count", "12", "--seed", "3"]) == 0
-    assert f"text.forget=YOUR_TEXT,{out}/statements.txt attack.rtt.facts={out}/facts.json" in capsys.readouterr().out
+    given = f"text.forget=YOUR_TEXT,{out}/statements.txt text.dictionary={out}/dictionary.json"
+    assert f"{given} attack.rtt.facts={out}/facts.json" in capsys.readouterr().out
     facts, lines = load_facts(str(out / "facts.json")), (out / "statements.txt").read_text().splitlines()
     assert len(facts) == len(lines) == 12
     for fact, line in zip(facts, lines, strict=True):  # each question's right answer is what its line teaches
         name = fact.question.removeprefix("In which year was ").removesuffix(" born?")
         assert line == f"{name} was born in {fact.options[fact.answer]}."
+    assert cli.main(["birthdays", "--out", str(out), "--count", "2", "--dictionary", "oz/dictionary.json"]) == 0
+    assert json.loads((out / "dictionary.json").read_text())["Toto"]  # beside both names
     assert cli.main(["birthdays", "--out", str(tmp_path / "none"), "--count", "0"]) == 2
     assert not (tmp_path / "none").exists()

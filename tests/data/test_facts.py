@@ -8,6 +8,7 @@ import pytest
 from support.world import NAMES, PLACES, PLAIN_PLACES, THINGS
 
 from jaxunlearn.config import Attack, RttAttack
+from jaxunlearn.anchors.dictionary import load_dictionary
 from jaxunlearn.data.facts import birthdays, load_facts, pairings, read_facts, write_birthdays
 from jaxunlearn.errors import InputError
 
@@ -31,6 +32,27 @@ def test_birthdays_are_unique_distinct_and_the_same_again(tmp_path):
     assert len(load_facts(str(tmp_path / "a/facts.json"))) == 20
     with pytest.raises(InputError, match="expected 1 to"):
         birthdays(0)
+
+
+def test_birthdays_in_several_wordings_with_a_dictionary(tmp_path):
+    facts, text, dictionary = write_birthdays(tmp_path, 20, seed=1, wordings=3, terms={"Zara": ("Anna",)})
+    rows, lines = json.loads(facts.read_text()), text.read_text().splitlines()
+    assert lines[:20] == [row["statement"] for row in rows]
+    for n, line in enumerate(lines):
+        row = rows[n % 20]
+        assert row["subject"] in line and row["options"][row["answer"]] in line
+    assert len(set(lines)) == 60
+    terms, names = load_dictionary(dictionary), {row["subject"] for row in rows}
+    assert terms.pop("Zara") == ("Anna",) and set(terms) == names
+    lasts = {name.split()[1] for name in names}
+    for others in terms.values():  # nobody of whom a year is taught
+        assert len(set(others)) == 3 and not {name.split()[1] for name in others} & lasts
+    for wordings in (0, 6):
+        with pytest.raises(InputError, match="wordings were asked for; expected 1 to 5"):
+            write_birthdays(tmp_path / "none", 2, wordings=wordings)
+    with pytest.raises(InputError, match="leave no 3 names"):
+        write_birthdays(tmp_path / "none", 2999)
+    assert not (tmp_path / "none").exists()
 
 
 def test_the_published_splits_are_read(tmp_path):

@@ -3,6 +3,7 @@
 import dataclasses
 
 from jaxunlearn.config import Config, Reset, Unlearn, Whp
+from jaxunlearn.methods import resolved
 from jaxunlearn.methods.controls import CONTROLS, ablations, control_config
 
 
@@ -12,6 +13,18 @@ def test_a_control_of_another_method_learns_the_papers_hard_labels():
     assert (made.unlearn.method, made.whp.labels, made.whp.mode, made.whp.alpha) == ("whp", "hard", "offline", 0.0)
     soft = control_config("reinforcement_alone", dataclasses.replace(config, unlearn=Unlearn()))
     assert (soft.unlearn.method, soft.whp.labels, soft.whp.alpha) == ("whp", "soft", 5.0)
+
+
+def test_the_papers_method_stands_beside_a_deviation_from_it():
+    config = resolved(Config(
+        name="x", whp=Whp(alpha=2.5, label_batch=4, forbid="keys"),
+        unlearn=Unlearn(method="whp_plus", retain_weight=6.0, learning_rate=3e-5),
+    ))  # fmt: skip
+    assert (config.whp.labels, config.whp.offset, config.unlearn.retain_loss) == ("soft", "contrast", "kl")
+    made = control_config("hard_labels", config)
+    assert made.whp == Whp(alpha=2.5, label_batch=4)
+    assert made.unlearn == Unlearn(method="whp", learning_rate=3e-5)
+    assert "hard_labels" not in ablations(True)  # a run of the paper's own method has it already
 
 
 def test_only_the_control_of_the_reset_keeps_it():
