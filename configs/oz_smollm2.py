@@ -1,4 +1,4 @@
-"""A real language model forgets a real book: SmolLM2-135M learns one Oz novel and must forget it again. On two CPU cores.
+"""A real language model forgets a real book: SmolLM2-135M learns one Oz novel and must forget it, on two CPU cores.
 
     make smollm2 && jaxunlearn run configs/oz_smollm2.py
 
@@ -9,7 +9,8 @@ default ../shared):
   data/books/oz, data/books/retain   novels from Project Gutenberg as .txt, as in oz_tiny
   data/benchmarks                    multiple-choice benchmarks as .jsonl
 The baseline is the model trained further on a retain novel and the first Oz novel, the twin the same without Oz and the
-birthdays. The method is whp_plus; the controls are the paper's hard labels and text to keep alone. Prompts that the baseline does not know, and those that name what this novel does not, stand apart.
+birthdays. The method is whp_plus; the controls are the paper's hard labels and text to keep alone. Prompts that the
+baseline does not know, and those that name what this novel does not, stand apart.
 Hardware: 2 CPU cores and 6 GB, about 3 hours; resumable. Expected: docs/oz.md.
 """
 
@@ -42,8 +43,8 @@ def config() -> Config:
         unlearn=Unlearn(method="whp_plus", steps=60, learning_rate=5e-5, batch=4, checkpoint_every=30, log_every=5),
         whp=Whp(alpha=5.0, label_batch=4),
         eval=Eval(
-            every=60, at=(15, 30), known=0.1, completions=70, new_tokens=20, batch=8, blocks=20, relearn_steps=(0, 4, 12),
-            relearn_batch=4, relearn_rates=(5e-5,), benchmarks=(f"{SHARED}/data/benchmarks",), items=30,
+            every=60, at=(15, 30), known=0.1, completions=70, new_tokens=20, batch=8, blocks=20,
+            relearn_steps=(0, 4, 12), relearn_batch=4, relearn_rates=(5e-5,), benchmarks=(f"{SHARED}/data/benchmarks",), items=30,
         ),
         attack=Attack(kinds=("relearn", "quantise", "rtt"), rtt=RttAttack(
             facts=f"{BIRTHDAYS}/facts.json", pairings=1, epochs=3, rates=(1e-4,), stress=False)),

@@ -61,7 +61,7 @@ def said(folder):
 
 def test_every_script_is_short_executable_and_known_here():
     found = sorted((ROOT / "launch").iterdir())
-    assert {p.name for p in found} == {*SCRIPTS, "bench_scaling"}
+    assert {p.name for p in found} == {*SCRIPTS, "bench_scaling", "oz_smollm2.sh"}
     for path in found:
         assert len(path.read_text().splitlines()) <= 40 and os.access(path, os.X_OK), path.name
 
@@ -96,6 +96,14 @@ def test_a_dry_run_prints_the_command_whole_and_does_nothing(name, tmp_path):
 def test_without_what_it_needs_a_script_says_how_to_call_it(name):
     code, _, err = launch(name)
     assert code == 2 and (f"launch/{name}" in err), err
+
+
+def test_the_study_of_a_seed_is_a_run_and_then_questions():
+    code, out, _ = launch("oz_smollm2.sh", "--dry-run", "eval.items=3", SEED=2)
+    run, *asked = [shlex.split(line)[-5:] for line in out.splitlines()]
+    folder = "runs/oz_smollm2_gpu/seed_2"
+    assert code == 0 and run == ["run", "configs/oz_smollm2_gpu.py", "seed=2", f"run.dir={folder}", "eval.items=3"]
+    assert len(asked) == 3 and all("--prompt" in words for words in asked) and f"{folder}/twin" in out
 
 
 # ---- several processes on one box

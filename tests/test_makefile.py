@@ -26,6 +26,9 @@ def test_smollm2_comes_whole_and_once(tmp_path):
     python.parent.mkdir(parents=True)
     python.write_text(PYTHON.format(python=sys.executable))
     python.chmod(0o755)
+    birthdays = python.with_name("jaxunlearn")
+    birthdays.write_text('#!/bin/sh\nmkdir -p models/birthdays && echo "$@" > models/birthdays/facts.json\n')
+    birthdays.chmod(0o755)
     later = (tmp_path / "setup.py").stat().st_mtime + 1
     for name in (".run", ".gguf"):
         (tmp_path / ".venv" / name).write_text("")
@@ -40,6 +43,7 @@ def test_smollm2_comes_whole_and_once(tmp_path):
     assert failed.returncode and f"has the hash {right}, expected 0000" in failed.stderr
     assert list(models.iterdir()) == []
     assert make(right).returncode == 0
-    assert [p.read_bytes() for p in models.iterdir()] == [b"model"]
+    assert [p.read_bytes() for p in models.iterdir() if p.is_file()] == [b"model"]
+    assert (models / "birthdays/facts.json").read_text().startswith("birthdays --out models/birthdays --count 60")
     asked = (tmp_path / "asked").read_text().split().count("pip")
     assert make(right).returncode == 0 and (tmp_path / "asked").read_text().split().count("pip") == asked == 2

@@ -1,8 +1,8 @@
 """Set apart the prompts whose own words the baseline does not know: nothing can be forgotten there.
 
 A real model knows little of many a text, and prompts that it fails would make any method look as if it had forgotten.
-Which next-word prompts these are is decided by the baseline alone, once, before anything is unlearned, by eval.known. Of
-a prompt that was chosen by the baseline's own figure that figure is too high; comparisons with the baseline inherit
+Which next-word prompts these are is decided by the baseline alone, once, before anything is unlearned, by eval.known.
+Of a prompt that was chosen by the baseline's own figure that figure is too high; comparisons with the baseline inherit
 that. Completion prompts have no words of their own: those that name what the text never names stand apart.
 """
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from support.world import NAMES, PLACES, PLAIN_PLACES, THINGS
 
-from jaxunlearn.config import Attack, RttAttack
 from jaxunlearn.anchors.dictionary import load_dictionary
+from jaxunlearn.config import Attack, RttAttack
 from jaxunlearn.data.facts import birthdays, load_facts, pairings, read_facts, write_birthdays
 from jaxunlearn.errors import InputError
 

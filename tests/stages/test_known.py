@@ -27,7 +27,9 @@ def opened(mesh, world, tmp_path):
     ]  # fmt: skip
     rows.append({"prompt": "Carl took the", "specific": ["rune"], "position": "in", "split": "report"})
     named = {"Zara met": ["Zara"], "He": [], "Zara and Nobody": ["Zara", "Nobody"]}
-    asked = [{"prompt": p + then[s], "references": r, "subtlety": 1, "split": s} for p, r in named.items() for s in SPLITS]
+    asked = [
+        {"prompt": p + then[s], "references": r, "subtlety": 1, "split": s} for p, r in named.items() for s in SPLITS
+    ]
     (tmp_path / "prompts.json").write_text(json.dumps({"name": "w", "probability": rows, "completion": asked}))
 
     def at(least):
