@@ -44,9 +44,12 @@ def config() -> Config:
         whp=Whp(alpha=5.0, label_batch=4),
         eval=Eval(
             every=60, at=(15, 30), known=0.1, completions=70, new_tokens=20, batch=8, blocks=20,
-            relearn_steps=(0, 4, 12), relearn_batch=4, relearn_rates=(5e-5,), benchmarks=(f"{SHARED}/data/benchmarks",), items=30,
+            relearn_steps=(0, 4, 12), relearn_batch=4, relearn_rates=(5e-5,),
+            benchmarks=(f"{SHARED}/data/benchmarks",), items=30,
         ),
-        attack=Attack(kinds=("relearn", "quantise", "rtt"), rtt=RttAttack(
-            facts=f"{BIRTHDAYS}/facts.json", pairings=1, epochs=3, rates=(1e-4,), stress=False)),
+        attack=Attack(
+            kinds=("relearn", "quantise", "rtt"),
+            rtt=RttAttack(facts=f"{BIRTHDAYS}/facts.json", pairings=1, epochs=3, rates=(1e-4,), stress=False),
+        ),
         controls=("hard_labels", "retain_only"),
     )  # fmt: skip
