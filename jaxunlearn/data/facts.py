@@ -6,7 +6,7 @@ distinct years, everything drawn independently, so that no fact can be guessed f
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -173,7 +173,7 @@ def translations(rows: Sequence[dict], seed: int = 0, each: int = 3) -> dict[str
 
 
 def write_birthdays(
-    folder: Path, count: int, seed: int = 0, wordings: int = 1, terms: dict[str, Sequence[str]] | None = None
+    folder: Path, count: int, seed: int = 0, wordings: int = 1, terms: Mapping[str, Sequence[str]] | None = None
 ) -> tuple[Path, Path, Path]:
     """Write facts.json, statements.txt and dictionary.json and return their paths.
 
