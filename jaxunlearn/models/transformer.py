@@ -276,7 +276,7 @@ def attend(c: Shape, windowed, qkv, mask_BTS, at):
 
 def unit(c: Shape, size: int):
     """Return the weights [size] of a norm that only normalises."""
-    return jnp.full(size, 1.0 - c.norm_offset)
+    return jnp.full(size, 1.0 - c.norm_offset, jnp.float32)  # without the type it would be a weak one
 
 
 def rms_norm(x, scale, epsilon: float, offset: float = 0.0):
