@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from support.adapters import SHAPE, made
+from support.command import cli
 from support.mesh import MESHES, mesh_of
 
 from jaxunlearn.cli import main
@@ -105,12 +106,12 @@ def test_a_whole_run_through_adapters_forgets(world, tmp_path):
     run = tmp_path / "run"
     given = [f"{s}.lora.{k}" for s in ("reinforce", "unlearn") for k in ("rank=4", "alpha=8")]
     given += ["reinforce.steps=20", "unlearn.steps=12", "unlearn.learning_rate=3e-2", "eval.every=12"]
-    world_py = str(world / "world.py")
-    assert main(["unlearn", world_py, f"run.dir={run}", "pretrain.twin=False", *given]) == 0
+    world_py = world / "world.py"
+    assert cli("unlearn", world_py, f"run.dir={run}", "pretrain.twin=False", *given)[0] == 0
     assert (run / "reinforced" / "adapter_config.json").is_file() and not (run / "reinforced" / "config.json").exists()
-    assert main(["score", "--model", str(run / "reinforced"), "--text", str(world / "forget.txt"), "--json"]) == 0
+    assert cli("score", "--model", run / "reinforced", "--text", world / "forget.txt", "--json")[0] == 0
     given += [f"model={run}/baseline", "pretrain.steps=0", "whp.mode=fused"]
-    assert main(["unlearn", world_py, f"run.dir={tmp_path / 'fused'}", *given]) == 0
+    assert cli("unlearn", world_py, f"run.dir={tmp_path / 'fused'}", *given)[0] == 0
     for folder in (run, tmp_path / "fused"):
         rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         curve = [r for r in rows if r["stage"] == "unlearn" and r.get("event") == "eval"]

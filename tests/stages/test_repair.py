@@ -2,6 +2,7 @@
 
 import json
 
+from support.command import cli
 from support.world import PLAIN_NAMES, PLAIN_PLACES, PLAIN_THINGS, sentences
 
 from jaxunlearn.cli import main
@@ -30,9 +31,9 @@ def test_a_run_is_repaired_and_measured_again(world, tmp_path, capsys):
     given += ["unlearn.learning_rate=3e-2", "repair.batch=8", "repair.learning_rate=3e-3"]
     assert main(["run", *given, "repair.steps=4"]) == 2 and not (run / "baseline").exists()
     assert "repair.steps needs repair.text" in capsys.readouterr().err
-    assert main(["run", *given]) == 0 and not (run / "repaired").exists()
-    assert main(["run", *given, "repair.steps=6", "repair.lora.rank=4", f"repair.text={text}"]) == 0  # later, too
-    said = capsys.readouterr().err
+    assert cli("run", *given)[0] == 0 and not (run / "repaired").exists()
+    code, _, said = cli("run", *given, "repair.steps=6", "repair.lora.rank=4", f"repair.text={text}")  # later, too
+    assert code == 0
     assert "[repair] 6 steps" in said and "[unlearn]" not in said.split("[repair]")[1] and "anchored" not in said
     report = json.loads((run / "report.json").read_text())
     before, after = (report["models"][n] for n in ("unlearned", "repaired"))
