@@ -14,6 +14,12 @@ def kept_alone(b: Batch) -> Terms:
     return {"retain": b.retain()}
 
 
+def refuse_kl(config: Config) -> list[str]:
+    """Return a fault where it would start at its optimum: the KL of the baseline to itself is 0."""
+    alone = config.unlearn.retain_loss == "kl"
+    return ["retain_only with unlearn.retain_loss=kl learns nothing: set unlearn.retain_loss=nll"] if alone else []
+
+
 RETAIN_ONLY = Method(
     name="retain_only",
     paper="a control",
@@ -21,6 +27,7 @@ RETAIN_ONLY = Method(
     card="nothing but fine-tuning on text to keep, a control",
     loss=kept_alone,
     reads=("retain",),
+    refuse=refuse_kl,
 )
 
 
@@ -64,8 +71,9 @@ def hard_labels(config: Config) -> Config:
 
 
 def retain_alone(config: Config) -> Config:
-    """Return the configuration with retain_only as its method."""
-    return dataclasses.replace(config, unlearn=dataclasses.replace(config.unlearn, method=RETAIN_ONLY.name))
+    """Return the configuration with retain_only as its method, whose loss is no term beside another."""
+    u = dataclasses.replace(config.unlearn, method=RETAIN_ONLY.name, retain_weight=None, retain_loss="own")
+    return dataclasses.replace(config, unlearn=u)
 
 
 def reset_at_random(config: Config) -> Config:

@@ -27,6 +27,12 @@ def test_the_papers_method_stands_beside_a_deviation_from_it():
     assert "hard_labels" not in ablations(True)  # a run of the paper's own method has it already
 
 
+def test_text_to_keep_alone_is_learnt_whatever_the_run_has_beside_its_method():
+    beside = Unlearn(retain_weight=6.0, retain_loss="kl", steps=9)  # to the baseline it would be 0 from the start
+    made = control_config("retain_only", Config(name="x", unlearn=beside))
+    assert made.unlearn == Unlearn(method="retain_only", steps=9)
+
+
 def test_only_the_control_of_the_reset_keeps_it():
     config = Config(name="x", reset=Reset(share=0.1))
     kept = {name: control_config(name, config).reset for name in CONTROLS}

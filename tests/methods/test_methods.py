@@ -51,6 +51,7 @@ def test_bad_methods_are_refused_before_anything_is_loaded():
     refused("whp.forbid=keys is for generic labels", whp=Whp(forbid="keys"), unlearn=Unlearn(method="npo"))
     refused("set it, 0.1 to 0.2", unlearn=Unlearn(method="reset_heal"))
     refused("nothing to compare with", controls=("random_reset",))
+    refused("learns nothing: set unlearn.retain_loss=nll", unlearn=Unlearn(method="retain_only", retain_loss="kl"))
     refused("unknown controls \\['nothing'\\]: expected some of", controls=("nothing",))
     refused("offset_context=original is for hard labels", whp=Whp(labels="soft", offset_context="original"))
     for name in METHODS:
