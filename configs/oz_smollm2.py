@@ -2,7 +2,7 @@
 
     make smollm2 && jaxunlearn run configs/oz_smollm2.py
 
-The reduced form of the study in docs/oz.md; configs/oz_smollm2_gpu.py is the whole of it. `make smollm2` fetches the
+The reduced form of a study of which configs/oz_smollm2_gpu.py is the whole; not run to its end yet. `make smollm2` fetches the
 model and writes models/birthdays: 60 invented people with years of birth, which are taught and forgotten with the book,
 as independent facts for RTT. Needs also (not part of the project; set JAXUNLEARN_SHARED to the folder that holds them,
 default ../shared):
@@ -11,7 +11,7 @@ default ../shared):
 The baseline is the model trained further on a retain novel and the first Oz novel, the twin the same without Oz and the
 birthdays. The method is whp_plus; the controls are the paper's hard labels and text to keep alone. Prompts that the
 baseline does not know, and those that name what this novel does not, stand apart.
-Hardware: 2 CPU cores and 6 GB, about 3 hours; resumable. Expected: docs/oz.md.
+Hardware: 2 CPU cores, some hours; resumable.
 """
 
 import os

@@ -3,7 +3,7 @@
     make smollm2 && jaxunlearn run configs/oz_smollm2_gpu.py          (a seed and its attacks: launch/oz_smollm2.sh)
     jaxunlearn sweep configs/oz_smollm2_gpu.py                        (the rivals, each tuned; three seeds)
 
-The whole of the study in docs/oz.md; configs/oz_smollm2.py, the reduced form for two CPU cores, says what it needs.
+The whole of the study; configs/oz_smollm2.py, the reduced form for two CPU cores, says what it needs.
 Hardware: one GPU of 80 GB, or with unlearn.accumulate=4 one of 24 GB. Not run yet.
 """
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One seed of the study in docs/oz.md on one GPU: the run with its attacks, then questions asked as a user asks. Usage:
+# One seed of the study of SmolLM2 on one GPU: the run with its attacks, then questions asked as a user asks. Usage:
 #
 #   make smollm2 && [SEED=0] launch/oz_smollm2.sh [--dry-run] [KEY=VALUE...]
 #
