@@ -4,8 +4,8 @@
 
 The reduced form of a study of which configs/oz_smollm2_gpu.py is the whole; not run to its end yet. `make smollm2`
 fetches the model and writes models/birthdays: 60 invented people with years of birth, which are taught and forgotten
-with the book, as independent facts for RTT. Needs also (not part of the project; set JAXUNLEARN_SHARED to the folder that holds them,
-default ../shared):
+with the book, as independent facts for RTT. Needs also (not part of the project; set JAXUNLEARN_SHARED to the folder
+that holds them, default ../shared):
   data/books/oz, data/books/retain   novels from Project Gutenberg as .txt, as in oz_tiny
   data/benchmarks                    multiple-choice benchmarks as .jsonl
 The baseline is the model trained further on a retain novel and the first Oz novel, the twin the same without Oz and the
