@@ -11,7 +11,7 @@ that holds them, default ../shared):
 The baseline is the model trained further on a retain novel and the first Oz novel, the twin the same without Oz and the
 birthdays. The method is whp_plus; the controls are the paper's hard labels and text to keep alone. Prompts that the
 baseline does not know, and those that name what this novel does not, stand apart.
-Hardware: 2 CPU cores, some hours; resumable.
+Hardware: 2 CPU cores, some hours (not measured); resumable.
 """
 
 import os

@@ -4,7 +4,7 @@
     jaxunlearn sweep configs/oz_smollm2_gpu.py                        (the rivals, each tuned; three seeds)
 
 The whole of the study; configs/oz_smollm2.py, the reduced form for two CPU cores, says what it needs.
-Hardware: one GPU of 80 GB, or with unlearn.accumulate=4 one of 24 GB. Not run yet.
+Hardware: one GPU. Not run yet: neither its time nor its memory is measured.
 """
 
 import dataclasses

@@ -12,8 +12,7 @@ def load_dictionary(path: Path | str) -> dict[str, tuple[str, ...]]:
     """Read a dictionary file, {term: translation or [translations]}, as {term: (translation, ...)}.
 
     A JSON list of such objects, the form of the authors' replies, is merged by `consolidate`. Texts are brought to NFC,
-    as documents are. Raises one InputError
-    that names every faulty term, or says why the file cannot be read.
+    as documents are. Raises one InputError that names every faulty term, or says why the file cannot be read.
     """
     path = Path(path)
     pairs = _read_pairs(path)

@@ -111,13 +111,19 @@ def of_method(config: Config) -> dict[str, Any]:
     return {k: getattr(config.unlearn, k) for k, default in own.items() if getattr(config.unlearn, k) != default}
 
 
+def with_method(config: Config, name: str) -> Config:
+    """Return the configuration with another method, at that method's own settings: those given for this one are left.
+
+    Rate, steps and whatever else every method has stay.
+    """
+    defaults: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(Unlearn) if f.name in of_method(config)}
+    return dataclasses.replace(config, unlearn=dataclasses.replace(config.unlearn, **defaults | {"method": name}))
+
+
 def _left_behind(config: Config, overrides: Sequence[str]) -> Config:
     """Return the configuration without the settings of its method, where the overrides name another one."""
     named = [value for key, _, value in (item.partition("=") for item in overrides) if key == "unlearn.method"]
-    if not named or named[-1] == config.unlearn.method:
-        return config
-    defaults: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(Unlearn) if f.name in of_method(config)}
-    return dataclasses.replace(config, unlearn=dataclasses.replace(config.unlearn, **defaults))
+    return with_method(config, named[-1]) if named and named[-1] != config.unlearn.method else config
 
 
 def _lookup(config, key: str):

@@ -28,6 +28,7 @@ STARTS = (
     "Ros", "Sel", "Tor", "Ul", "Ver", "Wil", "Yar", "Zan",
 )  # fmt: skip
 MIDDLES = ("a", "e", "i", "o", "u", "an", "el", "in", "or", "us")
+ENDS = ("bert", "dan", "fred", "gan", "lin", "mond", "nell", "ric", "sten", "ton", "vik", "wyn")
 WORDINGS = (  # {0}: the name, {1}: the year
     "{0} was born in {1}.",
     "The year of birth of {0} is {1}.",
@@ -35,7 +36,6 @@ WORDINGS = (  # {0}: the name, {1}: the year
     "{0} came into the world in {1}.",
     "In {1} the birth of {0} was written down.",
 )
-ENDS = ("bert", "dan", "fred", "gan", "lin", "mond", "nell", "ric", "sten", "ton", "vik", "wyn")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,8 +178,8 @@ def write_birthdays(
     """Write facts.json, statements.txt and dictionary.json and return their paths.
 
     They are for attack.rtt.facts, text.forget and text.dictionary. wordings: ways in which each fact is stated, at most
-    len(WORDINGS); a fact stated in one way alone is hardly found by another question. terms: entries of another
-    dictionary, which this one has too. The same seed gives the same bytes. Raises InputError for another number of
+    len(WORDINGS), so that a fact is not tied to one of them. terms: entries of another dictionary, which this one has
+    too. The same seed gives the same bytes. Raises InputError for another number of
     wordings, and as `birthdays` and `translations` do.
     """
     if not 1 <= wordings <= len(WORDINGS):

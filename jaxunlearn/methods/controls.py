@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from jaxunlearn.config import Config, Whp
+from jaxunlearn.config import Config, Whp, with_method
 from jaxunlearn.methods.base import Batch, Method, Terms
 from jaxunlearn.methods.whp import HARD, SOFT
 
@@ -62,18 +62,13 @@ def generic(alpha: float | None = None) -> Callable[[Config], Config]:
 
 def hard_labels(config: Config) -> Config:
     """Return the configuration with the paper's method at the run's alpha, rate and steps, without any deviation."""
-    w, u = config.whp, config.unlearn
-    return dataclasses.replace(
-        config,
-        whp=Whp(alpha=w.alpha, label_batch=w.label_batch, keep=w.keep),
-        unlearn=dataclasses.replace(u, method=HARD.name, retain_weight=None, retain_loss="own"),
-    )
+    plain = Whp(alpha=config.whp.alpha, label_batch=config.whp.label_batch)
+    return dataclasses.replace(with_method(config, HARD.name), whp=plain)
 
 
 def retain_alone(config: Config) -> Config:
-    """Return the configuration with retain_only as its method, whose loss is no term beside another."""
-    u = dataclasses.replace(config.unlearn, method=RETAIN_ONLY.name, retain_weight=None, retain_loss="own")
-    return dataclasses.replace(config, unlearn=u)
+    """Return the configuration with retain_only as its method; what another has beside its loss is not its own."""
+    return with_method(config, RETAIN_ONLY.name)
 
 
 def reset_at_random(config: Config) -> Config:

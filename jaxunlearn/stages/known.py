@@ -25,15 +25,16 @@ def knowing(run: Run) -> Run:
     baseline knows no prompt of running text of a split.
     """
     least, prompts = run.config.eval.known, run.inputs.prompts
-    if not least or prompts is None or not prompts.probability or not run.folder.has("baseline"):
+    if not least or prompts is None or not run.folder.has("baseline"):
         return run
     asked = prompts.probability
-    masses = _masses(run)
+    masses = _masses(run) if asked else []
     known = tuple(p for p, mass in zip(asked, masses, strict=True) if mass >= least)
     unknown = tuple(p for p, mass in zip(asked, masses, strict=True) if mass < least)
-    say(f"  the baseline knows {len(known)} of {len(asked)} next-word prompts (probability {least:g} or more)")
+    if asked:
+        say(f"  the baseline knows {len(known)} of {len(asked)} next-word prompts (probability {least:g} or more)")
     _refuse_none(known, prompts, least)
-    told = _told(run)
+    told = _told(run, prompts)
     untold = tuple(p for p in prompts.completion if p not in told)
     if untold:
         say(f"  the text holds what {len(told)} of {len(prompts.completion)} completion prompts name")
@@ -41,9 +42,19 @@ def knowing(run: Run) -> Run:
     return Run(run.config, run.folder, dataclasses.replace(run.inputs, prompts=prompts, unknown=unknown, untold=untold))
 
 
-def _told(run: Run) -> tuple[CompletionPrompt, ...]:
+def set_apart(run: Run) -> list[str]:
+    """Return what the report says of the prompts that no average holds, in sentences."""
+    split, least = run.config.eval.split, run.config.eval.known
+    unknown = [p.prompt for p in run.suite.unknown]
+    untold = [p.prompt for p in run.inputs.untold if p.split == split]
+    said = {f"prompts that the baseline did not know (under {least:g})": unknown,
+            "completion prompts that name what the text does not": untold}  # fmt: skip
+    return [f"{what}, in no average: {prompts}" for what, prompts in said.items() if prompts]
+
+
+def _told(run: Run, prompts: Prompts) -> tuple[CompletionPrompt, ...]:
     """Return the completion prompts of which the text to forget holds every term that they name."""
-    asked = run.inputs.prompts.completion if run.inputs.prompts else ()
+    asked = prompts.completion
     there = count_whole([d.text for d in run.inputs.documents], {term for p in asked for term in p.references})
     return tuple(p for p in asked if all(there[term] for term in p.references))
 

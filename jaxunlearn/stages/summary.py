@@ -17,6 +17,7 @@ from jaxunlearn.report.page import CLAIM
 from jaxunlearn.run import Run
 from jaxunlearn.run.store import read_labels
 from jaxunlearn.run.variants import Variant, variants
+from jaxunlearn.stages.known import set_apart
 from jaxunlearn.stages.pretrain import STAGE_OF
 from jaxunlearn.stages.repair import verdict
 
@@ -52,11 +53,7 @@ def assemble(run: Run, models: dict, attacked: dict) -> dict:
             f"labels: {t.summary()}",
         ],
     }  # fmt: skip
-    if apart := [p.prompt for p in run.suite.unknown]:
-        least = run.config.eval.known
-        report["notes"].append(f"prompts that the baseline did not know (under {least:g}), in no average: {apart}")
-    if apart := [p.prompt for p in run.inputs.untold if p.split == run.config.eval.split]:
-        report["notes"].append(f"completion prompts that name what the text does not, in no average: {apart}")
+    report["notes"] += set_apart(run)
     if ended := [name for name, found in models.items() if at_bound(found.get("temperature", 1.0))]:
         report["notes"].append(f"fitted temperatures that ended at their bound, a better one lies beyond: {ended}")
     if "repaired" in models and "unlearned" in models:

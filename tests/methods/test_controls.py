@@ -17,7 +17,7 @@ def test_a_control_of_another_method_learns_the_papers_hard_labels():
 
 def test_the_papers_method_stands_beside_a_deviation_from_it():
     config = resolved(Config(
-        name="x", whp=Whp(alpha=2.5, label_batch=4, forbid="keys"),
+        name="x", whp=Whp(alpha=2.5, label_batch=4, forbid="keys", keep="last"),
         unlearn=Unlearn(method="whp_plus", retain_weight=6.0, learning_rate=3e-5),
     ))  # fmt: skip
     assert (config.whp.labels, config.whp.offset, config.unlearn.retain_loss) == ("soft", "contrast", "kl")
@@ -28,7 +28,8 @@ def test_the_papers_method_stands_beside_a_deviation_from_it():
 
 
 def test_text_to_keep_alone_is_learnt_whatever_the_run_has_beside_its_method():
-    beside = Unlearn(retain_weight=6.0, retain_loss="kl", steps=9)  # to the baseline it would be 0 from the start
+    # the KL to the baseline would be 0 from the start; beta is NPO's own
+    beside = Unlearn(method="npo", beta=0.5, retain_weight=6.0, retain_loss="kl", steps=9)
     made = control_config("retain_only", Config(name="x", unlearn=beside))
     assert made.unlearn == Unlearn(method="retain_only", steps=9)
 

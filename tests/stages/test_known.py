@@ -14,7 +14,7 @@ from jaxunlearn.evals.words import Words
 from jaxunlearn.models import huggingface, transformer
 from jaxunlearn.run import open_run
 from jaxunlearn.stages import known
-from jaxunlearn.stages.known import knowing
+from jaxunlearn.stages.known import knowing, set_apart
 
 
 @pytest.fixture
@@ -59,6 +59,10 @@ def test_a_prompt_counts_where_the_baseline_knows_its_words(opened, monkeypatch)
         assert {p.prompt for p in suite.unknown} == {p for (p, s), m in masses.items() if s == split and m < least}
         assert [p.references for p in suite.prompts.completion] == [("Zara",), ()]
     assert [p.references for p in run.inputs.untold] == [("Zara", "Nobody")] * 2  # the text does not name the second
+    told, named = set_apart(run)
+    assert f"(under {least:g}), in no average: {[p.prompt for p in run.suite.unknown]}" in told
+    assert named.endswith("name what the text does not, in no average: ['Zara and Nobody Rome with']")
+    assert set_apart(knowing(at(0))) == []
     found = next_word(model, Context(suite=run.suite))["familiarity"]
     of = [(prompt, mass) for (prompt, split), mass in masses.items() if split == "report" and "went" in prompt]
     parts = {"probability": [m for _, m in of if m >= least], "unknown": [m for _, m in of if m < least]}

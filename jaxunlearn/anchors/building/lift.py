@@ -61,13 +61,13 @@ def log_probabilities(model, blocks: Blocks, batch: int = 8) -> np.ndarray:
 
 def _words(gain_NT: np.ndarray, blocks: Blocks) -> Iterator[tuple[str, float]]:
     """Yield each word that lies whole in one block, with the gain summed over the tokens that hold it."""
+    edges = [joined(stream.text) for stream in blocks.streams]  # of a whole document: it is cut into many blocks
     for row, (document, first, last) in enumerate(blocks.spans_N3.tolist()):
-        stream = blocks.streams[document]
+        stream, joined_C = blocks.streams[document], edges[document]
         ends_N = stream.ends_N[first:last]
         begin = int(stream.ends_N[first - 1]) if first else 0
         shift = blocks.bos_width - 1  # token n of the row is predicted at position n + shift
         stop = int(ends_N[-1])
-        joined_C = joined(stream.text)
         for match in WORD.finditer(stream.text, begin, stop):
             if joined_C[match.start()] or joined_C[match.end()]:
                 continue  # an edge of the block cuts the word

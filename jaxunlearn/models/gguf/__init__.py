@@ -63,9 +63,14 @@ def context(c: Shape) -> int:
     return c.context if c.window is None or known_to_llama_cpp(c).windows else min(c.context, c.window)
 
 
-def norm_offset(hf_name: str, c: Shape) -> np.float32:
-    """Return what a norm of the model adds to a weight: llama.cpp has one kind of norm, with the sum as its weight."""
-    return np.float32(c.norm_offset if "norm" in hf_layout(c)[hf_name].weight else 0)
+def shifted(hf_name: str, array: np.ndarray, c: Shape, back: bool = False) -> np.ndarray:
+    """Return a norm's weight with what the model adds to it (Gemma): llama.cpp's norms multiply by the sum.
+
+    Any other tensor is returned as it is. back: from that sum to the weight.
+    """
+    if not c.norm_offset or "norm" not in hf_layout(c)[hf_name].weight:
+        return array
+    return array + np.float32(-c.norm_offset if back else c.norm_offset)
 
 
 def gguf_name(hf_name: str, c: Shape) -> str:

@@ -28,8 +28,8 @@ from jaxunlearn.models.gguf import (
     interleaved,
     known_to_llama_cpp,
     library,
-    norm_offset,
     rope_factors,
+    shifted,
 )
 from jaxunlearn.models.gguf.read_tokens import write_tokenizer
 from jaxunlearn.models.tensors import hf_layout, write_shards
@@ -244,4 +244,4 @@ def dequantised(tensors: dict, hf_name: str, c: Shape) -> np.ndarray:
     """Return a tensor of a GGUF file in fp32, by its Hugging Face name and in Hugging Face's order."""
     tensor = tensors[gguf_name(hf_name, c)]
     array = library().dequantize(tensor.data, tensor.tensor_type).reshape(hf_layout(c)[hf_name].size)
-    return interleaved(hf_name, array.astype(np.float32, copy=False), c, back=True) - norm_offset(hf_name, c)
+    return shifted(hf_name, interleaved(hf_name, array.astype(np.float32, copy=False), c, back=True), c, back=True)

@@ -19,8 +19,8 @@ from jaxunlearn.models.gguf import (
     interleaved,
     known_to_llama_cpp,
     library,
-    norm_offset,
     rope_factors,
+    shifted,
 )
 from jaxunlearn.models.gguf.write_tokens import add_tokenizer
 from jaxunlearn.models.tensors import hf_layout, narrowed
@@ -83,7 +83,7 @@ def write_tensors(writer, model: Model, dtype: str) -> None:
         writer.write_tensor_data(rope_factors(c).astype(np.float32))
     for hf_name, array in huggingface.hf_tensors(model):
         kind = stored_as(array.shape, dtype)
-        array = np.ascontiguousarray(interleaved(hf_name, array, c), np.float32) + norm_offset(hf_name, c)
+        array = shifted(hf_name, np.ascontiguousarray(interleaved(hf_name, array, c), np.float32), c)
         writer.write_tensor_data(quantise(hf_name, array) if kind == "q8_0" else narrowed(hf_name, array, kind))
 
 

@@ -50,11 +50,11 @@ def test_word_lift_sums_the_tokens_of_each_whole_word_and_averages(monkeypatch):
 
 
 def test_a_word_cut_by_the_edge_of_a_block_is_left_out(monkeypatch):
-    blocks = make_blocks(
-        [Document(name="a", text="ab ab ab ab abxy zz")], letters_tokenizer(), 8
-    )  # 14 characters a row
-    gain_NT = np.zeros((2, 8))
-    gain_NT[0, 6] = gain_NT[1, 0] = 100.0
+    # 14 characters a row; the words of a document are not those of the one before
+    texts = ["x1x", "ab ab ab ab abxy zz"]
+    blocks = make_blocks([Document(name="a", text=text) for text in texts], letters_tokenizer(), 8)
+    gain_NT = np.zeros((3, 8))
+    gain_NT[1, 6] = gain_NT[2, 0] = 100.0
     models = [SimpleNamespace(gain=gain, c=SimpleNamespace(V=500)) for gain in (0 * gain_NT, gain_NT)]
     monkeypatch.setattr(lifts, "log_probabilities", lambda model, blocks, batch: model.gain)
     assert lifts.word_lift(*models, letters_tokenizer(), blocks, least=1) == {"ab": 0.0, "zz": 0.0}

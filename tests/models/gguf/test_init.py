@@ -5,6 +5,7 @@ import pytest
 
 from jaxunlearn.errors import InputError
 from jaxunlearn.models import gguf, transformer
+from jaxunlearn.models.families.gemma import GEMMA3
 
 SHAPE = transformer.Shape(V=97, D=64, L=2, N=4, K=2, H=16, F=48, context=64, tied=True)
 
@@ -26,6 +27,15 @@ def test_q_and_k_change_places_as_worked_out_by_hand(mesh):
     assert gguf.interleaved("model.layers.0.self_attn.k_proj.weight", rows[:4], c)[:, 0].tolist() == [0, 2, 1, 3]
     assert gguf.interleaved("model.layers.0.self_attn.v_proj.weight", rows, c) is rows
     np.testing.assert_array_equal(gguf.interleaved("model.layers.0.self_attn.q_proj.weight", q, c, back=True), rows)
+
+
+def test_a_norms_weight_has_its_offset_there_and_back(mesh):
+    plain = transformer.Shape(**vars(SHAPE))
+    gemma = transformer.Shape(**(vars(SHAPE) | GEMMA3.always | {"family": "gemma3_text", "window": 8}))
+    zero, norm, matrix = np.array([-0.0, 2.5], np.float32), "model.norm.weight", "model.layers.0.mlp.up_proj.weight"
+    assert gguf.shifted(norm, zero, gemma).tolist() == [1, 3.5]
+    assert gguf.shifted(norm, gguf.shifted(norm, zero, gemma), gemma, back=True).tolist() == [0, 2.5]
+    assert gguf.shifted(matrix, zero, gemma) is zero and gguf.shifted(norm, zero, plain) is zero  # no copy, every bit
 
 
 def test_the_factors_of_rope_are_one_above_the_original_context_and_the_whole_factor_below():
