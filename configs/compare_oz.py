@@ -4,7 +4,7 @@
 
 Needs the same as oz_tiny. Trials, seeds and choice are as in compare_universe; rows are relearned at the same rates,
 without RTT, since the Oz prompts hold no facts.
-Hardware: 2 CPU cores, several hours of one. Resumable: what is done is skipped. Expected: docs/results.md.
+Hardware: 2 CPU cores, seven hours. Resumable: what is done is skipped. Expected: docs/results.md.
 """
 
 import dataclasses
