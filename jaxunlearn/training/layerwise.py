@@ -57,8 +57,11 @@ def updated_by_layers(model, opt, learning_rate, tokens_ABT, labels_ABT, c: Trai
     def layer(carry, at):
         stacked, moments, dx_ABTD, square = carry
         n, kind, kept = at
-        part, state = ([jax.lax.dynamic_index_in_dim(a, n, keepdims=False) for a in old] for old in (stacked, moments))
-        g, dx_ABTD = layers.backward(layers.tree.unflatten(part), kind, kept, dx_ABTD)
+        g, dx_ABTD = layers.backward(layers.tree.unflatten(_slices(stacked, n)), kind, kept, dx_ABTD)
+        # Slices to update are taken, and overwritten, only when no product needs the layer any more: a compiler that
+        # cannot tell so copies all weights.
+        g, dx_ABTD, n = jax.lax.optimization_barrier((g, dx_ABTD, n))
+        part, state = _slices(stacked, n), _slices(moments, n)
         g = [a.astype(jnp.float32) * share for a in jax.tree.leaves(g)]
         part, state, _ = _updated(rule, g, part, counts, state)
         stacked, moments = (
@@ -97,8 +100,7 @@ class Layers:
         def one(x_BTD, kept, dy_BTD):
             inputs, kept = jax.tree.leaves((block, x_BTD, kind, rope)), iter(kept)
             vjp = self.vjp.unflatten([next(kept) if n is None else inputs[n] for n in self.places])
-            # Both before either is used: weights may be overwritten only when no product needs the old ones.
-            g, dx_BTD = jax.lax.optimization_barrier(vjp(dy_BTD))
+            g, dx_BTD = vjp(dy_BTD)
             return (g if len(dy_ABTD) == 1 else jax.tree.map(lambda a: a.astype(jnp.float32), g)), dx_BTD
 
         return summed(one, *kept, dy_ABTD)
@@ -159,6 +161,10 @@ def _joined_state(like, counts, stacked, rest):
     new = iter(counts), iter(stacked), iter(rest)
     place = lambda path, x: next(new[(1 if is_layered(path) else 2) if x.ndim else 0])  # noqa: E731
     return jax.tree_util.tree_map_with_path(place, like)
+
+
+def _slices(stacked, n):
+    return [jax.lax.dynamic_index_in_dim(a, n, keepdims=False) for a in stacked]
 
 
 def _square(g):

@@ -8,9 +8,10 @@ import pytest
 from support.mesh import mesh_of
 from support.training import SHAPE, C, batches, trained, weights
 
+from jaxunlearn.config import load_config
+from jaxunlearn.errors import InputError
 from jaxunlearn.models import transformer
 from jaxunlearn.training.checkpoint import Checkpoints
-from jaxunlearn.training.loop import fit
 from jaxunlearn.training.step import compiled_step, init_state
 
 LAYERS = dataclasses.replace(C, update="layers", weight_decay=0.1, moment_dtype="bfloat16")
@@ -56,3 +57,21 @@ def test_the_update_is_the_plain_steps(sizes, shape, settings):
             assert np.linalg.norm(a) == pytest.approx(np.linalg.norm(b), rel=1e-3)
         for a, b in zip(weights(one.opt), weights(plain.opt), strict=True):
             np.testing.assert_allclose(a.astype(np.float32), b.astype(np.float32), rtol=2e-2, atol=2e-4)
+
+
+def test_the_state_is_donated_and_resumes_bit_for_bit(mesh, tmp_path):
+    c, saved = dataclasses.replace(LAYERS, steps=4, checkpoint_every=2), Checkpoints(tmp_path, keep=2)
+    whole = trained(c, checkpoints=saved)
+    again = saved.restore(init_state(transformer.init(SHAPE, 0), c))
+    for a, b in zip(weights(whole), weights(again.model), strict=True):
+        np.testing.assert_array_equal(a, b)
+    saved.close()
+    size = sum(w.nbytes for w in jax.tree.leaves(again))
+    compiled = compiled_step(c).lower(again, np.float32(0), *batches(c)(0)).compile()
+    assert compiled.memory_analysis().alias_size_in_bytes > 0.95 * size
+
+
+@pytest.mark.parametrize("setting", ["clip=1.0", "optimiser=adafactor", "moment_memory=host"])
+def test_what_is_no_update_of_one_layer_alone_is_refused(setting):
+    with pytest.raises(InputError, match="unlearn.update=layers needs"):
+        load_config("bench_7b", ["unlearn.update=layers", f"unlearn.{setting}"])
