@@ -32,6 +32,13 @@ def check(config: Config) -> None:
     for name, train in stages.items():
         if train.moment_memory == "host" and train.optimiser == "adafactor":
             wrong.append(f"{name}.moment_memory=host is for AdamW's moments; adafactor keeps none")
+    for name, train in (stages | {"reset.heal": c.reset.heal}).items():
+        plain = train.optimiser == "adamw" and train.moment_memory == "device" and not train.clip
+        if train.update == "layers" and not plain:
+            wrong.append(
+                f"{name}.update=layers needs optimiser=adamw, moment_memory=device and clip=0: a layer is updated "
+                "before the gradient of the others is known"
+            )
     whole = [t.learning_rate for t in (c.reinforce, c.unlearn) if t.steps and not t.lora.rank]
     if c.reset.share and whole and c.reset.heal.learning_rate > 100 * max(whole):
         wrong.append(
