@@ -32,6 +32,14 @@ def check(config: Config) -> None:
     for name, train in stages.items():
         if train.moment_memory == "host" and train.optimiser == "adafactor":
             wrong.append(f"{name}.moment_memory=host is for AdamW's moments; adafactor keeps none")
+        one_by_one = train.optimiser == "adamw" and train.moment_memory == "device" and not train.clip
+        if train.update == "layers" and (train.lora.rank or not one_by_one):
+            wrong.append(
+                f"{name}.update=layers needs optimiser=adamw, moment_memory=device, clip=0 and lora.rank=0: a layer's "
+                "weights are updated before the gradient of the others is known"
+            )
+    if c.reset.heal.update == "layers":
+        wrong.append("reset.heal.update=layers: healing learns from a teacher, layers from labels alone; leave it out")
     whole = [t.learning_rate for t in (c.reinforce, c.unlearn) if t.steps and not t.lora.rank]
     if c.reset.share and whole and c.reset.heal.learning_rate > 100 * max(whole):
         wrong.append(

@@ -269,7 +269,7 @@ class Config:
     tokenizer: str = ""  # directory; empty: the model's own
     init: Llama = field(default_factory=Llama)
     compute: Literal["float32", "bfloat16"] = "float32"
-    remat: Literal["auto", "full", "mlp", "dots", "none"] = (
+    remat: Literal["auto", "full", "mlp", "down", "dots", "none"] = (
         "auto"  # what the backward pass computes again (models/transformer.py: rematerialised)
     )
     mesh: Mesh = field(default_factory=Mesh)

@@ -29,6 +29,7 @@ class Train:
     optimiser: Literal["adamw", "adafactor"] = "adamw"
     moment_dtype: Literal["float32", "bfloat16"] = "float32"  # of AdamW's moments at rest
     moment_memory: Literal["device", "host"] = "device"  # where they rest; host: pinned memory beside the accelerator
+    update: Literal["whole", "layers"] = "whole"  # layers: a layer at a time, in less memory (training/layerwise.py)
     lora: Lora = field(default_factory=Lora)
     checkpoint_every: int = 50
     log_every: int = 10

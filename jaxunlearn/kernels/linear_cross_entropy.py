@@ -1,14 +1,31 @@
 """Cross-entropy of a linear output layer without [B, T, V] logits: row chunks, the gradient computed in the forward.
 
-Source of the idea: Liger Kernel (arXiv 2410.10989), fused linear cross-entropy.
+Source of the idea: Liger Kernel (arXiv 2410.10989), fused linear cross-entropy. A chunk's fp32 logits live for a
+moment; their gradient is kept, in the type of the hidden states, for a stretch of chunks, and the weights' gradient is
+one product a stretch: adding to it chunk by chunk reads and writes all of [D, V] in fp32 each time.
 """
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxunlearn.parallel.sharding import act
+from jaxunlearn.parallel.sharding import act, platform
 
 IGNORE = -100
+
+
+class Rows(NamedTuple):
+    """How many rows a device takes at a time."""
+
+    chunk: int  # whose logits are there at once, in fp32
+    stretch: int  # whose logits' gradients are, in the type of the hidden states
+
+
+# On a GPU the passes over [D, V] weigh more than half a gigabyte of gradients does (V = 32,000); elsewhere a chunk is a
+# stretch of its own.
+ROWS = {"gpu": Rows(2048, 8192)}
+FEW = Rows(1024, 1024)
 
 
 @jax.custom_vjp
@@ -50,44 +67,59 @@ def _sharded(h_BTD, w_DV, labels_BT, gradient: bool) -> tuple[jax.Array, ...]:
     return jax.shard_map(local, in_specs=specs, out_specs=out, check_vma=False)(h_BTD, w_DV, labels_BT)
 
 
-def _on_device(h_BTD, w_DV, labels_BT, gradient: bool, rows: int = 1024):
-    """One device's rows against its slice of the vocabulary, `rows` at a time."""
+def _on_device(h_BTD, w_DV, labels_BT, gradient: bool):
+    """One device's rows against its slice of the vocabulary, a chunk at a time."""
     B, T, D = h_BTD.shape
     V = w_DV.shape[1]
-    rows = min(rows, B * T)
-    pad = -(B * T) % rows
-    h_CRD = jnp.pad(h_BTD.reshape(B * T, D), ((0, pad), (0, 0))).reshape(-1, rows, D)
-    labels_CR = jnp.pad(labels_BT.reshape(-1), (0, pad), constant_values=IGNORE).reshape(-1, rows)
+    chunks, chunk = _cut(B * T, ROWS.get(platform(), FEW))
+    pad = -(B * T) % (chunks * chunk)
+    h_SCRD = jnp.pad(h_BTD.reshape(B * T, D), ((0, pad), (0, 0))).reshape(-1, chunks, chunk, D)
+    labels_SCR = jnp.pad(labels_BT.reshape(-1), (0, pad), constant_values=IGNORE).reshape(-1, chunks, chunk)
 
-    def step(carry, chunk):
+    def losses(rows):
+        h_RD, labels_R = rows
+        loss_R, dlogits_RV, norm_R = row_losses(h_RD, w_DV, labels_R, V, h_RD.dtype)
+        return (loss_R, dlogits_RV, norm_R) if gradient else (loss_R,)
+
+    def step(carry, stretch):
         total, count, dw_DV = carry
-        h_RD, labels_R = chunk
-        loss_R, dlogits_RV, norm_R = row_losses(h_RD, w_DV, labels_R, V)
-        valid_R = labels_R != IGNORE
-        total, count = total + jnp.sum(jnp.where(valid_R, loss_R, 0)), count + jnp.sum(valid_R, dtype=jnp.float32)
+        h_CRD, labels_CR = stretch
+        if chunks == 1:
+            loss_M, *rest = losses((h_CRD[0], labels_CR[0]))
+        else:
+            loss_M, *rest = (a.reshape(chunks * chunk, *a.shape[2:]) for a in jax.lax.map(losses, stretch))
+        valid_M = labels_CR.reshape(-1) != IGNORE
+        total, count = total + jnp.sum(jnp.where(valid_M, loss_M, 0)), count + jnp.sum(valid_M, dtype=jnp.float32)
         if not gradient:
             return (total, count, dw_DV), None
-        scale_R1 = (valid_R / norm_R)[:, None]  # on the narrow side of both products
-        dlogits_RV = dlogits_RV.astype(h_RD.dtype)
-        dw_DV += jnp.dot((h_RD * scale_R1).astype(h_RD.dtype).T, dlogits_RV, preferred_element_type=jnp.float32)
-        return (total, count, dw_DV), scale_R1 * jnp.dot(dlogits_RV, w_DV.T, preferred_element_type=jnp.float32)
+        (dlogits_MV, norm_M), h_MD = rest, h_CRD.reshape(-1, D)
+        scale_M1 = (valid_M / norm_M)[:, None]  # on the narrow side of both products
+        dw_DV += jnp.dot((h_MD * scale_M1).astype(h_MD.dtype).T, dlogits_MV, preferred_element_type=jnp.float32)
+        return (total, count, dw_DV), scale_M1 * jnp.dot(dlogits_MV, w_DV.T, preferred_element_type=jnp.float32)
 
     start = jnp.zeros(()), jnp.zeros(()), jnp.zeros((D, V) if gradient else (), jnp.float32)
-    (total, count, dw_DV), dh_CRD = jax.lax.scan(step, start, (h_CRD, labels_CR))
+    (total, count, dw_DV), dh_SMD = jax.lax.scan(step, start, (h_SCRD, labels_SCR))
     total, count = jax.lax.psum((total, count), ("data", "fsdp"))
-    if dh_CRD is None:  # no gradient was asked for
+    if dh_SMD is None:  # no gradient was asked for
         return total, count
     # Each device has seen its columns alone, so dh is a part of a sum over "tensor"; dw is one over the rows' axes.
-    dh_MD = jax.lax.psum(dh_CRD.reshape(-1, D)[: B * T], "tensor")
+    dh_MD = jax.lax.psum(dh_SMD.reshape(-1, D)[: B * T], "tensor")
     dw_DV = jax.lax.psum(dw_DV, ("data", "fsdp"))
     return total, count, dh_MD.reshape(B, T, D).astype(h_BTD.dtype), dw_DV.astype(w_DV.dtype)
 
 
-def row_losses(h_RD, w_DV, labels_R, V: int):
+def _cut(M: int, rows: Rows) -> tuple[int, int]:
+    """Return (chunks a stretch, rows a chunk) for M rows: at most `rows`, evenly cut, so that little is padding."""
+    stretches = -(-M // rows.stretch)
+    chunks = -(-M // (stretches * rows.chunk))
+    return chunks, -(-M // (stretches * chunks))
+
+
+def row_losses(h_RD, w_DV, labels_R, V: int, dtype=jnp.float32):
     """Return the loss of each row in nats, norm times the gradient of its logits, and norm; V: this device's share.
 
-    The gradient is exp(v - top) less norm at the label. Dividing it by norm is left to the caller, who can do so on the
-    narrow side of a product: a pass over [R, V] less.
+    The gradient is exp(v - top) less norm at the label, in `dtype`. Dividing it by norm is left to the caller, who can
+    do so on the narrow side of a product: a pass over [R, V] less.
     """
     logits_RV = jnp.dot(h_RD, w_DV, preferred_element_type=jnp.float32)
     top_R = jax.lax.pmax(jnp.max(logits_RV, axis=-1), "tensor")
@@ -99,5 +131,6 @@ def row_losses(h_RD, w_DV, labels_R, V: int):
     picked_R = jnp.take_along_axis(logits_RV, jnp.clip(local_R, 0, V - 1)[:, None], axis=-1)[:, 0]
     label_logit_R = jax.lax.psum(jnp.where(here_R, picked_R, 0), "tensor")
     index_R = jnp.where(here_R, local_R, V)  # V: outside, dropped by the scatter
-    dlogits_RV = exp_RV.at[jnp.arange(len(index_R)), index_R].add(-norm_R, mode="drop")
+    at_label_R = (jnp.exp(label_logit_R - top_R) - norm_R).astype(dtype)
+    dlogits_RV = exp_RV.astype(dtype).at[jnp.arange(len(index_R)), index_R].set(at_label_R, mode="drop")
     return jnp.log(norm_R) + top_R - label_logit_R, dlogits_RV, norm_R

@@ -207,6 +207,11 @@ def _cannot(config: Config, method: Method) -> list[str]:
         wrong.append(f"whp.forbid=keys is for generic labels: {method.name} has none")
     if config.unlearn.lora.rank and not method.trains:
         wrong.append(f"unlearn.lora: {method.name} trains nothing")
+    if config.unlearn.update == "layers" and (parts := reads(method, config)) != ("labels",):
+        wrong.append(
+            "unlearn.update=layers is for cross-entropy on stored labels alone: unlearn.method=whp with "
+            f"whp.mode=offline and no unlearn.retain_weight; {method.name} reads {' and '.join(parts)}"
+        )
     if config.reset.share and method.at_inference:
         wrong.append(f"reset.share: {method.name} works while a model answers and leaves no weights to re-draw; set 0")
     if config.repair.steps and method.at_inference:

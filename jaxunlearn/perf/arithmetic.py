@@ -46,16 +46,16 @@ def step_bytes(c: transformer.Shape, o: Choice, t: Train, T: int) -> dict[str, i
     chips, width = o.fsdp * o.tensor, jax.numpy.dtype(c.compute).itemsize
     whole, moment = parameter_bytes(c, "float32") / chips, parameter_bytes(c, t.moment_dtype) / chips
     no_moments = t.optimiser == "adafactor" or t.moment_memory == "host"
-    rows = o.batch * T / (o.data * o.fsdp)
-    kept = c.D + (0 if o.remat == "full" else (2 * c.N + 2 * c.K) * c.H / o.tensor)
+    rows, by_layers = o.batch * T / (o.data * o.fsdp), t.update == "layers"
+    remat = "full" if by_layers and o.accumulate > 1 else o.remat
+    kept = c.D + (0 if remat == "full" else (2 * c.N + 2 * c.K) * c.H / o.tensor)
     inner = (4 * c.F + (2 * c.N + 2 * c.K) * c.H) / o.tensor + 4 * c.D  # what one layer holds while it works
-    if o.remat == "none":
-        kept += inner
+    kept += {"none": inner, "down": 2 * c.F / o.tensor}.get(remat, 0)
     found = {
         "weights": whole,
         "optimiser": 0 if no_moments else 2 * moment,
-        "activations": rows * kept * c.L * width,
-        "gradients": whole * (3 if o.accumulate > 1 else 2),
+        "activations": rows * kept * c.L * width * (o.accumulate if by_layers else 1),
+        "gradients": 4 * sum(parameters(c)) / chips if by_layers else whole * (3 if o.accumulate > 1 else 2),
         "working set": work_bytes(c, o.tensor, rows, 4) + rows * inner * width,
     }
     return {kind: int(n) for kind, n in found.items()}
@@ -105,7 +105,8 @@ def estimated(p: Program, name: str, config: Config, c: transformer.Shape) -> di
     if "activations" in kinds:
         t = config.reinforce if name == "reinforce_step" else config.unlearn
         o = Choice(mesh["data"], mesh["fsdp"], tensor, t.batch, t.accumulate, c.remat)
-        kinds |= {k: v for k, v in step_bytes(c, o, t, T).items() if k in ("gradients", "working set")}
+        rules = {"gradients", "working set"} | ({"activations"} if t.update == "layers" else set())
+        kinds |= {k: v for k, v in step_bytes(c, o, t, T).items() if k in rules}
     elif name == "label":
         kinds["working set"] = work_bytes(c, tensor, config.whp.label_batch * T / ways, 2)
     else:

@@ -84,7 +84,7 @@ def on_host(rule: optax.GradientTransformation) -> optax.GradientTransformation:
         layers = jnp.arange(len(stacked[0]))
         stacked, new = jax.lax.scan(layer, stacked, (layers, stacked_params, moments))
         new = tree.unflatten([x if old.ndim else x[-1] for x, old in zip(new, leaves, strict=True)])
-        return _joined(updates, stacked, rest), (new, rest_state)
+        return joined(updates, stacked, rest), (new, rest_state)
 
     def one(updates, state, params):
         updates, state = rule.update(updates, _moved(state, jax.memory.Space.Device), params)
@@ -109,7 +109,7 @@ def parted(model) -> tuple[list, list]:
     return [x for x, stacked in pairs if stacked], [x for x, stacked in pairs if not stacked]
 
 
-def _joined(like, stacked, rest):
+def joined(like, stacked, rest):
     """Return the tree of which `parted` gave (stacked, rest); like: a tree of the same structure."""
     stacked, rest = iter(stacked), iter(rest)
     return jax.tree.unflatten(jax.tree.structure(like), [next(stacked if s else rest) for s in _is_stacked(like)])

@@ -14,6 +14,7 @@ import optax
 from jaxunlearn.config import Lora, Train
 from jaxunlearn.models import lora
 from jaxunlearn.models.scoring import loss_sum
+from jaxunlearn.training.layerwise import updated_by_layers
 from jaxunlearn.training.optimiser import optimiser
 
 
@@ -87,6 +88,9 @@ def train_step(state: State, learning_rate, tokens_ABT, labels_ABT, base=None, *
 
     base: the frozen model below a trained adapter; None where whole weights are trained.
     """
+    if c.update == "layers" and base is None:
+        model, opt, loss, norm = updated_by_layers(state.model, state.opt, learning_rate, tokens_ABT, labels_ABT, c)
+        return State(state.step + 1, model, opt), {"loss": loss, "gradient_norm": norm}
     loss, g = gradients(state.model, tokens_ABT, labels_ABT, base)
     state, norm = updated(state, g, learning_rate, c)
     return state, {"loss": loss, "gradient_norm": norm}

@@ -39,6 +39,18 @@ class Columns(NamedTuple):
     offset_DV: jax.Array | None = None  # None: the baseline's
 
 
+class Block(NamedTuple):
+    """At most how many positions meet how many columns at a time on a device."""
+
+    rows: int
+    chunk: int
+
+
+# On a GPU a block is of all columns: a narrower one costs a copy of its columns and products that fill the device less.
+BLOCKS = {"gpu": Block(2048, 2**30)}
+NARROW = Block(4096, 2048)
+
+
 @dataclass(frozen=True)
 class How:
     """What the program depends on beside its arrays; see generic_argmax."""
@@ -48,6 +60,7 @@ class How:
     penalty: float
     chunk: int
     rows: int
+    once: bool  # whether to find the first of the best in one reduction, where that is as fast as two plain ones
     pallas: bool
     interpret: bool
 
@@ -66,8 +79,8 @@ def generic_argmax(
     offset_BTD=None,
     offset_DV=None,
     shift_BT=None,
-    chunk=2048,
-    rows=4096,
+    chunk=0,
+    rows=0,
     pallas="auto",
 ):
     """Return labels_ABT, one int32 label a position for every alpha, from hidden states and output projections.
@@ -79,9 +92,12 @@ def generic_argmax(
     offset_BTD: baseline's hidden states on the original, if the offset is to be taken there instead; of another model
     with its own offset_DV, and then shift_BT (log-normaliser of the other model less the reinforced one's) makes the
     difference of their logits one of log-probabilities: the contrast. Logits are fp32; the lowest index wins a tie;
-    V may be split over "tensor". At most `rows` x `chunk` logits of each model are in memory at a time; the Pallas
-    kernel ("auto": on TPU, where the shapes allow; "interpret": anywhere, slowly) keeps a block of them in VMEM.
+    V may be split over "tensor". At most `rows` x `chunk` logits of each model are in memory at a time (0: what suits
+    the device); the Pallas kernel ("auto": on TPU, where the shapes allow; "interpret": anywhere, slowly) keeps a block
+    of them in VMEM.
     """
+    device = platform()
+    block = BLOCKS.get(device, NARROW)
     B, T = base_BTD.shape[:2]
     if seen_BV is None:
         seen_BV = jnp.full((B, base_DV.shape[1]), NEVER, jnp.int32, out_sharding=act("BV"))
@@ -90,8 +106,10 @@ def generic_argmax(
     assert (offset_DV is None) == (shift_BT is None), "a model of its own comes with its log-normaliser"
     hidden = Hidden(base_BTD, reinf_BTD, offset_BTD, shift_BT)
     columns = Columns(base_DV, reinf_DV, seen_BV, offset_DV)
-    fused = pallas == "interpret" or (pallas == "auto" and platform() == "tpu")
-    how = How(tuple(float(a) for a in alphas), rule, penalty, chunk, rows, fused, pallas == "interpret")
+    how = How(
+        tuple(float(a) for a in alphas), rule, penalty, chunk or block.chunk, rows or block.rows, once=device == "gpu",
+        pallas=pallas == "interpret" or (pallas == "auto" and device == "tpu"), interpret=pallas == "interpret",
+    )  # fmt: skip
     specs = _specs(hidden), _specs(columns), act("BT")
     # check_vma=False: after the exchange labels are equal along "tensor", which is not to be seen from their types.
     run = jax.shard_map(partial(_argmax_on_device, how=how), in_specs=specs, out_specs=act("ABT"), check_vma=False)
@@ -168,15 +186,28 @@ def _best_by_chunks(hidden: Hidden, columns: Columns, place_BT, mean_BT, how: Ho
             return equation.generic_logits(v_base, v_reinf, alpha, v_offset=v_offset, shift=shift_BT1, **rule)
 
         v_ABTC = jax.vmap(generic)(alphas_A)  # both products serve every alpha
-        top_ABT = jnp.max(v_ABTC, axis=-1)
-        # The first column that equals the maximum: two plain reductions, which XLA vectorises where it does not argmax.
-        column_ABTC = jnp.where(v_ABTC == top_ABT[..., None], jnp.arange(chunk)[None, None, None], NOWHERE)
-        where_ABT = start + jnp.min(column_ABTC, axis=-1)
+        top_ABT, column_ABT = _first_best(v_ABTC, how.once)
+        where_ABT = start + column_ABT
         better = top_ABT > best[0]  # not >=: of equal ones the first chunk's index stays, the lowest
         return (jnp.where(better, top_ABT, best[0]), jnp.where(better, where_ABT, best[1])), None
 
     empty = jnp.full((len(how.alphas), B, T), -jnp.inf), jnp.zeros((len(how.alphas), B, T), jnp.int32)
     return jax.lax.scan(step, empty, jnp.arange(-(-V // chunk)))[0]
+
+
+def _first_best(v_ABTC, once: bool):
+    """Return (maximum, first column that has it) of each row.
+
+    once: in one reduction, for a GPU, which would read the logits for each. Otherwise in two plain ones, which the CPU
+    backend vectorises where it does not argmax.
+    """
+    if once:
+        column_ABT = jnp.argmax(v_ABTC, axis=-1).astype(jnp.int32)
+        return jnp.take_along_axis(v_ABTC, column_ABT[..., None], axis=-1)[..., 0], column_ABT
+    top_ABT = jnp.max(v_ABTC, axis=-1)
+    columns_C = jnp.arange(v_ABTC.shape[-1], dtype=jnp.int32)
+    column_ABTC = jnp.where(v_ABTC == top_ABT[..., None], columns_C[None, None, None], NOWHERE)
+    return top_ABT, jnp.min(column_ABTC, axis=-1)
 
 
 def even_chunk(V: int, chunk: int) -> int:

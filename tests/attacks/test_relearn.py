@@ -51,6 +51,7 @@ def test_the_attackers_training_is_his_own(mesh):
     assert one == Train(steps=12, learning_rate=1e-3, batch=2, accumulate=4, schedule="constant")
     other = training(override(usual, ["unlearn.batch=3", "unlearn.accumulate=16", "unlearn.lora.rank=4"]), 12, 1e-3)
     assert other.batch * other.accumulate == one.batch * one.accumulate == 8 and not other.lora.rank
+    assert training(override(usual, ["unlearn.update=layers"]), 12, 1e-3).update == "layers"  # as little memory
 
 
 def test_prompts_that_the_relearned_blocks_state_are_not_asked(mesh, world, tmp_path, monkeypatch):

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from support.mesh import MESHES, mesh_of
 
-from jaxunlearn.kernels.linear_cross_entropy import linear_cross_entropy
+from jaxunlearn.kernels import linear_cross_entropy as kernel
+from jaxunlearn.kernels.linear_cross_entropy import Rows, linear_cross_entropy
 from jaxunlearn.parallel.sharding import put
 
 B, T, D, V = 8, 6, 16, 1000
@@ -48,6 +49,23 @@ def test_cross_entropy_in_row_chunks_that_do_not_divide(mesh):
     total, count = jax.jit(linear_cross_entropy)(put(h, "BTD"), put(W, "DV"), put(np.tile(LABELS, (50, 1)), "BT"))
     np.testing.assert_allclose(total, 50 * loss_by_definition(H, W)[0], rtol=1e-5)
     assert float(count) == 50 * (B * T - 4)
+
+
+@pytest.mark.parametrize("rows", [Rows(6, 24), Rows(5, 16), Rows(7, 7), Rows(2048, 8192)])
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (1, 2, 2)])
+def test_gradients_equal_fp64_however_the_rows_are_cut(monkeypatch, sizes, rows):
+    """48 rows, or 24 a device: several stretches of several chunks, with and without padding."""
+    monkeypatch.setattr(kernel, "FEW", rows)
+    test_cross_entropy_and_gradients_equal_fp64(sizes)
+
+
+@pytest.mark.parametrize("rows", [Rows(1024, 1024), Rows(2048, 8192), Rows(3, 10)])
+@pytest.mark.parametrize("M", [1, 10, 1025, 8192, 8193, 65_536])
+def test_rows_are_cut_evenly_within_the_limits(rows, M):
+    chunks, chunk = kernel._cut(M, rows)
+    stretches = -(-M // (chunks * chunk))
+    assert chunk <= rows.chunk and chunks * chunk <= rows.stretch + chunks and stretches * chunks * chunk >= M
+    assert stretches * chunks * chunk - M < stretches * chunks, "less than a row of padding a chunk"
 
 
 def test_a_vocabulary_of_one_costs_nothing(mesh):

@@ -79,6 +79,9 @@ def test_bad_methods_are_refused_before_anything_is_loaded():
         (["sweep.rtt=True"], "sweep.rtt needs attack.rtt.rates"),
         (["eval.relearn_rates=1e-3,1"], "attack.rtt.rates and eval.relearn_rates must lie between 0 and 1"),
         (["unlearn.moment_memory=host", "unlearn.optimiser=adafactor"], "moment_memory=host is for AdamW's"),
+        (["unlearn.update=layers", "unlearn.retain_weight=1"], "; whp reads labels and retain"),
+        (["unlearn.update=layers", "unlearn.method=npo"], "unlearn.update=layers is for cross-entropy on stored"),
+        (["reset.share=0.1", "reset.heal.update=layers"], "healing learns from a teacher"),
         (["reset.share=0.1", "reset.heal.batch=0"], "reset.heal: steps must be >= 0; batch"),
         (
             ["reset.share=0.2", "unlearn.learning_rate=1e-6", "reinforce.learning_rate=3e-6"],

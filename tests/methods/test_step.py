@@ -1,5 +1,8 @@
 """The step of every method: microbatches of uneven counts, terms divided by their own counts, adapters."""
 
+import dataclasses
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -72,6 +75,28 @@ def test_every_method_steps_through_adapters_with_any_optimiser_and_a_term_to_ke
     assert moved == ({"down_FD"} if name == "rmu" else set(lora.WEIGHTS))  # the second factors begin at 0
     if name != "retain_only":
         assert "retain" in metrics
+
+
+def test_hard_labels_alone_are_trained_a_layer_at_a_time_and_alike(mesh, monkeypatch):
+    used, plain = [], step.train_step
+    monkeypatch.setattr(step, "train_step", lambda *a, c: used.append(c.update) or plain(*a, c=c))
+    c, labels = Train(batch=4, accumulate=2, weight_decay=0.1), {"labels": placed(texts(2, 4))}
+    start, rate = init_state(transformer.init(SHAPE, 0), c), np.float32(1e-2)
+
+    def run(update, batch=labels, transform=jax.jit, **values):
+        recipe = Recipe(METHODS["whp"], tuple(values.items()))
+        made = transform(partial(step.step, c=dataclasses.replace(c, update=update), recipe=recipe))
+        return made(start, rate, {"baseline": start.model}, batch)
+
+    (one, m_one), (two, m_two) = run("layers"), run("whole")
+    assert used == ["layers"] and float(m_one["loss"]) == pytest.approx(float(m_two["loss"]), rel=1e-5)
+    for a, b in zip(jax.tree.leaves(one.opt), jax.tree.leaves(two.opt), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-6)
+    for a, b in zip(jax.tree.leaves(one.model), jax.tree.leaves(two.model), strict=True):
+        assert float(jnp.mean(jnp.abs(a - b))) < 1e-5  # of 0.01: where a gradient is 0 its sign is rounding
+    both = labels | {"retain": placed(texts(2, 4, seed=1))}
+    run("layers", both, lambda made: partial(jax.eval_shape, made), retain_weight=1.0)
+    assert used == ["layers"], "a second term would be left out"
 
 
 def mean(result):

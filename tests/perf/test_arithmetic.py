@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import pytest
 from support.plans import small
 
 from jaxunlearn.config import load_config
@@ -56,3 +57,16 @@ def test_bytes_of_a_step_by_hand():
         c, arithmetic.Choice(1, 16, 1, 16, 1, "full"), dataclasses.replace(t, moment_memory="host"), 512
     )
     assert host["optimiser"] == 0 and host["gradients"] == 2 * found["weights"]
+    down = arithmetic.step_bytes(c, arithmetic.Choice(1, 16, 1, 16, 8, "down"), t, 512)
+    assert down["activations"] == 512 * (5 * 4096 + 2 * 11008) * 32 * 2  # input, q, k, v, attention; gate and up
+    layers = dataclasses.replace(t, update="layers")
+    found = arithmetic.step_bytes(c, arithmetic.Choice(1, 16, 1, 16, 8, "down"), layers, 512)
+    assert found["gradients"] == 4 * (layer + rest) // 16 and found["activations"] == 8 * 512 * 4096 * 32 * 2
+
+
+@pytest.mark.parametrize(("accumulate", "remat", "peak"), [(1, "mlp", 62.3), (1, "down", 73.1), (8, "mlp", 70.9)])
+def test_the_update_by_layers_is_estimated_up_to_a_tenth_above_what_a_card_measured(accumulate, remat, peak):
+    """docs/benchmarks.md: peaks of the allocator for Llama-2-7b's shape, GiB."""
+    t, c = load_config("bench_7b", ["unlearn.update=layers"]), dataclasses.replace(programs.LLAMA2, compute="bfloat16")
+    found = arithmetic.step_bytes(c, arithmetic.Choice(1, 1, 1, 16, accumulate, remat), t.unlearn, 512)
+    assert peak < sum(found.values()) / 2**30 < 1.1 * peak

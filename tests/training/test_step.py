@@ -61,7 +61,7 @@ def test_nothing_compiles_again_after_the_first_step(mesh):
     assert step._cache_size() == 1
 
 
-@pytest.mark.parametrize("remat", ["full", "mlp", "dots", "none"])
+@pytest.mark.parametrize("remat", ["full", "mlp", "down", "dots", "none"])
 def test_rematerialisation_changes_no_gradient(mesh, remat):
     arrays = batches(C)(0)
     shape = dataclasses.replace(SHAPE, remat=remat)

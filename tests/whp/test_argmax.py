@@ -8,6 +8,7 @@ from support.mesh import MESHES, mesh_of
 
 from jaxunlearn.kernels.linear_distillation import linear_logsumexp
 from jaxunlearn.parallel.sharding import put
+from jaxunlearn.whp import argmax
 from jaxunlearn.whp.argmax import NEVER, even_chunk, generic_argmax, seen_table
 
 B, T, D, V = 8, 6, 16, 1000
@@ -93,14 +94,33 @@ def test_labels_are_identical_for_every_chunking(mesh, chunk):
     np.testing.assert_array_equal(labels_of((5.0,), "mean", chunk)[0], labels_by_definition(5.0, "mean"))
 
 
+@pytest.mark.parametrize("chunk", [0, 333])
+@pytest.mark.parametrize("rule", ["mean", "-inf"])
+def test_labels_are_identical_in_the_form_of_a_gpu(mesh, monkeypatch, rule, chunk):
+    monkeypatch.setattr(argmax, "platform", lambda: "gpu")
+    monkeypatch.setitem(argmax.BLOCKS, "gpu", argmax.Block(16, 2**30))
+    found = labels_of((2.5, 5.0), rule, chunk, rows=0)
+    for labels, alpha in zip(found, (2.5, 5.0), strict=True):
+        np.testing.assert_array_equal(labels, labels_by_definition(alpha, rule))
+
+
+@pytest.mark.parametrize("once", [True, False])
+def test_the_first_of_equal_columns_is_the_best_one(once):
+    v_ABTC = np.array([[[[0.0, 2, 1, 2], [-np.inf, -5, -7, -5], [3, 0, 0, 3], [-np.inf, -np.inf, -np.inf, -1]]]])
+    top, column = argmax._first_best(jnp.asarray(v_ABTC, jnp.float32), once)
+    assert column.tolist() == [[[1, 1, 0, 3]]] and top.tolist() == [[[2, -5, 3, -1]]]
+
+
 def test_columns_are_cut_into_even_blocks_with_the_least_overlap():
     assert even_chunk(32_000, 2048) == 2000  # 16 blocks and no overlap, where blocks of 2,048 compute 768 columns twice
     assert even_chunk(32_003, 2048) == 2016 and even_chunk(512, 2048) == 512 and even_chunk(5, 1) == 5
     assert even_chunk(1000, 1) == 16
 
 
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 2, 2)])
-def test_the_lowest_index_wins_a_tie(sizes):
+def test_the_lowest_index_wins_a_tie(sizes, device, monkeypatch):
+    monkeypatch.setattr(argmax, "platform", lambda: device)
     with jax.set_mesh(mesh_of(sizes)):
         h, w = put(np.ones((B, T, D), np.float32), "BTD"), put(np.zeros((D, V), np.float32), "DV")
         assert not np.asarray(jax.jit(lambda h, w: generic_argmax(h, h, w, w, (5.0,), chunk=96))(h, w)).any()

@@ -1,0 +1,75 @@
+"""The update a layer at a time: equal to the plain step's, on every mesh, in less memory."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from support.mesh import mesh_of
+from support.training import SHAPE, C, batches, trained, weights
+
+from jaxunlearn.config import load_config
+from jaxunlearn.errors import InputError
+from jaxunlearn.models import transformer
+from jaxunlearn.training.checkpoint import Checkpoints
+from jaxunlearn.training.step import compiled_step, init_state
+
+LAYERS = dataclasses.replace(C, update="layers", weight_decay=0.1, moment_dtype="bfloat16")
+OTHER = transformer.Shape(
+    V=64, D=32, L=4, N=4, K=2, H=8, F=48, context=64, window=4, windowed=(True, False, True, True), local_theta=100.0,
+    tied=True, scaled_embedding=True, norm_offset=1.0, post_norms=True, qk_norm=True, qkv_bias=True,
+)  # fmt: skip
+
+
+def after(c, shape, steps=3):
+    """Return (state, metrics) after a few steps."""
+    state, step = init_state(transformer.init(shape, 0), c), compiled_step(c)
+    for n in range(steps):
+        state, metrics = step(state, np.float32(1e-2), *batches(c)(n))
+    return state, {k: float(v) for k, v in metrics.items()}
+
+
+CASES = [
+    ((1, 1, 1), OTHER, {"batch": 4, "accumulate": 2}),
+    ((1, 8, 1), dataclasses.replace(SHAPE, remat="down"), {}),
+    ((1, 4, 2), SHAPE, {"batch": 4, "accumulate": 2}),
+    ((2, 2, 2), OTHER, {}),
+    ((8, 1, 1), dataclasses.replace(SHAPE, remat="none"), {"moment_dtype": "float32"}),
+]
+
+
+@pytest.mark.parametrize(("sizes", "shape", "settings"), CASES)
+def test_the_update_is_the_plain_steps(sizes, shape, settings):
+    c = dataclasses.replace(LAYERS, **settings)
+    with jax.set_mesh(mesh_of(sizes)):
+        start = weights(transformer.init(shape, 0))
+        one, metrics = after(c, shape)
+        plain, wanted = after(dataclasses.replace(c, update="whole"), shape)
+        assert metrics == pytest.approx(wanted, rel=1e-4)
+        assert jax.tree.structure(one) == jax.tree.structure(plain)
+        for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(plain), strict=True):
+            assert (a.shape, a.dtype, a.sharding) == (b.shape, b.dtype, b.sharding)
+        for a, b, w in zip(weights(one.model), weights(plain.model), start, strict=True):
+            a, b = ((x.astype(np.float64) - w).ravel() for x in (a, b))
+            assert a @ b / np.linalg.norm(a) / np.linalg.norm(b) > 0.9999
+            assert np.linalg.norm(a) == pytest.approx(np.linalg.norm(b), rel=1e-3)
+        for a, b in zip(weights(one.opt), weights(plain.opt), strict=True):
+            np.testing.assert_allclose(a.astype(np.float32), b.astype(np.float32), rtol=2e-2, atol=2e-4)
+
+
+def test_the_state_is_donated_and_resumes_bit_for_bit(mesh, tmp_path):
+    c, saved = dataclasses.replace(LAYERS, steps=4, checkpoint_every=2), Checkpoints(tmp_path, keep=2)
+    whole = trained(c, checkpoints=saved)
+    again = saved.restore(init_state(transformer.init(SHAPE, 0), c))
+    for a, b in zip(weights(whole), weights(again.model), strict=True):
+        np.testing.assert_array_equal(a, b)
+    saved.close()
+    size = sum(w.nbytes for w in jax.tree.leaves(again))
+    compiled = compiled_step(c).lower(again, np.float32(0), *batches(c)(0)).compile()
+    assert compiled.memory_analysis().alias_size_in_bytes > 0.95 * size
+
+
+@pytest.mark.parametrize("setting", ["clip=1.0", "optimiser=adafactor", "moment_memory=host", "lora.rank=4"])
+def test_what_is_no_update_of_one_layer_alone_is_refused(setting):
+    with pytest.raises(InputError, match="update=layers needs"):
+        load_config("bench_7b", ["unlearn.update=layers", f"unlearn.{setting}"])
