@@ -12,6 +12,7 @@ from jaxunlearn.config import load_config
 from jaxunlearn.errors import InputError
 from jaxunlearn.models import transformer
 from jaxunlearn.training.checkpoint import Checkpoints
+from jaxunlearn.training.loop import fit
 from jaxunlearn.training.step import compiled_step, init_state
 
 LAYERS = dataclasses.replace(C, update="layers", weight_decay=0.1, moment_dtype="bfloat16")
@@ -58,12 +59,24 @@ def test_the_update_is_the_plain_steps(sizes, shape, settings):
 
 
 def test_the_state_is_donated_and_resumes_bit_for_bit(mesh, tmp_path):
-    c, saved = dataclasses.replace(LAYERS, steps=4, checkpoint_every=2), Checkpoints(tmp_path, keep=2)
-    whole = trained(c, checkpoints=saved)
-    again = saved.restore(init_state(transformer.init(SHAPE, 0), c))
-    for a, b in zip(weights(whole), weights(again.model), strict=True):
-        np.testing.assert_array_equal(a, b)
+    c, saved = dataclasses.replace(LAYERS, steps=4, checkpoint_every=2), Checkpoints(tmp_path)
+
+    def kill(step, values):
+        if step == 3:
+            raise KeyboardInterrupt
+
+    whole = weights(trained(c))
+    with pytest.raises(KeyboardInterrupt):
+        trained(c, checkpoints=saved, log=kill)
     saved.close()
+    saved = Checkpoints(tmp_path)
+    again = saved.restore(init_state(transformer.init(SHAPE, 1), c))
+    assert int(again.step) == 2
+    resumed = fit(again, compiled_step(c), batches(c), c, checkpoints=saved)
+    saved.close()
+    for a, b in zip(whole, weights(resumed.model), strict=True):
+        np.testing.assert_array_equal(a, b)
+    again = init_state(transformer.init(SHAPE, 0), c)
     size = sum(w.nbytes for w in jax.tree.leaves(again))
     compiled = compiled_step(c).lower(again, np.float32(0), *batches(c)(0)).compile()
     assert compiled.memory_analysis().alias_size_in_bytes > 0.95 * size
