@@ -26,7 +26,6 @@ RUN = """
 | at | model | trains on | beside | is asked | writes after | loss on |
 |---|---|---|---|---|---|---|
 | baseline | fresh | forget x16; retain x16 |  |  |  |  |
-| twin | fresh | retain x16 |  |  |  |  |
 | reinforce | baseline | forget x16 |  |  |  |  |
 | label |  |  | baseline=baseline; reinforced=reinforce | forget; forget to report; forget to tune on |  |  |
 | unlearn | baseline | forget x16 | labels of alpha 5 translated | the choose prompts | after the choose prompts | forget to tune on (of alpha 5 translated); text to tune on |
@@ -34,6 +33,7 @@ RUN = """
 | own_argmax | baseline | forget x16 | labels of alpha 0 untranslated | the choose prompts | after the choose prompts | forget to tune on (of alpha 0 untranslated); text to tune on |
 | retain_only | baseline | retain x16 |  | the choose prompts | after the choose prompts | text to tune on |
 | repair | unlearn, step 4 | repair x8 |  | the report prompts | after the report prompts | text to report |
+| twin | fresh | retain x16 |  |  |  |  |
 | evaluate baseline | baseline; twin |  |  | the report prompts | after the report prompts; forget; leak probe | passages: forget; passages: forget to report; text to report |
 | evaluate unlearned | twin; unlearn, step 4 |  |  | the report prompts | after the report prompts; forget; leak probe | passages: forget; passages: forget to report; text to report |
 | evaluate twin | twin |  |  | the report prompts | after the report prompts; forget; leak probe | passages: forget; passages: forget to report; text to report |
@@ -95,7 +95,6 @@ METHODS = """
 | method | model | trains on | beside | is asked | writes after | loss on |
 |---|---|---|---|---|---|---|
 | baseline | fresh | forget x16; retain x16 |  |  |  |  |
-| twin | fresh | retain x16 |  |  |  |  |
 | reinforce | baseline | forget x16 |  |  |  |  |
 | dilute | baseline | retain x16 |  |  |  |  |
 | new_only | baseline | retain to tune on x2 |  |  |  |  |
@@ -190,7 +189,7 @@ def test_each_method(flow):
         method, *more = entry.split()
         folder = json.dumps(f"{config.directory}/{entry}")
         run = open_run(changed(config, f'unlearn.method="{method}"', f"run.dir={folder}", *more))
-        for name in ("baseline", "twin", *STAGE_OF):
+        for name in ("baseline", *STAGE_OF):
             (run.folder.path / name).symlink_to(config.directory / name)
         noted.within = entry
         label(run)

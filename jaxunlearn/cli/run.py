@@ -57,7 +57,7 @@ def stage(a) -> None:
         from jaxunlearn.attacks import everything
 
         config = everything(config, a.quick)
-    done = STAGES[: STAGES.index(a.stage) + 1]
+    done = (*STAGES[: STAGES.index(a.stage) + 1], *(("twin",) if a.stage == "pretrain" else ()))
     left = {"controls"} if a.stage == "attack" else {"evaluate", "controls"}
     _run(config, tuple(s for s in done if s not in left or s == a.stage or config.controls))
 

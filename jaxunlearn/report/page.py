@@ -19,7 +19,7 @@ CLAIM = (
 )
 SHOWN_FIRST = 10  # completions; the page folds the others away
 STAGES = (
-    "pretrain", "baseline", "twin", "anchors", "reinforce", "label", "unlearn", "controls", "repair", "evaluate",
+    "pretrain", "baseline", "anchors", "reinforce", "label", "unlearn", "controls", "repair", "twin", "evaluate",
     "attack",
 )  # fmt: skip
 FACTS = (("labels", "Labels"), ("dictionary", "Dictionary"), ("manifest", "Manifest"))

@@ -1,6 +1,8 @@
 """The stages of a run, in order. A stage whose result exists is skipped; a killed one resumes (run/resume.py).
 
-inputs > pretrain (baseline, twin) > reinforce > label > unlearn > controls > repair > evaluate > attack > report
+inputs > pretrain > reinforce > label > unlearn > controls > repair > twin > evaluate > attack > report
+
+The twin comes late: nothing before the measurements needs it, and what unlearning did is seen before its time is spent.
 """
 
 import json
@@ -20,14 +22,14 @@ from jaxunlearn.run import Run, open_run
 from jaxunlearn.stages.evaluate import evaluate, judge_too
 from jaxunlearn.stages.known import knowing
 from jaxunlearn.stages.label import label
-from jaxunlearn.stages.pretrain import pretrain, reinforce
+from jaxunlearn.stages.pretrain import pretrain, pretrain_twin, reinforce
 from jaxunlearn.stages.repair import repair
 from jaxunlearn.stages.summary import assemble
 from jaxunlearn.stages.unlearn import controls, unlearn
 
 MAKING = {
     "pretrain": pretrain, "reinforce": reinforce, "label": label, "unlearn": unlearn, "controls": controls,
-    "repair": repair,
+    "repair": repair, "twin": pretrain_twin,
 }  # fmt: skip
 STAGES = (*MAKING, "evaluate", "attack")
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxunlearn.config import Pretrain
 from jaxunlearn.data.blocks import next_token_labels
 from jaxunlearn.methods import derived, reset, values_of
 from jaxunlearn.models import transformer
@@ -18,30 +19,37 @@ STAGE_OF = {"reinforced": "reinforce", "diluted": "dilute", "new_only": "new_onl
 
 
 def pretrain(run: Run) -> None:
-    """Make `baseline/` (on retain and forget text) and `twin/` (on retain text alone).
+    """Make `baseline/` on retain and forget text; without pretraining, make it a link to the given model."""
+    p, retain, forget = run.config.pretrain, run.training("retain"), run.training("forget")
+    if p.steps:
+        both = tuple(np.concatenate([a, *[b] * p.forget_epochs]) for a, b in zip(retain, forget, strict=True))
+        _pretrained(run, "baseline", p, both)
+    elif not run.folder.has("baseline"):
+        given = Path(run.config.model).resolve()
+        processes.first(lambda: (run / "baseline").symlink_to(given, target_is_directory=True))
 
-    Without pretraining, `baseline` is a link to the given model, and there is no twin.
+
+def pretrain_twin(run: Run) -> None:
+    """Make `twin/` on retain text alone, where the run pretrains a baseline.
+
+    It takes fewer steps in proportion to the text, so that it sees each retain block as often as the baseline does.
+    Only measurements and attacks need it.
     """
-    config, p = run.config, run.config.pretrain
-    if not p.steps:
-        if not run.folder.has("baseline"):
-            given = Path(config.model).resolve()
-            processes.first(lambda: (run / "baseline").symlink_to(given, target_is_directory=True))
+    p, retain = run.config.pretrain, run.training("retain")
+    if p.steps and p.twin:
+        blocks = len(retain[0]) + p.forget_epochs * len(run.training("forget")[0])
+        steps = max(1, round(p.steps * (len(retain[0]) / blocks)))
+        _pretrained(run, "twin", dataclasses.replace(p, steps=steps), retain)
+
+
+def _pretrained(run: Run, name: str, c: Pretrain, arrays: tuple[np.ndarray, ...]) -> None:
+    if run.folder.has(name):
         return
-    retain, forget = run.training("retain"), run.training("forget")
-    both = tuple(np.concatenate([a, *[b] * p.forget_epochs]) for a, b in zip(retain, forget, strict=True))
-    share = len(retain[0]) / len(both[0])
-    plan = {"baseline": (both, p)}
-    if p.twin:
-        # Fewer steps in proportion to the text: the twin sees each retain block as often as the baseline does.
-        plan["twin"] = retain, dataclasses.replace(p, steps=max(1, round(p.steps * share)))
-    for name, (arrays, c) in plan.items():
-        if run.folder.has(name):
-            continue
-        with run.folder.stage(name, f"{c.steps} steps on {len(arrays[0]):,} blocks"):
-            given = load_model(config, Path(config.model)) if config.model else None
-            start = given or transformer.init(run.inputs.shape, config.seed)
-            save_model(run, name, fit_stage(run, name, start, c, next_tokens(c, arrays, config.seed)))
+    config = run.config
+    with run.folder.stage(name, f"{c.steps} steps on {len(arrays[0]):,} blocks"):
+        given = load_model(config, Path(config.model)) if config.model else None
+        start = given or transformer.init(run.inputs.shape, config.seed)
+        save_model(run, name, fit_stage(run, name, start, c, next_tokens(c, arrays, config.seed)))
 
 
 def needed(run: Run) -> list[str]:

@@ -37,7 +37,7 @@ from jaxunlearn.run.store import hash_of, load_model, measured_by
 from jaxunlearn.stages.evaluate import evaluate
 from jaxunlearn.stages.known import knowing
 from jaxunlearn.stages.label import label
-from jaxunlearn.stages.pretrain import STAGE_OF, needed, pretrain, reinforce
+from jaxunlearn.stages.pretrain import STAGE_OF, needed, pretrain, pretrain_twin, reinforce
 from jaxunlearn.stages.trials import Cell, cells, check_cell
 from jaxunlearn.stages.unlearn import damage, unlearn
 
@@ -102,6 +102,7 @@ def _base(config: Config, seed: int) -> Run:
     checks = (RTT.check,) if config.sweep.rtt else ()  # facts that cannot be asked are refused before any cell runs
     base = open_run(dataclasses.replace(config, seed=seed, run=RunSection(dir=str(folder)), controls=()), *checks)
     pretrain(base)
+    pretrain_twin(base)
     return knowing(base)
 
 

@@ -18,12 +18,10 @@ from jaxunlearn.parallel import preemption
 
 LINES = {
     "baseline 100/150": signal.SIGKILL,
-    "twin 20/": signal.SIGTERM,
-    "[reinforce]": signal.SIGKILL,
     "reinforce 4/8": signal.SIGTERM,
     "label 32/": signal.SIGKILL,
     "unlearn 4/8": signal.SIGKILL,
-    "[evaluate] unlearned": signal.SIGTERM,
+    "twin 20/": signal.SIGTERM,
     "[attack]": signal.SIGKILL,
 }
 pytestmark = pytest.mark.xdist_group("run")  # one worker: the runs that its tests share are made once
