@@ -61,7 +61,7 @@ def said(folder):
 
 def test_every_script_is_short_executable_and_known_here():
     found = sorted((ROOT / "launch").iterdir())
-    assert {p.name for p in found} == {*SCRIPTS, "bench_scaling", "oz_smollm2.sh"}
+    assert {p.name for p in found} == {*SCRIPTS, "bench_gpu.sh", "bench_scaling", "oz_smollm2.sh"}
     for path in found:
         assert len(path.read_text().splitlines()) <= 40 and os.access(path, os.X_OK), path.name
 
@@ -104,6 +104,18 @@ def test_the_study_of_a_seed_is_a_run_and_then_questions():
     folder = "runs/oz_smollm2_gpu/seed_2"
     assert code == 0 and run == ["run", "configs/oz_smollm2_gpu.py", "seed=2", f"run.dir={folder}", "eval.items=3"]
     assert len(asked) == 3 and all("--prompt" in words for words in asked) and f"{folder}/twin" in out
+
+
+def test_the_benchmark_of_a_card_goes_on_after_a_failure_and_keeps_to_its_budget(tmp_path):
+    path = stubs(tmp_path / "bin", python='case "$*" in *adafactor*) exit 1;; *7b_torch*) sleep 60;; esac')
+    code, _, err = launch("bench_gpu.sh", "unlearn.batch=8", OUT=tmp_path / "out", BUDGET=23, PYTHON="python", **path)
+    outs = [Path(words[words.index("--out") + 1]).stem for words in said(tmp_path / "bin")]
+    assert outs == ["7b", "7b_65536_tokens", "7b_adafactor", "smollm2", "7b_torch"]  # all that there was time for
+    assert code == 1 and "smollm2_torch: no time left" in err
+    assert all(
+        "unlearn.batch=8" in words and 20 <= int(words[words.index("--budget") + 1]) <= 23
+        for words in said(tmp_path / "bin")
+    )
 
 
 # ---- several processes on one box

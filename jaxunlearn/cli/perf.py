@@ -6,13 +6,16 @@ import os
 from pathlib import Path
 
 from jaxunlearn.cli.common import add_overrides, configured
-from jaxunlearn.errors import InputError
+from jaxunlearn.errors import InputError, RunError
 
 
 def add_bench(add) -> None:
     command = add("bench", bench, "throughput, share of the measured matmul ceiling, peak memory")
     command.add_argument("config")
     command.add_argument("--json", action="store_true")
+    command.add_argument("--only", action="append", default=[], metavar="PART", help="may be given several times")
+    command.add_argument("--budget", type=float, default=0, metavar="S", help="begin no part after that many seconds")
+    command.add_argument("--out", default="", metavar="FILE", help="JSON, written anew after each part")
     command.add_argument("--torch", action="store_true", help="also time Hugging Face's training step in PyTorch")
     command.add_argument("--scaling", default="", metavar="DIR", help="only the step, over 1, 2, 4, 8 ... devices")
     command.add_argument("--whole", action="store_true", help="project the whole method from the measured rates")
@@ -22,8 +25,13 @@ def add_bench(add) -> None:
 
 def bench(a) -> None:
     """Measure a configuration's programs on this machine, and print the rates."""
+    from jaxunlearn.perf.bench import PARTS
     from jaxunlearn.perf.bench import bench as measure
 
+    if unknown := sorted(set(a.only) - set(PARTS)):
+        raise InputError(f"--only {' '.join(unknown)}: expected some of {', '.join(PARTS)}")
+    if not 0 <= a.budget < float("inf"):
+        raise InputError(f"--budget {a.budget}: expected seconds, 0 for no end")
     config = _unpacked(configured(a.config, a.overrides))
     if a.scaling:
         from jaxunlearn.perf.bench_devices import scaling, table
@@ -31,9 +39,12 @@ def bench(a) -> None:
         rows = scaling(config, Path(a.scaling))
         print(json.dumps({"rows": rows}) if a.json else table(rows))
         return
-    found = measure(config, torch=a.torch, whole=a.whole, trace=a.profile)
+    out = Path(a.out) if a.out else None
+    found = measure(config, only=a.only, budget=a.budget, out=out, torch=a.torch, whole=a.whole, trace=a.profile)
     if a.json:
         print(json.dumps(found))
+    if failed := [name for name, part in found.items() if isinstance(part, dict) and "failed" in part]:
+        raise RunError(f"not measured: {', '.join(failed)}")
 
 
 def add_plan(add) -> None:

@@ -6,100 +6,160 @@ tokens of the configuration's shape, so no model has to be there.
 
 import contextlib
 import dataclasses
+import json
 import time
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxunlearn.config import Config
 from jaxunlearn.data.blocks import make_blocks
 from jaxunlearn.data.tokenizer import load_tokenizer
+from jaxunlearn.errors import RunError
+from jaxunlearn.files import write_whole
 from jaxunlearn.models import transformer
-from jaxunlearn.models.generate import GREEDY, generate
 from jaxunlearn.models.weights import forward_flops
 from jaxunlearn.parallel.console import say
 from jaxunlearn.parallel.host_memory import keep_freed
-from jaxunlearn.parallel.sharding import act, device_names, mesh_from, platform, put
+from jaxunlearn.parallel.sharding import device_names, mesh_from, platform, put
+from jaxunlearn.perf.bench_decoding import bench_generate, bench_score
 from jaxunlearn.perf.bench_kernels import kernels
 from jaxunlearn.perf.bench_torch import compare
 from jaxunlearn.perf.counts import bench_shape, peak_bytes
+from jaxunlearn.perf.timing import allocator_peak, line, matmul_ceiling, rates, resting, seconds
 from jaxunlearn.run.directory import versions
 from jaxunlearn.run.sources import read_texts
 from jaxunlearn.training.loop import fit, microbatches
 from jaxunlearn.training.step import compiled_step, init_state
 from jaxunlearn.whp.labels import Passage, label, on_mesh
 
-NEW_TOKENS, PROMPT = 128, 32
 HOST_STEPS = 4  # of the real loop, and of bare steps, in turns
 PAPER_TOKENS = 3.1e6  # of its target text
+# PyTorch before JAX takes the card, kernels while memory is as any process has it, then what needs more after what
+# needs less: so each part's peak is the allocator's, and a part that does not fit hides no other
+PARTS = ("torch", "kernels", "generate", "score", "label", "train")
+
+GROUPS = {
+    "kernels": "",
+    "torch": "Hugging Face, ",
+}  # parts that hold several programs, and what goes before their names
 
 
-def bench(config: Config, *, torch: bool = False, whole: bool = False, trace: str = "", repeats: int = 5) -> dict:
-    """Measure training, labelling, generation and both kernels; with torch also Hugging Face's training step.
+def bench(
+    config: Config, *, only: Sequence[str] = (), budget: float = 0.0, out: Path | None = None, torch: bool = False,
+    whole: bool = False, trace: str = "", repeats: int = 5,
+) -> dict:  # fmt: skip
+    """Measure the parts of PARTS, all (PyTorch where asked for) or `only` some; print each as it comes.
 
-    Returns {"device", "versions", "shape", "matmul_ceiling_flops", "train", "label", "generate", "kernels", ...}, each
-    part with tokens_per_second, share_of_ceiling and peak_bytes where they apply.
+    budget: seconds after which no further part is begun (0: none). out: a JSON file, written anew after each part, with
+    a Markdown table of the same name beside it.
+    Returns {"device", "versions", "shape", "matmul_ceiling_flops", NAME: figures, ...}. Figures have tokens_per_second,
+    share_of_ceiling, peak_bytes (by the compiler) and allocator_peak_bytes (where the part had more of the device than
+    any before it) as far as they apply; of a part that failed {"failed": why}, of one not begun {"skipped": why}.
     """
-    beside = None
-    if torch:
-        beside = compare(config, repeats)
+    chosen = [p for p in PARTS if (p in only if only else p != "torch" or torch)]
+    parts = _Parts(budget, out)
+    if "torch" in chosen:
+        parts.measure("torch", lambda: compare(config, repeats))
     with jax.set_mesh(mesh_from(config.mesh)):
         c = bench_shape(config)
         ceiling = matmul_ceiling(c.compute)
         say(f"{device_names()}: {ceiling / 1e9:,.0f} GFLOP/s in a plain {c.compute} product")
-        beside_naive = kernels(ceiling, c.compute, repeats)  # first, and with memory as any process has it
-        keep_freed()
-        found = {
+        parts.found |= {
             "device": device_names(),
             "versions": versions(),
             "shape": {k: getattr(c, k) for k in ("V", "D", "L", "N", "K", "H", "F", "compute")},
             "matmul_ceiling_flops": ceiling,
         }
+        calls: dict[str, Callable[[], dict]] = {
+            "kernels": lambda: kernels(ceiling, c.compute, repeats),
+            "generate": lambda: bench_generate(config, c),
+            "score": lambda: bench_score(config, c),
+            "label": lambda: bench_label(config, c, ceiling, repeats),
+            "train": lambda: bench_train(config, c, ceiling, repeats),
+        }
+        if "kernels" in chosen:
+            parts.measure("kernels", calls.pop("kernels"))
+        keep_freed()
         with _profile(trace):
-            found["train"] = bench_train(config, c, ceiling, repeats)
-            found["label"] = bench_label(config, c, ceiling, repeats)
-            found["generate"] = bench_generate(config, c)
-        found["kernels"] = beside_naive
-        if platform() == "cpu":
-            found["kernels_memory_kept"] = kernels(ceiling, c.compute, repeats)
-        if beside:
-            found["torch"] = beside
+            for name in [n for n in calls if n in chosen]:
+                parts.measure(name, calls[name])
+        if "kernels" in chosen and platform() == "cpu":
+            parts.measure("kernels_memory_kept", lambda: kernels(ceiling, c.compute, repeats))
+        rate, beside = (parts.found.get(name, {}) for name in ("score", "torch"))
+        if "items_per_second" in rate and "scoring" in beside:
+            rate["over_torch"] = rate["items_per_second"] / beside["scoring"]["items_per_second"]
         if whole:
-            found["whole"] = project(config, found)
-        return found
+            parts.measure("whole", lambda: project(config, parts.found))
+    return parts.found
 
 
-def seconds(call, repeats: int) -> float:
-    """Return the median time of call(), which must return arrays, after a first that compiles."""
-    jax.block_until_ready(call())
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        jax.block_until_ready(call())
-        times.append(time.perf_counter() - began)
-    return median(times)
+class _Parts:
+    """What was found so far, part by part; a part that fails is noted and the others go on."""
+
+    def __init__(self, budget: float, out: Path | None):
+        self.found: dict[str, Any] = {}
+        self.until = time.monotonic() + budget if budget else float("inf")
+        self.budget, self.out = budget, out
+
+    def measure(self, name: str, call: Callable[[], dict]) -> None:
+        """Note what call() returns, or why it did not come to that."""
+        before = allocator_peak() if name != "torch" else None  # asking takes the device
+        if time.monotonic() > self.until:
+            found: dict[str, Any] = {"skipped": f"the budget of {self.budget:g} s was spent before it"}
+        else:
+            try:
+                found = call()
+            except (jax.errors.JaxRuntimeError, MemoryError, RunError) as error:
+                found = {"failed": next(iter(str(error).splitlines()), type(error).__name__)}
+        if before is not None and (after := allocator_peak() or 0) > before:
+            found["allocator_peak_bytes"] = after
+            say(f"{name}: {after / 2**30:.2f} GiB at most by the allocator")
+        if why := found.get("failed") or found.get("skipped"):
+            say(f"{name}: not measured: {why}")
+        self.found[name] = found
+        if self.out:
+            write_whole(self.out, json.dumps(self.found, indent=1, allow_nan=False) + "\n")
+            write_whole(self.out.with_suffix(".md"), table(self.found))
 
 
-def matmul_ceiling(dtype: str) -> float:
-    """Return the FLOP/s of the best of a few large square products on one device, times the number of devices."""
-    n = 2048 if platform() == "cpu" else 8192
-    with _one_device():
-        x = jnp.ones((n, n), dtype)
-        return 2 * n**3 / min(seconds(lambda: _product(x, x), 3) for _ in range(3)) * len(jax.devices())
+def table(found: dict) -> str:
+    """Return what bench() found as a Markdown table, a row a program; what was not measured says why."""
+    rows: dict[str, dict] = {}
+    for name in [n for n in PARTS if n in found]:
+        part = found[name]
+        if name not in GROUPS or {"failed", "skipped"} & set(part):
+            rows[name] = part
+        else:
+            rows |= {GROUPS[name] + one: figures for one, figures in part.items()}
+    lines = ["| what | measured | share of the ceiling | GiB (compiler, allocator) |", "|---|---|---|---|"]
+    for name, part in rows.items():
+        share = part.get("share_of_ceiling")
+        sizes = [part.get(key) for key in ("peak_bytes", "allocator_peak_bytes")]
+        held = ", ".join("-" if n is None else f"{n / 2**30:.1f}" for n in sizes) if any(sizes) else ""
+        lines.append(f"| {name} | {_measured(part)} | {'' if share is None else f'{share:.0%}'} | {held} |")
+    device = found.get("device", "device unknown")
+    versions = " ".join(f"{name} {v}" for name, v in found.get("versions", {}).items())
+    return "\n".join([*lines, "", f"{device}; {versions}", ""])
 
 
-def _one_device():
-    return jax.set_mesh(jax.sharding.Mesh(np.array(jax.local_devices()[:1]), "one"))
-
-
-@jax.jit
-def _product(a, b):
-    return a @ b
+def _measured(part: dict) -> str:
+    if why := part.get("failed") or part.get("skipped"):
+        return f"not measured: {why}"
+    said = []
+    if "theirs" in part:
+        said.append(f"{part['theirs']:,.0f} tokens/s; ours {part['ours']:,.0f}, {part['ratio']:.2f} x")
+    if "items_per_second" in part:
+        said.append(f"{part['items_per_second']:,.1f} items/s")
+    if "tokens_per_second" in part:
+        said.append(f"{part['tokens_per_second']:,.0f} tokens/s")
+    if "naive_seconds" in part:
+        said.append(f"{part['seconds'] * 1e3:.2f} ms, {part['time_ratio']:.2f} x naive")
+    return ", ".join(said)
 
 
 def bench_train(config: Config, c: transformer.Shape, ceiling: float, repeats: int) -> dict:
@@ -120,8 +180,8 @@ def bench_train(config: Config, c: transformer.Shape, ceiling: float, repeats: i
         programs.append(_programs(step))
     spent, n = median(times[2:]), tokens.size
     host = _host_share(config, state, batch, n // T, c, repeats)
-    found = _rates(n, spent, 3 * forward_flops(c, n, T), ceiling, memory)
-    say(f"train: {_line(found)}, host adds {host:.1%}")
+    found = rates(n, spent, 3 * forward_flops(c, n, T), ceiling, memory)
+    say(f"train: {line(found)}, host adds {host:.1%}")
     return found | {"host_share": host, "recompilations": programs[-1] - programs[0]}
 
 
@@ -163,102 +223,19 @@ def bench_label(config: Config, c: transformer.Shape, ceiling: float, repeats: i
     place = np.tile(np.arange(T, dtype=np.int32), (B, 1))
     some = np.full((B, 8), -1, np.int32)
     passage = on_mesh(Passage(tokens, tokens, place, np.ones((B, T), bool), some, some))
-    frozen = [_resting(transformer.init(c, seed)) for seed in (0, 1)]
+    frozen = [resting(transformer.init(c, seed)) for seed in (0, 1)]
     alphas, settings = (config.whp.alpha, *config.whp.alphas), type(config.whp)()
     memory = peak_bytes(label.lower(*frozen, passage, alphas=alphas, whp=settings).compile())
     spent = seconds(lambda: label(*frozen, passage, alphas=alphas, whp=settings), repeats)
     bare = seconds(lambda: [_hidden(m, passage.tokens_BT) for m in frozen], repeats)
-    found = _rates(B * T, spent, 2 * forward_flops(c, B * T, T), ceiling, memory)
-    say(f"label: {_line(found)}, {spent / bare:.2f} x two forwards up to the last hidden state")
+    found = rates(B * T, spent, 2 * forward_flops(c, B * T, T), ceiling, memory)
+    say(f"label: {line(found)}, {spent / bare:.2f} x two forwards up to the last hidden state")
     return found | {"over_two_forwards": spent / bare}
-
-
-def _resting(m):
-    return jax.tree.map(lambda w: w.astype(m.c.compute), m)
 
 
 @jax.jit
 def _hidden(m, tokens_BT):
     return m(tokens_BT)
-
-
-def bench_generate(config: Config, c: transformer.Shape) -> dict:
-    """Time cached decoding, against the bandwidth bound and against recomputing the prompt for every token."""
-    B = config.eval.batch if platform() == "cpu" else 128
-    new = min(NEW_TOKENS, c.context - PROMPT)
-    m = _resting(transformer.init(c, 0))
-    draw = np.random.default_rng(0)
-    prompts = [list(map(int, row)) for row in draw.integers(1, c.V, (B, PROMPT))]
-    took = {}
-    for n in (1, new):
-        generate(m, prompts, n)
-        took[n] = _timed(lambda n=n: generate(m, prompts, n))
-    decode = B * (new - 1) / max(took[new] - took[1], 1e-9)
-    bytes_a_step = sum(w.nbytes for w in jax.tree.leaves(m))
-    bytes_a_step += 2 * c.L * B * (PROMPT + new) * c.K * c.H * jnp.dtype(c.compute).itemsize
-    bound = B * copy_bandwidth() / bytes_a_step
-    again, same = _recomputed(m, prompts, new)
-    ratio = again / took[new]
-    say(f"generate: {decode:,.0f} tokens/s, {decode / bound:.0%} of the bandwidth bound, {ratio:.1f} x recomputation")
-    return {
-        "tokens_per_second": decode, "batch": B, "share_of_bandwidth_bound": decode / bound,
-        "times_recomputation": ratio, "same_tokens": same,
-    }  # fmt: skip
-
-
-def _recomputed(m, prompts, new: int) -> tuple[float, bool]:
-    """Return the time of greedy decoding without a cache at one padded width, and whether its tokens are the same."""
-    B, width = len(prompts), PROMPT + new
-    tokens_BT = np.zeros((B, width), np.int32)
-    tokens_BT[:, :PROMPT] = prompts
-
-    @jax.jit
-    def step(m, tokens_BT, n):
-        h_BTD = m(tokens_BT)
-        last_BTD = jax.lax.dynamic_slice_in_dim(h_BTD, n - 1, 1, axis=1)
-        next_B = jax.reshard(jnp.argmax(m.logits(last_BTD)[:, 0], axis=-1).astype(jnp.int32), act("B"))
-        return jax.lax.dynamic_update_slice_in_dim(tokens_BT, next_B[:, None], n, axis=1)
-
-    def run():
-        x = put(tokens_BT, "BT")
-        for n in range(PROMPT, width):
-            x = step(m, x, n)
-        return np.asarray(x)
-
-    run()
-    spent = _timed(run)
-    return spent, generate(m, prompts, new, GREEDY) == [list(map(int, r[PROMPT:])) for r in run()]
-
-
-def _timed(call) -> float:
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
-
-
-def copy_bandwidth() -> float:
-    """Return the bytes/s of passes over one large array on one device, times the number of devices.
-
-    Read and write are counted. The array is many times larger than a cache, and on an accelerator the passes follow one
-    another inside one program: a single one of 256 MiB is over before the launch of it is paid for.
-    """
-    size, passes = (2**25, 2) if platform() == "cpu" else (2**29, 10)
-    with _one_device():
-        scale, x = jnp.linspace(0.5, 0.9, passes, dtype=jnp.float32), jnp.ones(size, jnp.float32)
-        nbytes, last = x.nbytes, [x]
-        del x
-
-        def call():
-            last[0] = _passes(last[0], scale)  # in place: the array before it is given away
-            return last[0]
-
-        return 2 * nbytes * passes / seconds(call, 5) * len(jax.devices())
-
-
-@partial(jax.jit, donate_argnums=0)
-def _passes(x, scale):
-    """Return x after a pass over it for each number in scale; rounding keeps two passes from becoming one."""
-    return jax.lax.fori_loop(0, len(scale), lambda n, x: x * scale[n] + 1, x)
 
 
 def stage_tokens(config: Config) -> dict[str, float]:
@@ -280,6 +257,8 @@ def stage_tokens(config: Config) -> dict[str, float]:
 
 def project(config: Config, found: dict) -> dict:
     """Project the whole method from the measured rates, and say where the time goes."""
+    if missing := [n for n in ("label", "train") if "tokens_per_second" not in found.get(n, {})]:
+        raise RunError(f"projecting the whole needs the rates of {' and '.join(missing)}")
     tokens = stage_tokens(config)
     parts = {n: t / found["label" if n == "label" else "train"]["tokens_per_second"] for n, t in tokens.items()}
     total = sum(parts.values())
@@ -287,20 +266,6 @@ def project(config: Config, found: dict) -> dict:
         say(f"whole: {name} {tokens[name] / 1e6:.1f}M tokens, {spent / 60:,.1f} min ({spent / total:.0%})")
     say(f"whole: {total / 60:,.1f} min, projected from the rates above; measuring and reading are not counted")
     return {"seconds": parts, "tokens": tokens, "total_seconds": total}
-
-
-def _rates(tokens: int, spent: float, flops: float, ceiling: float, memory: int) -> dict:
-    return {
-        "tokens_per_second": tokens / spent,
-        "seconds": spent,
-        "share_of_ceiling": flops / spent / ceiling,
-        "peak_bytes": memory,
-    }
-
-
-def _line(found: dict) -> str:
-    share, memory = found["share_of_ceiling"], found["peak_bytes"] / 2**30
-    return f"{found['tokens_per_second']:,.0f} tokens/s, {share:.0%} of the ceiling, {memory:.2f} GiB a device"
 
 
 def _profile(folder: str):

@@ -21,6 +21,7 @@ from jaxunlearn.models import transformer
 from jaxunlearn.parallel.console import say
 from jaxunlearn.parallel.host_memory import keep_freed
 from jaxunlearn.parallel.sharding import mesh_from, put
+from jaxunlearn.perf.bench_decoding import ITEMS, SOME_ITEMS, pairs_of
 from jaxunlearn.perf.counts import bench_shape
 from jaxunlearn.training.step import compiled_step, init_state
 
@@ -28,7 +29,7 @@ WARM = 2  # steps before the first that counts
 
 
 def compare(config: Config, repeats: int) -> dict:
-    """Return tokens/s of both and the ratio ours / theirs, for each way of running theirs on this device.
+    """Return tokens/s of both and the ratio ours / theirs, for each way of running theirs; and how fast theirs scores.
 
     To be called before JAX takes an accelerator's memory in this process.
     """
@@ -49,14 +50,17 @@ def compare(config: Config, repeats: int) -> dict:
         rates = [tokens / median(s) for s in (ours, other)]
         say(f"train: {rates[0]:,.0f} tokens/s, Hugging Face ({name}) {rates[1]:,.0f}: {ratio:.2f} x")
         found[name] = {"ours": rates[0], "theirs": rates[1], "ratio": ratio, "torch": torch.__version__}
-    return found
+    items = SOME_ITEMS if both_fit else ITEMS
+    spent = median(_in_turns([(_their_scores, config, {"items": items})], 1)[0])
+    say(f"score: Hugging Face {items / spent:,.1f} items/s")
+    return found | {"scoring": {"items_per_second": items / spent}}
 
 
 def _ways(torch) -> dict[str, dict]:
     """Return the ways to run theirs that make sense on this device."""
     if not torch.cuda.is_available():
         return {"eager": {}}
-    ways = {"eager, checkpointing": {}, "compiled, checkpointing": {"compiled": True}}
+    ways: dict[str, dict] = {"eager, checkpointing": {}}
     if importlib.util.find_spec("liger_kernel"):
         ways["Liger, checkpointing"] = {"liger": True}
     return ways
@@ -135,7 +139,28 @@ def _tokens(config: Config, V: int) -> np.ndarray:
 
 
 @contextmanager
-def _theirs(config: Config, compiled: bool = False, liger: bool = False):
+def _theirs(config: Config, liger: bool = False):
+    import torch
+
+    net, device = _their_model(config, liger)
+    net.train()
+    if device == "cuda":
+        net.gradient_checkpointing_enable()
+    optimiser = torch.optim.AdamW(net.parameters(), lr=1e-5, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
+    batch = torch.from_numpy(_tokens(config, net.config.vocab_size)).to(device)
+
+    def step():
+        net(input_ids=batch, labels=batch).loss.backward()
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    yield step
+
+
+def _their_model(config: Config, liger: bool = False) -> tuple[Any, str]:
+    """Return Hugging Face's Llama of the configuration's shape, random weights, and the device that it is on."""
     import jax
 
     jax.config.update("jax_platforms", "cpu")  # JAX only reads the shape here; PyTorch has the accelerator
@@ -158,19 +183,29 @@ def _theirs(config: Config, compiled: bool = False, liger: bool = False):
     with torch.device(device):
         net: Any = LlamaForCausalLM(shape)
     net = net.to(dtype=dtype)
-    net.train()
     net.config.use_cache = False
-    if device == "cuda":
-        net.gradient_checkpointing_enable()
-    optimiser = torch.optim.AdamW(net.parameters(), lr=1e-5, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
-    call = torch.compile(net) if compiled else net
-    batch = torch.from_numpy(_tokens(config, c.V)).to(device)
+    return net, device
 
+
+@contextmanager
+def _their_scores(config: Config, items: int):
+    """Score as lm-evaluation-harness's Hugging Face backend does: longest first, padded on the right."""
+    import torch
+
+    net, device = _their_model(config)
+    net.eval()
+    pairs = pairs_of(items, net.config.vocab_size)
+    longest_first = sorted(pairs, key=lambda p: -len(p[0]) - len(p[1]))
+    batches = [longest_first[n : n + config.eval.batch] for n in range(0, len(pairs), config.eval.batch)]
+
+    @torch.inference_mode()
     def step():
-        call(input_ids=batch, labels=batch).loss.backward()
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        if device == "cuda":
-            torch.cuda.synchronize()
+        for batch in batches:
+            rows = [torch.tensor((*a, *b)[:-1]) for a, b in batch]
+            logits_BTV = net(input_ids=torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)).logits
+            for logits_TV, (before, after) in zip(logits_BTV, batch, strict=True):
+                last = len(before) + len(after) - 1
+                logp_TV = torch.log_softmax(logits_TV[last - len(after) : last].float(), dim=-1)
+                float(logp_TV.gather(1, torch.tensor(after, device=device)[:, None]).sum())
 
     yield step
