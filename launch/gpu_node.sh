@@ -13,6 +13,5 @@ if [ $# = 0 ]; then
     exit 2
 fi
 one=(env JAX_PLATFORMS="${JAX_PLATFORMS:-cuda,cpu}" JAX_CUDA_VISIBLE_DEVICES="${GPUS:-all}"
-    XLA_PYTHON_CLIENT_MEM_FRACTION="${XLA_PYTHON_CLIENT_MEM_FRACTION:-0.95}"
     "${PYTHON:-python}" -m jaxunlearn "$@")
 if [ "$dry" ]; then show "${one[@]}"; else exec "${one[@]}"; fi

@@ -69,3 +69,17 @@ def test_exit_codes(monkeypatch, capsys, error, code, said):
     assert cli.main(["methods"]) == code
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.startswith("jaxunlearn: ") and said in captured.err
+
+
+@pytest.mark.parametrize(("given", "share"), [({}, 0.95), ({"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.5"}, 0.5)])
+def test_a_gpus_memory_is_used_unless_the_environment_says_how_much(monkeypatch, capsys, given, share):
+    """As jaxlib reads it when the card is first used; it refuses both names together."""
+    from jaxlib.xla_client import generate_pjrt_gpu_plugin_options
+
+    for name in ("XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)  # so that what the command sets is taken back
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert cli.main(["methods"]) == 0
+    assert generate_pjrt_gpu_plugin_options()["memory_fraction"] == share
