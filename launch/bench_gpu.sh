@@ -17,12 +17,12 @@ bench() { # NAME ARGUMENTS...: one command, killed when no time is left
     shift
     if [ "$left" -lt 20 ]; then echo "$name: no time left" >&2 && failed=1 && return; fi
     [ "${dry[*]}" ] || way=(timeout "$left")
-    "${way[@]}" "$(dirname "$0")/gpu_node.sh" "${dry[@]}" bench configs/bench_7b.py unlearn.update=layers "${more[@]}" \
+    "${way[@]}" "$(dirname "$0")/gpu_node.sh" "${dry[@]}" bench configs/bench_7b.py "${more[@]}" \
         --out "$out/$name.json" --budget "$left" "$@" || failed=1
 }
 bench 7b --whole
 bench 7b_65536_tokens unlearn.accumulate=8 --only train
-bench 7b_adafactor unlearn.update=whole unlearn.optimiser=adafactor --only train
+bench 7b_adafactor unlearn.optimiser=adafactor --only train
 bench smollm2 "${smollm2[@]}" --only score --only generate
 bench 7b_torch --only torch
 bench smollm2_torch "${smollm2[@]}" --only torch

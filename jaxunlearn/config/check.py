@@ -32,8 +32,7 @@ def check(config: Config) -> None:
     for name, train in stages.items():
         if train.moment_memory == "host" and train.optimiser == "adafactor":
             wrong.append(f"{name}.moment_memory=host is for AdamW's moments; adafactor keeps none")
-        one_by_one = train.optimiser == "adamw" and train.moment_memory == "device" and not train.clip
-        if train.update == "layers" and (train.lora.rank or not one_by_one):
+        if train.update == "layers" and not train.elementwise:
             wrong.append(
                 f"{name}.update=layers needs optimiser=adamw, moment_memory=device, clip=0 and lora.rank=0: a layer's "
                 "weights are updated before the gradient of the others is known"

@@ -18,7 +18,7 @@ def step(state: State, learning_rate, frozen: dict, batch: dict, *, c: Train, re
     the state: every step needs them again, so they are not donated and not in checkpoints. batch: parts with a leading
     axis A of microbatches. Metrics are in nats: "loss", each term's mean, "gradient_norm".
     """
-    if c.update == "layers" and "base" not in frozen and tuple(batch) == ("labels",):  # whp.HARD: plain cross-entropy
+    if c.update != "whole" and "base" not in frozen and tuple(batch) == ("labels",):  # whp.HARD: plain cross-entropy
         return train_step(state, learning_rate, *batch["labels"], c=c)
     loss, g, means = gradients(state.model, frozen, batch, recipe)
     updates = recipe.method.updates

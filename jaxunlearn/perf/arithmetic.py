@@ -4,6 +4,7 @@ T is the tokens of a block; the other letters are models/transformer.py's. docs/
 compiler's.
 """
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +14,7 @@ from jaxunlearn.models import transformer
 from jaxunlearn.models.weights import parameter_bytes, parameters
 from jaxunlearn.perf.programs import PROMPT, Program, act_ways, kinds_of
 from jaxunlearn.perf.topology import GPU_COUNTS, SHAPES, Topology
+from jaxunlearn.training.layerwise import Room, by_layers
 
 POLICIES = ("mlp", "full")  # of rematerialisation; the first computes less again, the second keeps less
 
@@ -42,23 +44,31 @@ class Choice(NamedTuple):
 
 
 def step_bytes(c: transformer.Shape, o: Choice, t: Train, T: int) -> dict[str, int]:
-    """Return bytes a chip of a training step by kind; weights and gradients fp32, everything in use c.compute."""
+    """Return bytes a chip of a training step by kind; weights and gradients fp32, everything in use c.compute.
+
+    t.update is "whole" or "layers" (settled).
+    """
     chips, width = o.fsdp * o.tensor, jax.numpy.dtype(c.compute).itemsize
     whole, moment = parameter_bytes(c, "float32") / chips, parameter_bytes(c, t.moment_dtype) / chips
     no_moments = t.optimiser == "adafactor" or t.moment_memory == "host"
-    rows, by_layers = o.batch * T / (o.data * o.fsdp), t.update == "layers"
-    remat = "full" if by_layers and o.accumulate > 1 else o.remat
+    rows, layered = o.batch * T / (o.data * o.fsdp), t.update == "layers"
+    remat = "full" if layered and o.accumulate > 1 else o.remat
     kept = c.D + (0 if remat == "full" else (2 * c.N + 2 * c.K) * c.H / o.tensor)
     inner = (4 * c.F + (2 * c.N + 2 * c.K) * c.H) / o.tensor + 4 * c.D  # what one layer holds while it works
     kept += {"none": inner, "down": 2 * c.F / o.tensor}.get(remat, 0)
     found = {
         "weights": whole,
         "optimiser": 0 if no_moments else 2 * moment,
-        "activations": rows * kept * c.L * width * (o.accumulate if by_layers else 1),
-        "gradients": 4 * sum(parameters(c)) / chips if by_layers else whole * (3 if o.accumulate > 1 else 2),
+        "activations": rows * kept * c.L * width * (o.accumulate if layered else 1),
+        "gradients": 4 * sum(parameters(c)) / chips if layered else whole * (3 if o.accumulate > 1 else 2),
         "working set": work_bytes(c, o.tensor, rows, 4) + rows * inner * width,
     }
     return {kind: int(n) for kind, n in found.items()}
+
+
+def settled(t: Any, c: transformer.Shape, there: Room, plain: bool = True) -> Any:
+    """Return the settings with the update that the step will choose; plain: its loss is cross-entropy alone."""
+    return dataclasses.replace(t, update="layers" if plain and by_layers(t, c, there) else "whole")
 
 
 def work_bytes(c: transformer.Shape, tensor: int, rows: float, layers: int) -> int:
@@ -84,15 +94,21 @@ def choices(config: Config, c: transformer.Shape, where: Topology) -> list[Choic
     return found
 
 
-def ranked(config: Config, c: transformer.Shape, where: Topology, limit: int) -> list[dict[str, Any]]:
+def ranked(
+    config: Config, c: transformer.Shape, where: Topology, limit: int, device: int | None = None
+) -> list[dict[str, Any]]:
     """Return the choices that need at most `limit` bytes a chip by the estimate, each with its bytes.
+
+    device: the bytes that a chip has, by which the step chooses its update.
 
     Fewest microbatches come first, since weights are gathered once a microbatch; then the policy that computes less
     again; then the smallest `tensor`, since activations are summed over it in every layer. No time is estimated.
     """
     rows = []
     for o in sorted(choices(config, c, where), key=lambda o: (o.accumulate, POLICIES.index(o.remat), o.tensor)):
-        needed = sum(step_bytes(c, o, config.unlearn, config.text.context).values())
+        t = dataclasses.replace(config.unlearn, accumulate=o.accumulate)
+        t = settled(t, c, Room(o.fsdp * o.tensor, device), config.whp.mode == "offline")
+        needed = sum(step_bytes(c, o, t, config.text.context).values())
         if needed <= limit:
             rows.append({"choice": o, "estimated_bytes": needed})
     return rows
@@ -104,6 +120,8 @@ def estimated(p: Program, name: str, config: Config, c: transformer.Shape) -> di
     ways, tensor = act_ways(), mesh["tensor"]
     if "activations" in kinds:
         t = config.reinforce if name == "reinforce_step" else config.unlearn
+        if name == "fused_step":
+            t = dataclasses.replace(t, update="whole")
         o = Choice(mesh["data"], mesh["fsdp"], tensor, t.batch, t.accumulate, c.remat)
         rules = {"gradients", "working set"} | ({"activations"} if t.update == "layers" else set())
         kinds |= {k: v for k, v in step_bytes(c, o, t, T).items() if k in rules}
@@ -119,10 +137,12 @@ def estimated(p: Program, name: str, config: Config, c: transformer.Shape) -> di
     }  # fmt: skip
 
 
-def smallest(config: Config, c: transformer.Shape, where: Topology, limit: int) -> Topology | None:
+def smallest(
+    config: Config, c: transformer.Shape, where: Topology, limit: int, device: int | None = None
+) -> Topology | None:
     """Return the smallest slice of the same family, of those with a name, that is estimated to hold the step."""
     for shape in SHAPES.get(where.family, tuple(map(str, GPU_COUNTS))):
         candidate = where._replace(shape=shape)
-        if candidate.devices > where.devices and ranked(config, c, candidate, limit):
+        if candidate.devices > where.devices and ranked(config, c, candidate, limit, device):
             return candidate
     return None

@@ -27,6 +27,7 @@ from jaxunlearn.perf.collectives import collectives
 from jaxunlearn.perf.counts import peak_bytes
 from jaxunlearn.perf.programs import FUNCTIONS, Program, covered, kinds_of, plan_shape, program
 from jaxunlearn.run.directory import versions
+from jaxunlearn.training.layerwise import Room
 
 REMATERIALISED = "Involuntary full rematerialization"
 METHOD = {True: "compiled", False: "an estimate: computed from the configuration, nothing was compiled"}
@@ -61,17 +62,26 @@ def _planned(
         if not compiled and c.remat == "auto":  # stand-ins are CPUs, which would compute everything again
             c = dataclasses.replace(c, remat="mlp")
         look = measured if compiled else arithmetic.estimated
+        config = _settled(config, c, Room(mesh.shape["fsdp"] * mesh.shape["tensor"], limit))
         functions = {name: _look(name, config, c, limit, look) for name in only}
     found = {
         "config": config.name, "model": config.model, "topology": where.name, "devices": where.devices,
         "method": METHOD[compiled], "estimate": not compiled, "mesh": dict(mesh.shape), "slices": where.slices,
         "remat": c.remat, "label_batch": config.whp.label_batch, "context": config.text.context,
+        "update": {n: getattr(config, n).update for n in ("unlearn", "reinforce")},
         "batch": {n: [getattr(config, n).batch, getattr(config, n).accumulate] for n in ("unlearn", "reinforce")},
         "shape": {k: getattr(c, k) for k in ("V", "D", "L", "N", "K", "H", "F", "compute")},
         "fits": all(f["fits"] for f in functions.values() if f["needed"]), "limit_bytes": limit,
         "functions": functions,
     }  # fmt: skip
     return found, c
+
+
+def _settled(config: Config, c: transformer.Shape, there: Room) -> Config:
+    """Return the configuration with the update that the steps will choose on devices of that size."""
+    offline = config.whp.mode == "offline"
+    unlearn = arithmetic.settled(config.unlearn, c, there, offline)
+    return dataclasses.replace(config, unlearn=unlearn, reinforce=arithmetic.settled(config.reinforce, c, there))
 
 
 def devices_of(where: topology.Topology) -> tuple[list[Any], bool]:
@@ -179,7 +189,7 @@ def overheard(lines: list[str]) -> Iterator[None]:
 def _better(config: Config, where: topology.Topology, c: transformer.Shape, limit: int, tries: int, first_only: bool):
     """Compile the likeliest choices; return {"suggestion"} (None: nothing fits) and, of a search, {"search"}."""
     tried = []
-    for row in arithmetic.ranked(config, c, where, int(SPARE * limit))[:tries]:
+    for row in arithmetic.ranked(config, c, where, int(SPARE * limit), limit)[:tries]:
         o = row["choice"]
         say(f"trying {' '.join(o.overrides(config))} (estimated {row['estimated_bytes'] / 2**30:.1f} GiB a device)")
         found, _ = _planned(override(config, o.overrides(config)), where, ("unlearn_step",))
@@ -195,7 +205,7 @@ def _better(config: Config, where: topology.Topology, c: transformer.Shape, limi
     best = tried[0] if tried and tried[0]["fits"] else None
     out: dict[str, Any] = {"suggestion": best} if first_only else {"suggestion": best, "search": tried}
     if best is None:
-        larger = arithmetic.smallest(config, c, where, int(SPARE * limit))
+        larger = arithmetic.smallest(config, c, where, int(SPARE * limit), limit)
         out["larger"] = larger.name if larger else None
     return out
 
@@ -210,6 +220,7 @@ def lines(found: dict[str, Any]) -> list[str]:
     out = [
         f"{found['config']} on {found['topology']} ({found['devices']} devices), {found['method']}",
         f"mesh {mesh}; microbatch {batch} x {times} blocks of {found['context']} tokens; remat {found['remat']}; "
+        f"update={found['update']['unlearn']}; "
         f"{found['limit_bytes'] / gib:.2f} GiB a device",
     ]
     for name, f in found["functions"].items():

@@ -13,6 +13,8 @@ The optimiser must be elementwise (AdamW is), so that a slice can be updated by 
 is known at the end only, so gradients cannot be clipped by it. The state has the form of the plain step's.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,10 +22,40 @@ import optax
 
 from jaxunlearn.config import Train
 from jaxunlearn.kernels.linear_cross_entropy import linear_cross_entropy
-from jaxunlearn.models.transformer import rematerialised, rope_table
-from jaxunlearn.models.weights import is_layered, is_matrix
+from jaxunlearn.models.transformer import Shape, rematerialised, rope_table
+from jaxunlearn.models.weights import is_layered, is_matrix, parameter_bytes
 from jaxunlearn.parallel.sharding import gather
 from jaxunlearn.training.optimiser import joined, optimiser, parted
+
+FULL = 0.9  # of a device's memory: activations and what works beside them take the rest
+
+
+class Room(NamedTuple):
+    """What the choice of the update depends on: the devices that share the weights, and the bytes of each."""
+
+    chips: int
+    limit: int | None  # None: not known
+
+
+def room() -> Room:
+    """Return what there is on this machine, on the current mesh; also while tracing."""
+    mesh = jax.sharding.get_abstract_mesh().shape
+    limits = [(d.memory_stats() or {}).get("bytes_limit") for d in jax.local_devices()]
+    known = [n for n in limits if n]
+    return Room(mesh["fsdp"] * mesh["tensor"], min(known) if len(known) == len(limits) else None)
+
+
+def by_layers(t: Train, c: Shape, there: Room) -> bool:
+    """Return whether a step of plain cross-entropy updates a layer at a time.
+
+    With t.update="auto" it does where fp32 weights, AdamW's moments and a whole gradient (with several microbatches
+    also the sum of gradients) need more than FULL of a device.
+    """
+    if t.update != "auto" or there.limit is None or not t.elementwise:
+        return t.update == "layers"
+    gradients = 2 if t.accumulate > 1 else 1
+    held = (1 + gradients) * parameter_bytes(c, "float32") + 2 * parameter_bytes(c, t.moment_dtype)
+    return held / there.chips > FULL * there.limit
 
 
 def updated_by_layers(model, opt, learning_rate, tokens_ABT, labels_ABT, c: Train):

@@ -14,7 +14,7 @@ import optax
 from jaxunlearn.config import Lora, Train
 from jaxunlearn.models import lora
 from jaxunlearn.models.scoring import loss_sum
-from jaxunlearn.training.layerwise import updated_by_layers
+from jaxunlearn.training.layerwise import by_layers, room, updated_by_layers
 from jaxunlearn.training.optimiser import optimiser
 
 
@@ -88,7 +88,7 @@ def train_step(state: State, learning_rate, tokens_ABT, labels_ABT, base=None, *
 
     base: the frozen model below a trained adapter; None where whole weights are trained.
     """
-    if c.update == "layers" and base is None:
+    if base is None and by_layers(c, state.model.c, room()):
         model, opt, loss, norm = updated_by_layers(state.model, state.opt, learning_rate, tokens_ABT, labels_ABT, c)
         return State(state.step + 1, model, opt), {"loss": loss, "gradient_norm": norm}
     loss, g = gradients(state.model, tokens_ABT, labels_ABT, base)

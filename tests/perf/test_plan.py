@@ -49,6 +49,19 @@ def test_an_estimate_says_so_and_its_arguments_are_exact():
     assert host["optimiser"] == 8 and host["weights"] == step["bytes"]["weights"]  # of moments two counters alone
 
 
+def test_the_update_that_the_step_will_choose_is_said_and_planned():
+    """Llama-2-7b's weights and moments fill a card of 80 GB, and eight of them have room for whole gradients."""
+    one = plan.plan(load_config("bench_7b"), "h100:1", only=("unlearn_step", "fused_step"))
+    assert one["update"] == {"unlearn": "layers", "reinforce": "layers"} and one["fits"]
+    assert "update=layers" in "\n".join(plan.lines(one))
+    step, fused = (one["functions"][name]["bytes"]["gradients"] for name in ("unlearn_step", "fused_step"))
+    assert step < 2 * 2**30 < 25 * 2**30 < fused  # the fused step has more than cross-entropy, and a whole gradient
+    whole = plan.plan(load_config("bench_7b", ["unlearn.update=whole"]), "h100:1", only=("unlearn_step",))
+    assert not whole["fits"] and whole["update"]["unlearn"] == "whole"
+    many = plan.plan(load_config("bench_7b"), "h100:8", only=("unlearn_step",))
+    assert many["update"] == {"unlearn": "whole", "reinforce": "whole"}
+
+
 def test_a_mesh_of_another_size_and_heads_that_do_not_divide_are_refused():
     with pytest.raises(InputError, match="needs 16 devices, there are 8"):
         plan.plan(small("mesh.fsdp=16"), "h100:8")

@@ -1,6 +1,7 @@
 """The update a layer at a time: equal to the plain step's, on every mesh, in less memory."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import numpy as np
@@ -8,10 +9,12 @@ import pytest
 from support.mesh import mesh_of
 from support.training import SHAPE, C, batches, trained, weights
 
-from jaxunlearn.config import load_config
+from jaxunlearn.config import Lora, Train, load_config
 from jaxunlearn.errors import InputError
 from jaxunlearn.models import transformer
+from jaxunlearn.training import step
 from jaxunlearn.training.checkpoint import Checkpoints
+from jaxunlearn.training.layerwise import Room, by_layers
 from jaxunlearn.training.loop import fit
 from jaxunlearn.training.step import compiled_step, init_state
 
@@ -24,9 +27,9 @@ OTHER = transformer.Shape(
 
 def after(c, shape, steps=3):
     """Return (state, metrics) after a few steps."""
-    state, step = init_state(transformer.init(shape, 0), c), compiled_step(c)
+    state, once = init_state(transformer.init(shape, 0), c), compiled_step(c)
     for n in range(steps):
-        state, metrics = step(state, np.float32(1e-2), *batches(c)(n))
+        state, metrics = once(state, np.float32(1e-2), *batches(c)(n))
     return state, {k: float(v) for k, v in metrics.items()}
 
 
@@ -86,3 +89,41 @@ def test_the_state_is_donated_and_resumes_bit_for_bit(mesh, tmp_path):
 def test_what_is_no_update_of_one_layer_alone_is_refused(setting):
     with pytest.raises(InputError, match="update=layers needs"):
         load_config("bench_7b", ["unlearn.update=layers", f"unlearn.{setting}"])
+
+
+SEVEN = transformer.Shape(V=32000, D=4096, L=32, N=32, K=32, H=128, F=11008, context=4096)
+
+
+@pytest.mark.parametrize(
+    ("settings", "chips", "gib", "layers"),
+    [
+        # 25.1 GiB of weights and of a gradient, 25.1 of bf16 moments or 50.2 of fp32 ones: 75.3 or 100.4
+        ({"moment_dtype": "bfloat16"}, 1, 83, True),
+        ({"moment_dtype": "bfloat16"}, 1, 85, False),
+        ({}, 1, 111, True),
+        ({}, 1, 113, False),
+        ({"accumulate": 2}, 1, 138, True),  # a sum of gradients more: 125.5
+        ({"accumulate": 2}, 1, 141, False),
+        ({"moment_dtype": "bfloat16"}, 8, 15.75, False),
+        ({"clip": 1.0}, 1, 1, False),  # not possible
+        ({"lora": Lora(rank=4)}, 1, 1, False),
+        ({"update": "whole"}, 1, 1, False),
+        ({"update": "layers"}, 1, 1000, True),
+        ({}, 1, None, False),  # a CPU does not say what it has
+    ],
+)
+def test_a_whole_gradient_that_does_not_fit_is_not_made(settings, chips, gib, layers):
+    there = Room(chips, gib and int(gib * 2**30))
+    assert by_layers(Train(**settings), SEVEN, there) == layers
+
+
+def test_the_step_asks_what_room_there_is(mesh, monkeypatch):
+    """On a device of 100 kB the step is that of update=layers, on a larger one the plain one."""
+    made = {}
+    for update, limit in (("auto", 100_000), ("layers", None), ("auto", 10**9), ("whole", None)):
+        monkeypatch.setattr(step, "room", lambda limit=limit: Room(1, limit))
+        c = dataclasses.replace(LAYERS, update=update)
+        state = init_state(transformer.init(SHAPE, 0), c)
+        lowered = jax.jit(partial(step.train_step, c=c)).lower(state, np.float32(0), *batches(c)(0))
+        made[update, limit] = lowered.as_text()
+    assert made["auto", 100_000] == made["layers", None] != made["auto", 10**9] == made["whole", None]
