@@ -16,9 +16,9 @@ from flax import nnx
 
 from jaxunlearn.errors import InputError
 from jaxunlearn.files import read_text
+from jaxunlearn.kernels.attention import Cache
 from jaxunlearn.methods.base import Method, Setting, Values
 from jaxunlearn.models import lora, peft
-from jaxunlearn.models.transformer import Cache
 from jaxunlearn.parallel.sharding import act
 from jaxunlearn.whp import equation
 
