@@ -15,6 +15,7 @@ from jaxunlearn.errors import InputError, RunError
 JSON_BYTES = 1 << 26  # of a file at most: twice the largest tokenizer.json
 JSON_DEPTH = 100  # of nesting at most; no file of this package or of a model has more than 20
 LONE = re.compile(r"\\u[dD][89a-fA-F]")  # half of a pair of escapes; it may lack the other half
+HALF = re.compile("[\ud800-\udfff]")
 
 
 def read_text(path: Path | str) -> str:
@@ -57,6 +58,9 @@ def parse_json(text: str, where: str, kind: type = object, pairs: Callable | Non
         raise InputError(f"{where} is not valid JSON here: it is nested deeper than {JSON_DEPTH} levels") from None
     except UnicodeEncodeError:
         raise InputError(f"{where} is not valid JSON: it holds half of a surrogate pair, which is no text") from None
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise InputError(f"{where} is not valid JSON: {place}: {error.msg}") from None
     except ValueError as error:
         raise InputError(f"{where} is not valid JSON: {error}") from None
     if not isinstance(value, kind):
@@ -87,15 +91,25 @@ def _deeper(value: Any, most: int) -> bool:
 def json_text(value: Any, **form: Any) -> str:
     """Return a value as JSON, in the form that json.dumps' arguments say. All JSON is written here.
 
-    Raises RunError, naming the place, for a number that is NaN or infinite: JSON has neither, and other programs stop
-    at it.
+    Half of a surrogate pair, which a model may write, becomes "?", so that read_json takes what was written. Raises
+    RunError, naming the place, for a number that is NaN or infinite: JSON has neither, and other programs stop at it.
     """
     try:
-        return json.dumps(value, allow_nan=False, **form)
+        text = json.dumps(value, allow_nan=False, **form)
+        return json.dumps(_whole(value), **form) if LONE.search(text) or HALF.search(text) else text
     except ValueError:
         if place := next(_infinite(value), None):
             raise RunError(f"a result is not a finite number: {place}; nothing was written") from None
         raise
+
+
+def _whole(value: Any) -> Any:
+    """Return a text without halves of characters, and lists and mappings with all texts in them so."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_whole(key): _whole(item) for key, item in value.items()}
+    return [_whole(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def finite(value: Any) -> Any:

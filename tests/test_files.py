@@ -80,6 +80,26 @@ def test_every_module_reads_text_here():
     assert found == {"files.py"}
 
 
+WITH_JSON = {  # who else may import json, and what for; none of them reads a file
+    "files.py": "the reader and the writer of all others",
+    "parallel/processes.py": "messages between the processes of one run",
+    "llm/replies.py": "objects that stand somewhere in the text of a reply",
+    "anchors/auditing/reading.py": "the places of terms in a text that parse_json took",
+    "data/chat.py": "the filter `tojson` of chat templates",
+}
+
+
+def test_every_module_reads_and_writes_json_here():
+    """So that a file cut short, nested, with NaN or half a character is one sentence wherever it is read."""
+    package, found = Path(jaxunlearn.__file__).parent, set()
+    for path in package.rglob("*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        named = {a.name.split(".")[0] for n in nodes if isinstance(n, ast.Import) for a in n.names}
+        named |= {(n.module or "").split(".")[0] for n in nodes if isinstance(n, ast.ImportFrom)}
+        found |= {path.relative_to(package).as_posix()} if named & {"json", "simplejson", "orjson", "ujson"} else set()
+    assert found == WITH_JSON.keys()
+
+
 def test_every_text_of_a_value_is_composed():
     assert nfc({"Zoe\u0308": ["e\u0301", ("a", 1)], "n": None}) == {"Zo\u00eb": ["\u00e9", ("a", 1)], "n": None}
 
@@ -95,8 +115,8 @@ def test_the_cache_lies_where_the_user_keeps_caches(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b'{"a": 1', "is not valid JSON: Expecting ',' delimiter: line 1 column 8"),
-        (b"", "is not valid JSON: Expecting value: line 1 column 1"),
+        (b'{"a": 1', "is not valid JSON: line 1, column 8: Expecting ',' delimiter"),
+        (b"", "is not valid JSON: line 1, column 1: Expecting value"),
         (b"\xff", "is not valid JSON: byte 0 is not UTF-8"),
         (b'"\\uD83D"', "half of a surrogate pair"),
         (b'{"\\udc00": 1}', "half of a surrogate pair"),
@@ -141,6 +161,9 @@ def test_no_number_is_written_that_json_does_not_have():
         with pytest.raises(RunError, match=place):
             json_text(value)
     assert json_text({"b": 0.5, "a": "é"}, sort_keys=True, ensure_ascii=False) == '{"a": "é", "b": 0.5}'
+    for form in ({}, {"ensure_ascii": False}):
+        text = json_text({"a\ud83d": ["\ude00", "😀"]}, **form)
+        assert parse_json(text, "here") == {"a?": ["?", "😀"]} and text.encode()
     assert finite({"a": (float("nan"), 1.0), "b": [float("inf"), None, "x"]}) == {
         "a": [None, 1.0],
         "b": [None, None, "x"],

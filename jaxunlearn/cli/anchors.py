@@ -1,10 +1,10 @@
 """Subcommands that make and check the dictionary of anchored terms."""
 
-import json
 from pathlib import Path
 
 from jaxunlearn.cli.common import add_overrides, configured, one_model_mesh
 from jaxunlearn.errors import InputError
+from jaxunlearn.files import json_text
 
 
 def add_anchors(add) -> None:
@@ -40,7 +40,7 @@ def build_command(a) -> None:
     path = build_dictionary(config, documents, retain, out, again=True, lift=lift)
     found = load_dictionary(path)
     if a.json:
-        print(json.dumps({"path": str(path), "terms": len(found), "source": config.anchors.source}))
+        print(json_text({"path": str(path), "terms": len(found), "source": config.anchors.source}))
     else:
         print(f"{path}: {len(found)} terms; check it with: jaxunlearn anchors audit {path} --text ...")
 
@@ -87,7 +87,7 @@ def audit_command(a) -> int:
         a.file, a.text, retain=a.retain, tokenizer=tokenizer, match=a.match, unwrap=a.unwrap, fix=a.fix
     )
     if a.json:
-        print(json.dumps(to_json(left) | ({"before": to_json(found)} if a.fix else {})))
+        print(json_text(to_json(left) | ({"before": to_json(found)} if a.fix else {})))
         return exit_status(left)
     from rich.console import Console
 

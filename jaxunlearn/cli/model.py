@@ -1,10 +1,10 @@
 """Subcommands that work on one model: generate, score, export."""
 
-import json
 from pathlib import Path
 
 from jaxunlearn.cli.common import one_model_mesh
 from jaxunlearn.errors import InputError
+from jaxunlearn.files import json_text
 from jaxunlearn.parallel import processes
 
 
@@ -42,7 +42,7 @@ def generate(a) -> None:
     texts = [tokenizer.decode(p + n)[len(tokenizer.decode(p)) :] for p, n in zip(prompts, new, strict=True)]
     if a.json:
         print(
-            json.dumps(
+            json_text(
                 {
                     "completions": [
                         {"prompt": p, "text": t, "tokens": n} for p, t, n in zip(a.prompt, texts, new, strict=True)
@@ -78,7 +78,7 @@ def score(a) -> None:
         found = score_text(model, tokenizer, text, context)
     if processes.index():
         return
-    print(json.dumps(found) if a.json else f"{found['tokens']} tokens, {found['nll']:.5f} nats a token")
+    print(json_text(found) if a.json else f"{found['tokens']} tokens, {found['nll']:.5f} nats a token")
 
 
 def add_export(add) -> None:

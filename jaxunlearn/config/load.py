@@ -7,7 +7,6 @@ A file in configs/ defines ``config() -> Config``. On the command line ``key=val
 import dataclasses
 import importlib.util
 import io
-import json
 import re
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
@@ -18,11 +17,12 @@ from jaxunlearn.config.check import check
 from jaxunlearn.config.fields import MOVED, Config
 from jaxunlearn.config.training import Train, Unlearn
 from jaxunlearn.errors import InputError
+from jaxunlearn.files import json_text, parse_json
 
 
 def as_dict(value) -> dict:
     """Return a frozen dataclass as plain JSON values."""
-    return json.loads(json.dumps(dataclasses.asdict(value)))
+    return parse_json(json_text(dataclasses.asdict(value)), "the configuration")
 
 
 def find_config(name: str) -> Path:
@@ -134,4 +134,4 @@ def _lookup(config, key: str):
 
 def to_json(config: Config) -> str:
     """Return the resolved configuration as JSON, as it is saved with every run."""
-    return json.dumps(dataclasses.asdict(config), indent=1, sort_keys=True)
+    return json_text(dataclasses.asdict(config), indent=1, sort_keys=True)

@@ -9,7 +9,6 @@ nothing else where there is that file; else add_bos_token in tokenizer_config.js
 
 import dataclasses
 import itertools
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -20,7 +19,7 @@ import numpy as np
 from jaxunlearn.data import chat
 from jaxunlearn.data.added_tokens import Added, decode_around, encode_around, read_added, without_prefix
 from jaxunlearn.errors import InputError
-from jaxunlearn.files import read_text
+from jaxunlearn.files import read_json, read_text
 
 FILES = (  # and those of chat.template_files
     "tokenizer.json",
@@ -281,15 +280,7 @@ def _listed(path: Path, name: str) -> tuple[int, ...]:
 
 
 def _read_config(path: Path) -> dict:
-    if not path.is_file():
-        return {}
-    try:
-        config = json.loads(read_text(path))
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON ({error}); copy it from the model again") from error
-    if not isinstance(config, dict):
-        raise InputError(f"{path} holds a {type(config).__name__}, expected a JSON object")
-    return config
+    return read_json(path, dict) if path.is_file() else {}
 
 
 def _files(directory: Path) -> tuple[Path, ...]:

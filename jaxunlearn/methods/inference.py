@@ -5,7 +5,6 @@ prompt. An output filter bars tokens of the baseline's output and hides what it 
 """
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import numpy as np
 from flax import nnx
 
 from jaxunlearn.errors import InputError
-from jaxunlearn.files import read_text
+from jaxunlearn.files import json_text, read_json
 from jaxunlearn.methods.base import Method, Setting, Values
 from jaxunlearn.models import lora, peft
 from jaxunlearn.models.transformer import Cache
@@ -107,14 +106,14 @@ def is_guided(folder: Path) -> bool:
 def save(folder: Path, about: dict) -> None:
     """Write method.json: the method, its settings, and where the models lie."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / FILE).write_text(json.dumps(about, indent=1))
+    (folder / FILE).write_text(json_text(about, indent=1))
 
 
 def save_filter(folder: Path, barred: Sequence[int], of: str) -> None:
     """Write method.json of an output filter over the baseline two folders up; `of`: the hash of its weights."""
     folder.mkdir(parents=True, exist_ok=True)
     about = {"method": "filter", "baseline": "../../baseline", "weights": of, "barred": list(barred)}
-    (folder / FILE).write_text(json.dumps(about))
+    (folder / FILE).write_text(json_text(about))
 
 
 def load(folder: Path, read):
@@ -148,11 +147,7 @@ def suite(folder: Path, suite):
 
 
 def _about(folder: Path) -> dict:
-    path = Path(folder) / FILE
-    try:
-        return json.loads(read_text(path))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
+    return read_json(Path(folder) / FILE, dict)
 
 
 # ---- the methods

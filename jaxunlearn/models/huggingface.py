@@ -4,7 +4,6 @@ Nothing from a model directory is ever run or unpickled. What the family's table
 """
 
 import hashlib
-import json
 import os
 import shutil
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 
 from jaxunlearn.data.tokenizer import copy_tokenizer
 from jaxunlearn.errors import InputError
-from jaxunlearn.files import read_text
+from jaxunlearn.files import json_text, read_json
 from jaxunlearn.models import lora, peft
 from jaxunlearn.models.families import family_of, hf_config, read_shape
 from jaxunlearn.models.families.base import Stored, stored
@@ -62,10 +61,7 @@ def _index(directory: Path, shape: Shape) -> dict:
     from safetensors import SafetensorError, safe_open
 
     index = directory / "model.safetensors.index.json"
-    if index.is_file():
-        names = sorted(set(json.loads(read_text(index))["weight_map"].values()))
-    else:
-        names = ["model.safetensors"]
+    names = sorted(set(read_json(index)["weight_map"].values())) if index.is_file() else ["model.safetensors"]
     found = {}
     for name in names:
         path = directory / name
@@ -182,7 +178,7 @@ def _write(arrays, c: Shape, directory: Path, source: Path | None, dtype: str, s
     scratch.mkdir(parents=True)
     write_shards(((name, narrowed(name, array, dtype)) for name, array in arrays), scratch, shard_bytes)
     tokens = copy_tokenizer(source, scratch) if source else {}
-    (scratch / "config.json").write_text(json.dumps(hf_config(c, dtype) | tokens, indent=1))
+    (scratch / "config.json").write_text(json_text(hf_config(c, dtype) | tokens, indent=1))
     shutil.rmtree(directory, ignore_errors=True)
     os.rename(scratch, directory)
 

@@ -1,6 +1,5 @@
 """Adapters on disk, as the PEFT library spells them."""
 
-import json
 import math
 import os
 import shutil
@@ -13,7 +12,7 @@ import numpy as np
 from jaxunlearn.config import Lora
 from jaxunlearn.data.tokenizer import copy_tokenizer
 from jaxunlearn.errors import InputError
-from jaxunlearn.files import read_text
+from jaxunlearn.files import json_text, read_json
 from jaxunlearn.models.families import family_of
 from jaxunlearn.models.hub import find_model
 from jaxunlearn.models.lora import WEIGHTS, Adapter, rank_fits, thin, thin_sizes
@@ -55,7 +54,7 @@ def _write(tensors: dict, config: dict, directory: Path, scratch: Path, source: 
     save_file(tensors, scratch / "adapter_model.safetensors", metadata={"format": "pt"})
     if source:
         copy_tokenizer(source, scratch)
-    (scratch / CONFIG).write_text(json.dumps(config, indent=1))
+    (scratch / CONFIG).write_text(json_text(config, indent=1))
     shutil.rmtree(directory, ignore_errors=True)
     os.rename(scratch, directory)
 
@@ -96,10 +95,7 @@ def base_of(directory: Path) -> Path:
 def _config(directory: Path, targets: list[str] | None = None) -> dict:
     """Read adapter_config.json; InputError names what is missing, not supported, or adapts other modules."""
     path = Path(directory) / CONFIG
-    try:
-        found = json.loads(read_text(path))
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
+    found = read_json(path, dict)
     wrong = [f"{k} is missing" for k in ("r", "lora_alpha", "base_model_name_or_path") if k not in found]
     if targets and sorted(found.get("target_modules") or []) != targets:
         wrong.append(f"target_modules = {found.get('target_modules')}: expected {targets}")

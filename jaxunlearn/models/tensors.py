@@ -1,6 +1,5 @@
 """The tensors of a checkpoint: which there are, how a number is narrowed, and safetensors files cut at a size."""
 
-import json
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +10,7 @@ import ml_dtypes
 import numpy as np
 
 from jaxunlearn.errors import InputError
+from jaxunlearn.files import json_text
 from jaxunlearn.models import weights
 from jaxunlearn.models.families import family_of
 from jaxunlearn.models.families.base import stored
@@ -76,4 +76,4 @@ def write_shards(arrays, folder: Path, shard_bytes: int) -> None:
         os.rename(folder / "model-00001.safetensors", folder / "model.safetensors")
     else:
         index = {"metadata": {"total_size": total}, "weight_map": where}
-        (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1))
+        (folder / "model.safetensors.index.json").write_text(json_text(index, indent=1))

@@ -1,10 +1,9 @@
 """The families of models that can be read, trained and written: one file an architecture, one line each below."""
 
-import json
 from pathlib import Path
 
 from jaxunlearn.errors import InputError
-from jaxunlearn.files import read_text
+from jaxunlearn.files import read_json
 from jaxunlearn.models.families import base, gemma, llama, qwen, smollm
 from jaxunlearn.models.families.base import Family
 from jaxunlearn.models.transformer import Shape
@@ -34,10 +33,7 @@ def read_shape(directory: Path, compute: str = "float32", remat: str = "auto") -
         raise InputError(
             f"{directory} is no model directory: config.json is missing (expected a Hugging Face model of type {known})"
         )
-    try:
-        j = json.loads(read_text(path))
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON: {error}") from None
+    j = read_json(path, dict)
     if j.get("model_type") not in FAMILIES:
         parts = " (its text model alone, saved by itself, is gemma3_text)" if j.get("model_type") == "gemma3" else ""
         raise InputError(
