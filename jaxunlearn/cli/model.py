@@ -3,9 +3,15 @@
 from pathlib import Path
 
 from jaxunlearn.cli.common import one_model_mesh
+from jaxunlearn.config.bounds import NONE_OR_SOME, SEED, SOME, TEMPERATURE, Range
 from jaxunlearn.errors import InputError
 from jaxunlearn.files import json_text
 from jaxunlearn.parallel import processes
+
+GENERATE = {
+    "max_new_tokens": SOME, "temperature": TEMPERATURE, "top_k": NONE_OR_SOME, "top_p": Range(0, 1, above=True),
+    "seed": SEED,
+}  # fmt: skip
 
 
 def add_generate(add) -> None:
@@ -29,8 +35,9 @@ def generate(a) -> None:
     from jaxunlearn.models.generate import Sampling
     from jaxunlearn.models.generate import generate as continue_
 
-    if a.max_new_tokens < 1 or a.temperature < 0 or a.top_k < 0 or not 0 < a.top_p <= 1:
-        raise InputError("--max-new-tokens must be >= 1, --temperature and --top-k >= 0, --top-p in (0, 1]")
+    for option, within in GENERATE.items():
+        if not within.holds(value := getattr(a, option)):
+            raise InputError(f"--{option.replace('_', '-')} must be {within} (got {value})")
     with one_model_mesh():
         model, tokenizer = _one_model(a.model)
         prefix = inference.prefix(Path(a.model))
