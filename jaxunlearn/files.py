@@ -64,7 +64,7 @@ def parse_json(text: str, where: str, kind: type = object, pairs: Callable | Non
     except ValueError as error:
         raise InputError(f"{where} is not valid JSON: {error}") from None
     if not isinstance(value, kind):
-        expected = {dict: "an object {...}", list: "a list [...]"}.get(kind, kind.__name__)
+        expected = {dict: "a JSON object", list: "a JSON list"}.get(kind, kind.__name__)
         raise InputError(f"{where} holds a {type(value).__name__}, expected {expected}")
     return value
 

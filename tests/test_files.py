@@ -127,8 +127,8 @@ def test_the_cache_lies_where_the_user_keeps_caches(tmp_path, monkeypatch):
         (b"-Infinity", "it holds -Infinity"),
         (b"1e999", "it holds 1e999"),
         (b"1" * 5_000, "is not valid JSON: Exceeds the limit"),
-        (b"[1]", "holds a list, expected an object"),
-        (b"null", "holds a NoneType, expected an object"),
+        (b"[1]", "holds a list, expected a JSON object"),
+        (b"null", "holds a NoneType, expected a JSON object"),
     ],
 )
 def test_bad_json_is_refused_with_its_file_and_one_sentence(tmp_path, content, said):

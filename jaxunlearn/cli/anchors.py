@@ -51,11 +51,14 @@ def _lift(config, documents):
     from jaxunlearn.data.blocks import make_blocks
     from jaxunlearn.data.tokenizer import load_tokenizer
     from jaxunlearn.models import huggingface
+    from jaxunlearn.models.directory import check_model
 
     folders = [config.directory / name for name in ("baseline", "reinforced")]
     if not all(f.is_dir() for f in folders):
         raise InputError(f"--lift needs {folders[0]} and {folders[1]}: run the stage `reinforce` first")
     tokenizer = load_tokenizer(folders[0])
+    for folder in folders:
+        check_model(folder, tokenizer)
     blocks = make_blocks(documents, tokenizer, config.text.context, config.whp.block_bos)
     with one_model_mesh():
         baseline, reinforced = [huggingface.load(f, config.compute) for f in folders]

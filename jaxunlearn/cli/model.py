@@ -104,7 +104,7 @@ def add_export(add) -> None:
 def export(a) -> None:
     """Write a Hugging Face directory or a GGUF file; below fp32, print how much of the edit the rounding loses."""
     from jaxunlearn.methods import inference
-    from jaxunlearn.models import hub, huggingface
+    from jaxunlearn.models import directory, hub, huggingface
     from jaxunlearn.stages import export as exports
 
     out = Path(a.out)
@@ -114,6 +114,7 @@ def export(a) -> None:
             f"{a.model} forgets at inference time and has no weights of its own; export a model that was trained"
         )
     source = hub.find_model(a.model)
+    directory.check_model(source)
     with one_model_mesh():
         model = huggingface.load(source)
         if a.format == "gguf":
@@ -127,13 +128,15 @@ def export(a) -> None:
         print(exports.push(written.parent if a.format == "gguf" else written, a.push, private=not a.public))
 
 
-def _one_model(directory: str):
-    """Return the model of a directory, or of a hub name, and its tokenizer."""
+def _one_model(name: str):
+    """Return the model of a directory, or of a hub name, and its tokenizer; InputError where they do not fit."""
     from jaxunlearn.data.tokenizer import load_tokenizer
     from jaxunlearn.methods import inference
-    from jaxunlearn.models import hub, huggingface
+    from jaxunlearn.models import directory, hub, huggingface
 
-    path = hub.find_model(directory)
-    if inference.is_guided(path):  # a method at inference time, whose models are beside it
-        return inference.load(path, huggingface.load), load_tokenizer(inference.baseline(path))
-    return huggingface.load(path), load_tokenizer(path)
+    path = hub.find_model(name)
+    guided = inference.is_guided(path)  # a method at inference time, whose models are beside it
+    own = inference.baseline(path) if guided else path
+    tokenizer = load_tokenizer(own)
+    directory.check_model(own, tokenizer)
+    return inference.load(path, huggingface.load) if guided else huggingface.load(path), tokenizer

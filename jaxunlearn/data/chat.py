@@ -24,11 +24,17 @@ def template_files(directory: Path) -> list[Path]:
 
 
 def templates(directory: Path) -> dict[str, str]:
-    """Return {name: chat template} of a model directory; "default" is the one without a name, {}: it has none."""
+    """Return {name: chat template} of a model directory; "default" is the one without a name, {}: it has none.
+
+    Raises InputError where a file or the attribute cannot be read.
+    """
     directory = Path(directory)
     if files := template_files(directory):
         names = [DEFAULT if path == directory / FILE else path.stem for path in files]
-        return {name: read_text(path) for name, path in zip(names, files, strict=True)}
+        try:
+            return {name: read_text(path) for name, path in zip(names, files, strict=True)}
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{directory}: a chat template cannot be read as UTF-8 text ({error})") from None
     path = directory / "tokenizer_config.json"
     found = read_json(path, dict).get("chat_template") if path.is_file() else None
     try:

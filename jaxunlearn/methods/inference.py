@@ -5,6 +5,7 @@ prompt. An output filter bars tokens of the baseline's output and hides what it 
 """
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxunlearn.errors import InputError
+from jaxunlearn.data.links import inside
+from jaxunlearn.errors import InputError, shown
 from jaxunlearn.files import json_text, read_json
 from jaxunlearn.methods.base import Method, Setting, Values
 from jaxunlearn.models import lora, peft
@@ -121,6 +123,8 @@ def load(folder: Path, read):
     about = _about(folder)
     base = read(baseline(folder))
     if "barred" in about:
+        if max(about["barred"], default=0) >= base.c.V:
+            raise InputError(f"{folder / FILE} bars the token {max(about['barred'])}, the model has {base.c.V}")
         return Filtered(base, tuple(about["barred"]))
     if "prefix" in about:
         return base  # a prompt alone: `prefix` is put before what is asked
@@ -147,7 +151,17 @@ def suite(folder: Path, suite):
 
 
 def _about(folder: Path) -> dict:
-    return read_json(Path(folder) / FILE, dict)
+    path, home = inside(folder, FILE), Path(folder).resolve()
+    about = read_json(path, dict)
+    for name in ("baseline", *{"reinforced"} & about.keys()):
+        given = about.get(name)  # ../baseline of unlearned/, ../../baseline of attacks/FILTER/: folders of the same run
+        if not isinstance(given, str) or not Path(os.path.normpath(home / given)).is_relative_to(home.parent.parent):
+            raise InputError(f"{path} has the {name} {shown(given)}: expected a folder of the same run")
+    barred = about.get("barred", [])
+    good = isinstance(about.get("prefix", ""), str) and isinstance(about.get("alpha", 0.0), int | float)
+    if not good or not isinstance(barred, list) or not all(type(i) is int and i >= 0 for i in barred):
+        raise InputError(f"{path} holds a prefix, an alpha or barred tokens of another type; make the model again")
+    return about
 
 
 # ---- the methods

@@ -49,6 +49,21 @@ def narrowed(name: str, array: np.ndarray, dtype: str) -> np.ndarray:
     return cast
 
 
+EXPONENT = {2: {"float16": 0x7C00, "bfloat16": 0x7F80}, 4: {"float32": 0x7F800000}}  # bits that NaN and infinities set
+
+
+def refuse_infinite(name: str, array: np.ndarray) -> None:
+    """Raise InputError, naming the tensor, where it holds a number that is NaN or infinite: it would spread to all."""
+    flat, mask = np.ascontiguousarray(array).reshape(-1), EXPONENT[array.dtype.itemsize][array.dtype.name]
+    bits = flat.view(f"u{array.dtype.itemsize}")
+    for start in range(0, len(bits), 1 << 22):
+        odd = np.flatnonzero((bits[start : start + (1 << 22)] & mask) == mask)
+        if len(odd):
+            place = [int(n) for n in np.unravel_index(start + odd[0], array.shape)]
+            said = f"{name} holds {flat[start + odd[0]]} at {place}"
+            raise InputError(f"{said}, which is no finite number: the weights are damaged; fetch them again")
+
+
 def write_shards(arrays, folder: Path, shard_bytes: int) -> None:
     """Write (name, array) pairs as safetensors files of about `shard_bytes`, with an index where there are several.
 

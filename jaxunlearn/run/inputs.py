@@ -17,6 +17,7 @@ from jaxunlearn.evals.prompts import CompletionPrompt, ProbabilityPrompt, Prompt
 from jaxunlearn.files import find_data, json_text, sha256, sha256_text
 from jaxunlearn.methods import check_config
 from jaxunlearn.models import huggingface, transformer
+from jaxunlearn.models.directory import check_model, check_numbers, tokens_fit
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import say
 from jaxunlearn.run import checks
@@ -56,6 +57,11 @@ def read_inputs(config: Config, folder: RunDirectory) -> tuple[Config, Inputs]:
     tokenizer = load_tokenizer(tokenizer_dir)
     shape = shape_of(config, tokenizer.vocab_size)
     check_config(config, shape.L)
+    if config.model:
+        check_model(config.model, tokenizer)
+        if not folder.begun:
+            processes.first(lambda: check_numbers(Path(config.model), shape))
+    tokens_fit(tokenizer, shape.V, str(tokenizer_dir))
     checks.refuse_sizes(config, shape)
     documents, forget = _text(config, tokenizer, config.text.forget)
     say(f"  to forget: {forget.summary()}")
