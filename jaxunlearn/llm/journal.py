@@ -1,10 +1,10 @@
 """Settled questions on disk, a line each, written before the next question is asked."""
 
-import json
 import os
 from pathlib import Path
 
 from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.files import json_text, parse_json
 
 REPLIES, MALFORMED = "replies.jsonl", "malformed.jsonl"
 
@@ -31,7 +31,7 @@ class Journal:
         """Append a row to REPLIES or MALFORMED; it is on the disk when this returns. RunError where it cannot be."""
         try:
             with (self.folder / name).open("ab") as file:
-                file.write(json.dumps(row).encode() + b"\n")
+                file.write(json_text(row).encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -55,7 +55,7 @@ def _read_lines(path: Path) -> dict[str, dict]:
 
 def _as_row(line: bytes) -> dict | None:
     try:
-        row = json.loads(line)
+        row = parse_json(line.decode(), "a reply")
     except ValueError:
         return None
     return row if isinstance(row, dict) and {"key", "text", "usage"} <= set(row) else None

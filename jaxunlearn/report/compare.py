@@ -1,13 +1,12 @@
 """Several runs in one report: other seeds of one configuration, other methods on one baseline."""
 
 import copy
-import json
 from pathlib import Path
 from typing import Any
 
 from jaxunlearn.errors import InputError
 from jaxunlearn.estimates import SHARE, over_runs, value_of
-from jaxunlearn.files import read_text
+from jaxunlearn.files import read_json
 
 FREE = ("seed", "run", "title", "name", "mesh")  # where runs of one configuration may differ; and universe.seed
 SAME = ("text.prompts", "text.forget", "text.retain")  # hashes that must agree, or figures cannot be compared
@@ -28,7 +27,7 @@ def read_reports(folders: list[str]) -> list[dict]:
             raise InputError(
                 f"{folder} holds no report.json; finish that run first (jaxunlearn run CONFIG run.dir={folder})"
             )
-        found.append(json.loads(read_text(path)))
+        found.append(read_json(path, dict))
     return found
 
 

@@ -3,7 +3,6 @@
 Files are written whole or line by line, so that a kill at any moment leaves them readable. run/resume.py has the rules.
 """
 
-import json
 import os
 import platform
 import time
@@ -13,10 +12,10 @@ from pathlib import Path
 import jax
 from etils import epath
 
-from jaxunlearn.config import Config, to_json
+from jaxunlearn.config import Config, as_dict, to_json
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.estimates import duration
-from jaxunlearn.files import read_text, write_whole
+from jaxunlearn.files import finite, json_text, parse_json, read_json, read_text, write_whole
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import progress, say
 from jaxunlearn.run.resume import completed, refuse_another_configuration, refuse_changed_inputs
@@ -34,16 +33,16 @@ class RunDirectory:
         self.path = config.directory
         self.given_state, self._seeds = config.run.checkpoints, {"seed": config.seed, "universe": config.universe.seed}
         processes.same_everywhere("the configuration", to_json(config))
-        processes.same_everywhere("what is installed", json.dumps(versions()))
+        processes.same_everywhere("what is installed", json_text(versions()))
         processes.first(lambda: self._open(config))
         self.trackers = Trackers(config, self.path)
 
     def _open(self, config: Config) -> None:
         existing = self.path / "config.json"
         if existing.is_file() and self.begun:
-            default = json.loads(to_json(Config(name=config.name)))
-            before = completed(json.loads(read_text(existing)), default)
-            refuse_another_configuration(before, json.loads(to_json(config)), self.made, self.path)
+            default = as_dict(Config(name=config.name))
+            before = completed(read_json(existing, dict), default)
+            refuse_another_configuration(before, as_dict(config), self.made, self.path)
         self._own_state()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -98,7 +97,7 @@ class RunDirectory:
     def _manifest(self, hashes: dict, keep: bool) -> dict:
         path = self.path / "manifest.json"
         if path.is_file():
-            before = json.loads(read_text(path))
+            before = read_json(path, dict)
             refuse_changed_inputs(before["hashes"], hashes, self.path)
             if keep:
                 return before
@@ -110,7 +109,7 @@ class RunDirectory:
             "seeds": self._seeds,
             "hashes": hashes,
         }
-        write_whole(path, json.dumps(manifest, indent=1, sort_keys=True))
+        write_whole(path, json_text(manifest, indent=1, sort_keys=True))
         return manifest
 
     # ---- metrics.jsonl: one JSON object a line
@@ -122,14 +121,14 @@ class RunDirectory:
     def _rewind(self, stage: str, step: int) -> None:
         self.trackers.rewind(stage, step)
         lines = [r for r in self.records() if r.get("stage") != stage or r.get("step", 0) <= step]
-        write_whole(self.path / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in lines))
+        write_whole(self.path / "metrics.jsonl", "".join(json_text(r) + "\n" for r in lines))
 
     def record(self, stage: str, **values) -> None:
         """Append one line to metrics.jsonl and pass it to the trackers; only the first process writes."""
         if processes.index():
             return
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"stage": stage} | values) + "\n")
+            file.write(json_text(finite({"stage": stage} | values)) + "\n")
         self.trackers.log(stage, values)
 
     def records(self, stage: str = "", event: str = "") -> list[dict]:
@@ -137,7 +136,7 @@ class RunDirectory:
         path, found = self.path / "metrics.jsonl", []
         for line in read_text(path).splitlines() if path.is_file() else []:
             try:
-                row = json.loads(line)
+                row = parse_json(line, "metrics.jsonl")
             except ValueError:
                 continue  # the last line of a killed process
             if (not stage or row["stage"] == stage) and (not event or row.get("event") == event):

@@ -1,7 +1,6 @@
 """Read and check the inputs of a run before any work: texts, tokenizer, dictionary, prompts, model shape."""
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,9 +14,10 @@ from jaxunlearn.data.documents import Document, read_documents
 from jaxunlearn.data.tokenizer import Tokenizer, load_tokenizer
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals.prompts import CompletionPrompt, ProbabilityPrompt, Prompts, load_prompts
-from jaxunlearn.files import find_data, sha256, sha256_text
+from jaxunlearn.files import find_data, json_text, sha256, sha256_text
 from jaxunlearn.methods import check_config
 from jaxunlearn.models import huggingface, transformer
+from jaxunlearn.models.directory import check_model, check_numbers, tokens_fit
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import say
 from jaxunlearn.run import checks
@@ -57,6 +57,11 @@ def read_inputs(config: Config, folder: RunDirectory) -> tuple[Config, Inputs]:
     tokenizer = load_tokenizer(tokenizer_dir)
     shape = shape_of(config, tokenizer.vocab_size)
     check_config(config, shape.L)
+    if config.model:
+        check_model(config.model, tokenizer)
+        if not folder.begun:
+            processes.first(lambda: check_numbers(Path(config.model), shape))
+    tokens_fit(tokenizer, shape.V, str(tokenizer_dir))
     checks.refuse_sizes(config, shape)
     documents, forget = _text(config, tokenizer, config.text.forget)
     say(f"  to forget: {forget.summary()}")
@@ -119,9 +124,9 @@ def _hashes(config: Config, tokenizer: Tokenizer, texts: dict[str, list[Document
     found["tokenizer"] = sha256_text(*[sha256(f) for f in tokenizer.files])
     files = {f"text.{name}": getattr(config.text, name) for name in ("dictionary", "prompts", "answers")}
     found |= {name: sha256(find_data(path)) for name, path in files.items() if path}
-    processes.same_everywhere("the text, the tokenizer, the dictionary or the prompts", json.dumps(found))
+    processes.same_everywhere("the text, the tokenizer, the dictionary or the prompts", json_text(found))
     if config.model:
         weights = sorted(Path(config.model).glob("*.safetensors"))
-        processes.same_everywhere("the model's files", json.dumps([huggingface.glance(p) for p in weights]))
+        processes.same_everywhere("the model's files", json_text([huggingface.glance(p) for p in weights]))
         found |= processes.first(lambda: {f"model/{p.name}": sha256(p) for p in weights})
     return found

@@ -24,7 +24,6 @@ The aim: a run that is killed at any moment and resumed ends with the same bits 
 9. Replies of a language model's endpoint are kept in a journal (llm/journal.py), so that nothing is paid for twice.
 """
 
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from jaxunlearn.errors import InputError
-from jaxunlearn.files import read_text, write_whole
+from jaxunlearn.files import json_text, read_json, write_whole
 from jaxunlearn.parallel import processes
 
 # Sections that may change at any time: results depend on them by their own keys (rule 8), or not at all.
@@ -103,12 +102,12 @@ def refuse_changed_inputs(before: dict[str, str], now: dict[str, str], where: Pa
 
 def holds(path: Path, key: dict) -> bool:
     """Return whether a file holds a result under this key, as the first process sees it."""
-    return processes.first(lambda: path.is_file() and json.loads(read_text(path)).get("key") == key)
+    return processes.first(lambda: path.is_file() and read_json(path, dict).get("key") == key)
 
 
 def kept(path: Path) -> Any:
     """Return the result in a file; ask `holds` first whether its key is right."""
-    return json.loads(read_text(path))["found"]
+    return read_json(path, dict)["found"]
 
 
 def keep(path: Path, key: dict, found: Any) -> None:
@@ -116,7 +115,7 @@ def keep(path: Path, key: dict, found: Any) -> None:
 
     def write():
         path.parent.mkdir(exist_ok=True)
-        write_whole(path, json.dumps({"key": key, "found": found}))
+        write_whole(path, json_text({"key": key, "found": found}))
 
     processes.first(write)
 
@@ -154,4 +153,4 @@ def labels_begun(folder: Path, provenance: dict, files: dict[Path, Any], size: t
 
 def _provenance(folder: Path) -> dict:
     path = folder / "provenance.json"
-    return json.loads(read_text(path)) if path.is_file() else {}
+    return read_json(path, dict) if path.is_file() else {}

@@ -3,7 +3,6 @@
 Labels are written batch by batch, so that a kill loses at most one batch (run/resume.py, rule 7).
 """
 
-import json
 import time
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from jaxunlearn.config import Config, as_dict
 from jaxunlearn.estimates import duration
-from jaxunlearn.files import write_whole
+from jaxunlearn.files import json_text, write_whole
 from jaxunlearn.methods import label_rules
 from jaxunlearn.methods.whp import teachers
 from jaxunlearn.parallel import processes
@@ -64,7 +63,7 @@ def _label_pass(run: Run, passage: Passage, folder: Path, alphas: tuple[float, .
         if processes.index() == 0:
             _keep(folder, provenance, files, start, arrays)
         _label_progress(start, stop, shape, began, first)
-    done = json.dumps(provenance | {"complete": True}, indent=1)
+    done = json_text(provenance | {"complete": True}, indent=1)
     processes.first(lambda: write_whole(folder / "provenance.json", done))
 
 
@@ -77,7 +76,7 @@ def _keep(folder: Path, provenance: dict, files: dict, start: int, arrays) -> No
         file = np.lib.format.open_memmap(name, "r+")
         file[start : start + len(found)] = found
         file.flush()
-    write_whole(folder / "provenance.json", json.dumps(provenance, indent=1))
+    write_whole(folder / "provenance.json", json_text(provenance, indent=1))
 
 
 def _label_progress(start: int, stop: int, shape, began: float, first: int) -> None:

@@ -1,6 +1,5 @@
 """Assemble the report of a run from its measurements, attacks and files."""
 
-import json
 from typing import Any
 
 from jaxunlearn.attacks import about
@@ -8,7 +7,7 @@ from jaxunlearn.data.blocks import next_token_labels
 from jaxunlearn.evals.differences import differences
 from jaxunlearn.evals.measure import raw, titles
 from jaxunlearn.evals.perplexity import at_bound
-from jaxunlearn.files import read_text
+from jaxunlearn.files import read_json
 from jaxunlearn.methods import cost
 from jaxunlearn.methods.controls import RETAIN_ONLY
 from jaxunlearn.parallel.sharding import device_names
@@ -36,8 +35,8 @@ def assemble(run: Run, models: dict, attacked: dict) -> dict:
     report: dict[str, Any] = {
         "title": run.config.title or run.config.name, "name": run.config.name,
         "claim": CLAIM, "device": device_names(),
-        "seconds": run.folder.seconds(), "config": json.loads(read_text(run / "config.json")),
-        "manifest": json.loads(read_text(run / "manifest.json")),
+        "seconds": run.folder.seconds(), "config": read_json(run / "config.json", dict),
+        "manifest": read_json(run / "manifest.json", dict),
         "models": listed, "columns": titles(listed),
         "curve": curves.pop("unlearned"), "curves": {k: v for k, v in curves.items() if v},
         "costs": costs(run), "differences": differences(models, items),
