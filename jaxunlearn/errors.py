@@ -1,5 +1,7 @@
 """The two errors that the command prints without a traceback: bad input (exit code 2), a failed run (exit code 1)."""
 
+import errno
+
 
 class InputError(ValueError):
     """Bad input; the message says what was given, what was expected and what to do. Exit code 2."""
@@ -7,3 +9,26 @@ class InputError(ValueError):
 
 class RunError(RuntimeError):
     """A run that began with good input and failed, for example by a NaN loss or a full disk. Exit code 1."""
+
+
+def no_memory(error: BaseException) -> str:
+    """Return what to lower where an error is a lack of memory, of a device or of the host; "" where it is not."""
+    said = str(error)
+    lacks = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
+    if not lacks and not any(words in said for words in ("Out of memory", "out of memory", "Cannot allocate memory")):
+        return ""
+    first = f" ({said.strip().split(chr(10))[0][:200]})" if said.strip() else ""
+    return (
+        f"out of memory{first}. Lower unlearn.batch or reinforce.batch and raise `accumulate` by as much, which "
+        "changes no result; lower whp.label_batch or eval.batch; or set compute=bfloat16, reinforce.lora.rank and "
+        "unlearn.lora.rank, or mesh.fsdp=-1 over more devices. `jaxunlearn plan CONFIG` says what fits. What was "
+        "finished is kept"
+    )
+
+
+def no_disk(error: BaseException) -> bool:
+    """Return whether an error is a full or read-only disk; libraries may hide the OSError."""
+    if no_memory(error):
+        return False
+    said = ("No space left", "File too large", "RESOURCE_EXHAUSTED", "Read-only file system", "Disk quota")
+    return isinstance(error, OSError) or any(text in str(error) for text in said)

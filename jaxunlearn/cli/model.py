@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from jaxunlearn.cli.common import one_model_mesh
+from jaxunlearn.cli.common import add_force, one_model_mesh
 from jaxunlearn.errors import InputError
 from jaxunlearn.parallel import processes
 
@@ -91,6 +91,7 @@ def add_export(add) -> None:
         "--baseline", default="", help="to say how much of the edit rounding loses (default: the run's)"
     )
     command.add_argument("--push", default="", metavar="OWNER/NAME", help="then upload it to the hub, private")
+    add_force(command)
     command.add_argument("--public", action="store_true", help="what --push makes is for everybody to see")
 
 
@@ -107,17 +108,21 @@ def export(a) -> None:
             f"{a.model} forgets at inference time and has no weights of its own; export a model that was trained"
         )
     source = hub.find_model(a.model)
+    exports.check_target(a.format, a.dtype, out, [source, *map(Path, filter(None, [a.baseline]))], a.force)
     with one_model_mesh():
         model = huggingface.load(source)
+        said: list[str] = []
         if a.format == "gguf":
-            written, said = exports.export_gguf(model, out, source=source, dtype=a.dtype)
+            names, said = exports.export_gguf(model, out, source=source, dtype=a.dtype)
+            folder, _ = exports.gguf_place(out, source, a.dtype)
+            written = folder / names[0]
         else:
-            exports.export_hf(model, out, source=source, dtype=a.dtype)
-            written, said = out, []
+            names, folder = exports.export_hf(model, out, source=source, dtype=a.dtype), out
+            written = out
         said += exports.rounding(model, source, a.baseline, a.format, a.dtype)
     print("\n".join([*said, f"{written}: {'GGUF' if a.format == 'gguf' else 'Hugging Face format'}, {a.dtype}"]))
     if a.push:
-        print(exports.push(written.parent if a.format == "gguf" else written, a.push, private=not a.public))
+        print(exports.push(folder, names, a.push, private=not a.public))
 
 
 def _one_model(directory: str):

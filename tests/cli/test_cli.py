@@ -7,8 +7,6 @@ import pytest
 from support.command import env
 
 from jaxunlearn import cli
-from jaxunlearn.errors import InputError, RunError
-from jaxunlearn.parallel import preemption
 
 NAMES = (
     "demo", "run", "pretrain", "reinforce", "label", "unlearn", "repair", "evaluate", "attack", "anchors", "labels",
@@ -49,6 +47,7 @@ def test_overrides_may_stand_before_and_after_options(capsys):
 def test_v_asks_every_subcommand_for_details():
     assert cli.parse(["score", "--model", "m", "--text", "t", "-v"]).verbose
     assert cli.parse(["run", "mine.py", "-v", "seed=1"]).verbose and not cli.parse(["run", "mine.py"]).verbose
+<<<<<<< HEAD
 
 
 @pytest.mark.parametrize(
@@ -83,3 +82,5 @@ def test_a_gpus_memory_is_used_unless_the_environment_says_how_much(monkeypatch,
         monkeypatch.setenv(name, value)
     assert cli.main(["methods"]) == 0
     assert generate_pjrt_gpu_plugin_options()["memory_fraction"] == share
+=======
+>>>>>>> 3b88efe (Where a command may write: its own unchanged files, folders of runs, one process at a time; how it ends: one sentence, a code, no traceback)
