@@ -55,10 +55,10 @@ def coded(command: Callable[[], int | None]) -> int:
                 code = command() or 0
                 sys.stdout.flush()
             except preemption.Preempted:
-                return _failed("stopped by SIGTERM; everything is saved, the same command goes on", preemption.CODE)
+                return failed("stopped by SIGTERM; everything is saved, the same command goes on", preemption.CODE)
             except (KeyboardInterrupt, Exception) as error:
                 if _Interrupt.came or isinstance(error, KeyboardInterrupt):  # an import may make another error of it
-                    return _failed(f"interrupted; {KEPT}", INTERRUPTED)
+                    return failed(f"interrupted; {KEPT}", INTERRUPTED)
                 return _ended(error)
             return INTERRUPTED if _Interrupt.came else code
     except KeyboardInterrupt:  # between two of the lines above
@@ -71,18 +71,18 @@ def _ended(error: Exception) -> int:
         _forget_output()
         return processes.leave(UNREAD)
     if isinstance(error, InputError):
-        return _failed(error, 2)
+        return failed(error, 2)
     if isinstance(error, RunError):
-        return _failed(error, 1)
+        return failed(error, 1)
     if advice := no_memory(error):
-        return _failed(advice, 1)
+        return failed(advice, 1)
     if isinstance(error, OSError) or no_disk(error):
         _forget_output()  # which may be what could not be written
-        return _failed(f"{_where(error)}; {KEPT}", 1)
-    return _failed(_unforeseen(error), 1)
+        return failed(f"{_where(error)}; {KEPT}", 1)
+    return failed(_unforeseen(error), 1)
 
 
-def _failed(why, code: int) -> int:
+def failed(why, code: int) -> int:
     """Print the reason, and which of several processes failed; return the code without waiting for the others."""
     which = f" (process {processes.index()})" if processes.count() > 1 else ""
     with contextlib.suppress(OSError):

@@ -39,6 +39,8 @@ SHORT = (
     "pretrain.steps=24", "pretrain.checkpoint_every=8", "pretrain.log_every=4", "reinforce.steps=4",
     "reinforce.checkpoint_every=2", "unlearn.steps=4", "unlearn.checkpoint_every=2", "attack.kinds=probes",
 )  # fmt: skip
+# what going on in a finished run writes again
+REOPENED = ("run/config.json", "run/manifest.json", "run/report.*", "run/.jaxunlearn_run.lock")
 TRACEBACK = "Traceback (most recent call last)"
 
 

@@ -1,4 +1,4 @@
-"""Folders and files that a command would write to, and are somebody else's; folders in use; streams, homes and users."""
+"""Folders and files that a command would write to, and are somebody else's; folders in use; streams, homes, users."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from support.command import env
-from support.faults import SHORT, alone, in_process, in_shell, trial
+from support.faults import REOPENED, SHORT, alone, in_process, in_shell, trial
 from support.paths import ROOT
 
 EXPORT = r"`jaxunlearn export` did not write"
@@ -101,7 +101,7 @@ sys.stdin.read()
 
 
 @trial("bad inputs", "a run directory in use", act=_beside, says=r"in use by process \d+ on ",
-       may_change=("run/.jaxunlearn_run.lock",))  # fmt: skip
+       may_change=REOPENED)  # fmt: skip
 def _(place):
     place.run()
     return place.again()
@@ -229,7 +229,7 @@ def _(place):
     return ["methods", "--json"]
 
 
-@trial("bad inputs", "a log on a full disk", code=0, act=in_shell('exec "$@" 2> /dev/full'))
+@trial("bad inputs", "a log on a full disk", code=0, may_change=REOPENED, act=in_shell('exec "$@" 2> /dev/full'))
 def _(place):
     place.run()
     return place.again()
@@ -245,12 +245,12 @@ def _(place):
 
 
 @trial("bad inputs", "Ctrl-C while it works", code=130, says="interrupted|^$",
-       act=in_shell('"$@" & sleep 4; kill -INT $!; wait $!'))  # fmt: skip
+       act=in_shell('set -m; "$@" & sleep 4; kill -INT $!; wait $!'))  # fmt: skip
 def _(place):
     return ["run", str(place.world / "world.py"), f"run.dir={place.folder}/run"]
 
 
-@trial("bad inputs", "a checkout that was not installed", act=alone, code=0)
+@trial("bad inputs", "a checkout that was not installed", act=alone, code=0, may_change=REOPENED)
 def _(place):
     place.write("sitecustomize.py", UNINSTALLED.format(root=str(ROOT)))
     place.run()
