@@ -57,7 +57,7 @@ def training(config: Config, steps: int, rate: float) -> Train:
     parts = batch // u.batch if batch % u.batch == 0 else 1
     return Train(
         steps=steps, learning_rate=rate, batch=batch // parts, accumulate=parts, schedule="constant",
-        optimiser=u.optimiser, moment_dtype=u.moment_dtype, moment_memory=u.moment_memory, update=u.update,
+        optimiser=u.optimiser, moment_dtype=u.moment_dtype, update=u.update,
     )  # fmt: skip
 
 

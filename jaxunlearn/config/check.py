@@ -28,11 +28,9 @@ def _contradictions(c: Config) -> list[str]:
     if c.pretrain.lora.rank:
         wrong.append("pretrain.lora: pretraining trains every weight; adapters are for reinforce and unlearn")
     for name, train in stages.items():
-        if train.moment_memory == "host" and train.optimiser == "adafactor":
-            wrong.append(f"{name}.moment_memory=host is for AdamW's moments; adafactor keeps none")
         if train.update == "layers" and not train.elementwise:
             wrong.append(
-                f"{name}.update=layers needs optimiser=adamw, moment_memory=device, clip=0 and lora.rank=0: a layer's "
+                f"{name}.update=layers needs optimiser=adamw, clip=0 and lora.rank=0: a layer's "
                 "weights are updated before the gradient of the others is known"
             )
     if c.reset.heal.update == "layers":

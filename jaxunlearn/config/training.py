@@ -28,7 +28,6 @@ class Train:
     clip: float = 0.0  # global norm; 0: none
     optimiser: Literal["adamw", "adafactor"] = "adamw"
     moment_dtype: Literal["float32", "bfloat16"] = "float32"  # of AdamW's moments at rest
-    moment_memory: Literal["device", "host"] = "device"  # where they rest; host: pinned memory beside the accelerator
     # layers: a layer at a time, in less memory (training/layerwise.py); auto: where a whole gradient does not fit
     update: Literal["auto", "whole", "layers"] = "auto"
     lora: Lora = field(default_factory=Lora)
@@ -38,7 +37,7 @@ class Train:
     @property
     def elementwise(self) -> bool:
         """Whether any part of the weights can be updated before the gradient of the others is known."""
-        return self.optimiser == "adamw" and self.moment_memory == "device" and not self.clip and not self.lora.rank
+        return self.optimiser == "adamw" and not self.clip and not self.lora.rank
 
 
 @dataclass(frozen=True, kw_only=True)

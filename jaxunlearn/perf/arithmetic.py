@@ -50,7 +50,7 @@ def step_bytes(c: transformer.Shape, o: Choice, t: Train, T: int) -> dict[str, i
     """
     chips, width = o.fsdp * o.tensor, jax.numpy.dtype(c.compute).itemsize
     whole, moment = parameter_bytes(c, "float32") / chips, parameter_bytes(c, t.moment_dtype) / chips
-    no_moments = t.optimiser == "adafactor" or t.moment_memory == "host"
+    no_moments = t.optimiser == "adafactor"
     rows, layered = o.batch * T / (o.data * o.fsdp), t.update == "layers"
     remat = "full" if layered and o.accumulate > 1 else o.remat
     kept = c.D + (0 if remat == "full" else (2 * c.N + 2 * c.K) * c.H / o.tensor)

@@ -22,12 +22,10 @@ from jaxunlearn.models.families import read_shape
 from jaxunlearn.models.scoring import loss_sum
 from jaxunlearn.parallel.sharding import act, batch_size_fits
 from jaxunlearn.perf.counts import bench_shape
-from jaxunlearn.training.optimiser import parted
-from jaxunlearn.training.step import State, compiled_step, init_state
+from jaxunlearn.training.step import compiled_step, init_state
 from jaxunlearn.whp.labels import LETTERS, Passage, label
 
 FUNCTIONS = ("unlearn_step", "reinforce_step", "label", "fused_step", "generate")
-HOST = "pinned_host"  # memory beside the accelerator
 PROMPT, SEEN = 32, 40  # tokens of a prompt; translations that a block has seen
 LLAMA2 = transformer.Shape(V=32000, D=4096, L=32, N=32, K=32, H=128, F=11008, context=4096)
 LLAMA3 = transformer.Shape(V=128256, D=4096, L=32, N=32, K=8, H=128, F=14336, context=8192, theta=5e5)
@@ -116,33 +114,17 @@ def _unlearning(config: Config, weights, frozen=None) -> Program:
 
 def _step(t: Train, weights, T: int) -> Program:
     batch_size_fits(t.batch)
-    state = _state(t, weights)
+    state = jax.eval_shape(partial(init_state, c=t), weights)
     batch = tuple(array("ABT", t.accumulate, t.batch, T) for _ in range(2))
     kinds = {"weights": state.model, "optimiser": state.opt, "inputs": batch}
     return Program(compiled_step(t), (state, np.float32(1e-6), *batch), kinds, t.steps > 0)
-
-
-def _state(t: Train, weights) -> State:
-    """Return step.init_state's result as shapes; eval_shape forgets which memory an array is in."""
-    state = jax.eval_shape(partial(init_state, c=t), weights)
-    if t.moment_memory == "device":
-        return state
-    stacked, rest = parted(weights)
-    like = iter([*stacked, *stacked, *rest, *rest])  # the first moments of each part, then the second
-
-    def on_host(x):
-        if not x.ndim:
-            return x
-        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=next(like).sharding.with_memory_kind(HOST))
-
-    return state._replace(opt=jax.tree.map(on_host, state.opt))
 
 
 def _decoding(config: Config, c: transformer.Shape, weights) -> Program:
     """Return decoding as the measurements during training do it: fp32 weights, the optimiser's state beside them."""
     ways = act_ways()
     B = -(-config.eval.batch // ways) * ways
-    state = _state(config.unlearn, weights)
+    state = jax.eval_shape(partial(init_state, c=config.unlearn), weights)
     key = jax.eval_shape(lambda: jax.random.key(0))
     eos, temperature = jax.ShapeDtypeStruct((1,), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
     arguments = (weights, array("BT", B, PROMPT), array("B", B), key, eos, temperature)
@@ -202,14 +184,12 @@ def kept_bytes(weights, batch_BT: tuple[int, int]) -> int:
 
 
 def local_bytes(tree) -> int:
-    """Return the bytes that one chip holds of abstract arrays; those in host memory it does not hold."""
+    """Return the bytes that one chip holds of abstract arrays."""
     total = 0
     for a in jax.tree.leaves(tree):
         if jax.dtypes.issubdtype(a.dtype, jax.dtypes.extended):
             continue
         sharding = getattr(a, "sharding", None)
-        if getattr(sharding, "memory_kind", None) == HOST:
-            continue
         shape = sharding.shard_shape(a.shape) if isinstance(sharding, NamedSharding) else a.shape
         total += int(np.prod(shape)) * a.dtype.itemsize
     return total

@@ -1,4 +1,4 @@
-"""AdamW and Adafactor, the learning-rate schedules, and the dtype and memory that moments are stored in."""
+"""AdamW and Adafactor, the learning-rate schedules, and the dtype that moments are stored in."""
 
 import math
 
@@ -38,7 +38,6 @@ def optimiser(c: Train, learning_rate) -> optax.GradientTransformation:
     else:
         rule = optax.adamw(learning_rate, c.b1, c.b2, weight_decay=c.weight_decay)
         rule = at_rest(rule, c.moment_dtype)
-        rule = on_host(rule) if c.moment_memory == "host" else rule
     return optax.chain(clip, rule)
 
 
@@ -56,46 +55,6 @@ def at_rest(rule: optax.GradientTransformation, dtype: str) -> optax.GradientTra
 
 def _cast(state, dtype):
     return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, state)
-
-
-def on_host(rule: optax.GradientTransformation) -> optax.GradientTransformation:
-    """Return the rule with its state in host memory between updates.
-
-    The rule must be elementwise. The state of stacked weights is moved one layer at a time, so that the device holds
-    that of one layer only.
-    """
-
-    def init(params):
-        return tuple(_moved(rule.init(part), jax.memory.Space.Host) for part in parted(params))
-
-    def update(updates, state, params=None):
-        (stacked, rest), (stacked_params, rest_params) = parted(updates), parted(params)
-        rest, rest_state = one(rest, state[1], rest_params)
-        leaves, tree = jax.tree.flatten(state[0])
-        moments = [x for x in leaves if x.ndim]
-
-        def layer(stacked, at):
-            n, params, moments = at
-            part, moments = [x[n] for x in stacked], iter(moments)
-            here = tree.unflatten([next(moments) if x.ndim else x for x in leaves])
-            part, new = one(part, here, params)
-            return [x.at[n].set(u) for x, u in zip(stacked, part, strict=True)], jax.tree.leaves(new)
-
-        layers = jnp.arange(len(stacked[0]))
-        stacked, new = jax.lax.scan(layer, stacked, (layers, stacked_params, moments))
-        new = tree.unflatten([x if old.ndim else x[-1] for x, old in zip(new, leaves, strict=True)])
-        return joined(updates, stacked, rest), (new, rest_state)
-
-    def one(updates, state, params):
-        updates, state = rule.update(updates, _moved(state, jax.memory.Space.Device), params)
-        return updates, _moved(state, jax.memory.Space.Host)
-
-    return optax.GradientTransformation(init, update)
-
-
-def _moved(state, space):
-    """Return the state with its moments moved to a memory space; counters are not moved."""
-    return jax.tree.map(lambda x: jax.device_put(x, space) if jnp.issubdtype(x.dtype, jnp.floating) else x, state)
 
 
 def _is_stacked(model) -> list[bool]:

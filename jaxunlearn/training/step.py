@@ -21,7 +21,7 @@ from jaxunlearn.training.optimiser import optimiser
 class State(NamedTuple):
     """The training state, as a checkpoint holds it: step (int32), model or adapter in fp32, optimiser state.
 
-    Train.moment_dtype and Train.moment_memory say how AdamW's moments are stored.
+    Train.moment_dtype says how AdamW's moments are stored.
     """
 
     step: jax.Array

@@ -54,9 +54,7 @@ def state_of(trained, c):
     alone = NamedSharding(jax.sharding.get_mesh(), jax.P())
 
     def placed(m):
-        where = by_shape.get(m.shape, alone)
-        where = where.with_memory_kind("pinned_host") if m.ndim and c.moment_memory == "host" else where
-        return jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=where)
+        return jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=by_shape.get(m.shape, alone))
 
     moments = jax.tree.map(placed, moments)
     return State(jax.ShapeDtypeStruct((), jnp.int32, sharding=alone), trained, moments)
@@ -71,11 +69,6 @@ def programs():
     ways = {
         "all weights, AdamW, fp32 moments": (weights, plain, None),
         "all weights, AdamW, bf16 moments": (weights, dataclasses.replace(plain, moment_dtype="bfloat16"), None),
-        "all weights, AdamW, fp32 moments in host memory": (
-            weights,
-            dataclasses.replace(plain, moment_memory="host"),
-            None,
-        ),
         "all weights, Adafactor": (weights, dataclasses.replace(plain, optimiser="adafactor"), None),
         f"LoRA, rank {RANK}, bf16 base": (part, plain, frozen),
     }

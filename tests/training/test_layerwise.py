@@ -85,7 +85,7 @@ def test_the_state_is_donated_and_resumes_bit_for_bit(mesh, tmp_path):
     assert compiled.memory_analysis().alias_size_in_bytes > 0.95 * size
 
 
-@pytest.mark.parametrize("setting", ["clip=1.0", "optimiser=adafactor", "moment_memory=host", "lora.rank=4"])
+@pytest.mark.parametrize("setting", ["clip=1.0", "optimiser=adafactor", "lora.rank=4"])
 def test_what_is_no_update_of_one_layer_alone_is_refused(setting):
     with pytest.raises(InputError, match="update=layers needs"):
         load_config("bench_7b", ["unlearn.update=layers", f"unlearn.{setting}"])
