@@ -98,6 +98,7 @@ def export(a) -> None:
     """Write a Hugging Face directory or a GGUF file; below fp32, print how much of the edit the rounding loses."""
     from jaxunlearn.methods import inference
     from jaxunlearn.models import hub, huggingface
+    from jaxunlearn.run.store import verify
     from jaxunlearn.stages import export as exports
 
     out = Path(a.out)
@@ -107,6 +108,7 @@ def export(a) -> None:
             f"{a.model} forgets at inference time and has no weights of its own; export a model that was trained"
         )
     source = hub.find_model(a.model)
+    verify(source)
     with one_model_mesh():
         model = huggingface.load(source)
         if a.format == "gguf":
@@ -125,8 +127,10 @@ def _one_model(directory: str):
     from jaxunlearn.data.tokenizer import load_tokenizer
     from jaxunlearn.methods import inference
     from jaxunlearn.models import hub, huggingface
+    from jaxunlearn.run.store import verify
 
     path = hub.find_model(directory)
+    verify(path)  # a model of a run is what was saved there
     if inference.is_guided(path):  # a method at inference time, whose models are beside it
         return inference.load(path, huggingface.load), load_tokenizer(inference.baseline(path))
     return huggingface.load(path), load_tokenizer(path)

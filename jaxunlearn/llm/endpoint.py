@@ -122,6 +122,8 @@ def ask(
     questions = {request.key(endpoint): request for request in requests}
     todo = {key: request for key, request in questions.items() if not journal.holds(key)}
     session = _Session(endpoint, journal, say, sleep, total=len(questions), done=len(questions) - len(todo))
+    if journal.damaged:
+        say(f"  {journal.damaged:,} lines of {journal.folder} are damaged: their questions are asked again")
     if todo:
         asyncio.run(session.run(todo))
     read = {k: read_reply(journal.replies[k]["text"], q.schema) for k, q in questions.items() if k in journal.replies}

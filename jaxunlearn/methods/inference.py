@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from jaxunlearn import sealed
 from jaxunlearn.errors import InputError
-from jaxunlearn.files import read_text
+from jaxunlearn.files import read_text, write_whole
 from jaxunlearn.methods.base import Method, Setting, Values
 from jaxunlearn.models import lora, peft
 from jaxunlearn.models.transformer import Cache
@@ -105,9 +106,10 @@ def is_guided(folder: Path) -> bool:
 
 
 def save(folder: Path, about: dict) -> None:
-    """Write method.json: the method, its settings, and where the models lie."""
+    """Write method.json, sealed: the method, its settings, and where the models lie."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / FILE).write_text(json.dumps(about, indent=1))
+    write_whole(folder / FILE, json.dumps(about, indent=1))
+    sealed.seal(folder)
 
 
 def save_filter(folder: Path, barred: Sequence[int], of: str) -> None:
@@ -135,6 +137,12 @@ def load(folder: Path, read):
 def baseline(folder: Path) -> Path:
     """Return the folder of the model that a method at inference time asks."""
     return Path(folder) / _about(folder)["baseline"]
+
+
+def parts(folder: Path) -> list[Path]:
+    """Return the folders of the models that a method at inference time asks."""
+    about = _about(folder)
+    return [Path(folder) / about[name] for name in ("baseline", "reinforced") if name in about]
 
 
 def prefix(folder: Path) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from jaxunlearn import sealed
 from jaxunlearn.config import Lora
 from jaxunlearn.data.tokenizer import copy_tokenizer
 from jaxunlearn.errors import InputError
@@ -56,6 +57,7 @@ def _write(tensors: dict, config: dict, directory: Path, scratch: Path, source: 
     if source:
         copy_tokenizer(source, scratch)
     (scratch / CONFIG).write_text(json.dumps(config, indent=1))
+    sealed.seal(scratch)
     shutil.rmtree(directory, ignore_errors=True)
     os.rename(scratch, directory)
 

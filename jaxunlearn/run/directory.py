@@ -13,13 +13,15 @@ from pathlib import Path
 import jax
 from etils import epath
 
+from jaxunlearn import sealed
 from jaxunlearn.config import Config, to_json
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.estimates import duration
 from jaxunlearn.files import read_text, write_whole
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import progress, say
-from jaxunlearn.run.resume import completed, refuse_another_configuration, refuse_changed_inputs
+from jaxunlearn.run.metrics import Metrics
+from jaxunlearn.run.resume import MEASURED_BY, completed, refuse_another_configuration, refuse_changed_inputs
 from jaxunlearn.run.tracking import Trackers
 
 
@@ -31,8 +33,9 @@ class RunDirectory:
     """
 
     def __init__(self, config: Config):
-        self.path = config.directory
+        self.path, self.metrics = config.directory, Metrics(config.directory)
         self.given_state, self._seeds = config.run.checkpoints, {"seed": config.seed, "universe": config.universe.seed}
+        self._chosen_by_prompts = config.unlearn.reach > 0
         processes.same_everywhere("the configuration", to_json(config))
         processes.same_everywhere("what is installed", json.dumps(versions()))
         processes.first(lambda: self._open(config))
@@ -44,6 +47,7 @@ class RunDirectory:
             default = json.loads(to_json(Config(name=config.name)))
             before = completed(json.loads(read_text(existing)), default)
             refuse_another_configuration(before, json.loads(to_json(config)), self.made, self.path)
+        self.metrics.check()
         self._own_state()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -99,7 +103,11 @@ class RunDirectory:
         path = self.path / "manifest.json"
         if path.is_file():
             before = json.loads(read_text(path))
-            refuse_changed_inputs(before["hashes"], hashes, self.path)
+            if not sealed.intact(before):
+                raise RunError(f"{path} is damaged; put it back, or delete it to take the inputs as they are now")
+            if changed := refuse_changed_inputs(before["hashes"], hashes, self.path, self._may_change()):
+                self.record("inputs", event="changed", names=changed)
+                say(f"  {', '.join(changed)} changed: what depends on it is measured again")
             if keep:
                 return before
         manifest = {
@@ -110,8 +118,13 @@ class RunDirectory:
             "seeds": self._seeds,
             "hashes": hashes,
         }
-        write_whole(path, json.dumps(manifest, indent=1, sort_keys=True))
+        write_whole(path, json.dumps(sealed.sealed(manifest), indent=1, sort_keys=True))
         return manifest
+
+    def _may_change(self) -> tuple[str, ...]:
+        """Return the inputs that may change: the prompts, unless they chose the step that is kept (rule 3)."""
+        chosen = self._chosen_by_prompts and (self.made("unlearned") or self.made("checkpoints/unlearn_best"))
+        return () if chosen else MEASURED_BY
 
     # ---- metrics.jsonl: one JSON object a line
 
@@ -121,28 +134,18 @@ class RunDirectory:
 
     def _rewind(self, stage: str, step: int) -> None:
         self.trackers.rewind(stage, step)
-        lines = [r for r in self.records() if r.get("stage") != stage or r.get("step", 0) <= step]
-        write_whole(self.path / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in lines))
+        self.metrics.replace([r for r in self.records() if r.get("stage") != stage or r.get("step", 0) <= step])
 
     def record(self, stage: str, **values) -> None:
         """Append one line to metrics.jsonl and pass it to the trackers; only the first process writes."""
         if processes.index():
             return
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"stage": stage} | values) + "\n")
+        self.metrics.append({"stage": stage} | values)
         self.trackers.log(stage, values)
 
     def records(self, stage: str = "", event: str = "") -> list[dict]:
         """Return the rows of metrics.jsonl, those of one stage or event where it is given."""
-        path, found = self.path / "metrics.jsonl", []
-        for line in read_text(path).splitlines() if path.is_file() else []:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue  # the last line of a killed process
-            if (not stage or row["stage"] == stage) and (not event or row.get("event") == event):
-                found.append(row)
-        return found
+        return [r for r in self.metrics.rows() if stage in ("", r["stage"]) and event in ("", r.get("event"))]
 
     @contextmanager
     def stage(self, name: str, what: str):
@@ -161,6 +164,8 @@ class RunDirectory:
         finally:
             seconds = time.monotonic() - began
             self.record(name, event="seconds", seconds=round(seconds, 2))
+            if not processes.index():
+                self.metrics.seal()
             self.trackers.flush()
         say(f"[{name}] done in {duration(seconds)}")
 

@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jaxunlearn import sealed
 from jaxunlearn.anchors.auditing.audit import refuse_errors
 from jaxunlearn.anchors.building.make import build_dictionary
 from jaxunlearn.anchors.dictionary import load_dictionary
@@ -15,9 +16,9 @@ from jaxunlearn.data.documents import Document, read_documents
 from jaxunlearn.data.tokenizer import Tokenizer, load_tokenizer
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals.prompts import CompletionPrompt, ProbabilityPrompt, Prompts, load_prompts
-from jaxunlearn.files import find_data, sha256, sha256_text
+from jaxunlearn.files import find_data, read_text, sha256, sha256_text
 from jaxunlearn.methods import check_config
-from jaxunlearn.models import huggingface, transformer
+from jaxunlearn.models import huggingface, peft, transformer
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import say
 from jaxunlearn.run import checks
@@ -121,7 +122,28 @@ def _hashes(config: Config, tokenizer: Tokenizer, texts: dict[str, list[Document
     found |= {name: sha256(find_data(path)) for name, path in files.items() if path}
     processes.same_everywhere("the text, the tokenizer, the dictionary or the prompts", json.dumps(found))
     if config.model:
-        weights = sorted(Path(config.model).glob("*.safetensors"))
+        files = model_files(Path(config.model))
+        weights = [p for p in files.values() if p.suffix == ".safetensors"]
         processes.same_everywhere("the model's files", json.dumps([huggingface.glance(p) for p in weights]))
-        found |= processes.first(lambda: {f"model/{p.name}": sha256(p) for p in weights})
+        found |= processes.first(lambda: {name: sealed.digest(p) for name, p in files.items()})
     return found
+
+
+def model_files(directory: Path, place: str = "model") -> dict[str, Path]:
+    """Return {name: path} of the files that make a given model what it is, wherever an index places them.
+
+    These are the weights, config.json, the index, and of an adapter the files of the model below it too. (The tokenizer
+    has a hash of its own.)
+    """
+    index = directory / "model.safetensors.index.json"
+    names = {p.name for p in directory.glob("*.safetensors")}
+    names |= {name for name in ("config.json", index.name, "adapter_config.json") if (directory / name).is_file()}
+    if index.is_file():
+        try:
+            names |= {str(name) for name in json.loads(read_text(index))["weight_map"].values()}
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+            raise InputError(f'{index} is no index of tensors; expected {{"weight_map": {{name: file}}}}') from None
+    if absent := [name for name in sorted(names) if not (directory / name).is_file()]:
+        raise InputError(f"{directory / absent[0]}, which {index.name} names, is missing; fetch the model again")
+    found = {f"{place}/{name}": directory / name for name in sorted(names)}
+    return found | (model_files(peft.base_of(directory), f"{place}/base") if peft.is_adapter(directory) else {})

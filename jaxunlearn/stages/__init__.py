@@ -9,7 +9,7 @@ import json
 
 import jax
 
-from jaxunlearn import attacks
+from jaxunlearn import attacks, sealed
 from jaxunlearn.config import Config
 from jaxunlearn.estimates import duration
 from jaxunlearn.files import read_text
@@ -53,7 +53,7 @@ def run_stages(config: Config, stages=STAGES) -> dict:
         if not models:
             return {}
         processes.first(lambda: _report(run, models, attacked | judge))
-        return json.loads(read_text(run / "report.json"))
+        return sealed.plain(json.loads(read_text(run / "report.json")))
 
 
 def _report(run: Run, models: dict, attacked: dict) -> None:

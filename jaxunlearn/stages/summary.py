@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from jaxunlearn import sealed
 from jaxunlearn.attacks import about
 from jaxunlearn.data.blocks import next_token_labels
 from jaxunlearn.evals.differences import differences
@@ -37,7 +38,7 @@ def assemble(run: Run, models: dict, attacked: dict) -> dict:
         "title": run.config.title or run.config.name, "name": run.config.name,
         "claim": CLAIM, "device": device_names(),
         "seconds": run.folder.seconds(), "config": json.loads(read_text(run / "config.json")),
-        "manifest": json.loads(read_text(run / "manifest.json")),
+        "manifest": sealed.plain(json.loads(read_text(run / "manifest.json"))),
         "models": listed, "columns": titles(listed),
         "curve": curves.pop("unlearned"), "curves": {k: v for k, v in curves.items() if v},
         "costs": costs(run), "differences": differences(models, items),
@@ -54,6 +55,12 @@ def assemble(run: Run, models: dict, attacked: dict) -> dict:
         ],
     }  # fmt: skip
     report["notes"] += set_apart(run)
+    if changed := run.folder.records("inputs", "changed"):
+        names = sorted({name for row in changed for name in row["names"]})
+        report["notes"].append(
+            f"{', '.join(names)} changed after the run had begun: curves over steps may be of the earlier ones, all "
+            "other figures are of the present ones"
+        )
     if ended := [name for name, found in models.items() if at_bound(found.get("temperature", 1.0))]:
         report["notes"].append(f"fitted temperatures that ended at their bound, a better one lies beyond: {ended}")
     if "repaired" in models and "unlearned" in models:
