@@ -1,6 +1,7 @@
 """Files: text in one encoding and one form, hashes, writes that are whole or not there, data that is shipped."""
 
 import hashlib
+import html
 import os
 import unicodedata
 from pathlib import Path
@@ -51,6 +52,11 @@ def write_whole(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(scratch, path)
+
+
+def markdown_text(value: Any) -> str:
+    """Return a value as plain text within a line or a table cell of Markdown: no HTML, no new line, no new cell."""
+    return html.escape(" ".join(str(value).split()), quote=False).replace("|", "\\|")
 
 
 def cache_folder() -> Path:

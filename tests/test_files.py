@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import jaxunlearn
-from jaxunlearn.files import cache_folder, find_data, nfc, read_text, sha256, sha256_text, write_whole
+from jaxunlearn.files import cache_folder, find_data, markdown_text, nfc, read_text, sha256, sha256_text, write_whole
 
 
 def test_a_shipped_file_is_found_by_its_name_and_a_file_that_exists_comes_first(tmp_path, monkeypatch):
@@ -76,3 +76,8 @@ def test_the_cache_lies_where_the_user_keeps_caches(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "jaxunlearn"
+
+
+def test_markdown_text_holds_neither_html_nor_new_lines_nor_cells():
+    assert markdown_text("<script>x</script>|a\n# b & c") == "&lt;script&gt;x&lt;/script&gt;\\|a # b &amp; c"
+    assert markdown_text(3) == "3"

@@ -28,6 +28,7 @@ from jaxunlearn.models.scoring import Text
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import say
 from jaxunlearn.parallel.sharding import device_names
+from jaxunlearn.run import checks
 from jaxunlearn.run.directory import RunDirectory
 from jaxunlearn.run.inputs import Inputs, read_inputs
 from jaxunlearn.run.variants import Variant
@@ -179,6 +180,7 @@ def open_run(config: Config, *more_checks: Callable[[Run], object], keep_manifes
     config = resolved(config)
     method_of(config)  # names first: nothing is created for a misspelt one
     check_controls(config)
+    checks.refuse_endpoints(config)
     folder = RunDirectory(config)
     say(f"{config.title or config.name}: {folder.path} on {device_names()}")
     config, inputs = read_inputs(config, folder)

@@ -16,6 +16,7 @@ from jaxunlearn.data.documents import Document, read_documents
 from jaxunlearn.data.tokenizer import Tokenizer, load_tokenizer
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals.prompts import CompletionPrompt, ProbabilityPrompt, Prompts, load_prompts
+from jaxunlearn.evals.words import Words
 from jaxunlearn.files import find_data, read_text, sha256, sha256_text
 from jaxunlearn.methods import check_config
 from jaxunlearn.models import huggingface, peft, transformer
@@ -66,21 +67,26 @@ def read_inputs(config: Config, folder: RunDirectory) -> tuple[Config, Inputs]:
         say(f"  to retain: {retain.summary()}")
     elif config.pretrain.steps:
         raise InputError("pretraining needs text.retain as well as text.forget")
+    checks.refuse_one_block(forget, retain, config)
     held = {"forget": config.text.forget_held, "retain": config.text.retain_held}
     held_documents, held_blocks = {}, {}
     for name, source in held.items():
         if source:
             held_documents[f"text.{name}_held"], held_blocks[name] = _text(config, tokenizer, source)
     config, dictionary = _dictionary(config, documents, retain_documents, folder)
+    _warn(checks.fit(dictionary, documents), checks.overlap(forget, retain))
+    for name, blocks in {"text.forget": forget, "text.retain": retain}.items():
+        _warn(checks.unknown(name, blocks, tokenizer) if blocks else "")
     mended, repair = _text(config, tokenizer, checks.repair_text(config)) if config.repair.steps else ([], None)
-    if warning := checks.warning(checks.anchored([d.text for d in mended], dictionary)):
-        say(f"  {warning}")
+    _warn(checks.warning(checks.anchored([d.text for d in mended], dictionary)))
     prompts = load_prompts(find_data(config.text.prompts)) if config.text.prompts else None
+    if config.eval.chat:
+        tokenizer.chat("Hello.")  # refused here where there is no template, or one that does not render
     if prompts:
         checks.refuse_unwritable(prompts, tokenizer)
         checks.refuse_empty_split(prompts, config.eval.split)
-    if config.eval.chat:
-        tokenizer.chat("Hello.")  # refused here where there is no template, or one that does not render
+        asked = Words(tokenizer, config.eval.batch, chat=config.eval.chat)
+        checks.refuse_long(prompts, asked, shape.context, config.eval.new_tokens)
     texts = {"text.forget": documents, "text.retain": retain_documents} | held_documents
     texts |= {"repair.text": mended} if mended else {}
     inputs = Inputs(
@@ -89,6 +95,11 @@ def read_inputs(config: Config, folder: RunDirectory) -> tuple[Config, Inputs]:
         repair=repair, hashes=_hashes(config, tokenizer, texts),
     )  # fmt: skip
     return config, inputs
+
+
+def _warn(*warnings: str) -> None:
+    for warning in filter(None, warnings):
+        say(f"  {warning}")
 
 
 def _text(config: Config, tokenizer: Tokenizer, source: tuple[str, ...]) -> tuple[list[Document], Blocks]:

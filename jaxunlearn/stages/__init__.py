@@ -19,6 +19,7 @@ from jaxunlearn.parallel.sharding import mesh_from
 from jaxunlearn.report.headline import headline, table
 from jaxunlearn.report.page import CLAIM, write_report
 from jaxunlearn.run import Run, open_run
+from jaxunlearn.stages import batches
 from jaxunlearn.stages.evaluate import evaluate, judge_too
 from jaxunlearn.stages.known import knowing
 from jaxunlearn.stages.label import label
@@ -40,7 +41,7 @@ def run_stages(config: Config, stages=STAGES) -> dict:
     Stages whose result exists are skipped. Raises InputError, before any work, for inputs or settings that cannot work.
     """
     with jax.set_mesh(mesh_from(config.mesh)):
-        run = open_run(config, attacks.check)
+        run = open_run(config, attacks.check, batches.check)
         for name, make in MAKING.items():
             if name in stages:
                 make(run)

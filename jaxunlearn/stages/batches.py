@@ -21,7 +21,7 @@ from jaxunlearn.parallel.sharding import fetch, put
 from jaxunlearn.run import Run
 from jaxunlearn.run.resume import holds, keep, kept, trained_on
 from jaxunlearn.run.store import hash_of, load_model, read_labels, read_soft_labels
-from jaxunlearn.run.variants import Variant
+from jaxunlearn.run.variants import Variant, variants
 from jaxunlearn.stages.fit import Feed
 from jaxunlearn.training.loop import microbatches
 from jaxunlearn.training.step import compiled_step
@@ -122,6 +122,13 @@ def _padded(sequences: list[tuple[list[int], int]], width: int) -> tuple[np.ndar
         tokens_NT[n, : len(ids)] = ids
         labels_NT[n, first - 1 : len(ids) - 1] = ids[first:]
     return tokens_NT, labels_NT
+
+
+def check(run: Run) -> None:
+    """Raise InputError, before any work, for a file of answers that a variant's training would fail on."""
+    for v in variants(run.config):
+        for name in {"answers", "true"} & set(reads(v.method, v.config)):
+            _answers(run, v, name)
 
 
 # ---- stored references

@@ -1,6 +1,8 @@
 """Assemble the report of a run from its measurements, attacks and files."""
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 from jaxunlearn import sealed
@@ -55,6 +57,8 @@ def assemble(run: Run, models: dict, attacked: dict) -> dict:
         ],
     }  # fmt: skip
     report["notes"] += set_apart(run)
+    if not run.config.run.full_paths:
+        report["config"] = without_places(report["config"])
     if changed := run.folder.records("inputs", "changed"):
         names = sorted({name for row in changed for name in row["names"]})
         report["notes"].append(
@@ -66,6 +70,23 @@ def assemble(run: Run, models: dict, attacked: dict) -> dict:
     if "repaired" in models and "unlearned" in models:
         report["notes"].append(verdict(models["unlearned"], models["repaired"]))
     return report
+
+
+def without_places(content: Any) -> Any:
+    """Return JSON values with absolute paths made relative to here, or cut to their last name where they lie elsewhere.
+
+    A report is there to be shared, and the folders of the machine that made it are nobody's business.
+    """
+    if isinstance(content, dict):
+        return {key: without_places(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [without_places(value) for value in content]
+    if isinstance(content, str) and "data_dir=/" in content:  # tfds:NAME/SPLIT?data_dir=...
+        return re.sub(r"data_dir=([^&]+)", lambda found: f"data_dir={without_places(found[1])}", content)
+    if not isinstance(content, str) or not content.startswith(("/", "~")):
+        return content
+    path = Path(content)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else path.name
 
 
 def by_item(attacked: dict, models: dict) -> tuple[dict, dict]:

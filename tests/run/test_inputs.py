@@ -35,6 +35,13 @@ from jaxunlearn.cli import main
         ("attack.rtt.facts={world}/facts.json", "1 facts hold tokens that the tokenizer lacks, for example 'Who?'"),
         ("attack.rtt.facts={world}/half.json", "lacks answer"),
         ("evil.every=0", "Unrecognized"),
+        ("text.dictionary={world}/foreign.json", "none of its 1 terms ('Harry', ...) stands in the text"),
+        ("text.forget={world}/short.txt", "text.forget fills one block of 32 tokens alone"),
+        ("text.prompts={world}/long.json", "too long for the model's context of 64"),
+        ("eval.new_tokens=63", "too long for the model's context of 64"),
+        ("judge.use=True", "no base_url"),
+        ("unlearn.method=idk,text.answers={world}/prompts.json", "'question': expected a text that is not empty"),
+        ("unlearn.method=idk,text.answers={world}/vain.json", '"ignorance": expected a list of texts'),
     ],
 )
 def test_bad_input_exits_with_2_before_any_work(world, tmp_path, capsys, change, said):
@@ -47,8 +54,14 @@ def test_bad_input_exits_with_2_before_any_work(world, tmp_path, capsys, change,
     (world / "half.json").write_text(json.dumps([{"question": "Zara", "options": ["Orm", "Rome"]}]))
     (world / "binary.txt").write_bytes(b"abc\0\xff")
     (world / "self.json").write_text('{"Zara": ["Zara"]}')
+    (world / "foreign.json").write_text('{"Harry": ["Jon"]}')
+    (world / "short.txt").write_text("Zara went to Orm with Quill and took the rune .")
+    long = {"prompt": "Zara went to " + "Orm with Zara and " * 20 + "took the", "specific": ["rune"], "position": "out"}
+    (world / "long.json").write_text(json.dumps({"name": "long", "probability": [long | {"split": "report"}]}))
+    (world / "vain.json").write_text(json.dumps(json.loads((world / "answers.json").read_text()) | {"ignorance": "no"}))
     (world / "hollow.json").write_text('{"Orm": [""]}')
-    assert main(["run", str(world / "world.py"), f"run.dir={tmp_path}/run", change.format(world=world)]) == 2
+    changes = change.format(world=world).split(",")
+    assert main(["run", str(world / "world.py"), f"run.dir={tmp_path}/run", *changes]) == 2
     assert said in capsys.readouterr().err
     assert not list((tmp_path / "run").glob("baseline*"))
 
