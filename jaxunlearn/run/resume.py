@@ -96,8 +96,8 @@ def refuse_another_configuration(before: dict, now: dict, made: Callable[[str], 
             changed.append(f"{key}: {a!r} -> {b!r}")
     if changed:
         raise InputError(
-            f"{where} holds a run with another configuration; give another run.dir, or delete it. Changed:\n  "
-            + "\n  ".join(changed)
+            f"{where} holds a run with another configuration (its config.json); give another run.dir, or delete it. "
+            "Changed:\n  " + "\n  ".join(changed)
         )
 
 

@@ -63,13 +63,17 @@ def below(directory: Path) -> list[Path]:
 
 
 def hash_of(folder: Path) -> str:
-    """Return the hash of a model's weights; that of a method at inference time is of the models that it asks, too."""
+    """Return the hash of a model's weights; that of a method at inference time is of the models that it asks, too.
+
+    Raises RunError for a model that is not as it was saved.
+    """
 
     def own(folder: Path) -> str:
         files = [*sorted(folder.glob("*.safetensors")), *folder.glob(inference.FILE)]
         return sha256_text(*map(sealed.digest, files))
 
     def whole() -> str:
+        verify(folder)
         parts = inference.parts(folder) if inference.is_guided(folder) else []
         return sha256_text(own(folder), *map(own, parts)) if parts else own(folder)
 
