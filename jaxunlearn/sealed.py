@@ -9,13 +9,12 @@ a failing disk alters neither.
 """
 
 import hashlib
-import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from jaxunlearn.errors import RunError
-from jaxunlearn.files import read_text, sha256, write_whole
+from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.files import json_text, parse_json, read_json, sha256, write_whole
 
 FILE, SEAL = "sealed.json", "seal"
 READ = (".json", ".safetensors", ".model", ".jinja", ".txt", ".npy")  # suffixes of files that a loader may read
@@ -38,7 +37,7 @@ def _digest(path: Path, *_: int) -> str:
 def seal(folder: Path) -> None:
     """Write sealed.json with the hash of every file in a folder and below it."""
     found = {name: digest(folder / name) for name in _files(folder)}
-    write_whole(folder / FILE, json.dumps(sealed({"files": found}), indent=1) + "\n")
+    write_whole(folder / FILE, json_text(sealed({"files": found}), indent=1) + "\n")
 
 
 def is_sealed(folder: Path) -> bool:
@@ -76,10 +75,10 @@ def fault(folder: Path) -> str:
 def _listed(path: Path) -> dict[str, str] | None:
     """Return {file: hash} of sealed.json; None where it is damaged itself."""
     try:
-        found = json.loads(read_text(path))
-    except (ValueError, RecursionError):
+        found = read_json(path, dict)
+    except InputError:
         return None
-    whole = isinstance(found, dict) and SEAL in found and intact(found) and isinstance(found.get("files"), dict)
+    whole = SEAL in found and intact(found) and isinstance(found.get("files"), dict)
     return found["files"] if whole else None
 
 
@@ -92,8 +91,9 @@ def _files(folder: Path) -> list[str]:
 
 
 def sealed(content: dict) -> dict:
-    """Return a JSON object with its own hash in the field SEAL."""
-    return content | {SEAL: _of(content)}
+    """Return a JSON object, as it will be read back, with its own hash in the field SEAL."""
+    written = parse_json(json_text(content), "what is saved", dict)  # keys are texts then, halves of characters "?"
+    return written | {SEAL: _of(written)}
 
 
 def intact(content: Any) -> bool:
@@ -107,6 +107,4 @@ def plain(content: dict) -> dict:
 
 
 def _of(content: dict) -> str:
-    # read back first: keys that are numbers are texts in JSON, and would be sorted in another order
-    normal = json.dumps(json.loads(json.dumps(plain(content))), sort_keys=True)
-    return hashlib.sha256(normal.encode()).hexdigest()
+    return hashlib.sha256(json_text(plain(content), sort_keys=True).encode()).hexdigest()

@@ -232,7 +232,6 @@ WHOLE_RUN = "a stage; its tests are whole runs: tests/stages/test_stages.py"
 ELSEWHERE = {  # modules without a test file of their name: where they are tested, or why not
     "__init__": "re-exports",
     "__main__": "one call; tests/cli/test_cli.py runs it",
-    "errors": "two exception classes",
     "attacks.__main__": "one call; tests/attacks/test_main.py runs it",
     **dict.fromkeys(("anchors", "anchors.auditing", "anchors.building", "data", "kernels"), "a docstring"),
     "evals": "METRICS: tests/evals/test_metrics.py",

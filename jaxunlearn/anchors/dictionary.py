@@ -1,11 +1,10 @@
 """The dictionary of anchored terms: {term: (generic translation, ...)}, on disk as JSON."""
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from jaxunlearn.errors import InputError
-from jaxunlearn.files import nfc, read_text
+from jaxunlearn.files import nfc, parse_json, read_text
 
 
 def load_dictionary(path: Path | str) -> dict[str, tuple[str, ...]]:
@@ -82,11 +81,7 @@ def dictionary_text(path: Path) -> str:
 
 def _read_pairs(path: Path) -> list[tuple[str, object]]:
     """Return the top level of the file as pairs: a dict would lose a term that is given twice."""
-    text = dictionary_text(path)
-    try:
-        content = json.loads(text, object_pairs_hook=_Pairs)
-    except ValueError as error:
-        raise InputError(f"the dictionary {path} is not valid JSON: {error}") from error
+    content = parse_json(dictionary_text(path), f"the dictionary {path}", pairs=_Pairs)
     if type(content) is list and content and all(isinstance(reply, _Pairs) for reply in content):
         return [(term, list(values)) for term, values in consolidate(dict(reply) for reply in content).items()]
     if not isinstance(content, _Pairs):

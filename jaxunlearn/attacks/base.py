@@ -1,6 +1,5 @@
 """The record of an attack (Attack, one a file), and the models of a run that it is tried on (Target)."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ import jax
 import numpy as np
 
 from jaxunlearn.config import Config
+from jaxunlearn.files import json_text, parse_json
 from jaxunlearn.intervals import REVISION
 from jaxunlearn.methods import inference
 from jaxunlearn.parallel.console import say
@@ -62,7 +62,7 @@ class Target:
         slug = "".join(ch if ch.isalnum() else "_" for ch in name)
         path = self.run / "evals" / f"attack_{kind}_{slug}.json"
         key = {
-            "depends": json.loads(json.dumps(depends)),
+            "depends": parse_json(json_text(depends), "depends"),
             "eval": measured_by(self.run.config.eval),
             "intervals": REVISION,
             "model": self.hash(name.split(",")[0]),

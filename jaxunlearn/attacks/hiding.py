@@ -6,7 +6,6 @@ Output filter: the baseline as it is, with the tokens barred that begin a term o
 (methods/inference.py: Filtered).
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from jaxunlearn.evals.differences import items_of
 from jaxunlearn.evals.measure import measure, raw
 from jaxunlearn.evals.memorisation import rows_with_labels
 from jaxunlearn.evals.suite import Suite
-from jaxunlearn.files import sha256_text
+from jaxunlearn.files import json_text, sha256_text
 from jaxunlearn.methods import inference
 from jaxunlearn.models import huggingface
 from jaxunlearn.parallel import processes
@@ -51,7 +50,7 @@ def half_frozen(target: Target, facts) -> None:
         target.run.config.attack.seed,
         target.run.config.attack.rtt.scoring,
     ]
-    folder = target.run / "attacks" / f"half_frozen-{sha256_text(json.dumps(made_of))[:8]}"
+    folder = target.run / "attacks" / f"half_frozen-{sha256_text(json_text(made_of))[:8]}"
     if not target.run.folder.has(f"attacks/{folder.name}"):
         with target.run.folder.stage("attack", "stress test: forgetting with half of the layers frozen"):
             u = target.run.config.unlearn
@@ -69,7 +68,7 @@ def output_filter(target: Target) -> None:
     barred = beginnings(target.run.inputs.tokenizer, terms)
     if not barred:
         return target.skip("the control behind an output filter", "neither a dictionary nor a lexicon names the target")
-    folder = target.run / "attacks" / f"filtered-{sha256_text(json.dumps([target.hash('baseline'), barred]))[:8]}"
+    folder = target.run / "attacks" / f"filtered-{sha256_text(json_text([target.hash('baseline'), barred]))[:8]}"
     processes.first(lambda: inference.save_filter(folder, barred, target.hash("baseline")))
     show_hidden(target, FILTER, folder)
 

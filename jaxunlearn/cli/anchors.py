@@ -1,10 +1,10 @@
 """Subcommands that make and check the dictionary of anchored terms."""
 
-import json
 from pathlib import Path
 
 from jaxunlearn.cli.common import add_overrides, configured, one_model_mesh
 from jaxunlearn.errors import InputError
+from jaxunlearn.files import json_text
 
 
 def add_anchors(add) -> None:
@@ -40,7 +40,7 @@ def build_command(a) -> None:
     path = build_dictionary(config, documents, retain, out, again=True, lift=lift)
     found = load_dictionary(path)
     if a.json:
-        print(json.dumps({"path": str(path), "terms": len(found), "source": config.anchors.source}))
+        print(json_text({"path": str(path), "terms": len(found), "source": config.anchors.source}))
     else:
         print(f"{path}: {len(found)} terms; check it with: jaxunlearn anchors audit {path} --text ...")
 
@@ -51,11 +51,14 @@ def _lift(config, documents):
     from jaxunlearn.data.blocks import make_blocks
     from jaxunlearn.data.tokenizer import load_tokenizer
     from jaxunlearn.models import huggingface
+    from jaxunlearn.models.directory import check_model
 
     folders = [config.directory / name for name in ("baseline", "reinforced")]
     if not all(f.is_dir() for f in folders):
         raise InputError(f"--lift needs {folders[0]} and {folders[1]}: run the stage `reinforce` first")
     tokenizer = load_tokenizer(folders[0])
+    for folder in folders:
+        check_model(folder, tokenizer)
     blocks = make_blocks(documents, tokenizer, config.text.context, config.whp.block_bos)
     with one_model_mesh():
         baseline, reinforced = [huggingface.load(f, config.compute) for f in folders]
@@ -87,7 +90,7 @@ def audit_command(a) -> int:
         a.file, a.text, retain=a.retain, tokenizer=tokenizer, match=a.match, unwrap=a.unwrap, fix=a.fix
     )
     if a.json:
-        print(json.dumps(to_json(left) | ({"before": to_json(found)} if a.fix else {})))
+        print(json_text(to_json(left) | ({"before": to_json(found)} if a.fix else {})))
         return exit_status(left)
     from rich.console import Console
 

@@ -1,11 +1,17 @@
 """Subcommands that work on one model: generate, score, export."""
 
-import json
 from pathlib import Path
 
 from jaxunlearn.cli.common import one_model_mesh
+from jaxunlearn.config.bounds import NONE_OR_SOME, SEED, SOME, TEMPERATURE, Range
 from jaxunlearn.errors import InputError
+from jaxunlearn.files import json_text
 from jaxunlearn.parallel import processes
+
+GENERATE = {
+    "max_new_tokens": SOME, "temperature": TEMPERATURE, "top_k": NONE_OR_SOME, "top_p": Range(0, 1, above=True),
+    "seed": SEED,
+}  # fmt: skip
 
 
 def add_generate(add) -> None:
@@ -29,8 +35,9 @@ def generate(a) -> None:
     from jaxunlearn.models.generate import Sampling
     from jaxunlearn.models.generate import generate as continue_
 
-    if a.max_new_tokens < 1 or a.temperature < 0 or a.top_k < 0 or not 0 < a.top_p <= 1:
-        raise InputError("--max-new-tokens must be >= 1, --temperature and --top-k >= 0, --top-p in (0, 1]")
+    for option, within in GENERATE.items():
+        if not within.holds(value := getattr(a, option)):
+            raise InputError(f"--{option.replace('_', '-')} must be {within} (got {value})")
     with one_model_mesh():
         model, tokenizer = _one_model(a.model)
         prefix = inference.prefix(Path(a.model))
@@ -42,7 +49,7 @@ def generate(a) -> None:
     texts = [tokenizer.decode(p + n)[len(tokenizer.decode(p)) :] for p, n in zip(prompts, new, strict=True)]
     if a.json:
         print(
-            json.dumps(
+            json_text(
                 {
                     "completions": [
                         {"prompt": p, "text": t, "tokens": n} for p, t, n in zip(a.prompt, texts, new, strict=True)
@@ -78,7 +85,7 @@ def score(a) -> None:
         found = score_text(model, tokenizer, text, context)
     if processes.index():
         return
-    print(json.dumps(found) if a.json else f"{found['tokens']} tokens, {found['nll']:.5f} nats a token")
+    print(json_text(found) if a.json else f"{found['tokens']} tokens, {found['nll']:.5f} nats a token")
 
 
 def add_export(add) -> None:
@@ -97,7 +104,7 @@ def add_export(add) -> None:
 def export(a) -> None:
     """Write a Hugging Face directory or a GGUF file; below fp32, print how much of the edit the rounding loses."""
     from jaxunlearn.methods import inference
-    from jaxunlearn.models import hub, huggingface
+    from jaxunlearn.models import directory, hub, huggingface
     from jaxunlearn.run.store import verify
     from jaxunlearn.stages import export as exports
 
@@ -109,6 +116,7 @@ def export(a) -> None:
         )
     source = hub.find_model(a.model)
     verify(source)
+    directory.check_model(source)
     with one_model_mesh():
         model = huggingface.load(source)
         if a.format == "gguf":
@@ -122,15 +130,17 @@ def export(a) -> None:
         print(exports.push(written.parent if a.format == "gguf" else written, a.push, private=not a.public))
 
 
-def _one_model(directory: str):
-    """Return the model of a directory, or of a hub name, and its tokenizer."""
+def _one_model(name: str):
+    """Return the model of a directory, or of a hub name, and its tokenizer; InputError where they do not fit."""
     from jaxunlearn.data.tokenizer import load_tokenizer
     from jaxunlearn.methods import inference
-    from jaxunlearn.models import hub, huggingface
+    from jaxunlearn.models import directory, hub, huggingface
     from jaxunlearn.run.store import verify
 
-    path = hub.find_model(directory)
+    path = hub.find_model(name)
     verify(path)  # a model of a run is what was saved there
-    if inference.is_guided(path):  # a method at inference time, whose models are beside it
-        return inference.load(path, huggingface.load), load_tokenizer(inference.baseline(path))
-    return huggingface.load(path), load_tokenizer(path)
+    guided = inference.is_guided(path)  # a method at inference time, whose models are beside it
+    own = inference.baseline(path) if guided else path
+    tokenizer = load_tokenizer(own)
+    directory.check_model(own, tokenizer)
+    return inference.load(path, huggingface.load) if guided else huggingface.load(path), tokenizer

@@ -1,12 +1,12 @@
 """Subcommands that plan and measure: bench, plan."""
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 
 from jaxunlearn.cli.common import add_overrides, configured
 from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.files import json_text
 
 
 def add_bench(add) -> None:
@@ -37,12 +37,12 @@ def bench(a) -> None:
         from jaxunlearn.perf.bench_devices import scaling, table
 
         rows = scaling(config, Path(a.scaling))
-        print(json.dumps({"rows": rows}) if a.json else table(rows))
+        print(json_text({"rows": rows}) if a.json else table(rows))
         return
     out = Path(a.out) if a.out else None
     found = measure(config, only=a.only, budget=a.budget, out=out, torch=a.torch, whole=a.whole, trace=a.profile)
     if a.json:
-        print(json.dumps(found))
+        print(json_text(found))
     if failed := [name for name, part in found.items() if isinstance(part, dict) and "failed" in part]:
         raise RunError(f"not measured: {', '.join(failed)}")
 
@@ -76,7 +76,7 @@ def plan(a) -> None:
     only = tuple(f for f in FUNCTIONS if not a.only or f in a.only)
     config = _unpacked(configured(a.config, a.overrides))
     found = compile_for(config, a.topology, slices=a.slices, only=only, search=a.search)
-    print(json.dumps(found) if a.json else "\n".join(lines(found)))
+    print(json_text(found) if a.json else "\n".join(lines(found)))
 
 
 def _unpacked(config):

@@ -1,10 +1,10 @@
 """Subcommands on a run: demo, run, its stages, labels, sweep, report; and methods and birthdays, which prepare one."""
 
-import json
 import sys
 from pathlib import Path
 
 from jaxunlearn.cli.common import add_overrides, configured, quick
+from jaxunlearn.files import json_text
 
 
 def add_demo(add) -> None:
@@ -85,7 +85,7 @@ def labels(a) -> None:
         write_page(shown, Path(a.html))
         print(f"{a.html}: block {a.block}", file=sys.stderr)
     if a.json:
-        print(json.dumps(shown))
+        print(json_text(shown))
     elif not a.html:
         print_table(shown)
 
@@ -106,7 +106,7 @@ def methods(a) -> None:
     from jaxunlearn.methods import METHODS, needs_of
 
     if a.json:
-        print(json.dumps([
+        print(json_text([
             {"name": m.name, "paper": m.paper, "one_line": m.summary, "needs": sorted(needs_of(m, m.defaults)),
              "settings": m.defaults, "trains": m.trains}
             for m in METHODS.values()

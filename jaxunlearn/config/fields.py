@@ -180,7 +180,7 @@ class SharesAttack:
 class QuantiseAttack:
     """Rounding the weights (attacks/quantise.py)."""
 
-    schemes: tuple[str, ...] = ("int8", "int4", "nf4")
+    schemes: tuple[Literal["int8", "int4", "nf4"], ...] = ("int8", "int4", "nf4")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,22 +7,26 @@ A file in configs/ defines ``config() -> Config``. On the command line ``key=val
 import dataclasses
 import importlib.util
 import io
-import json
+import os
 import re
+import sys
+import traceback
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from jaxunlearn.config.bounds import faults
 from jaxunlearn.config.check import check
 from jaxunlearn.config.fields import MOVED, Config
 from jaxunlearn.config.training import Train, Unlearn
 from jaxunlearn.errors import InputError
+from jaxunlearn.files import json_text, parse_json
 
 
 def as_dict(value) -> dict:
     """Return a frozen dataclass as plain JSON values."""
-    return json.loads(json.dumps(dataclasses.asdict(value)))
+    return parse_json(json_text(dataclasses.asdict(value)), "the configuration")
 
 
 def find_config(name: str) -> Path:
@@ -33,39 +37,58 @@ def find_config(name: str) -> Path:
     here = Path(__file__).parent.parent
     places = [Path(name), here / "configs" / f"{name}.py", here.parent / "configs" / f"{name}.py"]
     for place in places:
-        if place.is_file():
+        if os.path.isfile(place):  # Path.is_file raises for a name that is too long
             return place
     shipped = sorted(p.stem for folder in {p.parent for p in places[1:]} for p in folder.glob("[a-z]*.py"))
-    raise InputError(f"no configuration {name!r}: give a Python file with a config() function, or one of {shipped}")
+    named = ascii(name) if len(name) <= 100 else f"{name[:100]!a}..."
+    raise InputError(f"no configuration {named}: give a Python file with a config() function, or one of {shipped}")
 
 
 def load_config(name: str, overrides: list[str] | tuple[str, ...] = ()) -> Config:
-    """Return the configuration of a file with ``key=value`` overrides applied. Raises InputError for faults."""
+    """Return the configuration of a file with ``key=value`` overrides applied.
+
+    The file is a program: it runs as the user, and may do whatever the user may. What it prints goes to standard error.
+    Raises InputError for faults, also where it raises or calls sys.exit.
+    """
     path = find_config(name)
     spec = importlib.util.spec_from_file_location(f"jaxunlearn_config_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise InputError(f"{path} is not a Python file; give a .py file with a config() function")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module, loader = importlib.util.module_from_spec(spec), spec.loader
+    _run(path, lambda: loader.exec_module(module))
     if not callable(getattr(module, "config", None)):
         raise InputError(f"{path} defines no config() function")
-    config = override(_called(module.config, path), overrides)
+    made = _run(path, module.config)
+    if not isinstance(made, Config):
+        raise InputError(f"{path}: config() returned a {type(made).__name__}, expected a Config")
+    if not dataclasses.is_dataclass(getattr(made.attack, "shares", None)):
+        raise InputError(f"{path}: {_moved('attack.shares')}")
+    if wrong := faults(made):  # before the overrides, which are parsed by the types of what they replace
+        raise InputError(f"{path} gives a configuration that cannot run:\n  " + "\n  ".join(wrong))
+    config = override(made, overrides)
     check(config)
     return config
 
 
-def _called(make: Callable[[], Config], path: Path) -> Config:
-    """Return the result of a file's config(). Raises InputError, with the new key, for a setting that was moved."""
+def _run(path: Path, act: Callable[[], Any]) -> Any:
+    """Return what a part of a configuration file returns. Raises InputError, with its line, where it raises or exits.
+
+    A setting that was moved is named with its new key.
+    """
     try:
-        made = make()
-    except TypeError as error:
+        with redirect_stdout(sys.stderr):
+            return act()
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
         old = re.search(r"\bAttack\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
         if old and (key := f"attack.{old[1]}") in MOVED:
             raise InputError(f"{path}: {_moved(key)}") from None
-        raise
-    if not dataclasses.is_dataclass(made.attack.shares):
-        raise InputError(f"{path}: {_moved('attack.shares')}")
-    return made
+        lines = [str(at.lineno) for at in traceback.extract_tb(error.__traceback__) if at.filename == str(path)]
+        where = f", line {lines[-1]}" if lines else ""
+        did = "calls sys.exit" if isinstance(error, SystemExit) else f"raises {type(error).__name__}"
+        said = " ".join(str(error).split())[:300]
+        raise InputError(f"{path}{where} {did}{f' ({said})' if said else ''}; mend the configuration") from None
 
 
 def _moved(key: str) -> str:
@@ -134,4 +157,4 @@ def _lookup(config, key: str):
 
 def to_json(config: Config) -> str:
     """Return the resolved configuration as JSON, as it is saved with every run."""
-    return json.dumps(dataclasses.asdict(config), indent=1, sort_keys=True)
+    return json_text(dataclasses.asdict(config), indent=1, sort_keys=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxunlearn.errors import InputError
+from jaxunlearn.errors import InputError, shown
 
 NAMED = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
 
@@ -63,9 +63,11 @@ def _special_names(read_config, directory: Path, config: dict) -> set[str]:
 
 def _added(path: Path, given: Any, row: Any) -> Added:
     digits = str(given)
+    numbered = digits.isdecimal() and len(digits) <= 8 and not isinstance(given, bool)
     content = row.get("content") if isinstance(row, dict) else None
-    if not digits.isdecimal() or isinstance(given, bool) or not isinstance(content, str) or not content:
-        raise InputError(f"{path}: the added token {given!r}: {row!r} is not understood; expected an id and its text")
+    if not numbered or not isinstance(content, str) or not content:
+        said = f"the added token {shown(given)}: {shown(row)} is not understood"
+        raise InputError(f"{path}: {said}; expected an id and its text")
     flags = {name: bool(row.get(name, False)) for name in ("special", "lstrip", "rstrip", "single_word")}
     return Added(id=int(digits), content=content, **flags)
 

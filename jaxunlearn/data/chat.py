@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxunlearn.errors import InputError
-from jaxunlearn.files import read_text
+from jaxunlearn.files import read_json, read_text
 
 FILE, FOLDER, DEFAULT = "chat_template.jinja", "additional_chat_templates", "default"
 
@@ -24,16 +24,28 @@ def template_files(directory: Path) -> list[Path]:
 
 
 def templates(directory: Path) -> dict[str, str]:
-    """Return {name: chat template} of a model directory; "default" is the one without a name, {}: it has none."""
+    """Return {name: chat template} of a model directory; "default" is the one without a name, {}: it has none.
+
+    Raises InputError where a file or the attribute cannot be read.
+    """
     directory = Path(directory)
     if files := template_files(directory):
         names = [DEFAULT if path == directory / FILE else path.stem for path in files]
-        return {name: read_text(path) for name, path in zip(names, files, strict=True)}
+        try:
+            return {name: read_text(path) for name, path in zip(names, files, strict=True)}
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{directory}: a chat template cannot be read as UTF-8 text ({error})") from None
     path = directory / "tokenizer_config.json"
-    found = json.loads(read_text(path)).get("chat_template") if path.is_file() else None
-    if isinstance(found, list):  # of {"name": ..., "template": ...}, as older versions write named ones
-        return {one["name"]: one["template"] for one in found}
-    return found if isinstance(found, dict) else {DEFAULT: found} if found else {}
+    found = read_json(path, dict).get("chat_template") if path.is_file() else None
+    try:
+        if isinstance(found, list):  # of {"name": ..., "template": ...}, as older versions write named ones
+            found = {one["name"]: one["template"] for one in found}
+        named = found if isinstance(found, dict) else {DEFAULT: found} if found else {}
+        if all(isinstance(text, str) for pair in named.items() for text in pair):
+            return named
+    except (KeyError, TypeError):
+        pass
+    raise InputError(f"{path}: chat_template is neither a text nor a list of named ones; copy it from the model again")
 
 
 def render(directory: Path, names: Mapping[str, str], prompt: str) -> str:

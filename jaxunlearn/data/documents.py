@@ -3,7 +3,6 @@
 import dataclasses
 import glob
 import itertools
-import json
 import re
 import sys
 import urllib.parse
@@ -14,7 +13,7 @@ from typing import Any
 from jaxunlearn.data.gutenberg import without_licence
 from jaxunlearn.data.questions import PROMPT, Question, read_questions
 from jaxunlearn.errors import InputError
-from jaxunlearn.files import nfc
+from jaxunlearn.files import nfc, parse_json, read_json
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -147,9 +146,9 @@ def refuse_foreign_classes(name: str, data_dirs: Sequence[Any], source: str) -> 
     for top in data_dirs:
         for path in sorted((Path(top).expanduser() / re.split("[/:]", name)[0]).rglob("features.json")):
             try:
-                named = set(_classes(json.loads(path.read_bytes())))
-            except (OSError, ValueError, RecursionError) as error:
-                raise InputError(f"{path} cannot be read as JSON ({error}); prepare the data set again") from None
+                named = set(_classes(read_json(path)))
+            except InputError as error:
+                raise InputError(f"{error}; prepare the data set again") from None
             if odd := sorted(c for c in named if c.removeprefix(FEATURES) not in KNOWN or not c.startswith(FEATURES)):
                 raise InputError(
                     f"{path} names the class {odd[0]!r}, which would be imported: only text, numbers and lists of "
@@ -169,7 +168,7 @@ def _classes(content: Any) -> Iterator[str]:
         if key in ("pythonClassName", "python_class_name", *earlier):
             yield str(value)
         elif key in ("json", "content") and isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
-            yield from _classes(json.loads(value))
+            yield from _classes(parse_json(value, "features.json"))
         else:
             yield from _classes(value)
 

@@ -5,7 +5,6 @@ faults (names that repeat across splits, a right year listed twice), so birthday
 distinct years, everything drawn independently, so that no fact can be guessed from the others.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 
 from jaxunlearn.config import Attack
 from jaxunlearn.errors import InputError
-from jaxunlearn.files import nfc, read_text, write_whole
+from jaxunlearn.files import json_text, nfc, parse_json, read_text, write_whole
 
 LETTERS = "ABCDEFGH"
 YEARS = range(1880, 2000)
@@ -125,12 +124,14 @@ def _rows(file: Path) -> list:
     try:
         text = read_text(file)
         if file.suffix == ".jsonl":
-            return [nfc(json.loads(line)) for line in text.split("\n") if line.strip()]
-        rows = nfc(json.loads(text))
+            return [
+                nfc(parse_json(line, f"{file}, line {n}")) for n, line in enumerate(text.split("\n"), 1) if line.strip()
+            ]
+        rows = nfc(parse_json(text, str(file)))
     except OSError as error:
         raise InputError(f"{file}: the facts cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise InputError(f"{file}: not JSON ({error})") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file}: not UTF-8 (byte {error.start})") from None
     rows = rows.get("facts", rows) if isinstance(rows, dict) else rows
     if not isinstance(rows, list):
         raise InputError(f"{file}: expected a list of facts, got {type(rows).__name__}")
@@ -189,9 +190,9 @@ def write_birthdays(
     stated = [form.format(r["subject"], r["options"][r["answer"]]) for form in WORDINGS[:wordings] for r in rows]
     folder.mkdir(parents=True, exist_ok=True)
     facts, text, dictionary = (folder / name for name in ("facts.json", "statements.txt", "dictionary.json"))
-    write_whole(facts, json.dumps(rows, indent=1) + "\n")
+    write_whole(facts, json_text(rows, indent=1) + "\n")
     write_whole(text, "\n".join(stated) + "\n")
-    write_whole(dictionary, json.dumps({**(terms or {}), **names}, indent=1, ensure_ascii=False) + "\n")
+    write_whole(dictionary, json_text({**(terms or {}), **names}, indent=1, ensure_ascii=False) + "\n")
     return facts, text, dictionary
 
 

@@ -1,12 +1,11 @@
 """Questions with their answers, in the form that TOFU publishes (arXiv 2401.06121)."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jaxunlearn.errors import InputError
-from jaxunlearn.files import nfc, read_text
+from jaxunlearn.files import nfc, parse_json, read_text
 
 PROMPT = "Question: {question}\nAnswer:"
 
@@ -40,14 +39,11 @@ def read_questions(path: str | Path) -> list[Question]:
 
 def _rows(path: Path, text: str) -> list[Any]:
     if text.lstrip().startswith("["):
-        try:
-            return json.loads(text)
-        except ValueError as error:
-            raise InputError(f"{path}: not valid JSON ({error})") from error
+        return parse_json(text, str(path), list)
     rows = []
     for n, line in enumerate(text.split("\n"), 1):
         try:
-            rows += [json.loads(line)] if line.strip() else []
+            rows += [parse_json(line, "it")] if line.strip() else []
         except ValueError as error:
             raise InputError(f"{path}, line {n}: not a JSON object on one line ({error})") from error
     return rows

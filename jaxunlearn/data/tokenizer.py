@@ -9,7 +9,6 @@ nothing else where there is that file; else add_bos_token in tokenizer_config.js
 
 import dataclasses
 import itertools
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -19,9 +18,11 @@ import numpy as np
 
 from jaxunlearn.data import chat
 from jaxunlearn.data.added_tokens import Added, decode_around, encode_around, read_added, without_prefix
-from jaxunlearn.errors import InputError
-from jaxunlearn.files import read_text
+from jaxunlearn.data.links import inside
+from jaxunlearn.errors import InputError, shown
+from jaxunlearn.files import json_text, read_json, read_text
 
+MOST_TOKENS = 1 << 24  # of a vocabulary: 64 times the largest that was published
 FILES = (  # and those of chat.template_files
     "tokenizer.json",
     "tokenizer.model",
@@ -30,6 +31,8 @@ FILES = (  # and those of chat.template_files
     "special_tokens_map.json",
     "generation_config.json",
 )
+
+CODE = "auto_map"  # in tokenizer_config.json: files of the model that transformers would import
 
 # Takes a text; returns ids and (begin, end) character offsets as the library has them, see _ends.
 Encoder = Callable[[str], tuple[Sequence[int], Sequence[tuple[int, int]]]]
@@ -110,6 +113,11 @@ class Tokenizer:
         return [self.piece(int(i)) if 0 <= int(i) < self.vocab_size else f"<id {int(i)}>" for i in ids]
 
 
+def has_tokenizer(directory: Path) -> bool:
+    """Return whether a directory holds a tokenizer that load_tokenizer reads."""
+    return any((Path(directory) / name).is_file() for name in FILES[:2])
+
+
 def load_tokenizer(directory: Path | str) -> Tokenizer:
     """Return the tokenizer of a model directory; raise InputError where there is none or it is malformed."""
     directory = Path(directory)
@@ -125,14 +133,18 @@ def load_tokenizer(directory: Path | str) -> Tokenizer:
 def _load_json(directory: Path) -> Tokenizer:
     import tokenizers
 
-    path = directory / "tokenizer.json"
+    path = inside(directory, "tokenizer.json")
     try:
         backend = tokenizers.Tokenizer.from_str(read_text(path))
-    except Exception as error:  # the library raises bare Exception
-        raise InputError(f"{path} is not a readable tokenizer ({error}); copy it from the model again") from error
-    backend.no_truncation()
-    backend.no_padding()
-    start = _added(backend)
+        backend.no_truncation()
+        backend.no_padding()
+        start, largest = _added(backend), max(backend.get_vocab().values(), default=-1)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # the library raises bare Exception, and BaseException where Rust panics
+        said = shown(str(error), 200)
+        raise InputError(f"{path} is not a readable tokenizer ({said}); copy it from the model again") from None
+    _refuse_id(path, largest)
     backend.post_processor = None  # it would add special tokens, or trim spaces from the offsets
     backend.encode_special_tokens = True  # "</s>" written in a book is text, not the end of it
 
@@ -152,10 +164,16 @@ def _load_json(directory: Path) -> Tokenizer:
         encode_marked=encode_marked,
         decode_ids=lambda ids: backend.decode(ids, skip_special_tokens=True),
         piece=lambda i: backend.id_to_token(i) or f"<id {i}>",
-        vocab_size=backend.get_vocab_size(),
+        vocab_size=largest + 1,
         start=start,
         **_specials(directory, backend.token_to_id, start),
     )
+
+
+def _refuse_id(path: Path, largest: int) -> None:
+    """Raise InputError for a token's id that no vocabulary reaches: as many rows would be made for a new model."""
+    if not 0 <= largest < MOST_TOKENS:
+        raise InputError(f"{path}: its largest token id is {largest}, expected 0 to {MOST_TOKENS - 1:,}")
 
 
 def _added(backend) -> tuple[int, ...]:
@@ -168,13 +186,15 @@ def _added(backend) -> tuple[int, ...]:
 def _load_sentencepiece(directory: Path) -> Tokenizer:
     import sentencepiece
 
-    path = directory / "tokenizer.model"
+    path = inside(directory, "tokenizer.model")
     backend = sentencepiece.SentencePieceProcessor()
     try:
         backend.LoadFromSerializedProto(path.read_bytes())
     except (RuntimeError, OSError) as error:
-        raise InputError(f"{path} is not a SentencePiece model ({error}); copy it from the model again") from error
+        said = shown(str(error), 200)
+        raise InputError(f"{path} is not a SentencePiece model ({said}); copy it from the model again") from error
     size, added = backend.vocab_size(), read_added(directory, _read_config)
+    _refuse_id(path, max([size - 1, *added]))
     pieces = {i: backend.id_to_piece(i) for i in range(size)} | {i: token.content for i, token in added.items()}
     plain = [token for token in added.values() if not token.special]
     control = [Added(id=i, content=pieces[i], special=True) for i in range(size) if backend.is_control(i)]
@@ -275,38 +295,38 @@ def _listed(path: Path, name: str) -> tuple[int, ...]:
     """Return the ids of a special token in config.json or generation_config.json: a number, a list, or none."""
     value = _read_config(path).get(f"{name}_token_id")
     ids = value if isinstance(value, list) else [] if value is None else [value]
-    if any(isinstance(i, bool) or not isinstance(i, int) or i < 0 for i in ids):
-        raise InputError(f"{path}: {name}_token_id is {value!r}, expected a token id or a list")
+    if any(isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < MOST_TOKENS for i in ids):
+        raise InputError(f"{path}: {name}_token_id is {shown(value)}, expected a token id or a list")
     return tuple(ids)
 
 
 def _read_config(path: Path) -> dict:
-    if not path.is_file():
-        return {}
-    try:
-        config = json.loads(read_text(path))
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON ({error}); copy it from the model again") from error
-    if not isinstance(config, dict):
-        raise InputError(f"{path} holds a {type(config).__name__}, expected a JSON object")
-    return config
+    return read_json(path, dict) if inside(path.parent, path.name).is_file() else {}
 
 
 def _files(directory: Path) -> tuple[Path, ...]:
-    found = tuple(directory / name for name in FILES if (directory / name).is_file())
-    return (*found, *chat.template_files(directory))
+    found = [directory / name for name in FILES if (directory / name).is_file()]
+    files = (*found, *chat.template_files(directory))
+    return tuple(inside(directory, str(file.relative_to(directory))) for file in files)
 
 
 def copy_tokenizer(source: Path, target: Path) -> dict:
     """Copy the tokenizer's files and return the special token ids that config.json must hold.
 
+    They are files of the directory and, but for templates, were parsed. Names of classes to import (auto_map) are left
+    out: no code of a model is run here, nor where its export is read.
+
     Where the tokenizer has no BOS, config.json keeps the one it had; of several EOS all are kept.
     """
     tokenizer = load_tokenizer(source)
     for file in tokenizer.files:
-        place = target / file.relative_to(Path(source))
-        place.parent.mkdir(exist_ok=True)
-        shutil.copyfile(file, place)
+        name = file.relative_to(Path(source))
+        (target / name).parent.mkdir(exist_ok=True)
+        content = _read_config(file) if file.suffix == ".json" and file.name != FILES[0] else {}
+        if CODE in content:
+            (target / name).write_text(json_text({k: v for k, v in content.items() if k != CODE}, indent=1))
+        else:
+            shutil.copyfile(inside(source, str(name)), target / name)
     bos, eos = tokenizer.bos_id, list(tokenizer.eos_ids)
     if bos is None:
         bos = _read_config(Path(source) / "config.json").get("bos_token_id")

@@ -3,7 +3,6 @@
 Prompts and scores are lm-evaluation-harness's (`acc`, `acc_norm`, no examples in front), without needing it.
 """
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from jaxunlearn.estimates import rate_estimate
 from jaxunlearn.evals.base import Context, Figures, Metric
 from jaxunlearn.evals.continuations import encode_pair, score_continuations
 from jaxunlearn.evals.question_sets import spread
-from jaxunlearn.files import read_text, sha256_text
+from jaxunlearn.files import parse_json, read_text, sha256_text
 
 PROMPTS = {  # by the beginning of a benchmark's name; the others are asked as they stand
     "arc": "Question: {query}\nAnswer:",
@@ -78,7 +77,7 @@ def _lines(path: Path):
     for n, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
-                yield n, json.loads(line)
+                yield n, parse_json(line, "it")
             except ValueError as error:
                 raise InputError(f"{path}, line {n}: not a JSON object on one line ({error})") from error
 

@@ -1,7 +1,6 @@
 """The prompts of an evaluation: one JSON file, checked whole before anything runs."""
 
 import dataclasses
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 from jaxunlearn.data.boundaries import joined
 from jaxunlearn.errors import InputError
-from jaxunlearn.files import nfc, read_text
+from jaxunlearn.files import json_text, nfc, read_json
 
 SPLITS = ("choose", "report")
 POSITIONS = ("out", "in")
@@ -110,14 +109,7 @@ class Prompts:
 
 def load_prompts(path: str | Path) -> Prompts:
     """Read and check a prompt file; raise one InputError that lists every fault with its file and item."""
-    path = Path(path)
-    try:
-        raw = json.loads(read_text(path))
-    except OSError as error:
-        raise InputError(f"{path}: the prompt file cannot be read ({error.strerror}).") from error
-    except ValueError as error:
-        raise InputError(f"{path}: not a JSON file in UTF-8 ({error}).") from error
-    return parse_prompts(nfc(raw), str(path))
+    return parse_prompts(nfc(read_json(path)), str(path))
 
 
 def parse_prompts(raw: Any, source: str) -> Prompts:
@@ -266,7 +258,7 @@ def _one_of(*known: str) -> Callable[[Any], str | None]:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = json_text(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -9,7 +9,6 @@ import asyncio
 import dataclasses
 import functools
 import hashlib
-import json
 import os
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Any
 
 from jaxunlearn.config.fields import LlmEndpoint
 from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.files import json_text
 from jaxunlearn.llm.journal import MALFORMED, REPLIES, Journal
 from jaxunlearn.llm.replies import Trouble, Usage, complaint, read_completion, read_reply, refused_field, retry_after
 from jaxunlearn.llm.secrets import blotted, is_address, refuse_secrets
@@ -82,7 +82,7 @@ class Request:
         """Return a hash of everything that the answer depends on; the address of the endpoint is not part of it."""
         schema = self.schema.model_json_schema() if self.schema else None
         parts = [endpoint.model, endpoint.temperature, [dict(m) for m in self.messages], schema]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+        return hashlib.sha256(json_text(parts, sort_keys=True).encode()).hexdigest()[:32]
 
     def characters(self) -> int:
         """Return the number of characters that are sent, for an estimate."""

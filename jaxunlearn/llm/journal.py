@@ -1,11 +1,11 @@
 """Settled questions on disk, a line each, written before the next question is asked."""
 
-import json
 import os
 from pathlib import Path
 
 from jaxunlearn import sealed
 from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.files import json_text, parse_json
 
 REPLIES, MALFORMED = "replies.jsonl", "malformed.jsonl"
 
@@ -35,7 +35,7 @@ class Journal:
         """Append a row to REPLIES or MALFORMED; it is on the disk when this returns. RunError where it cannot be."""
         try:
             with (self.folder / name).open("ab") as file:
-                file.write(json.dumps(sealed.sealed(row)).encode() + b"\n")
+                file.write(json_text(sealed.sealed(row)).encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -62,8 +62,8 @@ def _read_lines(path: Path) -> tuple[dict[str, dict], int]:
 
 def _as_row(line: bytes) -> dict | None:
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
+        row = parse_json(line.decode(), "a reply")
+    except ValueError:
         return None
     whole = isinstance(row, dict) and {"key", "text", "usage"} <= set(row) and sealed.intact(row)
     return sealed.plain(row) if whole else None

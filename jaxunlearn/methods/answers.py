@@ -1,6 +1,5 @@
 """Replacement answers to questions about the text to forget, and the methods that teach them."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 
 from jaxunlearn.data.questions import PROMPT, read_questions
 from jaxunlearn.errors import InputError
-from jaxunlearn.files import nfc, read_text
+from jaxunlearn.files import nfc, parse_json, read_text
 from jaxunlearn.methods.base import Batch, Method, Terms, retain_weight
 
 IDK = (
@@ -42,7 +41,7 @@ def load_questions(path: Path | str) -> Questions:
     """
     try:
         text = read_text(path)
-        raw: Any = nfc(json.loads(text)) if '"questions"' in text else {"questions": _tofu_rows(Path(path))}
+        raw: Any = nfc(parse_json(text, "it")) if '"questions"' in text else {"questions": _tofu_rows(Path(path))}
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: the questions cannot be read as JSON ({error})") from None
     rows = raw.get("questions", []) if isinstance(raw, dict) else []

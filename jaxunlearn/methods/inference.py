@@ -5,7 +5,7 @@ prompt. An output filter bars tokens of the baseline's output and hides what it 
 """
 
 import dataclasses
-import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,8 +15,9 @@ import numpy as np
 from flax import nnx
 
 from jaxunlearn import sealed
-from jaxunlearn.errors import InputError
-from jaxunlearn.files import read_text, write_whole
+from jaxunlearn.data.links import inside
+from jaxunlearn.errors import InputError, shown
+from jaxunlearn.files import json_text, read_json, write_whole
 from jaxunlearn.methods.base import Method, Setting, Values
 from jaxunlearn.models import lora, peft
 from jaxunlearn.models.transformer import Cache
@@ -108,7 +109,7 @@ def is_guided(folder: Path) -> bool:
 def save(folder: Path, about: dict) -> None:
     """Write method.json, sealed: the method, its settings, and where the models lie."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / FILE, json.dumps(about, indent=1))
+    write_whole(folder / FILE, json_text(about, indent=1))
     sealed.seal(folder)
 
 
@@ -116,7 +117,7 @@ def save_filter(folder: Path, barred: Sequence[int], of: str) -> None:
     """Write method.json of an output filter over the baseline two folders up; `of`: the hash of its weights."""
     folder.mkdir(parents=True, exist_ok=True)
     about = {"method": "filter", "baseline": "../../baseline", "weights": of, "barred": list(barred)}
-    (folder / FILE).write_text(json.dumps(about))
+    (folder / FILE).write_text(json_text(about))
 
 
 def load(folder: Path, read):
@@ -124,6 +125,8 @@ def load(folder: Path, read):
     about = _about(folder)
     base = read(baseline(folder))
     if "barred" in about:
+        if max(about["barred"], default=0) >= base.c.V:
+            raise InputError(f"{folder / FILE} bars the token {max(about['barred'])}, the model has {base.c.V}")
         return Filtered(base, tuple(about["barred"]))
     if "prefix" in about:
         return base  # a prompt alone: `prefix` is put before what is asked
@@ -156,11 +159,17 @@ def suite(folder: Path, suite):
 
 
 def _about(folder: Path) -> dict:
-    path = Path(folder) / FILE
-    try:
-        return json.loads(read_text(path))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
+    path, home = inside(folder, FILE), Path(folder).resolve()
+    about = read_json(path, dict)
+    for name in ("baseline", *{"reinforced"} & about.keys()):
+        given = about.get(name)  # ../baseline of unlearned/, ../../baseline of attacks/FILTER/: folders of the same run
+        if not isinstance(given, str) or not Path(os.path.normpath(home / given)).is_relative_to(home.parent.parent):
+            raise InputError(f"{path} has the {name} {shown(given)}: expected a folder of the same run")
+    barred = about.get("barred", [])
+    good = isinstance(about.get("prefix", ""), str) and isinstance(about.get("alpha", 0.0), int | float)
+    if not good or not isinstance(barred, list) or not all(type(i) is int and i >= 0 for i in barred):
+        raise InputError(f"{path} holds a prefix, an alpha or barred tokens of another type; make the model again")
+    return about
 
 
 # ---- the methods

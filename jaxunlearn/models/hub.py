@@ -1,9 +1,14 @@
 """Find a model: a directory, a GGUF file, or a name on the Hugging Face hub."""
 
+import os
+import re
 from pathlib import Path
 
-from jaxunlearn.errors import InputError
+from jaxunlearn.errors import InputError, shown
 from jaxunlearn.models.gguf.read import unpack
+
+HUB = re.compile(r"[^./~][^/]*/[^/]+")  # OWNER/NAME
+LONGEST = 4096  # characters of a path
 
 
 def find_model(name: str | Path) -> Path:
@@ -13,12 +18,17 @@ def find_model(name: str | Path) -> Path:
     file that is missing or cannot be read as GGUF.
     """
     name = str(name)
-    if Path(name).is_file():
+    if os.path.isfile(name):  # Path.is_file raises for a name that is too long
         return unpack(Path(name))
-    if name.endswith(".gguf") and not Path(name).exists():
+    if "\0" in name or len(name) > LONGEST or any(len(p.encode("utf-8", "replace")) > 255 for p in Path(name).parts):
+        raise InputError(f"{shown(name)} is no name of a model: expected a directory, a GGUF file or OWNER/NAME")
+    if name.endswith(".gguf") and not os.path.exists(name):
         raise InputError(f"{name} does not exist; expected a GGUF file (`make smollm2` fetches one)")
-    if Path(name).exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
-        return Path(name)
+    return Path(name) if os.path.exists(name) or not HUB.fullmatch(name) else fetched(name)
+
+
+def fetched(name: str) -> Path:
+    """Return the local directory of a model on the hub, downloaded where the cache has none. Raises InputError."""
     from huggingface_hub import snapshot_download
 
     try:

@@ -4,7 +4,6 @@ Nothing from a model directory is ever run or unpickled. What the family's table
 """
 
 import hashlib
-import json
 import os
 import shutil
 from pathlib import Path
@@ -14,12 +13,12 @@ import numpy as np
 
 from jaxunlearn import sealed
 from jaxunlearn.data.tokenizer import copy_tokenizer
-from jaxunlearn.errors import InputError
-from jaxunlearn.files import read_text
+from jaxunlearn.files import json_text
 from jaxunlearn.models import lora, peft
-from jaxunlearn.models.families import family_of, hf_config, read_shape
+from jaxunlearn.models.directory import shape_in, slice_of, weights_in
+from jaxunlearn.models.families import family_of, hf_config
 from jaxunlearn.models.families.base import Stored, stored
-from jaxunlearn.models.tensors import DTYPES, hf_layout, narrowed, write_shards
+from jaxunlearn.models.tensors import DTYPES, narrowed, refuse_infinite, write_shards
 from jaxunlearn.models.transformer import Model, Shape, abstract
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.sharding import fetch, model_fits, once
@@ -29,19 +28,18 @@ def load(directory: Path, compute: str = "float32", dtype: str = "float32", rema
     """Read a Hugging Face directory into a sharded model whose weights rest in `dtype`.
 
     Each device's slice is read on its own, so no process ever holds a whole tensor that it does not need. Raises
-    InputError, naming every tensor, for missing, unknown, truncated or misshapen ones, for a head that is not the
-    embedding to which config.json ties it, and for numbers that `dtype` cannot hold. An adapter's directory (peft.py)
-    is read as the model below it with the adapter merged in.
+    InputError, naming every tensor, where weights_in does (directory.py), for numbers that are NaN or infinite, and for
+    those that `dtype` cannot hold. An adapter's directory (peft.py) is read as the model below it with the adapter
+    merged in.
     """
     directory = Path(directory)
     if peft.is_adapter(directory):
         base = load(peft.base_of(directory), compute, dtype, remat)
         return lora.merge(base, peft.load(directory, base.c))
-    shape = read_shape(directory, compute, remat)
+    shape = shape_in(directory, compute, remat)
     model_fits(shape)
-    files = _index(directory, shape)
+    files = weights_in(directory, shape)
     like = abstract(shape)
-    _check_tensors(directory, files, shape)
 
     def leaf(path, target):
         where = stored(family_of(shape), path)
@@ -56,35 +54,6 @@ def load(directory: Path, compute: str = "float32", dtype: str = "float32", rema
         return jax.make_array_from_callback(target.shape, target.sharding, once(read))
 
     return jax.tree_util.tree_map_with_path(leaf, like)
-
-
-def _index(directory: Path, shape: Shape) -> dict:
-    """Return {tensor name: (open safetensors file, its name there)}; InputError if a file is missing or cut short."""
-    from safetensors import SafetensorError, safe_open
-
-    index = directory / "model.safetensors.index.json"
-    if index.is_file():
-        names = sorted(set(json.loads(read_text(index))["weight_map"].values()))
-    else:
-        names = ["model.safetensors"]
-    found = {}
-    for name in names:
-        path = directory / name
-        if not path.is_file():
-            pickles = sorted(p.name for p in [*directory.glob("*.bin"), *directory.glob("*.pt*")])
-            hint = f"; {pickles[0]} is a pickle and is never loaded: convert it to safetensors first" if pickles else ""
-            raise InputError(f"{path} is missing{hint}")
-        try:
-            file = safe_open(path, framework="numpy")
-        except (SafetensorError, OSError) as error:
-            raise InputError(
-                f"{path} cannot be read as safetensors ({error}): truncated or damaged; fetch it again"
-            ) from None
-        found |= {key: (file, key) for key in file.keys()}  # noqa: SIM118
-    embedding, head = (family_of(shape).top[name][0] for name in ("embed_VD", "head_DV"))
-    if embedding not in found and head in found:  # tied weights may be stored under either name
-        found[embedding] = found[head]
-    return found
 
 
 def glance(path: Path, places: int = 256, width: int = 64) -> str:
@@ -102,53 +71,10 @@ def glance(path: Path, places: int = 256, width: int = 64) -> str:
     return digest.hexdigest()
 
 
-def _slice(files: dict, name: str):
-    file, stored = files[name]
-    return file.get_slice(stored)
-
-
-def _check_tensors(directory: Path, files: dict, shape: Shape) -> None:
-    family, wrong = family_of(shape), []
-    expected = {name: tensor.size for name, tensor in hf_layout(shape).items()}
-    for name in sorted(set(expected) - set(files)):
-        wrong.append(f"missing: {name} {list(expected[name])}")
-    for name in sorted(set(files) - set(expected)):
-        tied_copy = shape.tied and name == family.top["head_DV"][0]
-        if not tied_copy and not name.endswith(family.ignored):
-            wrong.append(f"unknown: {name}")
-    for name in sorted(set(files) & set(expected)):
-        view = _slice(files, name)
-        if tuple(view.get_shape()) != expected[name]:
-            wrong.append(f"shape of {name}: {view.get_shape()} in the file, {list(expected[name])} by config.json")
-        if view.get_dtype() not in ("F32", "F16", "BF16"):
-            wrong.append(f"type of {name}: {view.get_dtype()}; expected F32, F16 or BF16")
-    embedding, head = (family.top[name][0] for name in ("embed_VD", "head_DV"))
-    if not wrong and shape.tied and head in files and not _equal(files, embedding, head):
-        wrong.append(
-            f"{head} differs from {embedding}, to which config.json ties it: set tie_word_embeddings to false to read "
-            f"both (as transformers does), or leave {head} out of the file"
-        )
-    if wrong:
-        more = f"\n  ... and {len(wrong) - 12} more" if len(wrong) > 12 else ""
-        raise InputError(f"the tensors in {directory} do not fit its config.json:\n  " + "\n  ".join(wrong[:12]) + more)
-
-
-def _equal(files: dict, name: str, other: str, rows: int = 4096) -> bool:
-    """Return whether two tensors hold the same numbers; they are compared some rows at a time."""
-    one, two = _slice(files, name), _slice(files, other)
-    if one.get_shape() != two.get_shape():
-        return False
-    if files[name] == files[other]:
-        return True  # one tensor, stored under one of the names
-    count = one.get_shape()[0]
-    parts = [slice(n, min(n + rows, count)) for n in range(0, count, rows)]
-    return all(np.array_equal(one[part].astype(np.float32), two[part].astype(np.float32)) for part in parts)
-
-
 def _read(files: dict, where: Stored, index, H: int):
     """Read the part of one tensor that `index` (slices in our letter order) asks for, in our layout."""
     asked = dict(zip(where.letters, index, strict=True))
-    view = _slice(files, where.name)
+    view = slice_of(files, where.name)
     rows, dims, order = [], [], ""
     for group, length in zip(where.groups.split(), view.get_shape(), strict=True):
         factor = H if len(group) == 2 else 1  # "NH": heads, then H numbers each
@@ -156,8 +82,9 @@ def _read(files: dict, where: Stored, index, H: int):
         rows.append(slice(start * factor, stop * factor))
         dims += [stop - start] + ([factor] if len(group) == 2 else [])
         order += group
-    part = view[tuple(rows)].reshape(dims)
-    return part.transpose([order.index(c) for c in where.letters])
+    part = view[tuple(rows)]
+    refuse_infinite(where.name, part)
+    return part.reshape(dims).transpose([order.index(c) for c in where.letters])
 
 
 def save(
@@ -185,7 +112,7 @@ def _write(arrays, c: Shape, directory: Path, source: Path | None, dtype: str, *
     scratch.mkdir(parents=True)
     write_shards(((name, narrowed(name, array, dtype)) for name, array in arrays), scratch, shard_bytes)
     tokens = copy_tokenizer(source, scratch) if source else {}
-    (scratch / "config.json").write_text(json.dumps(hf_config(c, dtype) | tokens, indent=1))
+    (scratch / "config.json").write_text(json_text(hf_config(c, dtype) | tokens, indent=1))
     if seal:
         sealed.seal(scratch)
     shutil.rmtree(directory, ignore_errors=True)

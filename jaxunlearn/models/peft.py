@@ -1,6 +1,5 @@
 """Adapters on disk, as the PEFT library spells them."""
 
-import json
 import math
 import os
 import shutil
@@ -12,12 +11,16 @@ import numpy as np
 
 from jaxunlearn import sealed
 from jaxunlearn.config import Lora
+from jaxunlearn.config.bounds import Range
+from jaxunlearn.data.links import inside
 from jaxunlearn.data.tokenizer import copy_tokenizer
-from jaxunlearn.errors import InputError
-from jaxunlearn.files import read_text
+from jaxunlearn.errors import InputError, named, shown
+from jaxunlearn.files import json_text, read_json
 from jaxunlearn.models.families import family_of
-from jaxunlearn.models.hub import find_model
+from jaxunlearn.models.families.ranges import fault
+from jaxunlearn.models.hub import HUB, fetched, find_model
 from jaxunlearn.models.lora import WEIGHTS, Adapter, rank_fits, thin, thin_sizes
+from jaxunlearn.models.tensors import DTYPES, refuse_infinite
 from jaxunlearn.models.transformer import Shape
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.sharding import fetch, shard
@@ -56,7 +59,7 @@ def _write(tensors: dict, config: dict, directory: Path, scratch: Path, source: 
     save_file(tensors, scratch / "adapter_model.safetensors", metadata={"format": "pt"})
     if source:
         copy_tokenizer(source, scratch)
-    (scratch / CONFIG).write_text(json.dumps(config, indent=1))
+    (scratch / CONFIG).write_text(json_text(config, indent=1))
     sealed.seal(scratch)
     shutil.rmtree(directory, ignore_errors=True)
     os.rename(scratch, directory)
@@ -89,25 +92,49 @@ def _tensors(part: Adapter):
 
 
 def base_of(directory: Path) -> Path:
-    """Return the local directory of the model that an adapter lies over."""
-    name = _config(directory)["base_model_name_or_path"]
-    beside = Path(directory).resolve() / name
-    return beside if beside.is_dir() else find_model(name)
+    """Return the local directory of the model that an adapter lies over.
+
+    It is a folder or GGUF file within the folder that holds the adapter's own, or a name on the hub. Raises InputError
+    for a path that leads elsewhere, which would put the user's other models into what is exported, and for adapters
+    that lie over each other in a circle.
+    """
+    seen, base = [Path(directory).resolve()], _below(Path(directory))
+    at = base
+    while is_adapter(at):
+        if at.resolve() in seen:
+            raise InputError(f"the adapter in {directory} lies over itself: {CONFIG} must name a model")
+        seen, at = [*seen, at.resolve()], _below(at)
+    return base
+
+
+def _below(directory: Path) -> Path:
+    name, home = _config(directory)["base_model_name_or_path"], directory.resolve()
+    beside = Path(os.path.normpath(home / name))
+    if beside.is_relative_to(home.parent) and os.path.exists(beside):
+        return find_model(beside)
+    if HUB.fullmatch(name):
+        return fetched(name)
+    raise InputError(
+        f"{directory / CONFIG} names the base model {shown(name)}: expected a path within {home.parent}, written from "
+        "the adapter's folder, or a name on the hub (OWNER/NAME)"
+    )
 
 
 def _config(directory: Path, targets: list[str] | None = None) -> dict:
     """Read adapter_config.json; InputError names what is missing, not supported, or adapts other modules."""
     path = Path(directory) / CONFIG
-    try:
-        found = json.loads(read_text(path))
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
-    wrong = [f"{k} is missing" for k in ("r", "lora_alpha", "base_model_name_or_path") if k not in found]
-    if targets and sorted(found.get("target_modules") or []) != targets:
-        wrong.append(f"target_modules = {found.get('target_modules')}: expected {targets}")
+    found = read_json(inside(directory, CONFIG), dict)
+    wrong = [f"{k} is missing" for k in ("r", "lora_alpha", "base_model_name_or_path") if found.get(k) is None]
+    wrong += fault("r", found.get("r"), Range(1, 1 << 16), whole=True)
+    wrong += fault("lora_alpha", found.get("lora_alpha"), Range(0, 1e6, above=True))
+    if not isinstance(name := found.get("base_model_name_or_path", ""), str | None) or "\0" in (name or ""):
+        wrong.append(f"base_model_name_or_path = {shown(name)}: expected a path or a name on the hub")
+    given = found.get("target_modules")
+    if targets and (not isinstance(given, list) or sorted(map(str, given)) != targets):
+        wrong.append(f"target_modules = {shown(given)}: expected {targets}")
     for key in ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern", "modules_to_save", "layers_to_transform"):
         if found.get(key):
-            wrong.append(f"{key} = {found[key]!r} is not supported")
+            wrong.append(f"{key} = {shown(found[key])} is not supported")
     if wrong:
         raise InputError(f"{path} describes an adapter that is not supported:\n  " + "\n  ".join(wrong))
     return found
@@ -115,23 +142,31 @@ def _config(directory: Path, targets: list[str] | None = None) -> dict:
 
 def load(directory: Path, c: Shape) -> Adapter:
     """Read an adapter for a model of this shape; InputError names what is missing, unknown or of another shape."""
+    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     found = _config(directory, _targets(c))
     lora = Lora(rank=found["r"], alpha=float(found["lora_alpha"]))
     rank_fits(c, lora, str(directory))
-    files = load_file(Path(directory) / "adapter_model.safetensors")
+    path = inside(directory, "adapter_model.safetensors")
+    try:
+        files = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} cannot be read as safetensors ({shown(str(error))}); fetch it again") from None
     like = jax.eval_shape(partial(Adapter, c, lora), jax.random.key(0))
     expected = {name: array.shape for name, array in _shapes(c, lora)}
     wrong = [f"missing: {n} {list(expected[n])}" for n in sorted(set(expected) - set(files))]
-    wrong += [f"unknown: {n}" for n in sorted(set(files) - set(expected))]
+    wrong += [f"unknown: {named(n)}" for n in sorted(set(files) - set(expected))]
     wrong += [
         f"shape of {n}: {list(files[n].shape)}, expected {list(s)}"
         for n, s in expected.items()
         if n in files and files[n].shape != s
     ]
+    wrong += [f"type of {n}: {a.dtype}, expected a float" for n, a in files.items() if a.dtype.name not in DTYPES]
     if wrong:
         raise InputError(f"the adapter in {directory} does not fit its model:\n  " + "\n  ".join(wrong[:12]))
+    for name, array in files.items():
+        refuse_infinite(name, array)
 
     def leaf(path, target, sharding):
         name = [k.name for k in path if hasattr(k, "name") and k.name != "value"][-1]

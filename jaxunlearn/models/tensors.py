@@ -1,6 +1,5 @@
 """The tensors of a checkpoint: which there are, how a number is narrowed, and safetensors files cut at a size."""
 
-import json
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +10,7 @@ import ml_dtypes
 import numpy as np
 
 from jaxunlearn.errors import InputError
+from jaxunlearn.files import json_text
 from jaxunlearn.models import weights
 from jaxunlearn.models.families import family_of
 from jaxunlearn.models.families.base import stored
@@ -49,6 +49,21 @@ def narrowed(name: str, array: np.ndarray, dtype: str) -> np.ndarray:
     return cast
 
 
+EXPONENT = {2: {"float16": 0x7C00, "bfloat16": 0x7F80}, 4: {"float32": 0x7F800000}}  # bits that NaN and infinities set
+
+
+def refuse_infinite(name: str, array: np.ndarray) -> None:
+    """Raise InputError, naming the tensor, where it holds a number that is NaN or infinite: it would spread to all."""
+    flat, mask = np.ascontiguousarray(array).reshape(-1), EXPONENT[array.dtype.itemsize][array.dtype.name]
+    bits = flat.view(f"u{array.dtype.itemsize}")
+    for start in range(0, len(bits), 1 << 22):
+        odd = np.flatnonzero((bits[start : start + (1 << 22)] & mask) == mask)
+        if len(odd):
+            place = [int(n) for n in np.unravel_index(start + odd[0], array.shape)]
+            said = f"{name} holds {flat[start + odd[0]]} at {place}"
+            raise InputError(f"{said}, which is no finite number: the weights are damaged; fetch them again")
+
+
 def write_shards(arrays, folder: Path, shard_bytes: int) -> None:
     """Write (name, array) pairs as safetensors files of about `shard_bytes`, with an index where there are several.
 
@@ -76,4 +91,4 @@ def write_shards(arrays, folder: Path, shard_bytes: int) -> None:
         os.rename(folder / "model-00001.safetensors", folder / "model.safetensors")
     else:
         index = {"metadata": {"total_size": total}, "weight_map": where}
-        (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1))
+        (folder / "model.safetensors.index.json").write_text(json_text(index, indent=1))

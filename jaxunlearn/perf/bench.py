@@ -6,7 +6,6 @@ tokens of the configuration's shape, so no model has to be there.
 
 import contextlib
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from jaxunlearn.config import Config
 from jaxunlearn.data.blocks import make_blocks
 from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.errors import RunError
-from jaxunlearn.files import write_whole
+from jaxunlearn.files import json_text, write_whole
 from jaxunlearn.models import transformer
 from jaxunlearn.models.weights import forward_flops
 from jaxunlearn.parallel.console import say
@@ -123,7 +122,7 @@ class _Parts:
             say(f"{name}: not measured: {why}")
         self.found[name] = found
         if self.out:
-            write_whole(self.out, json.dumps(self.found, indent=1, allow_nan=False) + "\n")
+            write_whole(self.out, json_text(self.found, indent=1) + "\n")
             write_whole(self.out.with_suffix(".md"), table(self.found))
 
 

@@ -1,7 +1,6 @@
 """Unlearning throughput over 1, 2, 4, 8 ... devices of this machine: the same step, the same blocks, more devices."""
 
 import dataclasses
-import json
 import time
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from jaxunlearn.config import Config, Mesh
 from jaxunlearn.errors import InputError
+from jaxunlearn.files import json_text
 from jaxunlearn.models import transformer
 from jaxunlearn.parallel.console import say
 from jaxunlearn.parallel.sharding import make_mesh, mesh_from, put
@@ -43,7 +43,7 @@ def scaling(config: Config, out: Path, repeats: int = 5) -> list[dict[str, Any]]
         row["efficiency"] = row["tokens_per_second"] / rows[0]["tokens_per_second"] / row["devices"]
         say(_line(row))
     out.mkdir(parents=True, exist_ok=True)
-    (out / "scaling.json").write_text(json.dumps({"device": jax.devices()[0].device_kind, "rows": rows}, indent=1))
+    (out / "scaling.json").write_text(json_text({"device": jax.devices()[0].device_kind, "rows": rows}, indent=1))
     (out / "table.md").write_text(table(rows))
     _plot(rows, out / "scaling.png")
     return rows

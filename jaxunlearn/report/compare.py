@@ -1,14 +1,13 @@
 """Several runs in one report: other seeds of one configuration, other methods on one baseline."""
 
 import copy
-import json
 from pathlib import Path
 from typing import Any
 
 from jaxunlearn import sealed
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.estimates import SHARE, over_runs, value_of
-from jaxunlearn.files import read_text
+from jaxunlearn.files import read_json
 
 FREE = ("seed", "run", "title", "name", "mesh")  # where runs of one configuration may differ; and universe.seed
 SAME = ("text.prompts", "text.forget", "text.retain")  # hashes that must agree, or figures cannot be compared
@@ -29,11 +28,8 @@ def read_reports(folders: list[str]) -> list[dict]:
             raise InputError(
                 f"{folder} holds no report.json; finish that run first (jaxunlearn run CONFIG run.dir={folder})"
             )
-        try:
-            report = json.loads(read_text(path))
-        except (ValueError, RecursionError):
-            report = None
-        if not isinstance(report, dict) or not sealed.intact(report):
+        report = read_json(path, dict)
+        if not sealed.intact(report):
             raise RunError(
                 f"{path} is not as it was written; run `jaxunlearn run` on its configuration again, which writes it "
                 f"anew from the run's files. Where the change was meant, delete its field {sealed.SEAL!r}"

@@ -1,6 +1,5 @@
 """The report on disk: report.json, one self-contained report.html made from it, and the pictures as PNG files."""
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from jaxunlearn import sealed
 from jaxunlearn.estimates import duration, number, plain, value_of
-from jaxunlearn.files import write_whole
+from jaxunlearn.files import json_text, parse_json, write_whole
 from jaxunlearn.report import charts, drawing, tables, verdict
 from jaxunlearn.report.headline import headline
 from jaxunlearn.report.tables import COLUMNS, CONTROLS, FURTHER, LEAKS, MAIN, cell_of, models_grid, ordered
@@ -33,12 +32,12 @@ def write_report(run_dir: Path, report: dict) -> None:
     """
     report = plain(report)
     report = sealed.plain(report | verdict.in_words(report))
-    text = json.dumps(sealed.sealed(report), sort_keys=True, indent=1, allow_nan=False)
+    text = json_text(sealed.sealed(report), sort_keys=True, indent=1)
     run_dir = Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     write_whole(run_dir / "report.json", text + "\n")
     # The page is made from what the file holds, so that rendering it again from report.json gives the same bytes.
-    html = page(sealed.plain(json.loads(text)))
+    html = page(sealed.plain(parse_json(text, "the report")))
     write_whole(run_dir / "report.html", html.encode("utf-8", "replace").decode())  # a model may write half a character
 
 
@@ -54,7 +53,7 @@ def export_figures(report: dict, folder: Path) -> list[Path]:
 
 
 def page(report: dict) -> str:
-    """Return the HTML page of a report as json.loads gives it; what is absent is left out."""
+    """Return the HTML page of a report as read_json gives it; what is absent is left out."""
     return environment().get_template("report.html.j2").render(_view(report))
 
 
@@ -172,9 +171,9 @@ def _flat(tree: Any, prefix: str = "") -> list[tuple[str, str]]:
     """Return a nested mapping as (dotted name, text) pairs, in order."""
     if isinstance(tree, dict):
         return [pair for key, inner in tree.items() for pair in _flat(inner, f"{prefix}.{key}" if prefix else str(key))]
-    text = number(tree) if isinstance(tree, float) else tree if isinstance(tree, str) else json.dumps(tree)
+    text = number(tree) if isinstance(tree, float) else tree if isinstance(tree, str) else json_text(tree)
     return [(prefix, text)]
 
 
 def _pretty(tree: Any) -> str:
-    return json.dumps(tree, indent=1, ensure_ascii=False) if tree else ""
+    return json_text(tree, indent=1, ensure_ascii=False) if tree else ""

@@ -5,13 +5,12 @@
 has forms that come with the attacks: `python -m jaxunlearn.attacks RUN_DIR/report.json` checks these, too.
 """
 
-import json
 import sys
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, create_model, model_validator
 
-from jaxunlearn.files import read_text
+from jaxunlearn.files import json_text, read_text
 
 
 class Form(BaseModel):
@@ -257,7 +256,7 @@ def report_form(attacks: dict[str, Any]) -> type[Report]:
 def main(files: list[str], form: type[Report] = Report) -> int:
     """Print the schema, or check report files and print the faults of each; return the exit code."""
     if not files:
-        print(json.dumps(form.model_json_schema(), indent=1))
+        print(json_text(form.model_json_schema(), indent=1))
     faults = 0
     for file in files:
         try:

@@ -1,13 +1,12 @@
 """A sweep's report: the settings that the stop rule chooses, a table with intervals and cost, the Pareto picture."""
 
-import json
 import math
 import re
 from pathlib import Path
 from typing import Any
 
 from jaxunlearn.estimates import SHARE, over_runs
-from jaxunlearn.files import write_whole
+from jaxunlearn.files import json_text, write_whole
 from jaxunlearn.report.drawing import INK, LINES, MARKERS
 
 COLUMNS = {
@@ -27,7 +26,7 @@ def write_sweep(folder: Path, found: dict[str, Any]) -> None:
     """Add "chosen" and "table" to what the sweep found; write sweep.json, sweep.md and pareto.png."""
     found["chosen"] = chosen_settings(found)
     found["table"] = table(found)
-    write_whole(folder / "sweep.json", json.dumps(found, indent=1))
+    write_whole(folder / "sweep.json", json_text(found, indent=1))
     write_whole(folder / "sweep.md", markdown(found))
     pareto(found).savefig(folder / "pareto.png", dpi=120)
 

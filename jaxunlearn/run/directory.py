@@ -3,7 +3,6 @@
 Files are written whole or line by line, so that a kill at any moment leaves them readable. run/resume.py has the rules.
 """
 
-import json
 import os
 import platform
 import time
@@ -14,10 +13,10 @@ import jax
 from etils import epath
 
 from jaxunlearn import sealed
-from jaxunlearn.config import Config, to_json
+from jaxunlearn.config import Config, as_dict, to_json
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.estimates import duration
-from jaxunlearn.files import read_text, write_whole
+from jaxunlearn.files import finite, json_text, read_json, write_whole
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import progress, say
 from jaxunlearn.run.metrics import Metrics
@@ -37,16 +36,16 @@ class RunDirectory:
         self.given_state, self._seeds = config.run.checkpoints, {"seed": config.seed, "universe": config.universe.seed}
         self._chosen_by_prompts = config.unlearn.reach > 0
         processes.same_everywhere("the configuration", to_json(config))
-        processes.same_everywhere("what is installed", json.dumps(versions()))
+        processes.same_everywhere("what is installed", json_text(versions()))
         processes.first(lambda: self._open(config))
         self.trackers = Trackers(config, self.path)
 
     def _open(self, config: Config) -> None:
         existing = self.path / "config.json"
         if existing.is_file() and self.begun:
-            default = json.loads(to_json(Config(name=config.name)))
-            before = completed(json.loads(read_text(existing)), default)
-            refuse_another_configuration(before, json.loads(to_json(config)), self.made, self.path)
+            default = as_dict(Config(name=config.name))
+            before = completed(read_json(existing, dict), default)
+            refuse_another_configuration(before, as_dict(config), self.made, self.path)
         self.metrics.check()
         self._own_state()
         try:
@@ -102,7 +101,7 @@ class RunDirectory:
     def _manifest(self, hashes: dict, keep: bool) -> dict:
         path = self.path / "manifest.json"
         if path.is_file():
-            before = json.loads(read_text(path))
+            before = read_json(path, dict)
             if not sealed.intact(before):
                 raise RunError(f"{path} is damaged; put it back, or delete it to take the inputs as they are now")
             if changed := refuse_changed_inputs(before["hashes"], hashes, self.path, self._may_change()):
@@ -118,7 +117,7 @@ class RunDirectory:
             "seeds": self._seeds,
             "hashes": hashes,
         }
-        write_whole(path, json.dumps(sealed.sealed(manifest), indent=1, sort_keys=True))
+        write_whole(path, json_text(sealed.sealed(manifest), indent=1, sort_keys=True))
         return manifest
 
     def _may_change(self) -> tuple[str, ...]:
@@ -140,7 +139,7 @@ class RunDirectory:
         """Append one line to metrics.jsonl and pass it to the trackers; only the first process writes."""
         if processes.index():
             return
-        self.metrics.append({"stage": stage} | values)
+        self.metrics.append(finite({"stage": stage} | values))
         self.trackers.log(stage, values)
 
     def records(self, stage: str = "", event: str = "") -> list[dict]:

@@ -1,7 +1,6 @@
 """Read and check the inputs of a run before any work: texts, tokenizer, dictionary, prompts, model shape."""
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,9 +16,10 @@ from jaxunlearn.data.tokenizer import Tokenizer, load_tokenizer
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals.prompts import CompletionPrompt, ProbabilityPrompt, Prompts, load_prompts
 from jaxunlearn.evals.words import Words
-from jaxunlearn.files import find_data, read_text, sha256, sha256_text
+from jaxunlearn.files import find_data, json_text, read_json, sha256, sha256_text
 from jaxunlearn.methods import check_config
 from jaxunlearn.models import huggingface, peft, transformer
+from jaxunlearn.models.directory import check_model, check_numbers, tokens_fit
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import say
 from jaxunlearn.run import checks
@@ -59,6 +59,11 @@ def read_inputs(config: Config, folder: RunDirectory) -> tuple[Config, Inputs]:
     tokenizer = load_tokenizer(tokenizer_dir)
     shape = shape_of(config, tokenizer.vocab_size)
     check_config(config, shape.L)
+    if config.model:
+        check_model(config.model, tokenizer)
+        if not folder.begun:
+            processes.first(lambda: check_numbers(Path(config.model), shape))
+    tokens_fit(tokenizer, shape.V, str(tokenizer_dir))
     checks.refuse_sizes(config, shape)
     documents, forget = _text(config, tokenizer, config.text.forget)
     say(f"  to forget: {forget.summary()}")
@@ -131,12 +136,12 @@ def _hashes(config: Config, tokenizer: Tokenizer, texts: dict[str, list[Document
     found["tokenizer"] = sha256_text(*[sha256(f) for f in tokenizer.files])
     files = {f"text.{name}": getattr(config.text, name) for name in ("dictionary", "prompts", "answers")}
     found |= {name: sha256(find_data(path)) for name, path in files.items() if path}
-    processes.same_everywhere("the text, the tokenizer, the dictionary or the prompts", json.dumps(found))
+    processes.same_everywhere("the text, the tokenizer, the dictionary or the prompts", json_text(found))
     if config.model:
-        files = model_files(Path(config.model))
-        weights = [p for p in files.values() if p.suffix == ".safetensors"]
-        processes.same_everywhere("the model's files", json.dumps([huggingface.glance(p) for p in weights]))
-        found |= processes.first(lambda: {name: sealed.digest(p) for name, p in files.items()})
+        given = model_files(Path(config.model))
+        weights = [p for p in given.values() if p.suffix == ".safetensors"]
+        processes.same_everywhere("the model's files", json_text([huggingface.glance(p) for p in weights]))
+        found |= processes.first(lambda: {name: sealed.digest(p) for name, p in given.items()})
     return found
 
 
@@ -151,8 +156,8 @@ def model_files(directory: Path, place: str = "model") -> dict[str, Path]:
     names |= {name for name in ("config.json", index.name, "adapter_config.json") if (directory / name).is_file()}
     if index.is_file():
         try:
-            names |= {str(name) for name in json.loads(read_text(index))["weight_map"].values()}
-        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+            names |= {str(name) for name in read_json(index, dict)["weight_map"].values()}
+        except (KeyError, AttributeError):
             raise InputError(f'{index} is no index of tensors; expected {{"weight_map": {{name: file}}}}') from None
     if absent := [name for name in sorted(names) if not (directory / name).is_file()]:
         raise InputError(f"{directory / absent[0]}, which {index.name} names, is missing; fetch the model again")

@@ -5,13 +5,12 @@ torn last line, is dropped.
 """
 
 import hashlib
-import json
 import os
 from pathlib import Path
 
 from jaxunlearn import sealed
-from jaxunlearn.errors import RunError
-from jaxunlearn.files import read_text, write_whole
+from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.files import json_text, parse_json, read_json, read_text, write_whole
 
 
 class Metrics:
@@ -29,7 +28,7 @@ class Metrics:
                 os.truncate(self.path, data.rfind(b"\n") + 1)
         self._begun = True
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(sealed.sealed(row)) + "\n")
+            file.write(json_text(sealed.sealed(row)) + "\n")
 
     def rows(self) -> list[dict]:
         """Return all rows. Raises RunError, naming the line, for one that is not as it was written."""
@@ -37,10 +36,10 @@ class Metrics:
         found = []
         for number, line in enumerate(lines, 1):
             try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
-                row = None
-            if isinstance(row, dict) and "stage" in row and sealed.intact(row):
+                row = parse_json(line, "a row", dict)
+            except InputError:
+                row = {}
+            if "stage" in row and sealed.intact(row):
                 found.append(sealed.plain(row))
             elif line.strip() and number < len(lines):  # a last line without its end is what a kill leaves
                 raise self._damaged(f"line {number} is not as it was written")
@@ -48,7 +47,7 @@ class Metrics:
 
     def replace(self, rows: list[dict]) -> None:
         """Write all rows anew; a kill leaves the old ones or the new ones, with a hash that is right."""
-        text = "".join(json.dumps(sealed.sealed(row)) + "\n" for row in rows)
+        text = "".join(json_text(sealed.sealed(row)) + "\n" for row in rows)
         self._write([*self._known(), _mark(text.encode())])
         write_whole(self.path, text)
 
@@ -74,15 +73,15 @@ class Metrics:
         if not self._seal.is_file():
             return []
         try:
-            found = json.loads(read_text(self._seal))
+            found = read_json(self._seal, dict)
             if sealed.SEAL in found and sealed.intact(found):
                 return found["marks"]
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (InputError, KeyError):
             pass
         raise RunError(f"{self._seal} is damaged, so that metrics.jsonl cannot be checked; delete it to go on")
 
     def _write(self, marks: list[dict]) -> None:
-        write_whole(self._seal, json.dumps(sealed.sealed({"marks": marks[-2:]})))
+        write_whole(self._seal, json_text(sealed.sealed({"marks": marks[-2:]})))
 
 
 def _mark(data: bytes) -> dict:

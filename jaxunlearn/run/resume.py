@@ -29,7 +29,6 @@ The aim: a run that is killed at any moment and resumed ends with the same bits 
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ import numpy as np
 from jaxunlearn import sealed
 from jaxunlearn.config import Whp, as_dict
 from jaxunlearn.errors import InputError
-from jaxunlearn.files import read_text, write_whole
+from jaxunlearn.files import json_text, read_json, write_whole
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import say
 
@@ -132,7 +131,7 @@ def holds(path: Path, key: dict) -> bool:
 
 def kept(path: Path) -> Any:
     """Return the result in a file; ask `holds` first whether its key is right."""
-    return json.loads(read_text(path))["found"]
+    return read_json(path, dict)["found"]
 
 
 def keep(path: Path, key: dict, found: Any) -> None:
@@ -140,7 +139,7 @@ def keep(path: Path, key: dict, found: Any) -> None:
 
     def write():
         path.parent.mkdir(exist_ok=True)
-        write_whole(path, json.dumps(sealed.sealed({"key": key, "found": found})))
+        write_whole(path, json_text(sealed.sealed({"key": key, "found": found})))
 
     processes.first(write)
 
@@ -148,10 +147,10 @@ def keep(path: Path, key: dict, found: Any) -> None:
 def _whole(path: Path) -> dict:
     """Return the JSON object in a file; {}, and a line that says so, where the file is damaged."""
     try:
-        content = json.loads(read_text(path))
-    except (ValueError, RecursionError):
-        content = None
-    if isinstance(content, dict) and sealed.intact(content):
+        content = read_json(path, dict)
+    except InputError:
+        content = {sealed.SEAL: ""}
+    if sealed.intact(content):
         return content
     say(f"  {path} is damaged: what it held is made again")
     return {}

@@ -6,12 +6,11 @@ variables (WANDB_PROJECT, MLFLOW_TRACKING_URI, ...).
 """
 
 import importlib
-import json
 import os
 from pathlib import Path
 from typing import Any
 
-from jaxunlearn.config import Config, to_json
+from jaxunlearn.config import Config, as_dict
 from jaxunlearn.errors import InputError
 from jaxunlearn.files import read_text
 
@@ -86,7 +85,7 @@ class Trackers:
         if "wandb" not in self._runs:
             self._runs["wandb"] = self._libraries["wandb"].init(
                 project=os.environ.get("WANDB_PROJECT", "jaxunlearn"), name=self._config.name, dir=str(self._directory),
-                id=self._identity("wandb"), resume="allow", config=json.loads(to_json(self._config)),
+                id=self._identity("wandb"), resume="allow", config=as_dict(self._config),
             )  # fmt: skip
         run = self._runs["wandb"]
         run.define_metric(f"{stage}/*", step_metric=f"{stage}/step")  # each stage counts from 0
@@ -101,7 +100,7 @@ class Trackers:
             self._runs["mlflow"] = mlflow.start_run(run_id=before, run_name=None if before else self._config.name)
             if not before:
                 known.write_text(self._runs["mlflow"].info.run_id)
-                mlflow.log_dict(json.loads(to_json(self._config)), "config.json")
+                mlflow.log_dict(as_dict(self._config), "config.json")
         mlflow.log_metrics({f"{stage}/{k}": v for k, v in numbers.items()}, step=step)
 
     def _identity(self, name: str) -> str:

@@ -5,14 +5,12 @@ inputs > pretrain > reinforce > label > unlearn > controls > repair > twin > eva
 The twin comes late: nothing before the measurements needs it, and what unlearning did is seen before its time is spent.
 """
 
-import json
-
 import jax
 
 from jaxunlearn import attacks, sealed
 from jaxunlearn.config import Config
 from jaxunlearn.estimates import duration
-from jaxunlearn.files import read_text
+from jaxunlearn.files import read_json
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import say
 from jaxunlearn.parallel.sharding import mesh_from
@@ -54,7 +52,7 @@ def run_stages(config: Config, stages=STAGES) -> dict:
         if not models:
             return {}
         processes.first(lambda: _report(run, models, attacked | judge))
-        return sealed.plain(json.loads(read_text(run / "report.json")))
+        return sealed.plain(read_json(run / "report.json", dict))
 
 
 def _report(run: Run, models: dict, attacked: dict) -> None:

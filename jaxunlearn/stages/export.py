@@ -1,6 +1,5 @@
 """Export a model for other programs: as a Hugging Face directory or as GGUF, with a model card; push it where asked."""
 
-import json
 import re
 from functools import partial
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from jaxunlearn.data.chat import templates
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.estimates import single, value_of
-from jaxunlearn.files import markdown_text, read_text, write_whole
+from jaxunlearn.files import json_text, markdown_text, read_json, write_whole
 from jaxunlearn.methods import card_sentence
 from jaxunlearn.models import huggingface
 from jaxunlearn.models.gguf import context, library, write
@@ -41,9 +40,9 @@ def export_hf(model: Model, out: Path, *, source: Path, dtype: str) -> None:
         raise InputError(f"--out {out} is the model itself; give another folder")
     huggingface.save(model, out, source=source, dtype=dtype)
     if not (out / "generation_config.json").is_file():
-        config = json.loads(read_text(out / "config.json"))
+        config = read_json(out / "config.json", dict)
         tokens = {k: config[k] for k in ("bos_token_id", "eos_token_id") if config.get(k) is not None}
-        write_whole(out / "generation_config.json", json.dumps(tokens | {"do_sample": False}, indent=1))
+        write_whole(out / "generation_config.json", json_text(tokens | {"do_sample": False}, indent=1))
     write_whole(out / "README.md", card(source, out.name, HF_USE.format(name=out.name), "transformers"))
 
 
@@ -118,7 +117,7 @@ def card(source: Path, name: str, use: str, library: str) -> str:
 
 def _read(path: Path) -> dict:
     try:
-        found = json.loads(read_text(path))
+        found = read_json(path)
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -4,7 +4,6 @@ T: positions of a block; S: positions of its translation; V: vocabulary. report/
 """
 
 import itertools
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from jaxunlearn.anchors.translate import Anchor, Translation, block_anchors, sho
 from jaxunlearn.config import Config, Whp
 from jaxunlearn.data.blocks import Blocks
 from jaxunlearn.errors import InputError
-from jaxunlearn.files import read_text
+from jaxunlearn.files import read_json
 from jaxunlearn.methods import resolved
 from jaxunlearn.methods.whp import teachers
 from jaxunlearn.models import lora, peft
@@ -67,7 +66,7 @@ def show_labels(config: Config, n: int, ask_models: bool = True) -> dict[str, An
 def _labelled(config: Config, variant: Variant) -> None:
     """Raise InputError, before anything is read or written, unless the run has finished labels."""
     path = config.directory / "labels" / variant.labels / "provenance.json"
-    done = json.loads(read_text(path)) if path.is_file() else {}
+    done = read_json(path, dict) if path.is_file() else {}
     if done.get("complete") and variant.alpha in done["alphas"]:
         return
     wanted = f"{config.directory} holds no finished labels for alpha {variant.alpha:g}"

@@ -3,7 +3,6 @@
 Labels are written batch by batch, so that a kill loses at most one batch (run/resume.py, rule 7).
 """
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 from jaxunlearn import sealed
 from jaxunlearn.config import Config, as_dict
 from jaxunlearn.estimates import duration
-from jaxunlearn.files import write_whole
+from jaxunlearn.files import json_text, write_whole
 from jaxunlearn.methods import label_rules
 from jaxunlearn.methods.whp import teachers
 from jaxunlearn.parallel import processes
@@ -91,7 +90,7 @@ def _keep(folder: Path, provenance: dict, hashes: dict, start: int, arrays) -> N
 
 
 def _write(folder: Path, provenance: dict) -> None:
-    write_whole(folder / "provenance.json", json.dumps(sealed.sealed(provenance), indent=1))
+    write_whole(folder / "provenance.json", json_text(sealed.sealed(provenance), indent=1))
 
 
 def _finish(folder: Path, provenance: dict) -> None:

@@ -1,6 +1,5 @@
 """Assemble the report of a run from its measurements, attacks and files."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from jaxunlearn.data.blocks import next_token_labels
 from jaxunlearn.evals.differences import differences
 from jaxunlearn.evals.measure import raw, titles
 from jaxunlearn.evals.perplexity import at_bound
-from jaxunlearn.files import read_text
+from jaxunlearn.files import read_json
 from jaxunlearn.methods import cost
 from jaxunlearn.methods.controls import RETAIN_ONLY
 from jaxunlearn.parallel.sharding import device_names
@@ -39,8 +38,8 @@ def assemble(run: Run, models: dict, attacked: dict) -> dict:
     report: dict[str, Any] = {
         "title": run.config.title or run.config.name, "name": run.config.name,
         "claim": CLAIM, "device": device_names(),
-        "seconds": run.folder.seconds(), "config": json.loads(read_text(run / "config.json")),
-        "manifest": sealed.plain(json.loads(read_text(run / "manifest.json"))),
+        "seconds": run.folder.seconds(), "config": read_json(run / "config.json", dict),
+        "manifest": sealed.plain(read_json(run / "manifest.json", dict)),
         "models": listed, "columns": titles(listed),
         "curve": curves.pop("unlearned"), "curves": {k: v for k, v in curves.items() if v},
         "costs": costs(run), "differences": differences(models, items),

@@ -9,7 +9,6 @@ are published, and attacked, whether it reached the familiarity or not.
 
 import dataclasses
 import hashlib
-import json
 import re
 import shutil
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from jaxunlearn.config import Config, Universe, as_dict, check, of_method
 from jaxunlearn.config import Run as RunSection
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.evals.measure import curve_point, measure
+from jaxunlearn.files import json_text
 from jaxunlearn.methods import cost, inference, method_of
 from jaxunlearn.parallel.console import say
 from jaxunlearn.parallel.sharding import mesh_from
@@ -182,7 +182,7 @@ def _share_labels(run: Run, base: Run) -> None:
     if (run / "labels").exists():
         return
     made_by = {"method": method_of(run.config).name, "reinforce": as_dict(run.config.reinforce)}
-    key = json.dumps(as_dict(run.config.whp) | made_by, sort_keys=True)
+    key = json_text(as_dict(run.config.whp) | made_by, sort_keys=True)
     shared = base / f"labels_{hashlib.sha256(key.encode()).hexdigest()[:12]}"
     shared.mkdir(exist_ok=True)
     (run / "labels").symlink_to(shared.resolve(), target_is_directory=True)

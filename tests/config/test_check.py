@@ -16,12 +16,14 @@ BASE = Config(name="x")
         ("whp.alpha=-1", "whp.alpha must be at least 0"),
         ("text.context=2", "text.context must be at least 8"),
         ("text.holdout=1", "text.holdout"),
-        ("unlearn.batch=0", "unlearn: steps must be"),
+        ("unlearn.batch=0", "unlearn.batch must be at least 1"),
         ("unlearn.learning_rate=5", "unlearn.learning_rate"),
         ("eval.temperature=-1", "eval.temperature"),
         ("attack.probes.temperatures=", "attack.probes.temperatures"),
         ("attack.shares.of=0", "attack.shares.of"),
-        ("attack.rtt.pairings=6", "attack.rtt: epochs"),
+        ("attack.rtt.pairings=6", "attack.rtt.pairings lies between 1 and attack.rtt.splits = 5 (got 6)"),
+        ("init.K=3", "init.N = 4 must be a multiple of init.K = 3"),
+        ("name=", "name must have 1 to 200 characters"),
     ],
 )
 def test_values_that_cannot_run_are_refused(bad, said):

@@ -84,3 +84,47 @@ def test_a_file_that_is_no_python_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("def config(): ...")
     with pytest.raises(InputError, match=r"notes\.txt is not a Python file"):
         load_config(str(tmp_path / "notes.txt"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import sys\nsys.exit(0)\n", "line 2 calls sys.exit (0)"),
+        ("import sys\ndef config():\n    sys.exit('no')\n", "line 3 calls sys.exit (no)"),
+        ("def config():\n    return 1 / 0\n", "line 2 raises ZeroDivisionError (division by zero)"),
+        ("def config(:\n", "raises SyntaxError"),
+        ("import nosuchmodule\n", "line 1 raises ModuleNotFoundError"),
+        ("def config():\n    return config()\n", "raises RecursionError"),
+        ("def config():\n    return {'name': 'x'}\n", "config() returned a dict, expected a Config"),
+        ("def config(name):\n    pass\n", "raises TypeError"),
+        ("\0", "raises "),
+        ("x = '\udcff'\n", "raises SyntaxError"),
+        ("config = 3\n", "defines no config() function"),
+        ("from jaxunlearn.config import Config\ndef config():\n    return Config(name=3)\n", "name must be a text"),
+        ("from jaxunlearn.config import Config\ndef config():\n    return Config(name='x', attack=None)\n", "attack"),
+        (
+            "from jaxunlearn.config import Config\ndef config():\n    return Config(name='x', text=3)\n",
+            "text must be a Text",
+        ),
+    ],
+)
+def test_a_configuration_that_raises_or_exits_is_one_sentence(tmp_path, text, said):
+    (tmp_path / "bad.py").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(InputError) as error:
+        load_config(str(tmp_path / "bad.py"))
+    assert str(tmp_path / "bad.py") in str(error.value) or "cannot run" in str(error.value)
+    assert said in str(error.value)
+
+
+def test_what_a_configuration_prints_stays_out_of_standard_output(tmp_path, capsys):
+    (tmp_path / "loud.py").write_text("from jaxunlearn.config import Config\nprint('a')\ndef config():\n"
+                                      "    print('b')\n    return Config(name='x')\n")  # fmt: skip
+    assert load_config(str(tmp_path / "loud.py")).name == "x"
+    assert capsys.readouterr() == ("", "a\nb\n")
+
+
+def test_names_of_configurations_that_no_file_can_have_are_said_shortly():
+    for name in ("n" * 5000, "a\0b", "\udcff"):
+        with pytest.raises(InputError, match="no configuration") as error:
+            load_config(name)
+        assert len(str(error.value).partition(": give")[0]) < 150 and str(error.value).encode()

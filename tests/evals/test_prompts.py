@@ -150,7 +150,7 @@ def test_one_prompt_may_ask_twice_in_one_split():
 def test_files_that_are_no_prompts(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         load_prompts(tmp_path / "absent.json")
-    with pytest.raises(InputError, match=r"not a JSON file.*line 1"):
+    with pytest.raises(InputError, match=r"not valid JSON.*line 1"):
         load_prompts(written(tmp_path, "{'name': 1}"))
     with pytest.raises(InputError, match="expected a JSON object"):
         load_prompts(written(tmp_path, "[]"))

@@ -10,7 +10,7 @@ from typing import Any
 from jaxunlearn.anchors.auditing.findings import Finding
 from jaxunlearn.anchors.dictionary import consolidate, dictionary_text
 from jaxunlearn.errors import InputError
-from jaxunlearn.files import nfc
+from jaxunlearn.files import json_text, nfc, parse_json
 
 Dictionary = dict[str, tuple[str, ...]]
 
@@ -46,11 +46,7 @@ def read_dictionary(path: Path | str) -> tuple[Dictionary, list[Finding]]:
 
 def _read(path: Path) -> str:
     text = dictionary_text(path)
-    try:
-        json.loads(text)
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise InputError(f"the dictionary {path} is not valid JSON: {where}: {error.msg}") from error
+    parse_json(text, f"the dictionary {path}")
     return text
 
 
@@ -75,7 +71,7 @@ class _Source:
 
     def entries(self) -> Iterator[tuple[int, str, list[str]]]:
         """Yield (place, term, translations) of each entry; a list of replies is merged by `consolidate`."""
-        content, at = json.loads(self.text), self.skip(0)
+        content, at = parse_json(self.text, self.name), self.skip(0)
         if isinstance(content, dict):
             for place, term in self.items(at):
                 if not term.strip():
@@ -92,7 +88,7 @@ class _Source:
             self.fault(at, f"{term!r} has no translation")
         for place, value in items:
             if not isinstance(value, str):
-                self.fault(place, f"{term!r} has a translation that is not a string: {json.dumps(value)}")
+                self.fault(place, f"{term!r} has a translation that is not a string: {json_text(value)}")
             elif not value.strip():
                 self.fault(place, f"{term!r} has an empty translation")
         return [value for _, value in items if isinstance(value, str)]

@@ -1,6 +1,5 @@
 """Mend a dictionary of anchored terms by the findings of an audit, and write it back."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from jaxunlearn.anchors.auditing.reading import Dictionary, read_dictionary
 from jaxunlearn.data.documents import read_documents
 from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.errors import InputError
-from jaxunlearn.files import write_whole
+from jaxunlearn.files import json_text, write_whole
 
 MEND = ("error", "warning")
 _ROUNDS = 10
@@ -130,4 +129,4 @@ def write_dictionary(dictionary: Mapping[str, Sequence[str]], path: Path | str) 
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return json_text(value, ensure_ascii=False)

@@ -5,7 +5,6 @@ Source of the procedure: Eldan & Russinovich, arXiv 2310.02238, section on ancho
 
 import asyncio
 import functools
-import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from jaxunlearn.anchors.dictionary import consolidate
 from jaxunlearn.config import Llm
 from jaxunlearn.data.documents import Document
 from jaxunlearn.errors import InputError, RunError
-from jaxunlearn.files import write_whole
+from jaxunlearn.files import json_text, write_whole
 from jaxunlearn.llm.endpoint import Answers, Endpoint, Request, ask
 from jaxunlearn.llm.journal import Journal
 from jaxunlearn.llm.replies import CHARACTERS_PER_TOKEN, Usage
@@ -246,7 +245,7 @@ def _forecast(characters: list[int], endpoint: Endpoint) -> str:
 def _write(dictionary: dict, texts: list[str], answers: Answers, endpoint: Endpoint, folder: Path) -> Built:
     path, everything = folder / "dictionary.json", "\n".join(texts).casefold()
     try:
-        write_whole(path, json.dumps(dictionary, indent=1, ensure_ascii=False) + "\n")
+        write_whole(path, json_text(dictionary, indent=1, ensure_ascii=False) + "\n")
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror}; the replies are kept") from None
     return Built(

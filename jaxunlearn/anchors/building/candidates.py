@@ -5,7 +5,6 @@ first, and a word that is common in the retain text or in general English is dra
 words are translated by their parts: the translation of "Mary" also begins the translation of "Mary Green".
 """
 
-import json
 import random
 import re
 from collections import Counter
@@ -20,7 +19,7 @@ from jaxunlearn.anchors.building.kinds import INSTITUTIONS, PLACES, TITLES
 from jaxunlearn.anchors.inflection import plural, singular
 from jaxunlearn.anchors.words import count_words, word_set
 from jaxunlearn.errors import RunError
-from jaxunlearn.files import read_text
+from jaxunlearn.files import read_json
 
 DATA = Path(__file__).parent.parent.parent / "data" / "anchors"
 POOLS = {"person": ("male", "female"), "word": ("object",), "unknown": ("object",)}
@@ -34,9 +33,7 @@ KEPT_ZIPF = 4.0  # log10 of times in 10^9 words; a word this common is kept besi
 def candidates() -> Mapping[str, Sequence[str]]:
     """Return the lists of generic candidates, {kind: candidates}; those of kind "people" are in the plural."""
     return {
-        kind: tuple(values)
-        for name in ("names.json", "things.json")
-        for kind, values in json.loads(read_text(DATA / name)).items()
+        kind: tuple(values) for name in ("names.json", "things.json") for kind, values in read_json(DATA / name).items()
     }
 
 

@@ -5,7 +5,6 @@ and so are names that mean no more than their parts, and words of the general wo
 from the words around it (kinds.py).
 """
 
-import json
 import math
 import re
 import sys
@@ -32,7 +31,7 @@ from jaxunlearn.anchors.words import Scan, capital_shares, scan, word_set
 from jaxunlearn.config import Extract
 from jaxunlearn.data.documents import Document
 from jaxunlearn.errors import InputError
-from jaxunlearn.files import markdown_text, write_whole
+from jaxunlearn.files import json_text, markdown_text, write_whole
 
 FEWEST_WORDS = 200  # of a target; with fewer, counts are too small to compare
 SPELLING_BAR = 3.5  # nats from which a name's spelling in lower case is kept
@@ -239,7 +238,7 @@ def write(terms: Sequence[Term], dictionary: Mapping[str, Sequence[str]], out_di
     out.mkdir(parents=True, exist_ok=True)
     content = {term: list(values) for term, values in dictionary.items()}
     write_whole(out / "terms.md", table(terms, dictionary))
-    write_whole(out / "dictionary.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_whole(out / "dictionary.json", json_text(content, indent=1, ensure_ascii=False) + "\n")
     return out / "dictionary.json", out / "terms.md"
 
 

@@ -4,12 +4,11 @@ The places are a list (data/anchors/places.json); which names of it a text uses 
 the text itself.
 """
 
-import json
 from functools import cache
 from pathlib import Path
 
 from jaxunlearn.anchors.building.kinds import INSTITUTIONS, PLACES, TITLES, Surroundings
-from jaxunlearn.files import read_text
+from jaxunlearn.files import read_json
 
 DATA = Path(__file__).parent.parent.parent / "data" / "anchors" / "places.json"
 OWN_SCORE = 25.0  # a well-known place whose term scores so much belongs to the text: Kansas in the Oz books
@@ -19,7 +18,7 @@ PERSON_SHARE = 0.08  # a name with more of its occurrences beside a verb of spee
 @cache
 def known_places() -> frozenset[str]:
     """Return the names of well-known places of the real world, as English writes them."""
-    lists = json.loads(read_text(DATA))
+    lists = read_json(DATA)
     return frozenset(name for names in lists.values() if isinstance(names, list) for name in names)
 
 

@@ -15,7 +15,6 @@ IDIOMS), or add a Relation to grammar.RELATIONS with a general filler in KINDS a
 prompts and vocabulary follow by themselves, and `build` refuses a world that breaks a rule the experiments rest on.
 """
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from jaxunlearn.data.universe import prompts as probes
 from jaxunlearn.data.universe import saga as sagas
 from jaxunlearn.data.universe.vocabulary import save, token_list, words
 from jaxunlearn.errors import InputError
+from jaxunlearn.files import json_text
 
 __all__ = ["Universe", "build", "write"]
 
@@ -145,6 +145,6 @@ def write(universe: Universe, directory) -> None:
         (directory / f"{name}.txt").write_text("\n".join(getattr(universe, name)) + "\n", encoding="utf-8")
     for name in ("dictionary", "prompts", "answers"):
         (directory / f"{name}.json").write_text(
-            json.dumps(getattr(universe, name), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+            json_text(getattr(universe, name), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
         )
     save(universe.vocabulary, directory / "tokenizer")

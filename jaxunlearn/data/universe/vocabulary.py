@@ -1,10 +1,11 @@
 """The word-level tokenizer of the universe: one token a word, the same at the start of a line and after a space."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+
+from jaxunlearn.files import json_text
 
 SPECIALS = ("<unk>", "<s>", "</s>")
 MARKS = ("\n", "▁", "▁“", "”", ".", ",", "?", "!", ":", ";", "'s")
@@ -64,4 +65,4 @@ def save(tokens: tuple[str, ...], directory: Path) -> None:
         "clean_up_tokenization_spaces": False,
         "model_max_length": 1_000_000,
     }
-    (directory / "tokenizer_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    (directory / "tokenizer_config.json").write_text(json_text(config, indent=2, sort_keys=True) + "\n")

@@ -1,10 +1,10 @@
 """The families of models that can be read, trained and written: one file an architecture, one line each below."""
 
-import json
+import os
 from pathlib import Path
 
-from jaxunlearn.errors import InputError
-from jaxunlearn.files import read_text
+from jaxunlearn.errors import InputError, shown
+from jaxunlearn.files import read_json
 from jaxunlearn.models.families import base, gemma, llama, qwen, smollm
 from jaxunlearn.models.families.base import Family
 from jaxunlearn.models.transformer import Shape
@@ -30,19 +30,16 @@ def read_shape(directory: Path, compute: str = "float32", remat: str = "auto") -
     Raises InputError where the file is missing or no JSON, and for what this code would compute otherwise, by name.
     """
     path, known = Path(directory) / "config.json", ", ".join(FAMILIES)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(
             f"{directory} is no model directory: config.json is missing (expected a Hugging Face model of type {known})"
         )
-    try:
-        j = json.loads(read_text(path))
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON: {error}") from None
-    if j.get("model_type") not in FAMILIES:
+    j = read_json(path, dict)
+    if not isinstance(j.get("model_type"), str) or j["model_type"] not in FAMILIES:
         parts = " (its text model alone, saved by itself, is gemma3_text)" if j.get("model_type") == "gemma3" else ""
         raise InputError(
             f"{path} describes a model that is not supported:\n"
-            f"  model_type = {j.get('model_type')!r}: expected one of {known}{parts}"
+            f"  model_type = {shown(j.get('model_type'))}: expected one of {known}{parts}"
         )
     return base.read(FAMILIES[j["model_type"]], j, path, compute=compute, remat=remat)
 

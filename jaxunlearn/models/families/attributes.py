@@ -6,6 +6,8 @@ Spellings are those of transformers' configurations, versions 4 and 5, and of th
 from collections.abc import Mapping
 from typing import Any
 
+from jaxunlearn.errors import named, shown
+
 # How transformers generates; old versions keep it in config.json. Nothing of it is in a forward pass.
 GENERATION = frozenset({
     "bad_words_ids", "begin_suppress_tokens", "bos_token_id", "cache_implementation", "decoder_start_token_id",
@@ -61,9 +63,9 @@ def changes(j: Mapping[str, Any], known: frozenset[str] | set[str]) -> list[str]
     for key in sorted(set(j) - known - HARMLESS):
         value = j[key]
         if key in NEUTRAL and value is not None and not _among(value, NEUTRAL[key]):
-            wrong.append(f"{key} = {value!r}: {WHY.get(key) or f'only {NEUTRAL[key][0]!r} is supported'}")
+            wrong.append(f"{key} = {shown(value)}: {WHY.get(key) or f'only {NEUTRAL[key][0]!r} is supported'}")
         elif key not in NEUTRAL and value not in EMPTY:
-            wrong.append(f"unknown attribute {key} = {value!r}")
+            wrong.append(f"unknown attribute {named(key)} = {shown(value)}")
     return wrong
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxunlearn.errors import InputError
+from jaxunlearn.errors import InputError, shown
 from jaxunlearn.models.families.attributes import HARMLESS, changes
+from jaxunlearn.models.families.ranges import RANGES, faults, odd, rope_faults, type_faults
 from jaxunlearn.models.transformer import Shape
 from jaxunlearn.parallel.console import detail
 
@@ -24,6 +25,7 @@ FIELDS: Mapping[str, str] = {
     "epsilon": "rms_norm_eps", "tied": "tie_word_embeddings",
 }  # fmt: skip
 NEEDED = ("V", "D", "L", "N", "F")  # the other fields have defaults
+MOST = 30  # faults of a config.json that are listed
 ROPE = ("rope_theta", "rope_scaling", "rope_parameters", "original_max_position_embeddings")
 LLAMA3 = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
 ROPE_KEYS = frozenset({"rope_type", "type", "rope_theta", "factor", *LLAMA3, "partial_rotary_factor"})
@@ -109,9 +111,9 @@ def read(family: Family, j: dict, path: Path, **more) -> Shape:
 
     Raises InputError, naming every attribute, for what is missing and for what this code would compute otherwise.
     """
+    _refuse(path, type_faults(j, family.fields))  # before lists of all layers are made of it
     j = family.plain(j, path)
-    if wrong := unsupported(family, j):
-        raise InputError(f"{path} describes a model that is not supported:\n  " + "\n  ".join(wrong))
+    _refuse(path, type_faults(j, family.fields) or unsupported(family, j))
     found: dict[str, Any] = {key: j[name] for key, name in family.fields.items() if j.get(name) is not None}
     found |= {key: tuple(value) for key, value in found.items() if isinstance(value, list)}
     defaults: dict[str, Any] = {"K": found["N"], "H": found["D"] // found["N"], "context": 2048, "epsilon": 1e-6}
@@ -119,7 +121,16 @@ def read(family: Family, j: dict, path: Path, **more) -> Shape:
     told: dict[str, Any] = {**defaults, **family.defaults, **found, **family.always, **differing(family, j), **more}
     if ignored := sorted((set(j) & family.harmless) - SAID):
         detail(f"{path}: {', '.join(ignored)} change nothing that is computed here and are not read")
-    return Shape(**told | rope({"rope_theta": theta} | j, path), family=family.name)
+    c = Shape(**told | rope({"rope_theta": theta} | j, path), family=family.name)
+    _refuse(path, faults(vars(c), {field: field for field in RANGES}) or odd(c))
+    return c
+
+
+def _refuse(path: Path, wrong: list[str]) -> None:
+    """Raise InputError where something is wrong, with the first sentences."""
+    if wrong:
+        more = [f"... and {len(wrong) - MOST} more"] if len(wrong) > MOST else []
+        raise InputError(f"{path} describes a model that is not supported:\n  " + "\n  ".join([*wrong[:MOST], *more]))
 
 
 def unsupported(family: Family, j: dict) -> list[str]:
@@ -127,7 +138,7 @@ def unsupported(family: Family, j: dict) -> list[str]:
     wrong = []
     for key, only in family.fixed.items():
         if j.get(key) not in (None, only):
-            wrong.append(f"{key} = {j[key]!r}: only {only!r} is supported")
+            wrong.append(f"{key} = {shown(j[key])}: only {only!r} is supported")
     read_here = {"architectures", "model_type", "layer_types", *ROPE, *family.fields.values(), *family.fixed}
     wrong += changes(j, read_here | family.harmless)
     wrong += _odd_layers(family, j)
@@ -142,13 +153,11 @@ FULL, WINDOWED = "full_attention", "sliding_attention"  # the words of layer_typ
 def _odd_layers(family: Family, j: dict) -> list[str]:
     """Return what is wrong with what a config.json says of each layer and of the window."""
     wrong, window = [], j.get("sliding_window") if "window" in family.fields else None
-    if window is not None and (isinstance(window, bool) or not isinstance(window, int) or window < 1):
-        wrong.append(f"sliding_window = {window!r}: expected a whole number above 0, or null for none")
     allowed = {FULL, WINDOWED} if window is not None else {FULL}
     if other := sorted(set(j.get("layer_types") or ()) - allowed):
         expected = " and ".join(repr(kind) for kind in sorted(allowed))
         without = ", as there is no window in use" if other[0] == WINDOWED else ""
-        wrong.append(f"layer_types holds {other[0]!r}: only {expected} is supported{without}")
+        wrong.append(f"layer_types holds {shown(other[0])}: only {expected} is supported{without}")
     for key in ("layer_types", "no_rope_layers"):
         if j.get(key) and len(j[key]) != j.get("num_hidden_layers", len(j[key])):
             wrong.append(f"{key} names {len(j[key])} layers of {j['num_hidden_layers']}")
@@ -186,12 +195,13 @@ def rope(j: dict, path: Path) -> dict[str, Any]:
     theta = _first(given.get("rope_theta"), j.get("rope_theta"), 10000.0)
     kind = _first(given.get("rope_type"), given.get("type"), "default")
     if kind not in ("default", "linear", "llama3"):
-        raise InputError(f"{path}: rope scaling {kind!r} is not supported; expected default, linear or llama3")
-    odd = {k: v for k, v in given.items() if v is not None and k not in ROPE_KEYS}
+        raise InputError(f"{path}: rope scaling {shown(kind)} is not supported; expected default, linear or llama3")
+    other = {k: v for k, v in given.items() if v is not None and k not in ROPE_KEYS}
     if _first(given.get("partial_rotary_factor"), 1.0) != 1:
-        odd["partial_rotary_factor"] = given["partial_rotary_factor"]
-    if odd:
-        raise InputError(f"{path}: rope settings {odd} are not supported with rope scaling {kind!r}")
+        other["partial_rotary_factor"] = given["partial_rotary_factor"]
+    if other:
+        raise InputError(f"{path}: rope settings {shown(other)} are not supported with rope scaling {kind!r}")
+    _refuse(path, rope_faults(given))
     if kind == "default":
         return {"theta": theta}
     original = _first(given.get(LLAMA3[3]), j.get("max_position_embeddings"), 2048)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxunlearn.errors import InputError
+from jaxunlearn.errors import InputError, shown
 from jaxunlearn.models.families.base import FIELDS, FULL, HARMLESS, WINDOWED, Family, Gguf, layer_types, windowed
 from jaxunlearn.models.families.llama import LLAMA
 from jaxunlearn.models.transformer import Shape
@@ -30,9 +30,10 @@ def plain(j: dict[str, Any], path: Path) -> dict:
     both = j.pop("rope_parameters", None)
     if both is None:
         return j
-    whole, local = (dict(both.get(kind) or {}) for kind in (FULL, WINDOWED))
+    given = [both.get(kind) or {} for kind in (FULL, WINDOWED)]
+    whole, local = (dict(one) if isinstance(one, dict) else {"rope_type": one} for one in given)
     if set(both) - {FULL, WINDOWED} or local.get("rope_type", "default") != "default":
-        said = f"rope_parameters = {both!r}: expected {FULL!r} and {WINDOWED!r}, the second without scaling"
+        said = f"rope_parameters = {shown(both)}: expected {FULL!r} and {WINDOWED!r}, the second without scaling"
         raise InputError(f"{path} describes a model that is not supported:\n  {said}")
     thetas = {"rope_theta": whole.pop("rope_theta", None), "rope_local_base_freq": local.get("rope_theta")}
     return {"rope_scaling": whole} | j | {k: v for k, v in thetas.items() if v is not None}

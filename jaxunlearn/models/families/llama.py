@@ -6,7 +6,7 @@ Sources: Llama-2 (arXiv 2307.09288), Llama-3 (arXiv 2407.21783, rope scaling), M
 from dataclasses import replace
 from pathlib import Path
 
-from jaxunlearn.errors import InputError
+from jaxunlearn.errors import InputError, shown
 from jaxunlearn.models.families.base import FIELDS, FULL, WINDOWED, Family, Gguf
 
 LLAMA = Family(
@@ -38,7 +38,7 @@ def mistral(j: dict, path: Path) -> dict:
     j = {"sliding_window": 4096, **j}  # transformers' default; null: no window
     kind = FULL if j["sliding_window"] is None else WINDOWED
     if other := set(j.pop("layer_types", None) or ()) - {kind}:
-        said = f"layer_types holds {other.pop()!r}: with this sliding_window all layers of a Mistral are {kind!r}"
+        said = f"layer_types holds {shown(other.pop())}: with this sliding_window all layers of a Mistral are {kind!r}"
         raise InputError(f"{path} describes a model that is not supported:\n  {said}")
     return j
 

@@ -6,7 +6,6 @@ of the same file. What llama.cpp would compute otherwise than our model is refus
 
 import dataclasses
 import fcntl
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from jaxunlearn.errors import InputError
-from jaxunlearn.files import cache_folder, sha256
+from jaxunlearn.files import cache_folder, json_text, sha256
 from jaxunlearn.models.families import FAMILIES, hf_config
 from jaxunlearn.models.families.base import Family, Gguf
 from jaxunlearn.models.gguf import (
@@ -85,7 +84,7 @@ def _write(path: Path, folder: Path, target: Path) -> None:
     size = 4 * sum(int(np.prod(t.size)) for t in hf_layout(c).values())
     say(f"unpacking {path} into {target}: {size / 1e9:.2g} GB, once")
     write_shards(((name, dequantised(tensors, name, c)) for name in hf_layout(c)), folder, SHARD)
-    (folder / "config.json").write_text(json.dumps(hf_config(c, "float32") | tokens, indent=1))
+    (folder / "config.json").write_text(json_text(hf_config(c, "float32") | tokens, indent=1))
 
 
 def opened(path: Path):

@@ -4,13 +4,13 @@ Byte-level BPE becomes tokenizer.json. SentencePiece's BPE becomes tokenizer.mod
 does: the pair with the best score first.
 """
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.errors import InputError
+from jaxunlearn.files import json_text
 from jaxunlearn.models.gguf import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED, sentencepiece_format
 from jaxunlearn.models.gguf.cuts import ALIASES, CUTS, Cut
 
@@ -45,7 +45,7 @@ def write_tokenizer(fields: dict[str, Any], folder: Path, V: int, path: Path) ->
     if kind == "gpt2":
         bos = (tokens[special["bos"]], special["bos"]) if adds_bos else None
         made = byte_level(tokens, types, fields.get(f"{KEY}merges") or [], cut, bos)
-        (folder / "tokenizer.json").write_text(json.dumps(made, ensure_ascii=False), encoding="utf-8")
+        (folder / "tokenizer.json").write_text(json_text(made, ensure_ascii=False), encoding="utf-8")
     else:
         scores = fields.get(f"{KEY}scores") or [0.0] * len(tokens)
         space, rows = fields.get(f"{KEY}add_space_prefix", True), list(zip(tokens, scores, types, strict=True))
@@ -57,10 +57,10 @@ def write_tokenizer(fields: dict[str, Any], folder: Path, V: int, path: Path) ->
     }  # fmt: skip
     if templates := chat_templates(fields):
         config["chat_template"] = templates
-    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1, ensure_ascii=False), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(json_text(config, indent=1, ensure_ascii=False), encoding="utf-8")
     ends = list(dict.fromkeys(ids[key] for key in ENDS if key in ids))
     numbers = {"bos_token_id": special.get("bos"), "eos_token_id": ends if len(ends) > 1 else special.get("eos")}
-    (folder / "config.json").write_text(json.dumps(numbers))  # for the reading that follows; the caller's is whole
+    (folder / "config.json").write_text(json_text(numbers))  # for the reading that follows; the caller's is whole
     try:
         load_tokenizer(folder)
     except InputError as error:

@@ -5,7 +5,6 @@ score merged first) and byte-level BPE ("gpt2"), which cuts a text in one of the
 would read an ordinary text otherwise there is refused, by name.
 """
 
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from jaxunlearn.data.added_tokens import read_added
 from jaxunlearn.data.chat import DEFAULT, templates
 from jaxunlearn.data.tokenizer import Tokenizer, load_tokenizer
 from jaxunlearn.errors import InputError
-from jaxunlearn.files import read_text
+from jaxunlearn.files import json_text, read_json
 from jaxunlearn.models.gguf import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED, library, sentencepiece_format
 from jaxunlearn.models.gguf.cuts import CUTS, cut_of, steps
 
@@ -99,7 +98,7 @@ def add_templates(writer, found: dict[str, str]) -> None:
 
 
 def _read(path: Path) -> dict:
-    return json.loads(read_text(path)) if path.is_file() else {}
+    return read_json(path, dict) if path.is_file() else {}
 
 
 def _space_first(tokenizer: Tokenizer) -> bool:
@@ -116,7 +115,7 @@ def from_json(path: Path) -> Vocabulary:
 
     A piece's score is minus the rank of its merge, so that the same merges come first.
     """
-    j = json.loads(read_text(path))
+    j = read_json(path, dict)
     m, added = j["model"], {a["id"]: a for a in j.get("added_tokens") or []}
     kind, said = _kind(j, path.parent)
     merges = [pair.split(" ") if isinstance(pair, str) else pair for pair in m["merges"]]
@@ -156,7 +155,7 @@ def _kind(j: dict, directory: Path) -> tuple[str, list[str]]:
     else:
         kind = cut_of(j.get("pre_tokenizer")) or ""
         if not kind:
-            wrong.append(f"the pre-tokeniser {json.dumps(j.get('pre_tokenizer'))[:300]}")
+            wrong.append(f"the pre-tokeniser {json_text(j.get('pre_tokenizer'))[:300]}")
         elif CUTS[kind].whole_words and not m.get("ignore_merges"):
             said.append("llama.cpp takes a word of the vocabulary whole, where this tokenizer follows its merges")
     if [s["type"] for s in normal] == ["NFC"]:
@@ -172,7 +171,7 @@ def _otherwise_than_sentencepiece(normal: list[dict], cuts: list[dict]) -> list[
     """Return what keeps a byte-fallback tokenizer.json from reading spaces as SentencePiece does: as ▁."""
     marked = {"type": "Replace", "pattern": SPACE, "content": "▁"}
     spaces = [s for s in normal if s["type"] == "Replace"] + [c for c in cuts if c["type"] == "Metaspace"]
-    wrong = [f"the step {json.dumps(s)}" for s in spaces if s != marked and s.get("replacement") != "▁"]
+    wrong = [f"the step {json_text(s)}" for s in spaces if s != marked and s.get("replacement") != "▁"]
     wrong += [f"the prefix {s.get('prepend')!r}" for s in normal if s["type"] == "Prepend" and s["prepend"] != "▁"]
     known = [c for c in cuts if c["type"] == "Metaspace" or (c["type"] == "Split" and c.get("pattern") == SPACE)]
     wrong += [f"the pre-tokeniser {c['type']}" for c in cuts if c not in known]

@@ -85,7 +85,7 @@ def test_the_published_config_is_read_and_written_in_its_own_spelling(tmp_path):
         ({"layer_types": ["full_attention"] * 3}, "layer_types names 3 layers of 26"),
         ({"layer_types": ["chunked_attention"] * 26}, "layer_types holds 'chunked_attention'"),
         ({"sliding_window": None}, "there is no window in use"),
-        ({"sliding_window": 0}, "sliding_window = 0: expected a whole number above 0"),
+        ({"sliding_window": 0}, "sliding_window = 0: expected a whole number at least 1"),
         ({"rope_parameters": {"rope_type": "default"}}, "expected 'full_attention' and 'sliding_attention'"),
         ({"model_type": "gemma3"}, "its text model alone, saved by itself, is gemma3_text"),
     ],

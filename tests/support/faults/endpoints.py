@@ -50,11 +50,14 @@ def completion(text):
     return {"raw": json.dumps({"choices": [{"message": {"content": text}}]})}
 
 
-endpoint("echoes the key in a refusal", lambda *_: {"status": 401, "raw": f"bad key {KEY}"}, code=2, says="refused the key",
-         quick=True)  # fmt: skip
 endpoint(
-    "echoes the key in an error", lambda *_: {"status": 500, "raw": json.dumps({"error": {"message": KEY}})}, code=1
+    "echoes the key in a refusal",
+    lambda *_: {"status": 401, "raw": f"bad key {KEY}"},
+    code=2,
+    says="refused the key",
+    quick=True,
 )
+endpoint("echoes the key in an error", lambda *_: {"status": 500, "raw": json.dumps({"error": KEY})}, code=1)
 endpoint("echoes the key in its reply", lambda *_: TERMS.replace("Anna", KEY), code=0)
 endpoint("echoes the key in what is no JSON", lambda *_: f"Bearer {KEY}", code=1, says="usable reply")
 endpoint("the key in base_url", lambda *_: TERMS, code=2, says="holds a key", more={"base_url": f"http://u:{KEY}@h/v1"})
