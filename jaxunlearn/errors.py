@@ -1,5 +1,6 @@
 """The two errors that the command prints without a traceback: bad input (exit code 2), a failed run (exit code 1)."""
 
+import errno
 import re
 
 
@@ -21,3 +22,26 @@ def named(name: str) -> str:
     """Return a name that somebody else gave, for a message: as it is where it is of ASCII letters, digits, . _ -"""
     plain = name.isascii() and re.sub("[._-]", "", name).isalnum() and len(name) <= 200
     return name if plain else shown(name)
+
+
+def no_memory(error: BaseException) -> str:
+    """Return what to lower where an error is a lack of memory, of a device or of the host; "" where it is not."""
+    said = str(error)
+    lacks = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
+    if not lacks and not any(words in said for words in ("Out of memory", "out of memory", "Cannot allocate memory")):
+        return ""
+    first = f" ({said.strip().split(chr(10))[0][:200]})" if said.strip() else ""
+    return (
+        f"out of memory{first}. Lower unlearn.batch or reinforce.batch and raise `accumulate` by as much, which "
+        "changes no result; lower whp.label_batch or eval.batch; or set compute=bfloat16, reinforce.lora.rank and "
+        "unlearn.lora.rank, or mesh.fsdp=-1 over more devices. `jaxunlearn plan CONFIG` says what fits. What was "
+        "finished is kept"
+    )
+
+
+def no_disk(error: BaseException) -> bool:
+    """Return whether an error is a full or read-only disk; libraries may hide the OSError."""
+    if no_memory(error):
+        return False
+    said = ("No space left", "File too large", "RESOURCE_EXHAUSTED", "Read-only file system", "Disk quota")
+    return isinstance(error, OSError) or any(text in str(error) for text in said)

@@ -1,11 +1,14 @@
 """Files: text in one encoding and one form, JSON, hashes, writes that are whole or not there, data that is shipped."""
 
+import contextlib
 import hashlib
 import html
 import json
 import math
 import os
 import re
+import stat
+import tempfile
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -162,11 +165,16 @@ def sha256_text(*texts: str) -> str:
 def write_whole(path: Path, text: str) -> None:
     """Write a file in one step: a kill leaves the old content or the new one, never a part. Raises OSError."""
     scratch = path.with_name(f".{path.name}.writing")
-    with scratch.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(scratch, path)
+    try:
+        with scratch.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            scratch.unlink()
+        raise
 
 
 def markdown_text(value: Any) -> str:
@@ -175,8 +183,22 @@ def markdown_text(value: Any) -> str:
 
 
 def cache_folder() -> Path:
-    """Return the folder in which this program keeps what it can make again ($XDG_CACHE_HOME, or ~/.cache)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxunlearn"
+    """Return the folder in which this program keeps what it can make again ($XDG_CACHE_HOME, or ~/.cache).
+
+    A user who has no home, as in some containers, gets a folder of their own among the temporary files, and a new one
+    where that name is somebody else's: compiled programs are kept there.
+    """
+    if given := os.environ.get("XDG_CACHE_HOME"):
+        return Path(given) / "jaxunlearn"
+    try:
+        return Path.home() / ".cache" / "jaxunlearn"
+    except RuntimeError:
+        mine = Path(tempfile.gettempdir()) / f"jaxunlearn-{os.getuid()}"
+        with contextlib.suppress(FileExistsError):
+            mine.mkdir(mode=0o700)
+        seen = mine.lstat()
+        safe = seen.st_uid == os.getuid() and stat.S_IMODE(seen.st_mode) == 0o700 and stat.S_ISDIR(seen.st_mode)
+        return mine if safe else Path(tempfile.mkdtemp(prefix="jaxunlearn-"))
 
 
 def find_data(path: str) -> Path:

@@ -14,7 +14,7 @@ LAYERS = (  # a package imports from lower rows alone, never from another one of
     ("errors",),
     ("intervals",),
     ("estimates", "files"),
-    ("sealed",),
+    ("sealed", "outputs"),
     ("config", "parallel", "report"),
     ("kernels", "data", "llm"),
     ("models",),

@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -174,3 +175,25 @@ def test_no_number_is_written_that_json_does_not_have():
         "a": [None, 1.0],
         "b": [None, None, "x"],
     }
+
+
+def test_a_user_without_a_home_has_a_cache_folder_that_no_other_user_can_fill(tmp_path, monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    mine = cache_folder()
+    assert mine.parent == tmp_path and mine.stat().st_mode & 0o777 == 0o700 and cache_folder() == mine
+    mine.chmod(0o777)
+    other = cache_folder()
+    assert other != mine and other.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    (tmp_path / "a.json").write_text("old")
+    monkeypatch.setattr(os, "fsync", lambda number: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space left"):
+        write_whole(tmp_path / "a.json", "new")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"] and (tmp_path / "a.json").read_text() == "old"

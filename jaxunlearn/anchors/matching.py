@@ -3,7 +3,7 @@
 Dimensions: K terms, H hits, A anchors. Positions are characters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,16 +11,19 @@ import numpy as np
 
 from jaxunlearn.data.boundaries import joined
 
+LONGEST = 1000  # characters of a term in the automaton, whose time and stack grow with its depth
+
 
 @dataclass(frozen=True, kw_only=True)
 class Matcher:
-    """All terms in one Aho-Corasick automaton.
+    """All terms in one Aho-Corasick automaton, but for the long ones, which are searched one by one.
 
-    length_K: characters of each term.
+    length_K: characters of each term. long: (number, term) of those of more than LONGEST characters.
     """
 
     automaton: Any  # ahocorasick.Automaton; None where there are no terms
     length_K: np.ndarray
+    long: tuple[tuple[int, str], ...] = ()
 
 
 def make_matcher(terms: Sequence[str]) -> Matcher:
@@ -28,12 +31,15 @@ def make_matcher(terms: Sequence[str]) -> Matcher:
     import ahocorasick
 
     automaton = ahocorasick.Automaton()
+    long = tuple((number, term) for number, term in enumerate(terms) if len(term) > LONGEST)
     for number, term in enumerate(terms):
-        automaton.add_word(term, number)
+        if len(term) <= LONGEST:
+            automaton.add_word(term, number)
     automaton.make_automaton()
     return Matcher(
-        automaton=automaton if len(terms) else None,
+        automaton=automaton if len(terms) > len(long) else None,
         length_K=np.array([len(term) for term in terms], np.int64),
+        long=long,
     )
 
 
@@ -43,13 +49,25 @@ def whole_hits(text: str, matcher: Matcher) -> np.ndarray:
     An occurrence is whole where no word of the text runs across its first or last place (boundaries.joined).
     """
     hits = list(matcher.automaton.iter(text)) if matcher.automaton else []
-    if not hits:
+    present = [(number, term) for number, term in matcher.long if term in text]
+    if not hits and not present:
         return np.zeros((0, 3), np.int64)
-    last_H, key_H = np.array(hits, np.int64).T
+    joined_C = joined(text)
+    hits += [(end - 1, number) for number, term in present for end in _ends(text, term, joined_C)]
+    last_H, key_H = np.array(sorted(hits) if present else hits, np.int64).reshape(-1, 2).T
     end_H = last_H + 1
     start_H = end_H - matcher.length_K[key_H]
-    joined_C = joined(text)
     return np.stack([key_H, start_H, end_H], axis=1)[~(joined_C[start_H] | joined_C[end_H])]
+
+
+def _ends(text: str, term: str, joined_C: np.ndarray) -> Iterator[int]:
+    """Yield the end of each occurrence of a term that begins where a word may begin."""
+    begins, at = np.flatnonzero(~joined_C), text.find(term)
+    while at >= 0:
+        if not joined_C[at]:
+            yield at + len(term)
+        after = np.searchsorted(begins, at, side="right")
+        at = text.find(term, int(begins[after])) if after < len(begins) else -1
 
 
 def find_anchors(text: str, matcher: Matcher, match: str = "longest") -> np.ndarray:

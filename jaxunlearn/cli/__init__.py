@@ -1,7 +1,7 @@
 """The console command; in each file of this package `add_NAME` describes a subcommand before the function it calls.
 
-Exit codes: 0 done, 1 failed, 2 bad usage or input, 75 stopped by SIGTERM (saved; the same command goes on). With --json
-standard output gets one JSON object and nothing else; progress goes to standard error.
+Exit codes stand in cli/ending.py. With --json standard output gets one JSON object and nothing else; progress goes to
+standard error.
 """
 
 import argparse
@@ -10,8 +10,7 @@ import os
 import platform
 import sys
 
-from jaxunlearn.cli import anchors, model, perf, run
-from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.cli import anchors, ending, model, perf, run
 from jaxunlearn.files import cache_folder
 from jaxunlearn.parallel import preemption, processes
 from jaxunlearn.parallel.console import LOG
@@ -25,32 +24,25 @@ SUBCOMMANDS = (  # in the order of `jaxunlearn --help`
 
 def main(argv: list[str] | None = None) -> int:
     """Run one subcommand and return its exit code."""
-    arguments = parse(argv)
+    ending.open_streams()
+    return ending.coded(lambda: _run(argv))
+
+
+def _run(argv: list[str] | None) -> int:
+    try:
+        arguments = parse(argv)
+    except SystemExit:
+        sys.stdout.flush()  # here, where a reader that is gone is noticed in peace
+        raise
     _quiet()
     LOG.setLevel(logging.INFO if arguments.verbose else logging.WARNING)
     _keep_programs()
     _use_the_card()
     if arguments.command != "bench":  # bench calls it itself, after what it measures without
         keep_freed()
-    try:
-        with preemption.listening():
-            processes.start() if arguments.shared else processes.alone(arguments.command)
-            return processes.leave(arguments.function(arguments) or 0)
-    except preemption.Preempted:
-        return _failed("stopped by SIGTERM; everything is saved, the same command goes on", preemption.CODE)
-    except InputError as error:
-        return _failed(error, 2)
-    except RunError as error:
-        return _failed(error, 1)
-    except KeyboardInterrupt:
-        return _failed("interrupted; what was finished is kept, the same command goes on", 1)
-
-
-def _failed(why, code: int) -> int:
-    """Print the reason, and which of several processes failed; return the code without waiting for the others."""
-    which = f" (process {processes.index()})" if processes.count() > 1 else ""
-    print(f"jaxunlearn{which}: {why}", file=sys.stderr, flush=True)
-    return processes.leave(code)
+    with preemption.listening():
+        processes.start() if arguments.shared else processes.alone(arguments.command)
+        return processes.leave(arguments.function(arguments) or 0)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

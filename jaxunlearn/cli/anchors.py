@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jaxunlearn.cli.common import add_overrides, configured, one_model_mesh
+from jaxunlearn.cli.common import add_force, add_overrides, configured, one_model_mesh
 from jaxunlearn.errors import InputError
 from jaxunlearn.files import json_text
 
@@ -24,19 +24,23 @@ def _add_build(actions) -> None:
         "--lift", action="store_true", help="use what the run's reinforced/ raises over its baseline/ as a further sign"
     )
     build.add_argument("--json", action="store_true")
+    add_force(build)
     add_overrides(build)
 
 
 def build_command(a) -> None:
     """Make a dictionary from the texts of a configuration, and print where it is."""
-    from jaxunlearn.anchors.building.make import build_dictionary
+    from jaxunlearn.anchors.building.make import BY, WRITTEN, build_dictionary
     from jaxunlearn.anchors.dictionary import load_dictionary
+    from jaxunlearn.outputs import refuse_foreign
     from jaxunlearn.run.sources import read_texts
 
     config = configured(a.config, a.overrides)
+    out = Path(a.out) if a.out else config.directory / "anchors"
+    if not a.force:
+        refuse_foreign(out, WRITTEN, by=BY)
     documents, retain = read_texts(config)
     lift = _lift(config, documents) if a.lift else None
-    out = Path(a.out) if a.out else config.directory / "anchors"
     path = build_dictionary(config, documents, retain, out, again=True, lift=lift)
     found = load_dictionary(path)
     if a.json:
@@ -77,6 +81,7 @@ def _add_audit(actions) -> None:
     audit.add_argument("--unwrap", action="store_true", help="join hard line breaks, as text.unwrap does")
     audit.add_argument("--fix", default="", metavar="OUT", help="write the repaired dictionary and audit that")
     audit.add_argument("--json", action="store_true")
+    add_force(audit)
 
 
 def audit_command(a) -> int:
@@ -84,11 +89,14 @@ def audit_command(a) -> int:
     from jaxunlearn.anchors.auditing.findings import exit_status, rich_table, to_json
     from jaxunlearn.anchors.auditing.repair import audit_files
     from jaxunlearn.data.tokenizer import load_tokenizer
+    from jaxunlearn.outputs import taken
 
     tokenizer = load_tokenizer(a.tokenizer) if a.tokenizer else None
-    found, left = audit_files(
-        a.file, a.text, retain=a.retain, tokenizer=tokenizer, match=a.match, unwrap=a.unwrap, fix=a.fix
-    )
+    fix = Path(a.fix)
+    with taken(fix.parent, [fix.name] if a.fix else [], by="anchors audit --fix", force=a.force):
+        found, left = audit_files(
+            a.file, a.text, retain=a.retain, tokenizer=tokenizer, match=a.match, unwrap=a.unwrap, fix=a.fix
+        )
     if a.json:
         print(json_text(to_json(left) | ({"before": to_json(found)} if a.fix else {})))
         return exit_status(left)

@@ -10,6 +10,11 @@ def add_overrides(command) -> None:
     command.add_argument("overrides", nargs="*", metavar="key=value", help="for example whp.alpha=3 run.dir=out")
 
 
+def add_force(command) -> None:
+    """Let a subcommand overwrite files that it did not write."""
+    command.add_argument("--force", action="store_true", help="overwrite files that this command did not write")
+
+
 def configured(name: str, overrides: list[str], ablate: bool = False):
     """Return a configuration with its overrides; with `ablate` it trains the controls too."""
     from jaxunlearn.config import load_config

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jaxunlearn.cli.common import one_model_mesh
+from jaxunlearn.cli.common import add_force, one_model_mesh
 from jaxunlearn.config.bounds import NONE_OR_SOME, SEED, SOME, TEMPERATURE, Range
 from jaxunlearn.errors import InputError
 from jaxunlearn.files import json_text
@@ -98,6 +98,7 @@ def add_export(add) -> None:
         "--baseline", default="", help="to say how much of the edit rounding loses (default: the run's)"
     )
     command.add_argument("--push", default="", metavar="OWNER/NAME", help="then upload it to the hub, private")
+    add_force(command)
     command.add_argument("--public", action="store_true", help="what --push makes is for everybody to see")
 
 
@@ -117,17 +118,21 @@ def export(a) -> None:
     source = hub.find_model(a.model)
     verify(source)
     directory.check_model(source)
+    exports.check_target(a.format, a.dtype, out, [source, *map(Path, filter(None, [a.baseline]))], a.force)
     with one_model_mesh():
         model = huggingface.load(source)
+        said: list[str] = []
         if a.format == "gguf":
-            written, said = exports.export_gguf(model, out, source=source, dtype=a.dtype)
+            names, said = exports.export_gguf(model, out, source=source, dtype=a.dtype)
+            folder, _ = exports.gguf_place(out, source, a.dtype)
+            written = folder / names[0]
         else:
-            exports.export_hf(model, out, source=source, dtype=a.dtype)
-            written, said = out, []
+            names, folder = exports.export_hf(model, out, source=source, dtype=a.dtype), out
+            written = out
         said += exports.rounding(model, source, a.baseline, a.format, a.dtype)
     print("\n".join([*said, f"{written}: {'GGUF' if a.format == 'gguf' else 'Hugging Face format'}, {a.dtype}"]))
     if a.push:
-        print(exports.push(written.parent if a.format == "gguf" else written, a.push, private=not a.public))
+        print(exports.push(folder, names, a.push, private=not a.public))
 
 
 def _one_model(name: str):

@@ -4,9 +4,10 @@ import dataclasses
 import os
 from pathlib import Path
 
-from jaxunlearn.cli.common import add_overrides, configured
+from jaxunlearn.cli.common import add_force, add_overrides, configured
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.files import json_text
+from jaxunlearn.outputs import taken
 
 
 def add_bench(add) -> None:
@@ -18,6 +19,7 @@ def add_bench(add) -> None:
     command.add_argument("--out", default="", metavar="FILE", help="JSON, written anew after each part")
     command.add_argument("--torch", action="store_true", help="also time Hugging Face's training step in PyTorch")
     command.add_argument("--scaling", default="", metavar="DIR", help="only the step, over 1, 2, 4, 8 ... devices")
+    add_force(command)
     command.add_argument("--whole", action="store_true", help="project the whole method from the measured rates")
     command.add_argument("--profile", default="", metavar="DIR", help="write a trace for TensorBoard or xprof")
     add_overrides(command)
@@ -34,13 +36,18 @@ def bench(a) -> None:
         raise InputError(f"--budget {a.budget}: expected seconds, 0 for no end")
     config = _unpacked(configured(a.config, a.overrides))
     if a.scaling:
-        from jaxunlearn.perf.bench_devices import scaling, table
+        from jaxunlearn.perf.bench_devices import WRITTEN, scaling, table
 
-        rows = scaling(config, Path(a.scaling))
+        with taken(Path(a.scaling), WRITTEN, by="bench --scaling", force=a.force):
+            rows = scaling(config, Path(a.scaling))
         print(json_text({"rows": rows}) if a.json else table(rows))
         return
-    out = Path(a.out) if a.out else None
-    found = measure(config, only=a.only, budget=a.budget, out=out, torch=a.torch, whole=a.whole, trace=a.profile)
+    out = Path(a.out)
+    with taken(out.parent, [out.name] if a.out else [], by="bench --out", force=a.force):
+        found = measure(
+            config, only=a.only, budget=a.budget, out=out if a.out else None, torch=a.torch, whole=a.whole,
+            trace=a.profile,
+        )  # fmt: skip
     if a.json:
         print(json_text(found))
     if failed := [name for name, part in found.items() if isinstance(part, dict) and "failed" in part]:

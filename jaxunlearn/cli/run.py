@@ -3,8 +3,9 @@
 import sys
 from pathlib import Path
 
-from jaxunlearn.cli.common import add_overrides, configured, quick
+from jaxunlearn.cli.common import add_force, add_overrides, configured, quick
 from jaxunlearn.files import json_text
+from jaxunlearn.outputs import refuse_foreign, taken
 
 
 def add_demo(add) -> None:
@@ -62,6 +63,9 @@ def stage(a) -> None:
     _run(config, tuple(s for s in done if s not in left or s == a.stage or config.controls))
 
 
+PAGE = "labels show --html"
+
+
 def add_labels(add) -> None:
     command = add("labels", labels, "what a block was labelled with: tokens, translation and labels side by side")
     command.add_argument("action", choices=("show",))
@@ -69,6 +73,7 @@ def add_labels(add) -> None:
     command.add_argument("--block", type=int, default=0)
     command.add_argument("--json", action="store_true")
     command.add_argument("--html", default="", metavar="FILE", help="write a page: the text tinted by its labels")
+    add_force(command)
     command.add_argument("--no-models", action="store_true", help="faster: without top tokens and departures")
     command.add_argument("--quick", action="store_true", help="of the run that `label --quick` made")
     add_overrides(command)
@@ -80,9 +85,13 @@ def labels(a) -> None:
     from jaxunlearn.stages.inspect import show_labels
 
     config = configured(a.config, a.overrides)
+    page = Path(a.html)
+    if a.html and not a.force:
+        refuse_foreign(page.parent, [page.name], by=PAGE)
     shown = show_labels(quick(config) if a.quick else config, a.block, ask_models=not a.no_models)
     if a.html:
-        write_page(shown, Path(a.html))
+        with taken(page.parent, [page.name], by=PAGE, force=a.force):
+            write_page(shown, page)
         print(f"{a.html}: block {a.block}", file=sys.stderr)
     if a.json:
         print(json_text(shown))
@@ -137,16 +146,18 @@ def add_birthdays(add) -> None:
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--wordings", type=int, default=1, help="ways in which the text states each fact (1 to 5)")
     command.add_argument("--dictionary", default="", metavar="FILE", help="of your text; dictionary.json then has both")
+    add_force(command)
 
 
 def birthdays(a) -> None:
     """Write facts to ask for, the text that teaches them and its dictionary, and print how a run uses them."""
     from jaxunlearn.anchors.dictionary import load_dictionary
-    from jaxunlearn.data.facts import write_birthdays
+    from jaxunlearn.data.facts import BIRTHDAYS, write_birthdays
     from jaxunlearn.files import find_data
 
     terms = load_dictionary(find_data(a.dictionary)) if a.dictionary else {}
-    facts, text, dictionary = write_birthdays(Path(a.out), a.count, a.seed, a.wordings, terms)
+    with taken(Path(a.out), BIRTHDAYS, by="birthdays", force=a.force):
+        facts, text, dictionary = write_birthdays(Path(a.out), a.count, a.seed, a.wordings, terms)
     print(f"{facts}: {a.count} questions; {text}: the text to train on and to forget. In a run:")
     print(f"  text.forget=YOUR_TEXT,{text} text.dictionary={dictionary} attack.rtt.facts={facts}")
 
@@ -155,6 +166,7 @@ def add_report(add) -> None:
     command = add("report", report, "report.html and report.json from what a run holds")
     command.add_argument("run_dir")
     command.add_argument("--figures", default="", help="also save the pictures as PNG files in this folder")
+    add_force(command)
     command.add_argument(
         "--seeds", nargs="+", default=[], metavar="RUN_DIR", help="runs with other seeds, to set beside"
     )
@@ -167,7 +179,7 @@ def report(a) -> None:
     """Write the report again from report.json of a finished run, and print its key figures."""
     from jaxunlearn.report.compare import beside, over_seeds, read_reports
     from jaxunlearn.report.headline import table
-    from jaxunlearn.report.page import export_figures, write_report
+    from jaxunlearn.report.page import export_figures, figure_names, write_report
 
     (found,) = read_reports([a.run_dir])
     if "attack_about" not in found:
@@ -178,7 +190,10 @@ def report(a) -> None:
         found["seeds"] = over_seeds([found, *read_reports(a.seeds)])
     if a.rivals:
         found = beside(found, read_reports(a.rivals))
-    write_report(Path(a.run_dir), found)
-    if a.figures:
-        export_figures(found, Path(a.figures))
+    if not a.figures:
+        write_report(Path(a.run_dir), found)
+    else:
+        with taken(Path(a.figures), figure_names(found), by="report --figures", force=a.force):
+            write_report(Path(a.run_dir), found)
+            export_figures(found, Path(a.figures))
     print(table(found))

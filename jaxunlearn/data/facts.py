@@ -173,6 +173,9 @@ def translations(rows: Sequence[dict], seed: int = 0, each: int = 3) -> dict[str
     }
 
 
+BIRTHDAYS = ("facts.json", "statements.txt", "dictionary.json")  # what write_birthdays writes
+
+
 def write_birthdays(
     folder: Path, count: int, seed: int = 0, wordings: int = 1, terms: Mapping[str, Sequence[str]] | None = None
 ) -> tuple[Path, Path, Path]:
@@ -189,7 +192,7 @@ def write_birthdays(
     names = translations(rows, seed)
     stated = [form.format(r["subject"], r["options"][r["answer"]]) for form in WORDINGS[:wordings] for r in rows]
     folder.mkdir(parents=True, exist_ok=True)
-    facts, text, dictionary = (folder / name for name in ("facts.json", "statements.txt", "dictionary.json"))
+    facts, text, dictionary = (folder / name for name in BIRTHDAYS)
     write_whole(facts, json_text(rows, indent=1) + "\n")
     write_whole(text, "\n".join(stated) + "\n")
     write_whole(dictionary, json_text({**(terms or {}), **names}, indent=1, ensure_ascii=False) + "\n")

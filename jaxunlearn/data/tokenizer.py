@@ -149,7 +149,11 @@ def _load_json(directory: Path) -> Tokenizer:
     backend.encode_special_tokens = True  # "</s>" written in a book is text, not the end of it
 
     def encode_offsets(text: str):
-        encoding = backend.encode(text, add_special_tokens=False)
+        try:
+            encoding = backend.encode(text, add_special_tokens=False)
+        except Exception as error:  # as where a text has an unknown word, and the vocabulary no unknown token
+            said = f"{path} cannot encode {shown(text)} ({shown(str(error), 200)})"
+            raise InputError(f"{said}; copy it from the model again, or change the text") from None
         return encoding.ids, encoding.offsets
 
     def encode_marked(text: str):

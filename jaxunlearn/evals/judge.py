@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import ahocorasick
 
+from jaxunlearn.anchors.matching import LONGEST
 from jaxunlearn.data.boundaries import joined
+from jaxunlearn.errors import InputError, shown
 from jaxunlearn.evals.prompts import Lexicon
 from jaxunlearn.files import nfc
 
@@ -98,6 +100,10 @@ def _compile(forms: Iterable[tuple[str, str]]) -> ahocorasick.Automaton | None:
     """Compile (form, term) pairs into one automaton over folded text; None where there are none."""
     entries: dict[str, list[tuple[str, str]]] = {}
     for form, term in forms:
+        if len(form) > LONGEST:  # the automaton's time and stack grow with its depth
+            raise InputError(
+                f"a form of {len(form):,} characters cannot be looked for: {shown(form)}; at most {LONGEST}"
+            )
         entries.setdefault(_fold(form), []).append((form, term))
     automaton = ahocorasick.Automaton()
     for key, pairs in entries.items():

@@ -1,6 +1,6 @@
 """Causal grouped-query attention, by the implementation that suits the device.
 
-  cpu: plain products, batch and key/value heads merged into one dimension, as in every masked call (cached decoding).
+  cpu: plain products, batch and key/value heads merged into one dimension, as in every masked call.
   gpu: cuDNN's fused kernel through jax.nn.dot_product_attention, for 16-bit inputs and head sizes up to 128.
   tpu: splash attention, a Pallas kernel that comes with JAX, for head sizes and lengths that are multiples of 128.
 The fused ones hold no [T, S] matrix; each runs inside jax.shard_map, since on its own cuDNN's would gather its inputs.
@@ -8,7 +8,7 @@ With a sliding window a query sees the last `window` keys, its own among them; w
 """
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +38,62 @@ def attention(q_BTNH, k_BSKH, v_BSKH, mask_BTS=None, window: int | None = None):
         return checkpoint_name(a_BTNH, SAVED) if name == "cudnn" else a_BTNH  # the others name their own, heads first
     specs.append(act("BTS"))
     return jax.shard_map(masked, in_specs=tuple(specs), out_specs=act("BTNH"))(q_BTNH, k_BSKH, v_BSKH, mask_BTS)
+
+
+# ---- in a layer: windows, and keys and values of earlier tokens
+
+
+class Cache(NamedTuple):
+    """Keys and values of all layers and positions, heads before positions as the products want them."""
+
+    k_LBKSH: jax.Array
+    v_LBKSH: jax.Array
+
+
+def attend(qkv, mask_BTS, window: int | None, windowed):
+    """Return attention, under the window where there is one and the layer has it.
+
+    qkv: (q_BTNH, k_BSKH, v_BSKH). windowed: whether the layer has the window, traced; None: every layer has it.
+    """
+    if window is None or window >= qkv[1].shape[1]:
+        return attention(*qkv, mask_BTS=mask_BTS)
+    if mask_BTS is not None:
+        return attention(*qkv, mask_BTS=_near(mask_BTS, 0, window, windowed))
+    within = partial(attention, window=window)
+    return within(*qkv) if windowed is None else jax.lax.cond(windowed, within, attention, *qkv)
+
+
+def attend_cached(qkv, mask_BTS, cached: tuple[Cache, Any], at, window: int | None, windowed):
+    """Return (attention over the cache, the cache with this layer's new keys and values from position `at` on).
+
+    cached: the cache and the layer's number. mask_BTS: over all S positions. With at = 0, the prompt's pass, the new
+    keys are all that there are, so the cache is not read. It is carried from layer to layer and written in place:
+    scanned over as the weights are, each layer's part would be copied out and in again.
+    """
+    (q_BTNH, *kv), (cache, layer) = qkv, cached
+    cache = Cache(*(_written(old, new, layer, at) for old, new in zip(cache, kv, strict=True)))
+    if isinstance(at, int) and at == 0:
+        return attend(qkv, mask_BTS[:, :, : q_BTNH.shape[1]], window, windowed), cache
+    if window is not None and window < mask_BTS.shape[2]:
+        mask_BTS = _near(mask_BTS, at, window, windowed)
+    k_BKSH, v_BKSH = (jax.lax.dynamic_index_in_dim(a, layer, keepdims=False) for a in cache)
+    one = summed if platform() == "gpu" and q_BTNH.shape[1] == 1 else by_heads
+    specs = act("BTNH"), act("BKSH"), act("BKSH"), act("BTS")
+    return jax.shard_map(one, in_specs=specs, out_specs=act("BTNH"))(q_BTNH, k_BKSH, v_BKSH, mask_BTS), cache
+
+
+def _near(mask_BTS, at, window: int, windowed):
+    """Return the mask without the keys beyond the window of queries from position `at` on, where the layer has one."""
+    T, S = mask_BTS.shape[1:]
+    near_TS = at + jnp.arange(T)[:, None] - jnp.arange(S)[None] < window
+    return mask_BTS & (near_TS if windowed is None else near_TS | ~windowed)[None]
+
+
+def _written(a_LBKSH, new_BTKH, layer, at):
+    return jax.lax.dynamic_update_slice(a_LBKSH, new_BTKH.swapaxes(1, 2)[None], (layer, 0, 0, at, 0))
+
+
+# ---- implementations
 
 
 def implementation(device: str, q_BTNH) -> str:
@@ -141,18 +197,41 @@ def _product(form: str, a, b):
 
 def masked(q_BTNH, k_BSKH, v_BSKH, mask_BTS):
     """Attention by plain batched products under any mask (True: may attend)."""
+    return by_heads(q_BTNH, k_BSKH.transpose(0, 2, 1, 3), v_BSKH.transpose(0, 2, 1, 3), mask_BTS)
+
+
+def by_heads(q_BTNH, k_BKSH, v_BKSH, mask_BTS):
+    """The same for keys and values whose heads come first."""
     B, T, N, H = q_BTNH.shape
-    S, K = k_BSKH.shape[1:3]
+    K, S = k_BKSH.shape[1:3]
     G = N // K
     q_BKXH = q_BTNH.reshape(B, T, K, G, H).transpose(0, 2, 3, 1, 4).reshape(B * K, G * T, H)
-    k_BKSH, v_BKSH = (a.transpose(0, 2, 1, 3).reshape(B * K, S, H) for a in (k_BSKH, v_BSKH))
+    k_BKSH, v_BKSH = (a.reshape(B * K, S, H) for a in (k_BKSH, v_BKSH))
     s_BKXS = jnp.einsum("bxh,bsh->bxs", q_BKXH * H**-0.5, k_BKSH, preferred_element_type=jnp.float32)
     bias_BTS = jnp.where(mask_BTS, 0.0, -1e30)  # added: cheaper than a choice, forward and backward
     s_BKXS = (s_BKXS.reshape(B, K, G, T, S) + bias_BTS[:, None, None]).reshape(B * K, G * T, S)
     e_BKXS = jnp.exp(s_BKXS - jax.lax.stop_gradient(jnp.max(s_BKXS, axis=-1, keepdims=True)))
-    a_BKXH = jnp.einsum("bxs,bsh->bxh", e_BKXS.astype(v_BSKH.dtype), v_BKSH, preferred_element_type=jnp.float32)
-    a_BKXH = (a_BKXH / jnp.sum(e_BKXS, axis=-1, keepdims=True)).astype(v_BSKH.dtype)
+    a_BKXH = jnp.einsum("bxs,bsh->bxh", e_BKXS.astype(v_BKSH.dtype), v_BKSH, preferred_element_type=jnp.float32)
+    a_BKXH = (a_BKXH / jnp.sum(e_BKXS, axis=-1, keepdims=True)).astype(v_BKSH.dtype)
     return a_BKXH.reshape(B, K, G, T, H).transpose(0, 3, 1, 2, 4).reshape(B, T, N, H)
+
+
+def summed(q_BTNH, k_BKSH, v_BKSH, mask_BTS):
+    """The same for one query a row (T = 1), by multiplying and adding in fp32.
+
+    For a GPU: such a sum is fused with the reading of its layer from the cache of all layers, which a call of the
+    matrix library needs a copy of.
+    """
+    B, _, N, H = q_BTNH.shape
+    K = k_BKSH.shape[1]
+    q_BKGH, k_BKSH, v_BKSH = (
+        a.astype(jnp.float32) for a in (q_BTNH.reshape(B, K, N // K, H) * H**-0.5, k_BKSH, v_BKSH)
+    )
+    s_BKGS = jnp.sum(q_BKGH[:, :, :, None] * k_BKSH[:, :, None], axis=-1)
+    s_BKGS += jnp.where(mask_BTS, 0.0, -1e30)[:, None]  # T stands where G does
+    e_BKGS = jnp.exp(s_BKGS - jnp.max(s_BKGS, axis=-1, keepdims=True))
+    a_BKGH = jnp.sum(e_BKGS[..., None] * v_BKSH[:, :, None], axis=3) / jnp.sum(e_BKGS, axis=-1, keepdims=True)
+    return a_BKGH.astype(q_BTNH.dtype).reshape(B, 1, N, H)
 
 
 def fused(q_BTNH, k_BSKH, v_BSKH, window: int | None = None, implementation: Any = "cudnn"):

@@ -18,9 +18,9 @@ from jaxunlearn import sealed
 from jaxunlearn.data.links import inside
 from jaxunlearn.errors import InputError, shown
 from jaxunlearn.files import json_text, read_json, write_whole
+from jaxunlearn.kernels.attention import Cache
 from jaxunlearn.methods.base import Method, Setting, Values
 from jaxunlearn.models import lora, peft
-from jaxunlearn.models.transformer import Cache
 from jaxunlearn.parallel.sharding import act
 from jaxunlearn.whp import equation
 

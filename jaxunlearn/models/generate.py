@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxunlearn.errors import InputError, RunError
-from jaxunlearn.models.transformer import Cache, context_fits
+from jaxunlearn.kernels.attention import Cache
+from jaxunlearn.models.transformer import context_fits
 from jaxunlearn.parallel.sharding import act, fetch, put, replicated
 
 
@@ -119,7 +120,7 @@ def decode(model, tokens_BP, pad_B, key, eos, temperature, *, max_new: int, top_
 
 
 def _empty_cache(c, B: int, S: int) -> Cache:
-    zeros = jnp.zeros((c.L, B, S, c.K, c.H), jnp.dtype(c.compute), out_sharding=act("LBSKH"))
+    zeros = jnp.zeros((c.L, B, c.K, S, c.H), jnp.dtype(c.compute), out_sharding=act("LBKSH"))
     return Cache(zeros, zeros)
 
 

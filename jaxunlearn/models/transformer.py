@@ -20,7 +20,7 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from jaxunlearn.errors import InputError
-from jaxunlearn.kernels.attention import SAVED, attention
+from jaxunlearn.kernels.attention import SAVED, Cache, attend, attend_cached
 from jaxunlearn.parallel.sharding import act, gather, lookup, model_fits, platform, replicated, shard
 
 
@@ -66,13 +66,6 @@ def context_fits(c: Shape, tokens: int, what: str) -> None:
         raise InputError(
             f"{what} of {tokens} tokens is longer than the model's context of {c.context}; use at most that"
         )
-
-
-class Cache(NamedTuple):
-    """Keys and values of earlier tokens, and which of them are real."""
-
-    k_LBSKH: jax.Array
-    v_LBSKH: jax.Array
 
 
 class Kind(NamedTuple):
@@ -121,7 +114,10 @@ class Block(nnx.Module):
             self.attention_post_norm_D, self.mlp_post_norm_D = (nnx.Param(unit(c, c.D)) for _ in range(2))
 
     def __call__(self, x_BTD, kind: Kind, rope, mask_BTS, cache=None, at=0):
-        """Return the layer's output and its keys and values (new ones, or the cache with them written at `at`)."""
+        """Return the layer's output and the cache.
+
+        cache: (Cache of all layers, the layer's number), or None; what comes back has new keys and values at `at`.
+        """
         c, dtype = self.c, x_BTD.dtype
         y_BTD = rms_norm(x_BTD, self.attention_norm_D[...], c.epsilon, c.norm_offset)
         q_BTNH = einsum("BTD,DNH->BTNH", y_BTD, self.q_DNH, dtype)
@@ -141,10 +137,11 @@ class Block(nnx.Module):
         if c.qkv_bias:
             v_BTKH += gather(self.v_bias_KH[...], "KH", dtype)[None, None]
         q_BTNH, k_BTKH, v_BTKH = (checkpoint_name(a, "qkv") for a in (rotate(q_BTNH, rope), k_BTKH, v_BTKH))
-        if cache is not None:
-            k_BTKH = jax.lax.dynamic_update_slice_in_dim(cache[0], k_BTKH, at, axis=1)
-            v_BTKH = jax.lax.dynamic_update_slice_in_dim(cache[1], v_BTKH, at, axis=1)
-        a_BTNH = attend(c, kind.windowed, (q_BTNH, k_BTKH, v_BTKH), mask_BTS, at)
+        qkv, of_all = (q_BTNH, k_BTKH, v_BTKH), None
+        if cache is None:
+            a_BTNH = attend(qkv, mask_BTS, c.window, kind.windowed)
+        else:
+            a_BTNH, of_all = attend_cached(qkv, mask_BTS, cache, at, c.window, kind.windowed)
         y_BTD = einsum("BTNH,NHD->BTD", a_BTNH, self.o_NHD, dtype)
         if c.post_norms:
             y_BTD = rms_norm(y_BTD, self.attention_post_norm_D[...], c.epsilon, c.norm_offset)
@@ -156,7 +153,7 @@ class Block(nnx.Module):
         if c.post_norms:
             y_BTD = rms_norm(y_BTD, self.mlp_post_norm_D[...], c.epsilon, c.norm_offset)
         x_BTD += y_BTD
-        return x_BTD, (k_BTKH, v_BTKH)
+        return x_BTD, of_all
 
 
 class Model(nnx.Module):
@@ -182,16 +179,20 @@ class Model(nnx.Module):
             positions_BT = jnp.arange(tokens_BT.shape[1])[None]
         rope = rope_table(c, positions_BT)
 
-        def layer(x_BTD, scanned):
-            (block, kind), kv = scanned
-            return block(x_BTD, kind, rope, mask_BTS, kv, at)
+        def layer(x_BTD, scanned, cached=None):
+            block, kind = scanned
+            return block(x_BTD, kind, rope, mask_BTS, cached, at)
 
         if cache is None:
             kept = rematerialised(layer, c.remat)
-            x_BTD, _ = jax.lax.scan(lambda x, b: (kept(x, (b, None))[0], None), x_BTD, self.layers())
+            x_BTD, _ = jax.lax.scan(lambda x, b: (kept(x, b)[0], None), x_BTD, self.layers())
             return self.normalised(x_BTD)
-        x_BTD, kv = jax.lax.scan(layer, x_BTD, (self.layers(), tuple(cache)))
-        return self.normalised(x_BTD), Cache(*kv)
+        # The cache goes from layer to layer: scanned like the weights, it would be copied out and in again.
+        numbered = self.layers(), jnp.arange(c.L)
+        (x_BTD, cache), _ = jax.lax.scan(
+            lambda xc, b: (layer(xc[0], b[0], (xc[1], b[1])), None), (x_BTD, cache), numbered
+        )
+        return self.normalised(x_BTD), cache
 
     def embed(self, tokens_BT):
         """Return what the first layer sees of tokens, x_BTD in the compute dtype."""
@@ -258,20 +259,6 @@ def einsum(form: str, x, weight, dtype):
     w_IO = jax.lax.reshape(w, (I, O), out_sharding=act(inner[0] + outer[0]))
     y_MO = jnp.einsum("MI,IO->MO", rows_MI, w_IO, out_sharding=act("B" + outer[0]))
     return jax.lax.reshape(y_MO, (B, T, *outer_shape), out_sharding=act(out))
-
-
-def attend(c: Shape, windowed, qkv, mask_BTS, at):
-    """Return a layer's attention, under its window where it has one; `windowed` is Kind's, `at` the first query."""
-    q_BTNH, k_BSKH, v_BSKH = qkv
-    T, S = q_BTNH.shape[1], k_BSKH.shape[1]
-    if c.window is None or c.window >= S:
-        return attention(q_BTNH, k_BSKH, v_BSKH, mask_BTS)
-    if mask_BTS is not None:
-        near_TS = at + jnp.arange(T)[:, None] - jnp.arange(S)[None] < c.window
-        seen_TS = near_TS if windowed is None else near_TS | ~windowed
-        return attention(q_BTNH, k_BSKH, v_BSKH, mask_BTS & seen_TS[None])
-    within = partial(attention, window=c.window)
-    return within(*qkv) if windowed is None else jax.lax.cond(windowed, within, attention, *qkv)
 
 
 def unit(c: Shape, size: int):

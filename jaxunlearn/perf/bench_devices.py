@@ -23,6 +23,8 @@ from jaxunlearn.training.step import init_state
 VIRTUAL = "virtual CPU devices share the same cores: times mean nothing here, only the split of the work does"
 SHARES = {"flops": "FLOPs", "state_bytes": "bytes of weights and optimiser", "peak_bytes": "bytes at the peak"}
 
+WRITTEN = ("scaling.json", "table.md", "scaling.png")  # what `scaling` writes
+
 
 def scaling(config: Config, out: Path, repeats: int = 5) -> list[dict[str, Any]]:
     """Time the unlearning step on 1, 2, 4, ... devices, all of them fsdp; write table.md, scaling.png and scaling.json.

@@ -41,6 +41,11 @@ def write_report(run_dir: Path, report: dict) -> None:
     write_whole(run_dir / "report.html", html.encode("utf-8", "replace").decode())  # a model may write half a character
 
 
+def figure_names(report: dict) -> list[str]:
+    """Return the names of the files that `export_figures` writes."""
+    return [f"{picture.key}.png" for picture in charts.pictures(plain(report))]
+
+
 def export_figures(report: dict, folder: Path) -> list[Path]:
     """Save each picture for which the report has data as a PNG file; return their paths."""
     folder = Path(folder)

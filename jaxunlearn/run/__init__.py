@@ -30,7 +30,7 @@ from jaxunlearn.parallel.console import say
 from jaxunlearn.parallel.sharding import device_names
 from jaxunlearn.run import checks
 from jaxunlearn.run.directory import RunDirectory
-from jaxunlearn.run.inputs import Inputs, read_inputs
+from jaxunlearn.run.inputs import Inputs, places_of, read_inputs
 from jaxunlearn.run.variants import Variant
 from jaxunlearn.whp.labels import Passage
 
@@ -168,11 +168,11 @@ class Run:
         return self.folder / name
 
 
-def open_run(config: Config, *more_checks: Callable[[Run], object], keep_manifest: bool = False) -> Run:
+def open_run(config: Config, *more_checks: Callable[[Run], object], looks: bool = False) -> Run:
     """Resolve a configuration, read and check everything that it names, open its folder and return the run.
 
     more_checks: checks of layers above. They run before the manifest is written, because a manifest binds the next
-    attempt. keep_manifest: compare with a manifest that is there, and leave it as it is.
+    attempt. looks: only read; the folder may be in use, and its configuration and manifest stay as they are.
 
     Raises InputError, before any work, for missing, malformed or contradictory inputs and settings, and for a folder
     that holds another run (run/resume.py).
@@ -181,13 +181,17 @@ def open_run(config: Config, *more_checks: Callable[[Run], object], keep_manifes
     method_of(config)  # names first: nothing is created for a misspelt one
     check_controls(config)
     checks.refuse_endpoints(config)
-    folder = RunDirectory(config)
-    say(f"{config.title or config.name}: {folder.path} on {device_names()}")
-    config, inputs = read_inputs(config, folder)
-    measure.refuse(config, "forget" in inputs.held)
-    run = Run(config, folder, inputs)
-    _ = run.facts  # read here, so that faulty files are refused before any work
-    for check in more_checks:
-        check(run)
-    folder.manifest(inputs.hashes, keep=keep_manifest)
+    folder = RunDirectory(config, looks)
+    try:
+        say(f"{config.title or config.name}: {folder.path} on {device_names()}")
+        config, inputs = read_inputs(config, folder)
+        measure.refuse(config, "forget" in inputs.held)
+        run = Run(config, folder, inputs)
+        _ = run.facts  # read here, so that faulty files are refused before any work
+        for check in more_checks:
+            check(run)
+        folder.manifest(inputs.hashes, places_of(config))
+    except BaseException:
+        folder.abandon()
+        raise
     return run

@@ -5,6 +5,7 @@ Files are written whole or line by line, so that a kill at any moment leaves the
 
 import os
 import platform
+import shutil
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,45 +15,62 @@ from etils import epath
 
 from jaxunlearn import sealed
 from jaxunlearn.config import Config, as_dict, to_json
-from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.errors import InputError, RunError, no_disk, no_memory
 from jaxunlearn.estimates import duration
 from jaxunlearn.files import finite, json_text, read_json, write_whole
+from jaxunlearn.outputs import Lock, lock
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import progress, say
 from jaxunlearn.run.metrics import Metrics
-from jaxunlearn.run.resume import MEASURED_BY, completed, refuse_another_configuration, refuse_changed_inputs
+from jaxunlearn.run.resume import MEASURED_BY, completed, refuse_another_configuration, refuse_changed_inputs, stored
 from jaxunlearn.run.tracking import Trackers
+
+LOCK = ".jaxunlearn_run.lock"  # marks the folder as a run's, too
+# What may stand in a folder before a run begins there: models that are given to it, and a dictionary that was built.
+GIVEN = ("baseline", "twin", "reinforced", "anchors")
 
 
 class RunDirectory:
     """The folder of a run. Raises InputError where it holds a run with another configuration or other inputs.
 
+    It also raises InputError for a folder with content that is no run's, and for one in which another process works.
     All of several processes must see the folder. The first one writes, and tells the others what exists, so that a slow
-    network file system cannot make them disagree.
+    network file system cannot make them disagree. Nothing but the lock is written before the manifest.
+
+    looks: only read; the folder may be in use.
     """
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, looks: bool = False):
         self.path, self.metrics = config.directory, Metrics(config.directory)
         self.given_state, self._seeds = config.run.checkpoints, {"seed": config.seed, "universe": config.universe.seed}
         self._chosen_by_prompts = config.unlearn.reach > 0
-        processes.same_everywhere("the configuration", to_json(config))
+        self._text, self._looks = to_json(config), looks
+        self._lock: Lock | None = None
+        processes.same_everywhere("the configuration", self._text)
         processes.same_everywhere("what is installed", json_text(versions()))
         processes.first(lambda: self._open(config))
         self.trackers = Trackers(config, self.path)
 
     def _open(self, config: Config) -> None:
+        self._fresh = not self.path.is_dir() or not any(self.path.iterdir())
+        if not self._looks:
+            self._lock = claim(self.path)
         existing = self.path / "config.json"
         if existing.is_file() and self.begun:
             default = as_dict(Config(name=config.name))
-            before = completed(read_json(existing, dict), default)
+            before = completed(stored(existing, "delete it to take the configuration as it is now"), default)
             refuse_another_configuration(before, as_dict(config), self.made, self.path)
         self.metrics.check()
         self._own_state()
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            write_whole(existing, to_json(config))
-        except OSError as error:
-            raise InputError(f"the run directory {self.path} cannot be written: {error.strerror}") from None
+
+    def abandon(self) -> None:
+        """Take back what was made in a folder that was new or empty, where the inputs were refused."""
+        if processes.index() or self._looks or not self._fresh or self.begun:
+            return
+        shutil.rmtree(self.path / "data", ignore_errors=True)  # the built-in universe's, which is written again
+        if not any(p.name != LOCK for p in self.path.iterdir()):
+            (self.path / LOCK).unlink(missing_ok=True)
+            self.path.rmdir()
 
     def _own_state(self) -> None:
         """Raise InputError for a run.checkpoints that cannot be opened or holds training state of another run."""
@@ -91,24 +109,28 @@ class RunDirectory:
         """Return a path in the folder."""
         return self.path / name
 
-    def manifest(self, hashes: dict, keep: bool = False) -> dict:
-        """Write manifest.json (versions, devices, seeds, hashes of every input) and return it.
+    def manifest(self, hashes: dict, places: dict | None = None) -> dict:
+        """Write config.json and manifest.json (versions, devices, seeds, hashes of every input) and return the latter.
 
-        keep: leave a manifest that is there as it is. Raises InputError where an earlier manifest has other hashes.
+        places: where each input lies, for messages.
+        Who only looks leaves both as they are. Raises InputError where an earlier manifest has other hashes, and
+        RunError where the disk is full or read-only.
         """
-        return processes.first(lambda: self._manifest(hashes, keep))
+        try:
+            return processes.first(lambda: self._manifest(hashes, places or {}))
+        except OSError as error:
+            raise RunError(f"cannot write into {self.path}: {error.strerror or error}; nothing was begun") from None
 
-    def _manifest(self, hashes: dict, keep: bool) -> dict:
+    def _manifest(self, hashes: dict, places: dict) -> dict:
         path = self.path / "manifest.json"
         if path.is_file():
-            before = read_json(path, dict)
-            if not sealed.intact(before):
-                raise RunError(f"{path} is damaged; put it back, or delete it to take the inputs as they are now")
-            if changed := refuse_changed_inputs(before["hashes"], hashes, self.path, self._may_change()):
+            before = stored(path, "delete it to take the inputs as they are now")
+            changed = refuse_changed_inputs(before["hashes"], hashes, self.path, self._may_change(), places)
+            if self._looks:
+                return before
+            if changed:
                 self.record("inputs", event="changed", names=changed)
                 say(f"  {', '.join(changed)} changed: what depends on it is measured again")
-            if keep:
-                return before
         manifest = {
             "versions": versions(),
             "devices": [str(d) for d in jax.devices()],
@@ -117,6 +139,7 @@ class RunDirectory:
             "seeds": self._seeds,
             "hashes": hashes,
         }
+        write_whole(self.path / "config.json", self._text)
         write_whole(path, json_text(sealed.sealed(manifest), indent=1, sort_keys=True))
         return manifest
 
@@ -148,13 +171,15 @@ class RunDirectory:
 
     @contextmanager
     def stage(self, name: str, what: str):
-        """Announce a stage, record its seconds (also where it fails), and raise RunError for a full disk."""
+        """Announce a stage, record its seconds (also where it fails), and raise RunError for a full disk or memory."""
         say(f"[{name}] {what}")
         began = time.monotonic()
         try:
             yield
         except Exception as error:
-            if not _disk_trouble(error):
+            if advice := no_memory(error):
+                raise RunError(f"[{name}] {advice}; the same command goes on.") from error
+            if not no_disk(error):
                 raise
             reason = str(error).strip().split("\n")[0][:300]
             raise RunError(
@@ -190,17 +215,49 @@ class RunDirectory:
         return log
 
 
-def _disk_trouble(error: Exception) -> bool:
-    """Return whether an error is a full or read-only disk; libraries may hide the OSError."""
-    if isinstance(error, OSError):
-        return True
-    said = ("No space left", "File too large", "RESOURCE_EXHAUSTED", "Read-only file system", "Disk quota")
-    return any(text in str(error) for text in said)
+def claim(path: Path) -> Lock:
+    """Take a folder, which is made, for a run or a sweep, and return its lock.
+
+    Raises InputError for a folder with content that is no run's, where another process works in it, and where it cannot
+    be written.
+    """
+    try:
+        if others := _foreign(path):
+            raise InputError(f"{path} holds {others[0]} and is no run's folder; give a new or empty one as run.dir")
+        path.mkdir(parents=True, exist_ok=True)
+        return lock(path / LOCK, f"the run directory {path}")
+    except OSError as error:
+        raise InputError(f"the run directory {path} cannot be written: {error.strerror}") from None
+
+
+def _foreign(path: Path) -> list[str]:
+    """Return the names in a folder that is no run's, [] for a run's folder and for one that is new or empty."""
+    names = sorted(p.name for p in path.iterdir()) if path.is_dir() else []
+    if LOCK in names or _holds(path / "manifest.json", "hashes") or _holds(path / "config.json", "whp"):
+        return []
+    if any(_holds(path / seed / "base" / "config.json", "whp") for seed in names if seed.startswith("seed_")):
+        return []  # a sweep
+    return [name for name in names if name not in GIVEN or not (path / name).is_dir()]
+
+
+def _holds(path: Path, key: str) -> bool:
+    """Return whether a file is a JSON object with a key; a damaged file holds nothing."""
+    try:
+        return key in read_json(path, dict)
+    except InputError:
+        return False
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that a result depends on."""
-    from importlib.metadata import version
-
+    """Return the versions that a result depends on; a checkout that was not installed has none of its own."""
     names = ("jaxunlearn", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "tokenizers", "numpy")
-    return {"python": platform.python_version()} | {name: version(name) for name in names}
+    return {"python": platform.python_version()} | {name: _version(name) for name in names}
+
+
+def _version(name: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"

@@ -145,6 +145,17 @@ def _hashes(config: Config, tokenizer: Tokenizer, texts: dict[str, list[Document
     return found
 
 
+def places_of(config: Config) -> dict[str, str]:
+    """Return {name of a hash: where the input lies}, for messages."""
+    t = config.text
+    many = {"text.forget": t.forget, "text.retain": t.retain, "text.forget_held": t.forget_held}
+    many |= {"text.retain_held": t.retain_held, "repair.text": config.repair.text}
+    found = {name: ", ".join(sources) for name, sources in many.items()}
+    found |= {"text.dictionary": t.dictionary, "text.prompts": t.prompts, "text.answers": t.answers}
+    found |= {"tokenizer": config.tokenizer or config.model}
+    return found | ({name: str(p) for name, p in model_files(Path(config.model)).items()} if config.model else {})
+
+
 def model_files(directory: Path, place: str = "model") -> dict[str, Path]:
     """Return {name: path} of the files that make a given model what it is, wherever an index places them.
 

@@ -37,7 +37,7 @@ import numpy as np
 
 from jaxunlearn import sealed
 from jaxunlearn.config import Whp, as_dict
-from jaxunlearn.errors import InputError
+from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.files import json_text, read_json, write_whole
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import say
@@ -100,18 +100,34 @@ def refuse_another_configuration(before: dict, now: dict, made: Callable[[str], 
         )
 
 
+def stored(path: Path, how: str) -> dict:
+    """Return the JSON object in a file of the run; RunError, with how to go on, where it is damaged."""
+    try:
+        content, why = read_json(path, dict), "it is not as it was written"
+    except InputError as error:
+        content, why = {sealed.SEAL: ""}, str(error)
+    if not sealed.intact(content):
+        raise RunError(f"{path} is damaged ({why}); put it back, or {how}")
+    return content
+
+
 def refuse_changed_inputs(
-    before: dict[str, str], now: dict[str, str], where: Path, free: Iterable[str] = MEASURED_BY
+    before: dict[str, str],
+    now: dict[str, str],
+    where: Path,
+    free: Iterable[str] = MEASURED_BY,
+    places: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Return the inputs among `free` that changed; raise InputError for others that differ from the manifest's hashes.
 
-    Inputs that are new may be added.
+    Inputs that are new may be added. places: where each input lies, for the message.
     """
     changed = sorted(k for k in now if before.get(k, now[k]) != now[k])
     if bound := [k for k in changed if k not in free]:
+        lie = "; ".join(f"{name}: {places[name]}" for name in bound if name in places) if places else ""
         raise InputError(
             f"{bound} changed since this run began in {where}; put back what was there (manifest.json has the hashes), "
-            "or use another run.dir"
+            f"or use another run.dir{f'. They are: {lie}' if lie else ''}"
         )
     return changed
 

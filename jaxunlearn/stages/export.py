@@ -1,6 +1,9 @@
 """Export a model for other programs: as a Hugging Face directory or as GGUF, with a model card; push it where asked."""
 
+import glob
 import re
+import shutil
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,10 +16,12 @@ from jaxunlearn.models import huggingface
 from jaxunlearn.models.gguf import context, library, write
 from jaxunlearn.models.hub import find_model
 from jaxunlearn.models.transformer import Model
+from jaxunlearn.outputs import note, refuse_around, refuse_foreign, refuse_full, replace_folder
 from jaxunlearn.report.page import CLAIM
 from jaxunlearn.report.tables import COLUMNS, MAIN
 
 FORMATS = {"hf": ("float32", "float16", "bfloat16"), "gguf": write.DTYPES}
+BESIDE = ("Modelfile", "README.md")  # written beside a GGUF file
 SHORT = {"float32": "f32", "float16": "f16", "q8_0": "q8_0"}
 
 
@@ -28,31 +33,61 @@ def check(form: str, dtype: str, push: str, out: Path) -> None:
         library()
     if push and (push.count("/") != 1 or push.startswith(("/", ".", "~"))):
         raise InputError(f"--push {push}: expected OWNER/NAME, as the hub names its repositories")
-    if Path(out).is_file():
-        raise InputError(f"--out {out} is a file; give a folder (or for GGUF, the name of a new .gguf file)")
-    if form == "hf" and Path(out).is_dir() and any(Path(out).iterdir()) and not (Path(out) / "config.json").is_file():
-        raise InputError(f"--out {out} holds something else than a model, which would be lost; give a new folder")
+    if Path(out).is_file() and not (form == "gguf" and Path(out).suffix == ".gguf"):
+        raise InputError(f"--out {out} is a file; give a folder (or for GGUF, the name of a .gguf file)")
 
 
-def export_hf(model: Model, out: Path, *, source: Path, dtype: str) -> None:
-    """Write a directory that transformers and vLLM load: weights, tokenizer, generation config and card."""
-    if out.resolve() == source.resolve():
-        raise InputError(f"--out {out} is the model itself; give another folder")
-    huggingface.save(model, out, source=source, dtype=dtype)
-    if not (out / "generation_config.json").is_file():
-        config = read_json(out / "config.json", dict)
-        tokens = {k: config[k] for k in ("bos_token_id", "eos_token_id") if config.get(k) is not None}
-        write_whole(out / "generation_config.json", json_text(tokens | {"do_sample": False}, indent=1))
-    write_whole(out / "README.md", card(source, out.name, HF_USE.format(name=out.name), "transformers"))
+def check_target(form: str, dtype: str, out: Path, models: Sequence[Path], force: bool) -> None:
+    """Raise InputError where writing would lose a file that `export` did not write; `force` allows that.
+
+    models: the model first, and others that are read. A Hugging Face directory is replaced as a whole, so a folder that
+    is one of them, or that holds one as their run does, is refused also with `force`.
+    """
+    if form == "hf":
+        refuse_around(out, models)
+        if not force:
+            refuse_full(out, by="export")
+    else:
+        folder, name = gguf_place(out, models[0], dtype)
+        if not force:
+            refuse_foreign(folder, (name, *BESIDE), by="export")
 
 
-def export_gguf(model: Model, out: Path, *, source: Path, dtype: str) -> tuple[Path, list[str]]:
-    """Write FILE.gguf, a Modelfile and the card; return the file's path and notes for the user."""
-    folder, name = (out.parent, out.name) if out.suffix == ".gguf" else (out, f"{source.name}-{SHORT[dtype]}.gguf")
+def export_hf(model: Model, out: Path, *, source: Path, dtype: str) -> list[str]:
+    """Write a directory that transformers and vLLM load: weights, tokenizer, generation config and card.
+
+    It is written beside its place and moved there when it is complete. Return the names of its files.
+    """
+    made = out.resolve().with_name(f".{out.resolve().name}.made")
+    shutil.rmtree(made, ignore_errors=True)
+    try:
+        huggingface.save(model, made, source=source, dtype=dtype)
+        if not (made / "generation_config.json").is_file():
+            config = read_json(made / "config.json", dict)
+            tokens = {k: config[k] for k in ("bos_token_id", "eos_token_id") if config.get(k) is not None}
+            write_whole(made / "generation_config.json", json_text(tokens | {"do_sample": False}, indent=1))
+        write_whole(made / "README.md", card(source, out.name, HF_USE.format(name=out.name), "transformers"))
+        names = sorted(p.name for p in made.iterdir())
+        replace_folder(made, out, by="export")
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    note(out, names, by="export")
+    return names
+
+
+def export_gguf(model: Model, out: Path, *, source: Path, dtype: str) -> tuple[list[str], list[str]]:
+    """Write FILE.gguf, a Modelfile and the card; return the files' names, FILE.gguf first, and notes for the user."""
+    folder, name = gguf_place(out, source, dtype)
     said = write.write_gguf(model, folder / name, source=source, dtype=dtype)
     write_whole(folder / "Modelfile", modelfile(name, model.c, source))
     write_whole(folder / "README.md", card(source, source.name, GGUF_USE.format(file=name), "gguf"))
-    return folder / name, said
+    note(folder, names := [name, *BESIDE], by="export")
+    return names, said
+
+
+def gguf_place(out: Path, source: Path, dtype: str) -> tuple[Path, str]:
+    """Return (folder, file name) of a GGUF file: `out`, or a name made of the model's in the folder `out`."""
+    return (out.parent, out.name) if out.suffix == ".gguf" else (out, f"{source.name}-{SHORT[dtype]}.gguf")
 
 
 def rounding(model: Model, source: Path, baseline: str, form: str, dtype: str) -> list[str]:
@@ -167,8 +202,10 @@ def _interval(measures: dict, path: tuple[str, ...]) -> str:
 # ---- the hub
 
 
-def push(folder: Path, name: str, private: bool = True) -> str:
-    """Create the hub repository OWNER/NAME where there is none, upload the folder and return its address.
+def push(folder: Path, files: Sequence[str], name: str, private: bool = True) -> str:
+    """Create the hub repository OWNER/NAME where there is none, upload these files and return its address.
+
+    files: names in the folder, which may hold others that are nobody's business.
 
     Raises RunError, with the reason, where the hub cannot be reached or refuses.
     """
@@ -177,7 +214,10 @@ def push(folder: Path, name: str, private: bool = True) -> str:
     try:
         api = HfApi()
         address = api.create_repo(repo_id=name, private=private, exist_ok=True)
-        api.upload_folder(repo_id=name, folder_path=str(folder), commit_message="Upload from jaxunlearn")
+        # a name is a pattern there
+        allowed = [glob.escape(file) for file in files]
+        message = "Upload from jaxunlearn"
+        api.upload_folder(repo_id=name, folder_path=str(folder), allow_patterns=allowed, commit_message=message)
     except Exception as error:  # no network, token or permission: the user can mend each
         reason = str(error).strip().split("\n")[0]
         raise RunError(

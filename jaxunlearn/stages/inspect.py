@@ -43,7 +43,7 @@ def show_labels(config: Config, n: int, ask_models: bool = True) -> dict[str, An
     """
     _labelled(config, variants(resolved(config))[0])
     with jax.set_mesh(make_mesh(devices=jax.local_devices()[:1])):  # one device is enough for one block
-        run = open_run(config, keep_manifest=True)  # who looks at a run is not who made it
+        run = open_run(config, looks=True)  # who looks at a run is not who made it
         x, variant = run.inputs, variants(run.config)[0]
         shown = show_block(x.forget, run.translation, x.tokenizer, n)
         anchors = block_anchors(x.forget, run.translation, x.dictionary, n, run.config.whp.match)

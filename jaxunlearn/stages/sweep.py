@@ -29,7 +29,7 @@ from jaxunlearn.parallel.console import say
 from jaxunlearn.parallel.sharding import mesh_from
 from jaxunlearn.report.sweep import chosen_settings, markdown, write_sweep
 from jaxunlearn.run import Run, open_run
-from jaxunlearn.run.directory import RunDirectory
+from jaxunlearn.run.directory import RunDirectory, claim
 from jaxunlearn.run.metrics import Metrics
 from jaxunlearn.run.resume import holds, keep, kept
 from jaxunlearn.run.sources import with_universe
@@ -62,6 +62,7 @@ def sweep(config: Config) -> dict[str, Any]:
             check(cell.config)
             check_cell(cell, config)
     tuning = w.seeds[: w.tuning_seeds or None]
+    held = claim(root)  # by one process alone, to the end of this function
     found: dict[str, Any] = {"name": config.name, "reach": w.reach, "tuning_seeds": list(tuning)}
     found |= {"bases": {}, "trials": [], "cells": []}
     with jax.set_mesh(mesh_from(config.mesh)):
@@ -78,6 +79,7 @@ def sweep(config: Config) -> dict[str, Any]:
                     found["cells"].append(_row(cell, seed, lambda c, base=base: _measured(c, base)))
             write_sweep(root, found)
     announce(root, found)
+    del held
     return found
 
 

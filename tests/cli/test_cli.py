@@ -7,8 +7,6 @@ import pytest
 from support.command import env
 
 from jaxunlearn import cli
-from jaxunlearn.errors import InputError, RunError
-from jaxunlearn.parallel import preemption
 
 NAMES = (
     "demo", "run", "pretrain", "reinforce", "label", "unlearn", "repair", "evaluate", "attack", "anchors", "labels",
@@ -49,26 +47,6 @@ def test_overrides_may_stand_before_and_after_options(capsys):
 def test_v_asks_every_subcommand_for_details():
     assert cli.parse(["score", "--model", "m", "--text", "t", "-v"]).verbose
     assert cli.parse(["run", "mine.py", "-v", "seed=1"]).verbose and not cli.parse(["run", "mine.py"]).verbose
-
-
-@pytest.mark.parametrize(
-    ("error", "code", "said"),
-    [
-        (InputError("no such text"), 2, "no such text"),
-        (RunError("the disk is full"), 1, "the disk is full"),
-        (preemption.Preempted(), 75, "stopped by SIGTERM"),
-        (KeyboardInterrupt(), 1, "interrupted"),
-    ],
-)
-def test_exit_codes(monkeypatch, capsys, error, code, said):
-    def fail(arguments):
-        raise error
-
-    monkeypatch.setattr(cli, "keep_freed", lambda: None)
-    monkeypatch.setattr(cli.run, "methods", fail)
-    assert cli.main(["methods"]) == code
-    captured = capsys.readouterr()
-    assert captured.out == "" and captured.err.startswith("jaxunlearn: ") and said in captured.err
 
 
 @pytest.mark.parametrize(("given", "share"), [({}, 0.95), ({"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.5"}, 0.5)])

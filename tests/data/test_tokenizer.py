@@ -255,3 +255,43 @@ def test_tinystories_tokens_merge_over_words_and_end_after_the_space(shared):
     at = tokenizer.pieces(ids_N).index("y▁and▁")
     assert "the sky and he"[: ends_N[at]] == "the sky and "
     assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.vocab_size) == (1, 2, 2048)
+
+
+def test_what_is_copied_is_parsed_and_names_no_code(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    target.mkdir()
+    save_bpe(source, "ab")
+    code = {"AutoTokenizer": ["evil.Tokenizer", None]}
+    told = {"eos_token": "</s>", "auto_map": code, "bos_token": "<s>"}
+    (source / "tokenizer_config.json").write_text(json.dumps(told))
+    (source / "special_tokens_map.json").write_bytes(before := b'{ "eos_token": "</s>"}')
+    copy_tokenizer(source, target)
+    assert json.loads((target / "tokenizer_config.json").read_text()) == {"eos_token": "</s>", "bos_token": "<s>"}
+    assert (target / "special_tokens_map.json").read_bytes() == before
+    assert not [path for path in target.iterdir() if "auto_map" in path.read_text()]
+    (source / "generation_config.json").write_text("ssh-rsa AAAA")
+    with pytest.raises(InputError, match=r"generation_config\.json is not valid JSON"):
+        copy_tokenizer(source, target)
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "chat_template.jinja", "additional_chat_templates/a.jinja"])
+def test_a_link_to_a_file_of_the_user_is_never_copied(tmp_path, name):
+    source, target = tmp_path / "source", tmp_path / "target"
+    (source / name).parent.mkdir(parents=True)
+    target.mkdir()
+    save_bpe(source, "ab")
+    (tmp_path / "secret").write_text('{"key": "hush"}')
+    (source / name).symlink_to(tmp_path / "secret")
+    with pytest.raises(InputError, match="is a link to a file outside"):
+        copy_tokenizer(source, target)
+    assert not (target / name).exists()
+
+
+def test_a_text_that_the_library_cannot_encode_is_an_input_error(tmp_path):
+    from tokenizers import Tokenizer, models
+
+    made = Tokenizer(models.WordLevel({"a": 0, "b": 1}, unk_token="<unk>"))
+    made.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(InputError, match=r"cannot encode 'c'.*copy it from the model again"):
+        load_tokenizer(tmp_path).encode("c")

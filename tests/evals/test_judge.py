@@ -2,6 +2,7 @@
 
 import pytest
 
+from jaxunlearn.errors import InputError
 from jaxunlearn.evals.judge import Judge, inflections
 from jaxunlearn.evals.prompts import Lexicon
 
@@ -125,3 +126,8 @@ def test_inflections_go_down_to_the_singular_but_not_to_other_words():
         assert singular in inflections(plural)
     for word, other in {"evening": "even", "grass": "gras", "gas": "ga"}.items():
         assert other not in inflections(word)
+
+
+def test_a_form_that_would_stop_the_automaton_is_refused():
+    with pytest.raises(InputError, match=r"a form of 1,000,000 characters cannot be looked for: 'xxx.*at most 1000"):
+        Judge(Lexicon(explicit=("x" * 10**6,)))

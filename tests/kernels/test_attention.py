@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support.mesh import mesh_of
 
-from jaxunlearn.kernels.attention import attention, fused, implementation, masked, plain, splash
+from jaxunlearn.kernels.attention import attention, by_heads, fused, implementation, masked, plain, splash, summed
 from jaxunlearn.parallel.sharding import put
 
 
@@ -49,6 +49,21 @@ def test_a_window_holds_the_query_itself_and_the_keys_before_it(window=40):
         found, pull = jax.vjp(partial(one, window=window), q, k, v)
         for a, b in zip((found, *pull(g)), (wanted, *pull_wanted(g)), strict=True):
             np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())
+
+
+@pytest.mark.parametrize("one", [by_heads, summed])
+@pytest.mark.parametrize("K", [4, 2])
+def test_a_token_attends_to_the_keys_of_a_cache_that_its_row_may_see(one, K):
+    draw, pad, at = np.random.default_rng(5), [0, 2, 5], 6
+    q, k, v = (draw.normal(size=s).astype(np.float32) for s in ((3, 1, 4, 8), (3, K, 10, 8), (3, K, 10, 8)))
+    seen = (np.arange(10) >= np.array(pad)[:, None]) & (np.arange(10) <= at)
+    found = one(*map(jnp.asarray, (q, k, v)), jnp.asarray(seen)[:, None])
+    for b in range(3):
+        for n in range(4):
+            here = slice(pad[b], at + 1), n // (4 // K)
+            keys, values = (a[b, here[1], here[0]].astype(np.float64) for a in (k, v))
+            p = np.exp(keys @ q[b, 0, n] / np.sqrt(8))
+            np.testing.assert_allclose(found[b, 0, n], p @ values / p.sum(), atol=1e-6)
 
 
 @pytest.mark.parametrize(("dtype", "off"), [("float32", 1e-5), ("bfloat16", 0.02)])

@@ -1,5 +1,7 @@
 """Cached decoding beside whole forward passes, beside transformers, and sampling."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ from support.mesh import mesh_of
 
 from jaxunlearn.cli import main
 from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.kernels import attention
 from jaxunlearn.models import huggingface, transformer
 from jaxunlearn.models.generate import Sampling, decode, generate, sample
 from jaxunlearn.parallel.sharding import put
@@ -47,6 +50,28 @@ def test_decoding_is_the_same_on_a_mesh_and_in_batches(sharp):
     with jax.set_mesh(mesh_of((2, 2, 2))):
         wide = jax.tree.map(lambda w: 8 * w, transformer.init(SHAPE, 3))
         assert generate(wide, prompts, 6) == one
+
+
+def test_decoding_in_the_form_of_a_gpu_gives_the_same_tokens(sharp, monkeypatch):
+    prompts = [[1, 5, 9], [1, 7]]
+    wanted = generate(sharp, prompts, 9)
+    used = []
+    monkeypatch.setattr(attention, "platform", lambda: "gpu")
+    monkeypatch.setattr(attention, "summed", lambda *a, one=attention.summed: used.append(1) or one(*a))
+    jax.clear_caches()
+    assert generate(sharp, prompts, 9) == wanted and used
+    jax.clear_caches()
+
+
+def test_the_cache_is_never_copied_whole(sharp):
+    """Keys and values of all layers are written in place; before the loops both begin as one array of zeros."""
+    tokens, pad = put(np.ones((2, 32), np.int32), "BT"), put(np.zeros(2, np.int32), "B")
+    more = {"max_new": 9, "top_k": 0, "top_p": 1.0}
+    arguments = sharp, tokens, pad, jax.random.key(0), jnp.array([-1], jnp.int32), np.float32(0)
+    program = decode.lower(*arguments, **more).compile().as_text()
+    assert re.search(r"f32\[3,2,2,41,8\]\S* dynamic-update-slice\(|f32\[3,2,2,41,8\]\S* fusion\(", program)
+    loops, _, start = program.partition("\nENTRY")
+    assert start and not re.findall(r"f32\[3,2,2,41,8\]\S* copy\(", loops)
 
 
 def test_one_program_serves_greedy_decoding_and_every_temperature(sharp):

@@ -33,3 +33,10 @@ def test_a_failed_download_says_so_in_one_line(monkeypatch):
     with pytest.raises(InputError) as error:
         find_model("owner/name")
     assert str(error.value) == ("owner/name is no local directory and could not be fetched from the hub (no such name)")
+
+
+def test_names_that_no_file_can_have_are_refused_shortly():
+    for name in ("n" * 5000, "a/" + "n" * 300, "a\0b", "é" * 200):
+        with pytest.raises(InputError, match="is no name of a model") as error:
+            find_model(name)
+        assert len(str(error.value)) < 200 and str(error.value).isascii()

@@ -1,5 +1,6 @@
 """Progress on standard error: who prints it, and how it looks elsewhere than on a terminal."""
 
+import contextlib
 import logging
 import sys
 
@@ -28,3 +29,13 @@ def test_a_detail_is_printed_only_where_it_is_asked_for(capsys):
     console.detail("read over, and told")
     console.LOG.setLevel(logging.WARNING)
     assert capsys.readouterr().err == "read over, and told\n"
+
+
+def test_progress_that_cannot_be_written_stops_nothing(monkeypatch):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        console.say("loading")
+        console.progress("step 1", last=True)
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            full.close()

@@ -68,7 +68,7 @@ def finish(started, timeout=300):
 
 TALK = """
 import sys
-from jaxunlearn.cli import _failed
+from jaxunlearn.cli.ending import failed
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.parallel import processes
 
@@ -83,9 +83,9 @@ try:
     processes.same_everywhere("the text", "same")
     {then}
 except InputError as error:
-    sys.exit(_failed(error, 2))
+    sys.exit(failed(error, 2))
 except RunError as error:
-    sys.exit(_failed(error, 1))
+    sys.exit(failed(error, 1))
 """
 
 

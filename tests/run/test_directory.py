@@ -1,16 +1,25 @@
-"""Training state outside of the run directory: it binds the run, and that of another run is refused."""
+"""The run directory: whose folder it may be, one process at a time; training state outside of it binds the run too."""
 
 import dataclasses
+import importlib.metadata
+import json
+import os
+import socket
+import subprocess
+import sys
 
 import pytest
 from etils.epath import backend
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from support.checkpoints import saved
+from support.command import env
 
+from jaxunlearn import outputs
 from jaxunlearn.config import Config, Run
-from jaxunlearn.errors import InputError
-from jaxunlearn.run.directory import RunDirectory
+from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.run import directory
+from jaxunlearn.run.directory import LOCK, RunDirectory
 
 
 def test_training_state_may_lie_outside_the_run_directory_and_still_binds_the_run(mesh, tmp_path):
@@ -50,6 +59,97 @@ def test_a_bucket_that_cannot_be_opened_is_said_before_any_work(tmp_path, monkey
     monkeypatch.setattr(type(backend.fsspec_backend), "_get_filesystem", missing)
     with pytest.raises(InputError, match=f"run.checkpoints={where} cannot be opened .* gs:// with gcsfs"):
         RunDirectory(Config(name="x", run=Run(dir=str(tmp_path / "run"), checkpoints=where)))
+
+
+@pytest.mark.parametrize(
+    "files",
+    [{"config.json": '{"name": "web"}'}, {"notes.txt": "mine"}, {"data/saga.txt": "mine"}, {"baseline": "mine"}],
+)
+def test_a_folder_with_content_that_is_no_runs_is_refused_and_left_as_it_is(tmp_path, files):
+    for name, text in files.items():
+        (tmp_path / "run" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "run" / name).write_text(text)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match=rf"holds {next(iter(files)).split('/')[0]} and is no run's folder"):
+        RunDirectory(Config(name="x", run=Run(dir=str(tmp_path / "run"))))
+    assert sorted(tmp_path.rglob("*")) == before
+    assert {name: (tmp_path / "run" / name).read_text() for name in files} == files
+
+
+def test_models_that_are_given_and_runs_of_earlier_versions_are_taken(tmp_path):
+    config = Config(name="x", run=Run(dir=str(tmp_path / "run")))
+    (tmp_path / "run" / "baseline").mkdir(parents=True)
+    RunDirectory(config).manifest({})
+    (tmp_path / "run" / LOCK).unlink()
+    (tmp_path / "run" / "notes.txt").write_text("a run is whoever's notes'")
+    RunDirectory(config)
+
+
+def test_nothing_stays_of_a_folder_whose_inputs_were_refused(tmp_path):
+    config = Config(name="x", run=Run(dir=str(tmp_path / "run")))
+    run = RunDirectory(config)
+    (run / "data").mkdir()
+    run.abandon()
+    assert not (tmp_path / "run").exists()
+    run = RunDirectory(config)
+    (run / "anchors").mkdir()  # what was paid for stays
+    run.abandon()
+    assert (run / "anchors").is_dir()
+    RunDirectory(config).manifest({})
+    RunDirectory(config).abandon()
+    assert (run / "config.json").is_file()
+
+
+HOLD = """
+import sys
+from jaxunlearn.config import Config, Run
+from jaxunlearn.run.directory import claim
+from pathlib import Path
+held = claim(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_run_in_use_by_another_process_is_refused_by_its_pid_and_host_until_it_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(outputs, "PATIENCE", 0)
+    config = Config(name="x", run=Run(dir=str(tmp_path / "run")))
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "run")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env(),
+    )  # fmt: skip
+    assert other.stdout.readline() == "held\n"
+    with pytest.raises(InputError, match=rf"in use by process {other.pid} on {socket.gethostname()}"):
+        RunDirectory(config)
+    RunDirectory(config, looks=True)  # reading is free
+    other.kill()
+    other.communicate()
+    one, two = RunDirectory(config), RunDirectory(config)  # its own lock does not stop a process
+    assert json.loads((tmp_path / "run" / LOCK).read_text())["pid"] == os.getpid()
+    del one, two
+
+
+def test_a_disk_that_is_full_at_the_manifest_is_one_sentence(tmp_path, monkeypatch):
+    def full(path, text):
+        raise OSError(28, "No space left on device", str(path))
+
+    run = RunDirectory(Config(name="x", run=Run(dir=str(tmp_path / "run"))))
+    monkeypatch.setattr(directory, "write_whole", full)
+    with pytest.raises(RunError, match=r"cannot write into .*/run: No space left on device; nothing was begun"):
+        run.manifest({})
+
+
+def test_a_checkout_that_was_not_installed_says_so_in_its_manifest(monkeypatch):
+    real = importlib.metadata.version
+
+    def version(name):
+        if name == "jaxunlearn":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    found = directory.versions()
+    assert found["jaxunlearn"] == "not installed" and found["numpy"] == real("numpy")
 
 
 def _with(run, config):

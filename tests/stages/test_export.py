@@ -76,10 +76,23 @@ def test_the_hugging_face_directory_has_a_card_and_a_generation_config(made_run,
     other = tmp_path / "other"
     other.mkdir()
     (other / "letter.txt").write_text("mine")
-    for target, said in ((other, "something else than a model"), (made_run / "unlearned", "is the model itself")):
+    for target, said in (
+        (other, "holds letter.txt, which `jaxunlearn export` did not write"),
+        (made_run / "unlearned", "unlearned itself"),
+        (made_run / "baseline", "holds config.json, "),
+        (made_run, "a folder around"),
+        (tmp_path, "a folder around"),
+    ):
         assert main(["export", "--model", str(made_run / "unlearned"), "--out", str(target)]) == 2
         assert said in capsys.readouterr().err
     assert (other / "letter.txt").is_file() and (made_run / "unlearned" / "model.safetensors").is_file()
+    assert main(["export", "--model", str(made_run / "unlearned"), "--out", str(made_run), "--force"]) == 2
+    (out / "README.md").write_text("my own card")
+    again = ["export", "--model", str(made_run / "unlearned"), "--out", str(out)]
+    assert main(again) == 2 and "README.md" in capsys.readouterr().err
+    assert (out / "README.md").read_text() == "my own card"
+    assert main([*again, "--force"]) == 0 and main(again) == 0  # what it wrote it may write again
+    assert (out / "README.md").read_text() == card
 
 
 @pytest.mark.parametrize(
@@ -132,6 +145,7 @@ def test_an_adapter_is_exported_merged(made_run, tmp_path):
 
 def test_push_uploads_what_was_written_and_says_why_it_could_not(made_run, tmp_path, monkeypatch, capsys):
     import huggingface_hub
+    from huggingface_hub.utils import filter_repo_objects
 
     calls = []
 
@@ -141,7 +155,8 @@ def test_push_uploads_what_was_written_and_says_why_it_could_not(made_run, tmp_p
             return "https://example.org/owner/name"
 
         def upload_folder(self, **given):
-            calls.append(given | {"files": sorted(os.listdir(given["folder_path"]))})
+            there = os.listdir(given["folder_path"])
+            calls.append(given | {"files": list(filter_repo_objects(there, allow_patterns=given["allow_patterns"]))})
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
     command = ["export", "--model", str(made_run / "unlearned"), "--out", str(tmp_path / "out"), "--push"]
@@ -152,7 +167,31 @@ def test_push_uploads_what_was_written_and_says_why_it_could_not(made_run, tmp_p
     assert main([*command, "name"]) == 2 and "expected OWNER/NAME" in capsys.readouterr().err
     monkeypatch.setattr(Hub, "create_repo", lambda self, **given: 1 / 0)
     with pytest.raises(RunError, match="division by zero"):
-        export.push(tmp_path / "out", "owner/name")
+        export.push(tmp_path / "out", ["README.md"], "owner/name")
+
+
+def test_push_of_a_gguf_file_leaves_what_lies_beside_it(made_run, tmp_path, monkeypatch):
+    import huggingface_hub
+    from huggingface_hub.utils import filter_repo_objects
+
+    class Hub:
+        def create_repo(self, **given):
+            return "https://example.org/owner/name"
+
+        def upload_folder(self, **given):
+            names = os.listdir(given["folder_path"])
+            assert set(filter_repo_objects(names, allow_patterns=given["allow_patterns"])) == {
+                "my[1].gguf", "Modelfile", "README.md"
+            }  # fmt: skip
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
+    (tmp_path / "secret.txt").write_text("mine")
+    (tmp_path / "my1.gguf").write_text("mine")
+    out = ["--format", "gguf", "--out", str(tmp_path / "my[1].gguf"), "--push", "owner/name"]
+    command = ["export", "--model", str(made_run / "unlearned"), *out]
+    assert main(command) == 0
+    (tmp_path / "README.md").write_text("my own")
+    assert main(command) == 2 and (tmp_path / "README.md").read_text() == "my own"
 
 
 def test_without_the_library_gguf_is_refused_before_anything_is_read(made_run, tmp_path, monkeypatch, capsys):

@@ -34,7 +34,7 @@ def opened(mesh, world, tmp_path):
 
     def at(least):
         given = [f"text.prompts={tmp_path}/prompts.json", f"run.dir={tmp_path}/run", f"eval.known={least}"]
-        run = open_run(load_config(str(world / "world.py"), given), keep_manifest=True)
+        run = open_run(load_config(str(world / "world.py"), given))
         if not run.folder.has("baseline"):
             model = jax.tree.map(lambda w: 12 * w, transformer.init(run.inputs.shape, 0))
             huggingface.save(model, run / "baseline", source=run.inputs.tokenizer_dir)

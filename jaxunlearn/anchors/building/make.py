@@ -9,7 +9,12 @@ from jaxunlearn.anchors.building.extract import extract_terms, write
 from jaxunlearn.anchors.dictionary import load_dictionary
 from jaxunlearn.config import Config
 from jaxunlearn.data.documents import Document
+from jaxunlearn.errors import InputError
+from jaxunlearn.outputs import lock, note
 from jaxunlearn.parallel.console import say
+
+BY, WRITTEN = "anchors build", ("dictionary.json", "terms.md")
+LOCK = ".jaxunlearn_anchors.lock"
 
 
 def build_dictionary(
@@ -24,17 +29,30 @@ def build_dictionary(
     """Make out/dictionary.json as config.anchors says and return its path; an existing one is kept unless `again`.
 
     documents: the text to forget. retain: the text to keep, which only source=offline reads. lift: {word: nats by
-    which the reinforced model raises it} (lift.word_lift), a further sign for source=offline. Raises InputError and
-    RunError as build_with_llm, extract_terms and make_dictionary do.
+    which the reinforced model raises it} (lift.word_lift), a further sign for source=offline. Raises InputError where
+    another process builds in the folder, and InputError and RunError as build_with_llm, extract_terms and
+    make_dictionary do.
     """
     path = Path(out) / "dictionary.json"
     if path.is_file() and not again:
         return path
     if config.anchors.source == "llm":
+        held = _claimed(path.parent)  # two processes would pay twice
         build_with_llm(documents, config.anchors.llm, Path(out), say)
+        note(path.parent, WRITTEN, by=BY)
+        del held
         return path
     build_offline(config, documents, retain, Path(out), again=again, lift=lift)
     return path
+
+
+def _claimed(out: Path):
+    """Return the lock of a folder, which is made. Raises InputError where another process builds there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        return lock(out / LOCK, f"the folder {out}")
+    except OSError as error:
+        raise InputError(f"the folder {out} cannot be used: {error.strerror}; give another") from None
 
 
 def build_offline(config: Config, documents, retain, out: Path, *, again: bool = False, lift=None):
@@ -44,6 +62,9 @@ def build_offline(config: Config, documents, retain, out: Path, *, again: bool =
     terms = settled(extract_terms(documents, retain, settings=config.anchors.extract, lift=lift))
     texts = ("\n".join(d.text for d in side) for side in (documents, retain))
     dictionary = make_dictionary(terms, *texts, seed=config.anchors.seed)
+    held = _claimed(out)
     write(terms, dictionary, out)
+    note(out, WRITTEN, by=BY)
+    del held
     say(f"  {len(terms)} terms in {len(dictionary)} spellings found by counting; {out / 'terms.md'} lists them")
     return dictionary
