@@ -14,7 +14,7 @@ from jaxunlearn.models import transformer
 from jaxunlearn.models.weights import parameter_bytes, parameters
 from jaxunlearn.perf.programs import PROMPT, Program, act_ways, kinds_of
 from jaxunlearn.perf.topology import GPU_COUNTS, SHAPES, Topology
-from jaxunlearn.training.layerwise import Room, by_layers
+from jaxunlearn.training.layerwise import Room, by_layers, gradients_held
 
 POLICIES = ("mlp", "full")  # of rematerialisation; the first computes less again, the second keeps less
 
@@ -60,7 +60,7 @@ def step_bytes(c: transformer.Shape, o: Choice, t: Train, T: int) -> dict[str, i
         "weights": whole,
         "optimiser": 0 if no_moments else 2 * moment,
         "activations": rows * kept * c.L * width * (o.accumulate if layered else 1),
-        "gradients": 4 * sum(parameters(c)) / chips if layered else whole * (3 if o.accumulate > 1 else 2),
+        "gradients": 4 * sum(parameters(c)) / chips if layered else whole * gradients_held(o.accumulate),
         "working set": work_bytes(c, o.tensor, rows, 4) + rows * inner * width,
     }
     return {kind: int(n) for kind, n in found.items()}

@@ -48,14 +48,22 @@ def room() -> Room:
 def by_layers(t: Train, c: Shape, there: Room) -> bool:
     """Return whether a step of plain cross-entropy updates a layer at a time.
 
-    With t.update="auto" it does where fp32 weights, AdamW's moments and a whole gradient (with several microbatches
-    also the sum of gradients) need more than FULL of a device.
+    With t.update="auto" it does where fp32 weights, AdamW's moments and what the plain step holds of gradients need
+    more than FULL of a device.
     """
     if t.update != "auto" or there.limit is None or not t.elementwise:
         return t.update == "layers"
-    gradients = 2 if t.accumulate > 1 else 1
-    held = (1 + gradients) * parameter_bytes(c, "float32") + 2 * parameter_bytes(c, t.moment_dtype)
+    held = (1 + gradients_held(t.accumulate)) * parameter_bytes(c, "float32")
+    held += 2 * parameter_bytes(c, t.moment_dtype)
     return held / there.chips > FULL * there.limit
+
+
+def gradients_held(microbatches: int) -> int:
+    """Return how many fp32 copies of the weights' size the plain step needs beside them, as compilers lay it out.
+
+    The gradient, the update that is made of it and, with several microbatches, the sum of gradients.
+    """
+    return 3 if microbatches > 1 else 2
 
 
 def updated_by_layers(model, opt, learning_rate, tokens_ABT, labels_ABT, c: Train):
