@@ -3,7 +3,8 @@
 The aim: a run that is killed at any moment and resumed ends with the same bits as one that was not.
 
 1. Without manifest.json nothing binds the next attempt: inputs were refused, or the run was killed while reading them.
-2. The configuration must be that of config.json, but for the sections FREE, the fields FREE_TRAIN, and each section of
+2. The configuration must be that of config.json, but for the sections FREE, the fields FREE_TRAIN, the place of
+   the prompts (rule 3), and each section of
    LATE until a result that depends on it exists. A field that an older version did not have counts as what that
    version did: its default, or the value in EARLIER.
 3. The inputs (texts, tokenizer, dictionary, answers, files of a given model) must have the hashes of manifest.json.
@@ -88,8 +89,9 @@ def refuse_another_configuration(before: dict, now: dict, made: Callable[[str], 
             continue
         if isinstance(a, dict) and isinstance(b, dict):
             keys = sorted(set(a) | set(b))
+            free = {*FREE_TRAIN, *(name.removeprefix(f"{key}.") for name in MEASURED_BY)}
             changed += [
-                f"{key}.{k}: {a.get(k)!r} -> {b.get(k)!r}" for k in keys if k not in FREE_TRAIN and a.get(k) != b.get(k)
+                f"{key}.{k}: {a.get(k)!r} -> {b.get(k)!r}" for k in keys if k not in free and a.get(k) != b.get(k)
             ]
         elif a != b:
             changed.append(f"{key}: {a!r} -> {b!r}")

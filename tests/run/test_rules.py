@@ -21,6 +21,7 @@ def test_a_section_may_change_until_a_result_depends_on_it(tmp_path, section, ma
         refuse_another_configuration(before, now, lambda name: name == made, tmp_path)
     if made:
         refuse_another_configuration(before, now, lambda name: False, tmp_path)
+    refuse_another_configuration({"text": {"prompts": "a"}}, {"text": {"prompts": "b"}}, lambda name: True, tmp_path)
     refuse_another_configuration({"eval": {"b": 1}}, {"eval": {"b": 2}}, lambda name: True, tmp_path)
 
 
