@@ -3,10 +3,9 @@
 The aim: a run that is killed at any moment and resumed ends with the same bits as one that was not.
 
 1. Without manifest.json nothing binds the next attempt: inputs were refused, or the run was killed while reading them.
-2. The configuration must be that of config.json, but for the sections FREE, the fields FREE_TRAIN, the place of
-   the prompts (rule 3), and each section of
-   LATE until a result that depends on it exists. A field that an older version did not have counts as what that
-   version did: its default, or the value in EARLIER.
+2. The configuration must be that of config.json, but for the sections FREE, the fields FREE_TRAIN, the place of the
+   prompts (rule 3), and each section of LATE until a result that depends on it exists. A field that an older version
+   did not have counts as what that version did: its default, or the value in EARLIER.
 3. The inputs (texts, tokenizer, dictionary, answers, files of a given model) must have the hashes of manifest.json.
    The prompts may change: what they were measured with is measured again, and the report says that the curves over
    steps are of the earlier ones. With unlearn.reach they choose the step that is kept, and bind once one is kept.

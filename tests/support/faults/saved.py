@@ -10,7 +10,7 @@ import shutil
 from support.faults import trial
 
 FIGURES = ("models", "curve", "curves", "relearn", "attacks", "differences", "labels", "completions", "leak_probes")
-MODELS = ("baseline", "twin", "reinforced", "unlearned")
+MODELS = ("baseline", "twin", "reinforced", "unlearned", "unlearned_last")
 PARTS = ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "sealed.json")
 RESULTS = ("baseline", "twin", "reinforced", "unlearned")
 FILES = (
@@ -19,7 +19,6 @@ FILES = (
     *(f"evals/{name}.json" for name in (*RESULTS, *(f"attack_probes_{name}" for name in RESULTS))),
     "config.json", "manifest.json", "metrics.jsonl", "metrics.sealed.json", "report.json",
 )  # fmt: skip
-QUICK = (("unlearned/model.safetensors", "flip"), ("evals/unlearned.json", "flip"), ("metrics.jsonl", "flip"))
 
 
 def flip(path, place=None):
@@ -56,8 +55,7 @@ def _damage(name, how):
     def judge(place, outcome):
         return same_or_named(place, outcome, name)
 
-    @trial("damaged files", f"{how} {name}", code=(0, 1, 2), may_change=("run/*",), judge=judge,
-           quick=(name, how) in QUICK)  # fmt: skip
+    @trial("damaged files", f"{how} {name}", code=(0, 1, 2), may_change=("run/*",), judge=judge)
     def _(place):
         HOW[how](place.run() / name)
         return place.again()
@@ -66,6 +64,20 @@ def _damage(name, how):
 for one in FILES:
     for way in HOW:
         _damage(one, way)
+
+
+def _whole(place, outcome):
+    """Return which files of the finished run are not damaged above; of checkpoints one is, below."""
+    run, aside = place.finished(), ("checkpoints", "report.html", ".jaxunlearn_run.lock")
+    there = [p.relative_to(run).as_posix() for p in run.rglob("*") if p.is_file()]
+    left = [name for name in there if name not in FILES and name.partition("/")[0] not in aside]
+    return f"not damaged: {left}" if left else ""
+
+
+@trial("damaged files", "every file of a run is on this list", code=0, judge=_whole)
+def _(place):
+    place.finished()
+    return ["methods"]
 
 
 # ---- what another command reads

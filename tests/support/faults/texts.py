@@ -27,7 +27,7 @@ def refused(name, says, files, *changes, quick=False):
 LONG = {"prompt": "Zara went to " + "Orm with Zara and " * 20 + "took the", "specific": ["rune"], "position": "out"}
 ANSWERS = {"questions": [{"question": "Zara went to", "options": ["Orm", "Rome"], "answer": 0}]}
 PROMPTS = ("text.prompts={prompts}",)
-WORDS = '{{"name": "x", "probability": [{{"prompt": "{0}", "specific": ["Orm"], "position": "out"}}]}}'
+WORDS = '{{"name": "x", "probability": [{{"prompt": "{0}", "specific": ["Orm"]}}]}}'
 
 refused("a dictionary of another text", "none of its 1 terms", {"d.json": '{"Harry": ["Jon"]}'}, "text.dictionary={d}",
         quick=True)  # fmt: skip
@@ -42,11 +42,14 @@ refused("a text of zero bytes", "is empty", {"t.txt": ""}, "text.forget={t}")
 refused("a text that is no UTF-8", "is not UTF-8", {"t.txt": b"Zara \xff went"}, "text.forget={t}")
 refused("a text with a zero byte", "is not text", {"t.txt": b"Zara \0 went"}, "text.forget={t}")
 refused("a prompt longer than the context", "too long for the model's context",
-        {"prompts.json": json.dumps({"name": "x", "probability": [LONG]})}, *PROMPTS, quick=True)  # fmt: skip
+        {"prompts.json": json.dumps({"name": "x", "probability": [LONG | {"split": "report"}]})}, *PROMPTS,
+        quick=True)  # fmt: skip
 refused("completions longer than the context", "too long for the model's context", {}, "eval.new_tokens=63")
-refused("half a surrogate pair in a prompt", "", {"prompts.json": WORDS.format("Zara \\ud800 went to")}, *PROMPTS)
-refused("half a surrogate pair in a dictionary", "", {"d.json": '{"Zara \\udfff": ["Anna"]}'}, "text.dictionary={d}")
-refused("half a surrogate pair in an answer", "",
+refused("half a surrogate pair in a prompt", "surrogate", {"prompts.json": WORDS.format("Zara \\ud800 is")}, *PROMPTS)
+refused(
+    "half a surrogate pair in a dictionary", "surrog", {"d.json": '{"Zara \\udfff": ["Al"]}'}, "text.dictionary={d}"
+)
+refused("half a surrogate pair in an answer", "surrogate",
         {"a.json": json.dumps({"questions": [{"question": "\ud800", "options": ["Orm", "Rome"], "answer": 0}]})},
         "unlearn.method=idk", "text.answers={a}")  # fmt: skip
 refused("answers of which none is wrong", "hold no wrong answer",
@@ -57,7 +60,7 @@ refused("an answer longer than a block", "text.context is 32",
         "unlearn.method=fwf", "text.answers={a}")  # fmt: skip
 refused("refusals that are no texts", '"ignorance": expected a list of texts',
         {"a.json": json.dumps(ANSWERS | {"ignorance": [1]})}, "unlearn.method=idk", "text.answers={a}")  # fmt: skip
-refused("a rounding that is none", "no rounding", {}, "attack.kinds=quantise", "attack.quantise.schemes=int3")
+refused("a rounding that is none", "no rounding|int3", {}, "attack.kinds=quantise", "attack.quantise.schemes=int3")
 refused("an attack that is none", "unknown attacks", {}, "attack.kinds=rt")
 refused("more splits than facts", "needs a fact in each", {}, "attack.kinds=rtt", "attack.rtt.splits=40")
 refused("a judge without an address", "no base_url", {}, "judge.use=True", "judge.model=m")
