@@ -134,6 +134,9 @@ def _hashes(config: Config, tokenizer: Tokenizer, texts: dict[str, list[Document
     """Return the hash of every input. Raises RunError where another process read something else."""
     found = {name: sha256_text(*[d.text for d in documents]) for name, documents in texts.items()}
     found["tokenizer"] = sha256_text(*[sha256(f) for f in tokenizer.files])
+    beside = Path(config.tokenizer or config.model) / "config.json"  # it may name BOS and EOS
+    if config.tokenizer and beside.is_file():
+        found["tokenizer/config.json"] = sha256(beside)
     files = {f"text.{name}": getattr(config.text, name) for name in ("dictionary", "prompts", "answers")}
     found |= {name: sha256(find_data(path)) for name, path in files.items() if path}
     processes.same_everywhere("the text, the tokenizer, the dictionary or the prompts", json_text(found))
