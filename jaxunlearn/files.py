@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import html
 import json
 import math
 import os
@@ -174,6 +175,11 @@ def write_whole(path: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             scratch.unlink()
         raise
+
+
+def markdown_text(value: Any) -> str:
+    """Return a value as plain text within a line or a table cell of Markdown: no HTML, no new line, no new cell."""
+    return html.escape(" ".join(str(value).split()), quote=False).replace("|", "\\|")
 
 
 def cache_folder() -> Path:

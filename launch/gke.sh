@@ -12,7 +12,7 @@ if [ "${1-}" = --dry-run ]; then shift && run=(cat); fi
 for needed in NAME IMAGE CLAIM TYPE TOPOLOGY HOSTS CHIPS; do
     if [ -z "${!needed-}" ]; then echo "launch/gke.sh: set $needed; the head of the script shows a call" >&2 && exit 2; fi
 done
-command='"python", "-m", "jaxunlearn"'
+command='"python", "-P", "-m", "jaxunlearn"'
 for word in "$@"; do # in JSON's quotes; $( would be Kubernetes' own
     word=${word//\\/\\\\} && word=${word//\"/\\\"} && command+=", \"${word//\$(/\$\$(}\""
 done

@@ -13,5 +13,5 @@ if [ $# = 0 ]; then
     exit 2
 fi
 one=(env JAX_PLATFORMS="${JAX_PLATFORMS:-cuda,cpu}" JAX_CUDA_VISIBLE_DEVICES="${GPUS:-all}"
-    "${PYTHON:-python}" -m jaxunlearn "$@")
+    "${PYTHON:-python}" -P -m jaxunlearn "$@")
 if [ "$dry" ]; then show "${one[@]}"; else exec "${one[@]}"; fi

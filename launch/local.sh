@@ -17,7 +17,7 @@ pids=() first=0 limit=''
 trap 'kill "${pids[@]}" 2>/dev/null && limit=$((SECONDS + ${GRACE:-30}))' INT TERM
 for ((i = 0; i < count; i++)); do
     one=(env JAXUNLEARN_COORDINATOR="$address" JAXUNLEARN_PROCESSES="$count" JAXUNLEARN_PROCESS="$i"
-        JAX_CUDA_VISIBLE_DEVICES="$i" "${PYTHON:-python}" -m jaxunlearn "$@")
+        JAX_CUDA_VISIBLE_DEVICES="$i" "${PYTHON:-python}" -P -m jaxunlearn "$@")
     if [ "$dry" ]; then show "${one[@]}" && continue; fi
     if [ "$i" = 0 ]; then "${one[@]}" & else "${one[@]}" >"$logs/process_$i.log" 2>&1 & fi
     pids[i]=$!

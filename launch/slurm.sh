@@ -20,7 +20,7 @@ submit=(sbatch --job-name=jaxunlearn --nodes="$nodes" --ntasks="$tasks" --ntasks
     --gpus-per-node="$gpus" --time="${HOURS:-24}:00:00" --requeue --open-mode=append --signal=B:USR1@120 "$0" "$@")
 # JAX reads the rest from the Slurm step; the count prevents one run per process
 start=(srun --kill-on-bad-exit=1 --cpu-bind=none env JAXUNLEARN_DISTRIBUTED=auto JAXUNLEARN_PROCESSES="$tasks"
-    JAX_PLATFORMS="${JAX_PLATFORMS:-cuda,cpu}" "${PYTHON:-python}" -m jaxunlearn "$@")
+    JAX_PLATFORMS="${JAX_PLATFORMS:-cuda,cpu}" "${PYTHON:-python}" -P -m jaxunlearn "$@")
 if [ "$dry" ]; then show "${submit[@]}" && show "${start[@]}" && exit; fi
 if [ -z "${SLURM_JOB_ID-}" ]; then exec "${submit[@]}"; fi
 

@@ -27,4 +27,4 @@ on_all "mkdir -p jaxunlearn && tar -xzf jaxunlearn.tgz -C jaxunlearn && cd jaxun
     python3 -m pip install -q --user uv && python3 -m uv venv -q --allow-existing --python 3.12 .venv &&
     python3 -m uv pip install -q -e '.[tpu]'"
 on_all "cd jaxunlearn && . .venv/bin/activate && export JAXUNLEARN_DISTRIBUTED=auto JAXUNLEARN_PROCESSES=${HOSTS-} &&
-    JAX_PLATFORMS=tpu,cpu exec python -m jaxunlearn$(printf ' %q' "$@")"
+    JAX_PLATFORMS=tpu,cpu exec python -P -m jaxunlearn$(printf ' %q' "$@")"

@@ -14,7 +14,7 @@ LAYERS = (  # a package imports from lower rows alone, never from another one of
     ("errors",),
     ("intervals",),
     ("estimates", "files"),
-    ("outputs",),
+    ("sealed", "outputs"),
     ("config", "parallel", "report"),
     ("kernels", "data", "llm"),
     ("models",),

@@ -16,6 +16,7 @@ from jaxunlearn.files import (
     find_data,
     finite,
     json_text,
+    markdown_text,
     nfc,
     parse_json,
     read_json,
@@ -111,6 +112,11 @@ def test_the_cache_lies_where_the_user_keeps_caches(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "jaxunlearn"
+
+
+def test_markdown_text_holds_neither_html_nor_new_lines_nor_cells():
+    assert markdown_text("<script>x</script>|a\n# b & c") == "&lt;script&gt;x&lt;/script&gt;\\|a # b &amp; c"
+    assert markdown_text(3) == "3"
 
 
 @pytest.mark.parametrize(

@@ -83,13 +83,13 @@ def test_a_dry_run_prints_the_command_whole_and_does_nothing(name, tmp_path):
     if name == "gke.sh":
         job = yaml.safe_load(out)["spec"]["replicatedJobs"][0]["template"]["spec"]
         command = job["template"]["spec"]["containers"][0]["command"]
-        assert [word.replace("$$(", "$(") for word in command] == ["python", "-m", "jaxunlearn", *COMMAND]
+        assert [word.replace("$$(", "$(") for word in command] == ["python", "-P", "-m", "jaxunlearn", *COMMAND]
         assert job["parallelism"] == job["completions"] == 4
         return
     words = shlex.split(out)
     if name.startswith("tpu"):  # the command line is one word of the last ssh, quoted once more
         words = shlex.split(next(w for w in reversed(words) if "-m jaxunlearn" in w).partition("=")[2])
-    assert words[-4 - 2 :] == ["-m", "jaxunlearn", *COMMAND]
+    assert words[-4 - 3 :] == ["-P", "-m", "jaxunlearn", *COMMAND]
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -145,7 +145,7 @@ def test_local_starts_every_process_with_its_number(pretend, tmp_path):
     out, err = process.communicate(timeout=30)
     assert process.returncode == 0 and err == ""
     lines = [out, *[(tmp_path / "logs" / f"process_{i}.log").read_text() for i in (1, 2)]]
-    assert lines == [f"process {i} of 3 at 127.0.0.1:23456: -m jaxunlearn run a b\n" for i in range(3)]
+    assert lines == [f"process {i} of 3 at 127.0.0.1:23456: -P -m jaxunlearn run a b\n" for i in range(3)]
 
 
 def test_local_ends_the_others_after_a_failure_and_returns_its_code(pretend):
@@ -223,4 +223,4 @@ def test_a_preempted_tpu_is_asked_for_again_and_deleted_at_the_end(tmp_path):
 def test_one_gpu_node_runs_one_process_and_hands_back_its_code(tmp_path):
     path = stubs(tmp_path, python='echo "$JAX_PLATFORMS $JAX_CUDA_VISIBLE_DEVICES"; exit 75')
     code, out, _ = launch("gpu_node.sh", *COMMAND, **path, GPUS="0,1", JAX_PLATFORMS="")
-    assert code == 75 and out == "cuda,cpu 0,1\n" and said(tmp_path) == [["python", "-m", "jaxunlearn", *COMMAND]]
+    assert code == 75 and out == "cuda,cpu 0,1\n" and said(tmp_path) == [["python", "-P", "-m", "jaxunlearn", *COMMAND]]

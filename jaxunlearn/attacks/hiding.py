@@ -57,7 +57,7 @@ def half_frozen(target: Target, facts) -> None:
             arrays = _hiding_blocks(target, facts)
             made = hiding(target.load("baseline"), arrays, 2 * u.learning_rate, u.batch, target.run.config.attack.seed)
             processes.first(lambda: folder.parent.mkdir(exist_ok=True))
-            huggingface.save(made, folder, source=target.run.inputs.tokenizer_dir)
+            huggingface.save(made, folder, source=target.run.inputs.tokenizer_dir, seal=True)
     show_hidden(target, STRESS, folder)
 
 

@@ -106,6 +106,7 @@ def export(a) -> None:
     """Write a Hugging Face directory or a GGUF file; below fp32, print how much of the edit the rounding loses."""
     from jaxunlearn.methods import inference
     from jaxunlearn.models import directory, hub, huggingface
+    from jaxunlearn.run.store import verify
     from jaxunlearn.stages import export as exports
 
     out = Path(a.out)
@@ -115,6 +116,7 @@ def export(a) -> None:
             f"{a.model} forgets at inference time and has no weights of its own; export a model that was trained"
         )
     source = hub.find_model(a.model)
+    verify(source)
     directory.check_model(source)
     exports.check_target(a.format, a.dtype, out, [source, *map(Path, filter(None, [a.baseline]))], a.force)
     with one_model_mesh():
@@ -138,8 +140,10 @@ def _one_model(name: str):
     from jaxunlearn.data.tokenizer import load_tokenizer
     from jaxunlearn.methods import inference
     from jaxunlearn.models import directory, hub, huggingface
+    from jaxunlearn.run.store import verify
 
     path = hub.find_model(name)
+    verify(path)  # a model of a run is what was saved there
     guided = inference.is_guided(path)  # a method at inference time, whose models are beside it
     own = inference.baseline(path) if guided else path
     tokenizer = load_tokenizer(own)

@@ -256,6 +256,7 @@ class Run:
     dir: str = ""  # empty: runs/NAME
     checkpoints: str = ""  # where training state lies, also gs:// or s3://; empty: in the run directory
     track: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
+    full_paths: bool = False  # in report.json and report.html; else paths from here, or the last name alone
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,14 +6,14 @@ import itertools
 import re
 import sys
 import urllib.parse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxunlearn.data.gutenberg import without_licence
 from jaxunlearn.data.questions import PROMPT, Question, read_questions
 from jaxunlearn.errors import InputError
-from jaxunlearn.files import nfc
+from jaxunlearn.files import nfc, parse_json, read_json
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -113,9 +113,11 @@ def read_rows(source: str) -> list[dict]:
     try:
         import importlib_resources  # noqa: F401  (tensorflow_datasets needs it and does not declare it)
         import tensorflow_datasets as tfds
+        from tensorflow_datasets.core.utils.file_utils import list_data_dirs
     except ImportError as error:
         needed = "tensorflow-datasets, array-record and importlib-resources"
         raise InputError(f"{source} needs {needed} ({error}); pip install them") from error
+    refuse_foreign_classes(name, list_data_dirs(given_data_dir=options.get("data_dir")), source)
     try:
         rows: Any = tfds.data_source(name, split=split, data_dir=options.get("data_dir"), download=False)
     except Exception as error:  # the library raises many kinds, some of them pages long
@@ -123,6 +125,52 @@ def read_rows(source: str) -> list[dict]:
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"{source} is not prepared on disk ({reason}); {hint}") from error
     return list(rows)
+
+
+# The classes that features.json of a data set may name: tensorflow_datasets imports the module of each.
+FEATURES = "tensorflow_datasets.core.features."
+KNOWN = {
+    "features_dict.FeaturesDict", "text_feature.Text", "tensor_feature.Tensor", "scalar.Scalar",
+    "class_label_feature.ClassLabel", "sequence_feature.Sequence", "dataset_feature.Dataset",
+    "translation_feature.Translation", "translation_feature.TranslationVariableLanguages", "feature.Optional",
+}  # fmt: skip
+
+
+def refuse_foreign_classes(name: str, data_dirs: Sequence[Any], source: str) -> None:
+    """Raise InputError where a prepared data set names a class that is not KNOWN, and for a name with a namespace.
+
+    tensorflow_datasets imports what features.json names, which would run code that comes with the data.
+    """
+    if not re.fullmatch(r"\w+(:[\d.]+)?(/[\w.+-]+)?(:[\d.]+)?", name):
+        raise InputError(f"{source}: {name!r} is no plain name of a data set; expected NAME[/CONFIG][:VERSION]")
+    for top in data_dirs:
+        for path in sorted((Path(top).expanduser() / re.split("[/:]", name)[0]).rglob("features.json")):
+            try:
+                named = set(_classes(read_json(path)))
+            except InputError as error:
+                raise InputError(f"{error}; prepare the data set again") from None
+            if odd := sorted(c for c in named if c.removeprefix(FEATURES) not in KNOWN or not c.startswith(FEATURES)):
+                raise InputError(
+                    f"{path} names the class {odd[0]!r}, which would be imported: only text, numbers and lists of "
+                    "tensorflow_datasets itself are read; give the texts as .txt files"
+                )
+
+
+def _classes(content: Any) -> Iterator[str]:
+    """Yield the classes that a features.json names, in its present form and in its earlier one ("type", "content")."""
+    if isinstance(content, list):
+        for item in content:
+            yield from _classes(item)
+    if not isinstance(content, dict):
+        return
+    earlier = ("type",) if "content" in content else ()
+    for key, value in content.items():
+        if key in ("pythonClassName", "python_class_name", *earlier):
+            yield str(value)
+        elif key in ("json", "content") and isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+            yield from _classes(parse_json(value, "features.json"))
+        else:
+            yield from _classes(value)
 
 
 def _read_tfds(source: str) -> list[Document]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxunlearn import sealed
 from jaxunlearn.config import Config
 from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.errors import InputError
@@ -15,6 +16,7 @@ from jaxunlearn.estimates import SHARE, rate_estimate
 from jaxunlearn.evals.base import Context, Figures, Metric
 from jaxunlearn.evals.continuations import Pair, Score, encode_pair, score_continuations
 from jaxunlearn.evals.memorisation import figure
+from jaxunlearn.files import cache_folder, sha256_text
 from jaxunlearn.models.generate import Sampling, generate
 
 PAPER = ("winogrande", "hellaswag", "arc_challenge", "arc_easy", "boolq", "openbookqa", "piqa")  # table of the paper
@@ -224,11 +226,25 @@ def _mean(name: str, values: list[float]) -> dict:
 def measure(model, context: Context) -> Figures:
     """Return {"tasks": {"TASK METRIC": figure}} of eval.tasks; answers are kept, so that none is asked for twice."""
     suite, c = context.suite, context.suite.c
-    cache = context.folder / f"tasks_{context.model_hash[:12]}.db" if context.folder else None
+    cache = answers_kept(model, context) if context.folder else None
     tasks = run_tasks(
         model, suite.tokenizer, c.tasks, batch=c.batch, items=c.items, cache=cache, seed=suite.seed, context=c.context
     )
     return {"tasks": {f"{task} {metric}": f for task, metrics in tasks.items() for metric, f in metrics.items()}}
+
+
+def answers_kept(model, context: Context) -> Path:
+    """Return the harness's file of answers for one model of a run, in this user's own cache.
+
+    The harness keeps pickles there, and who opens a pickle runs what its writer wants: so it never lies in the run
+    directory, which may be somebody else's. Its name holds all that an answer depends on and the run's folder.
+    """
+    suite, folder = context.suite, cache_folder() / "tasks"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    run = str(Path(context.folder or ".").resolve())
+    tokens = [sealed.digest(path) for path in suite.tokenizer.files]
+    key = sha256_text(context.model_hash, repr(model.c), *tokens, f"{suite.seed} {suite.c.context} {run}")
+    return folder / f"{key[:32]}.db"
 
 
 def check(config: Config, held_out: bool) -> None:

@@ -14,14 +14,15 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from jaxunlearn.config.fields import LlmEndpoint
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.files import json_text
 from jaxunlearn.llm.journal import MALFORMED, REPLIES, Journal
 from jaxunlearn.llm.replies import Trouble, Usage, complaint, read_completion, read_reply, refused_field, retry_after
+from jaxunlearn.llm.secrets import blotted, is_address, refuse_secrets
 
+LARGEST = 8 << 20  # bytes of a reply's body
 LONGEST_BACKOFF, LONGEST_WAIT = 60.0, 600.0  # seconds: our longest wait, the longest by Retry-After
 SILENT = 3  # questions in a row without any reply in all their attempts: the endpoint is taken to be down
 
@@ -37,12 +38,13 @@ class Endpoint(LlmEndpoint):
 
     def resolved(self) -> "Endpoint":
         """Fill empty fields from the environment and check all; one InputError names everything missing or wrong."""
+        refuse_secrets("the endpoint", self.base_url, self.key_variable)
         url = (self.base_url or os.environ.get("OPENAI_BASE_URL", "")).strip().rstrip("/")
         url = url.removesuffix("/chat/completions")
         model, wrong = self.model or os.environ.get("OPENAI_MODEL", ""), []
         if not url:
             wrong.append("no base_url: give it or set OPENAI_BASE_URL, for example http://localhost:11434/v1 (Ollama)")
-        elif urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        elif not is_address(url):
             wrong.append(f"base_url is {url!r}, expected http(s)://HOST[:PORT]/v1")
         if not model:
             wrong.append("no model: give its name as the endpoint knows it, or set OPENAI_MODEL")
@@ -122,6 +124,8 @@ def ask(
     questions = {request.key(endpoint): request for request in requests}
     todo = {key: request for key, request in questions.items() if not journal.holds(key)}
     session = _Session(endpoint, journal, say, sleep, total=len(questions), done=len(questions) - len(todo))
+    if journal.damaged:
+        say(f"  {journal.damaged:,} lines of {journal.folder} are damaged: their questions are asked again")
     if todo:
         asyncio.run(session.run(todo))
     read = {k: read_reply(journal.replies[k]["text"], q.schema) for k, q in questions.items() if k in journal.replies}
@@ -161,7 +165,7 @@ class _Session:
         import httpx
 
         queue = iter(todo.items())
-        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
         # no timeout of the library: `send` limits the time of a whole reply
         async with httpx.AsyncClient(headers=headers, timeout=None, verify=_certificates()) as client:
 
@@ -253,7 +257,7 @@ class _Session:
         self.sent += 1
         try:
             async with asyncio.timeout(self.endpoint.timeout):
-                return await client.post(f"{self.endpoint.base_url}/chat/completions", json=body)
+                return await self.receive(client, f"{self.endpoint.base_url}/chat/completions", body)
         except TimeoutError:
             raise Trouble(f"no whole reply within {self.endpoint.timeout:g} s") from None
         except httpx.ConnectError as error:
@@ -262,6 +266,19 @@ class _Session:
             raise Trouble(f"connection lost: {error or type(error).__name__}") from None
         except httpx.InvalidURL as error:
             raise InputError(f"base_url is {self.endpoint.base_url!r}: {error}") from None
+
+    async def receive(self, client, url: str, body: dict) -> Any:
+        """Return the whole response, of LARGEST bytes at most, in which the key is blotted out."""
+        import httpx
+
+        data = bytearray()
+        async with client.stream("POST", url, json=body) as response:
+            async for part in response.aiter_bytes(1 << 16):
+                data += part
+                if len(data) > LARGEST:
+                    raise Trouble(f"the reply is longer than {LARGEST >> 20} MiB", malformed=True)
+        kept = {k: v for k, v in response.headers.items() if k in ("retry-after", "content-type")}
+        return httpx.Response(response.status_code, headers=kept, content=blotted(bytes(data), self.key))
 
     def check(self, response: Any) -> None:
         """Raise InputError for an answer that ends the run, Trouble for one that is worth another attempt."""
@@ -279,15 +296,14 @@ class _Session:
             raise Trouble(said, refused=True)
 
     def message(self, response: Any) -> str:
-        """Return the message of an error, shortened, with the key removed."""
+        """Return the message of an error, shortened."""
         try:
             said = response.json()
             said = said.get("error", said.get("detail", said))
             said = said.get("message", said) if isinstance(said, dict) else said
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             said = response.text
-        said = " ".join(str(said).split())[:300]
-        return said.replace(self.key, "***") if self.key else said
+        return " ".join(str(said).split())[:300]
 
 
 @functools.cache

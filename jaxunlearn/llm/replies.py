@@ -9,9 +9,11 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 CHARACTERS_PER_TOKEN = 4  # of English prose, for an estimate where an endpoint reports no usage
+LONGEST, MOST_TOKENS = 200_000, 10**9  # characters of a reply that are read; tokens that a reply may report
+DEEPEST = 50  # brackets within brackets of a value
 QUOTED = 2000  # characters of a bad reply that are shown back to the model
 # fields that some endpoints refuse, and the words that show it in their error messages
 OPTIONAL = {
@@ -73,12 +75,19 @@ def read_completion(response: Any, messages: Sequence[Mapping[str, str]]) -> tup
         text = reply["choices"][0]["message"]["content"] or ""
         reported = reply.get("usage") or {}
         prompt, completion = reported.get("prompt_tokens"), reported.get("completion_tokens")
-    except (ValueError, LookupError, TypeError, AttributeError):
+        text = text.encode("utf-8", "replace").decode()  # half a surrogate pair can stand in no file
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise Trouble(f"not a chat completion: {' '.join(response.text.split())[:100]!r}") from None
-    if isinstance(prompt, int) and isinstance(completion, int):
+    if len(text) > LONGEST:
+        raise Trouble(f"the reply has {len(text):,} characters, {LONGEST:,} are read at most", malformed=True)
+    if _is_count(prompt) and _is_count(completion):
         return text, Usage(prompt=prompt, completion=completion)
     asked, told = (-(-n // CHARACTERS_PER_TOKEN) for n in (sum(len(m["content"]) for m in messages), len(text)))
     return text, Usage(prompt=asked, completion=told, estimated=True)
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value <= MOST_TOKENS
 
 
 def complaint(text: str, fault: str) -> list[dict[str, str]]:
@@ -142,4 +151,6 @@ def _closing(text: str, start: int) -> int | None:
         depth += (part[0] in "{[(") - (part[0] in "}])")
         if depth == 0:
             return part.end()
+        if depth > DEEPEST:
+            return None
     return None

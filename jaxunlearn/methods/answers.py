@@ -58,6 +58,9 @@ def load_questions(path: Path | str) -> Questions:
             wrong_answers(options, row["answer"])
         except InputError as error:
             wrong.append(f"questions[{n}]: {error}")
+    said = raw.get("ignorance", []) if isinstance(raw, dict) else []
+    if not isinstance(said, list) or not all(isinstance(s, str) and s.strip() for s in said):
+        wrong.append('"ignorance": expected a list of texts')
     if wrong:
         raise InputError(f"{path} cannot be used:\n  " + "\n  ".join(wrong[:12]))
     return Questions(

@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from jaxunlearn import sealed
 from jaxunlearn.data.links import inside
 from jaxunlearn.errors import InputError, shown
-from jaxunlearn.files import json_text, read_json
+from jaxunlearn.files import json_text, read_json, write_whole
 from jaxunlearn.kernels.attention import Cache
 from jaxunlearn.methods.base import Method, Setting, Values
 from jaxunlearn.models import lora, peft
@@ -106,9 +107,10 @@ def is_guided(folder: Path) -> bool:
 
 
 def save(folder: Path, about: dict) -> None:
-    """Write method.json: the method, its settings, and where the models lie."""
+    """Write method.json, sealed: the method, its settings, and where the models lie."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / FILE).write_text(json_text(about, indent=1))
+    write_whole(folder / FILE, json_text(about, indent=1))
+    sealed.seal(folder)
 
 
 def save_filter(folder: Path, barred: Sequence[int], of: str) -> None:
@@ -138,6 +140,12 @@ def load(folder: Path, read):
 def baseline(folder: Path) -> Path:
     """Return the folder of the model that a method at inference time asks."""
     return Path(folder) / _about(folder)["baseline"]
+
+
+def parts(folder: Path) -> list[Path]:
+    """Return the folders of the models that a method at inference time asks."""
+    about = _about(folder)
+    return [Path(folder) / about[name] for name in ("baseline", "reinforced") if name in about]
 
 
 def prefix(folder: Path) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from jaxunlearn import sealed
 from jaxunlearn.data.tokenizer import copy_tokenizer
 from jaxunlearn.files import json_text
 from jaxunlearn.models import lora, peft
@@ -87,29 +88,33 @@ def _read(files: dict, where: Stored, index, H: int):
 
 
 def save(
-    model: Model, directory: Path, *, source: Path | None = None, dtype: str = "float32", shard_bytes: int = 5 << 30
-):
+    model: Model, directory: Path, *, source: Path | None = None, dtype: str = "float32", shard_bytes: int = 5 << 30,
+    seal: bool = False,
+):  # fmt: skip
     """Write a Hugging Face directory, complete or not at all; tokenizer files are copied from `source`.
 
-    Files are cut at about `shard_bytes`; tensors leave the devices one at a time. Raises InputError where `dtype`
-    cannot hold a number; then nothing is written.
+    seal: add the hashes of all files (sealed.py), as a run's models have them. Files are cut at about `shard_bytes`;
+    tensors leave the devices one at a time. Raises InputError where `dtype` cannot hold a number; then nothing is
+    written.
     """
     directory = Path(directory)
     arrays = hf_tensors(model)  # gathered by all processes, written by one
     if processes.index() == 0:
-        _write(arrays, model.c, directory, source, dtype, shard_bytes)
+        _write(arrays, model.c, directory, source, dtype, shard_bytes=shard_bytes, seal=seal)
     for _ in arrays:
         pass
     processes.first(lambda: None)  # no process reads the directory before it is complete
 
 
-def _write(arrays, c: Shape, directory: Path, source: Path | None, dtype: str, shard_bytes: int) -> None:
+def _write(arrays, c: Shape, directory: Path, source: Path | None, dtype: str, *, shard_bytes: int, seal: bool) -> None:
     scratch = directory.with_name(f".{directory.name}.writing")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     write_shards(((name, narrowed(name, array, dtype)) for name, array in arrays), scratch, shard_bytes)
     tokens = copy_tokenizer(source, scratch) if source else {}
     (scratch / "config.json").write_text(json_text(hf_config(c, dtype) | tokens, indent=1))
+    if seal:
+        sealed.seal(scratch)
     shutil.rmtree(directory, ignore_errors=True)
     os.rename(scratch, directory)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from jaxunlearn import sealed
 from jaxunlearn.config import Lora
 from jaxunlearn.config.bounds import Range
 from jaxunlearn.data.links import inside
@@ -59,6 +60,7 @@ def _write(tensors: dict, config: dict, directory: Path, scratch: Path, source: 
     if source:
         copy_tokenizer(source, scratch)
     (scratch / CONFIG).write_text(json_text(config, indent=1))
+    sealed.seal(scratch)
     shutil.rmtree(directory, ignore_errors=True)
     os.rename(scratch, directory)
 

@@ -4,7 +4,8 @@ import copy
 from pathlib import Path
 from typing import Any
 
-from jaxunlearn.errors import InputError
+from jaxunlearn import sealed
+from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.estimates import SHARE, over_runs, value_of
 from jaxunlearn.files import read_json
 
@@ -19,7 +20,7 @@ ATTACKED = ("relearn_steps", "relearn_blocks", "relearn_batch", "relearn_rates")
 
 
 def read_reports(folders: list[str]) -> list[dict]:
-    """Return report.json of each run directory; raises InputError where one has none."""
+    """Return report.json of each run directory; raises InputError where one has none, RunError where it is damaged."""
     found = []
     for folder in folders:
         path = Path(folder) / "report.json"
@@ -27,7 +28,13 @@ def read_reports(folders: list[str]) -> list[dict]:
             raise InputError(
                 f"{folder} holds no report.json; finish that run first (jaxunlearn run CONFIG run.dir={folder})"
             )
-        found.append(read_json(path, dict))
+        report = read_json(path, dict)
+        if not sealed.intact(report):
+            raise RunError(
+                f"{path} is not as it was written; run `jaxunlearn run` on its configuration again, which writes it "
+                f"anew from the run's files. Where the change was meant, delete its field {sealed.SEAL!r}"
+            )
+        found.append(sealed.plain(report))
     return found
 
 

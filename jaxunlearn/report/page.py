@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from jaxunlearn import sealed
 from jaxunlearn.estimates import duration, number, plain, value_of
 from jaxunlearn.files import json_text, parse_json, write_whole
 from jaxunlearn.report import charts, drawing, tables, verdict
@@ -27,16 +28,16 @@ FACTS = (("labels", "Labels"), ("dictionary", "Dictionary"), ("manifest", "Manif
 def write_report(run_dir: Path, report: dict) -> None:
     """Write report.json, with the verdict in words, and report.html into the run directory, each replaced whole.
 
-    Raises InputError on NaN and infinity; the old files then stay.
+    report.json is sealed (sealed.py). Raises InputError on NaN and infinity; the old files then stay.
     """
     report = plain(report)
-    report |= verdict.in_words(report)
-    text = json_text(report, sort_keys=True, indent=1)
+    report = sealed.plain(report | verdict.in_words(report))
+    text = json_text(sealed.sealed(report), sort_keys=True, indent=1)
     run_dir = Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     write_whole(run_dir / "report.json", text + "\n")
     # The page is made from what the file holds, so that rendering it again from report.json gives the same bytes.
-    html = page(parse_json(text, "the report"))
+    html = page(sealed.plain(parse_json(text, "the report")))
     write_whole(run_dir / "report.html", html.encode("utf-8", "replace").decode())  # a model may write half a character
 
 

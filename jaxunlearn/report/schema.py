@@ -235,6 +235,7 @@ class Report(Form):
     notes: list[str]
     config: dict[str, Any]
     manifest: dict[str, Any]
+    seal: str = ""  # the SHA-256 of the rest, by which a damaged file is found (sealed.py)
 
     @model_validator(mode="after")
     def known_groups(self) -> Self:

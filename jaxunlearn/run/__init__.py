@@ -28,8 +28,9 @@ from jaxunlearn.models.scoring import Text
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import say
 from jaxunlearn.parallel.sharding import device_names
+from jaxunlearn.run import checks
 from jaxunlearn.run.directory import RunDirectory
-from jaxunlearn.run.inputs import Inputs, read_inputs
+from jaxunlearn.run.inputs import Inputs, places_of, read_inputs
 from jaxunlearn.run.variants import Variant
 from jaxunlearn.whp.labels import Passage
 
@@ -179,6 +180,7 @@ def open_run(config: Config, *more_checks: Callable[[Run], object], looks: bool 
     config = resolved(config)
     method_of(config)  # names first: nothing is created for a misspelt one
     check_controls(config)
+    checks.refuse_endpoints(config)
     folder = RunDirectory(config, looks)
     try:
         say(f"{config.title or config.name}: {folder.path} on {device_names()}")
@@ -188,7 +190,7 @@ def open_run(config: Config, *more_checks: Callable[[Run], object], looks: bool 
         _ = run.facts  # read here, so that faulty files are refused before any work
         for check in more_checks:
             check(run)
-        folder.manifest(inputs.hashes)
+        folder.manifest(inputs.hashes, places_of(config))
     except BaseException:
         folder.abandon()
         raise

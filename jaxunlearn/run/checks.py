@@ -1,12 +1,20 @@
 """Check the inputs of a run before any work."""
 
 from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
 
 from jaxunlearn.anchors.matching import find_anchors, make_matcher
 from jaxunlearn.config import Config
+from jaxunlearn.data.blocks import Blocks
+from jaxunlearn.data.documents import Document
 from jaxunlearn.data.tokenizer import Tokenizer, holds
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals.prompts import Prompts
+from jaxunlearn.evals.words import Words
+from jaxunlearn.llm.endpoint import Endpoint
+from jaxunlearn.llm.secrets import refuse_secrets
 from jaxunlearn.models import lora, transformer
 from jaxunlearn.parallel.console import say
 from jaxunlearn.parallel.sharding import batch_size_fits
@@ -70,3 +78,115 @@ def warning(counts: Counter) -> str:
         f"repair.text holds {counts.total()} anchored terms ({most}): what it says of them is learnt again; "
         "take those documents out, or read the leaks with care"
     )
+
+
+# ---- texts that cannot show anything
+
+
+SPARSE = 0.005  # of the words of a text: where fewer begin an anchored term, the dictionary hardly fits the text
+OVERLAP, RUN = 0.05, 16  # share of the runs of RUN tokens to forget that stand in the text to keep, too
+UNKNOWN = 0.01  # share of a text's tokens
+
+
+def refuse_one_block(forget: Blocks, retain: Blocks | None, config: Config) -> None:
+    """Raise InputError for a text of which nothing can be held out, because it fills one block alone."""
+    for name, blocks in (("text.forget", forget), ("text.retain", retain)):
+        if blocks is not None and len(blocks.tokens_NT) == 1 and config.text.holdout:
+            raise InputError(
+                f"{name} fills one block of {config.text.context} tokens alone, so none can be held out; give more "
+                "text, a smaller text.context, or text.holdout=0 (what is measured was then trained on)"
+            )
+
+
+def fit(dictionary: dict, documents: Sequence[Document]) -> str:
+    """Return a warning where few words of the text belong to the dictionary, "" where enough do.
+
+    Raises InputError where no term occurs: every position would be trained on the baseline's own words.
+    """
+    if not dictionary:
+        return ""
+    counts, words = anchored([d.text for d in documents], dictionary), sum(len(d.text.split()) for d in documents)
+    if not counts:
+        shown = ", ".join(map(repr, list(dictionary)[:3]))
+        raise InputError(
+            f"text.dictionary: none of its {len(dictionary):,} terms ({shown}, ...) stands in the text to forget; give "
+            "the dictionary of this text, in its spelling and language"
+        )
+    share = counts.total() / max(words, 1)
+    if share >= SPARSE:
+        return ""
+    return (
+        f"text.dictionary hardly fits the text to forget: {len(counts):,} of its {len(dictionary):,} terms stand "
+        f"there, {counts.total():,} times in {words:,} words ({share:.2%}); what they do not cover is not forgotten"
+    )
+
+
+def overlap(forget: Blocks, retain: Blocks | None) -> str:
+    """Return a warning where the text to keep holds much of the text to forget, "" where it does not."""
+    if retain is None:
+        return ""
+    sought, there = (np.concatenate([_runs(s.ids_N) for s in blocks.streams]) for blocks in (forget, retain))
+    share = float(np.isin(sought, there).mean()) if len(sought) else 0.0
+    if share < OVERLAP:
+        return ""
+    return (
+        f"text.retain holds {share:.0%} of the text to forget (runs of {RUN} tokens): what is kept teaches again what "
+        "is to be forgotten, and the figures on both texts mean little"
+    )
+
+
+def _runs(ids_N: np.ndarray) -> np.ndarray:
+    """Return a hash of every run of RUN tokens."""
+    count = max(len(ids_N) - RUN + 1, 0)
+    found = np.zeros(count, np.uint64)
+    for n in range(RUN):
+        found = found * np.uint64(1_000_003) + ids_N[n : n + count].astype(np.uint64) + np.uint64(1)
+    return found
+
+
+def unknown(name: str, blocks: Blocks, tokenizer: Tokenizer) -> str:
+    """Return a warning where a text has many unknown tokens, "" where it has few or the tokenizer has none."""
+    ids_N = np.concatenate([s.ids_N for s in blocks.streams])
+    named = np.unique(ids_N)
+    odd = [int(i) for i, piece in zip(named, tokenizer.pieces(named.tolist()), strict=True) if piece in UNKNOWNS]
+    share = float(np.isin(ids_N, odd).mean()) if odd else 0.0
+    if share < UNKNOWN:
+        return ""
+    return (
+        f"{name}: {share:.0%} of its tokens are unknown to the tokenizer ({', '.join(tokenizer.pieces(odd))}), which "
+        "stand for anything: take a tokenizer of this language, or write quotes and dashes as it does"
+    )
+
+
+UNKNOWNS = ("<unk>", "[UNK]", "<|unk|>", "<UNK>", "unk")
+
+
+# ---- what would fail after the training
+
+
+def refuse_long(prompts: Prompts, words: Words, context: int, new_tokens: int) -> None:
+    """Raise InputError for prompts that leave no room: with the words or the completion beyond the model's context."""
+    told = [(p.prompt, w) for p in (*prompts.probability, *prompts.leaks) for w in (*p.specific, *p.generic)]
+    told += [(t.prompt, w) for t in prompts.track for w in t.words]
+    told += [(q.question, o) for q in prompts.choice for o in q.options]
+    lengths = {prompt: sum(map(len, words.told(prompt, word))) for prompt, word in told}
+    asked = [*(p.prompt for p in (*prompts.completion, *prompts.leaks)), *prompts.neutral]
+    lengths |= {prompt: max(lengths.get(prompt, 0), len(words.context(prompt)) + new_tokens) for prompt in asked}
+    if long := [(length, prompt) for prompt, length in lengths.items() if length > context]:
+        length, prompt = max(long)
+        raise InputError(
+            f"{len(long)} prompts are too long for the model's context of {context} tokens, with their words or "
+            f"eval.new_tokens={new_tokens}; the longest, of {length} tokens, begins {prompt[:60]!r}: shorten them"
+        )
+
+
+def refuse_endpoints(config: Config) -> None:
+    """Raise InputError for settings of an endpoint that hold a key, and for one that will be asked and cannot be.
+
+    It is called first of all: a key must not be written to config.json.
+    """
+    built = config.text.dictionary == "build" and config.anchors.source == "llm"
+    for name, settings, used in (("judge", config.judge, config.judge.use), ("anchors.llm", config.anchors.llm, built)):
+        refuse_secrets(name, settings.base_url, settings.key_variable)
+        if used:
+            Endpoint.of(settings).resolved().secret()

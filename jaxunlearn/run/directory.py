@@ -13,14 +13,16 @@ from pathlib import Path
 import jax
 from etils import epath
 
+from jaxunlearn import sealed
 from jaxunlearn.config import Config, as_dict, to_json
 from jaxunlearn.errors import InputError, RunError, no_disk, no_memory
 from jaxunlearn.estimates import duration
-from jaxunlearn.files import finite, json_text, parse_json, read_json, read_text, write_whole
+from jaxunlearn.files import finite, json_text, read_json, write_whole
 from jaxunlearn.outputs import Lock, lock
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import progress, say
-from jaxunlearn.run.resume import completed, refuse_another_configuration, refuse_changed_inputs
+from jaxunlearn.run.metrics import Metrics
+from jaxunlearn.run.resume import MEASURED_BY, completed, refuse_another_configuration, refuse_changed_inputs, stored
 from jaxunlearn.run.tracking import Trackers
 
 LOCK = ".jaxunlearn_run.lock"  # marks the folder as a run's, too
@@ -39,8 +41,9 @@ class RunDirectory:
     """
 
     def __init__(self, config: Config, looks: bool = False):
-        self.path = config.directory
+        self.path, self.metrics = config.directory, Metrics(config.directory)
         self.given_state, self._seeds = config.run.checkpoints, {"seed": config.seed, "universe": config.universe.seed}
+        self._chosen_by_prompts = config.unlearn.reach > 0
         self._text, self._looks = to_json(config), looks
         self._lock: Lock | None = None
         processes.same_everywhere("the configuration", self._text)
@@ -55,8 +58,9 @@ class RunDirectory:
         existing = self.path / "config.json"
         if existing.is_file() and self.begun:
             default = as_dict(Config(name=config.name))
-            before = completed(read_json(existing, dict), default)
+            before = completed(stored(existing, "delete it to take the configuration as it is now"), default)
             refuse_another_configuration(before, as_dict(config), self.made, self.path)
+        self.metrics.check()
         self._own_state()
 
     def abandon(self) -> None:
@@ -105,24 +109,28 @@ class RunDirectory:
         """Return a path in the folder."""
         return self.path / name
 
-    def manifest(self, hashes: dict) -> dict:
+    def manifest(self, hashes: dict, places: dict | None = None) -> dict:
         """Write config.json and manifest.json (versions, devices, seeds, hashes of every input) and return the latter.
 
+        places: where each input lies, for messages.
         Who only looks leaves both as they are. Raises InputError where an earlier manifest has other hashes, and
         RunError where the disk is full or read-only.
         """
         try:
-            return processes.first(lambda: self._manifest(hashes))
+            return processes.first(lambda: self._manifest(hashes, places or {}))
         except OSError as error:
             raise RunError(f"cannot write into {self.path}: {error.strerror or error}; nothing was begun") from None
 
-    def _manifest(self, hashes: dict) -> dict:
+    def _manifest(self, hashes: dict, places: dict) -> dict:
         path = self.path / "manifest.json"
         if path.is_file():
-            before = read_json(path, dict)
-            refuse_changed_inputs(before["hashes"], hashes, self.path)
+            before = stored(path, "delete it to take the inputs as they are now")
+            changed = refuse_changed_inputs(before["hashes"], hashes, self.path, self._may_change(), places)
             if self._looks:
                 return before
+            if changed:
+                self.record("inputs", event="changed", names=changed)
+                say(f"  {', '.join(changed)} changed: what depends on it is measured again")
         manifest = {
             "versions": versions(),
             "devices": [str(d) for d in jax.devices()],
@@ -132,8 +140,13 @@ class RunDirectory:
             "hashes": hashes,
         }
         write_whole(self.path / "config.json", self._text)
-        write_whole(path, json_text(manifest, indent=1, sort_keys=True))
+        write_whole(path, json_text(sealed.sealed(manifest), indent=1, sort_keys=True))
         return manifest
+
+    def _may_change(self) -> tuple[str, ...]:
+        """Return the inputs that may change: the prompts, unless they chose the step that is kept (rule 3)."""
+        chosen = self._chosen_by_prompts and (self.made("unlearned") or self.made("checkpoints/unlearn_best"))
+        return () if chosen else MEASURED_BY
 
     # ---- metrics.jsonl: one JSON object a line
 
@@ -143,28 +156,18 @@ class RunDirectory:
 
     def _rewind(self, stage: str, step: int) -> None:
         self.trackers.rewind(stage, step)
-        lines = [r for r in self.records() if r.get("stage") != stage or r.get("step", 0) <= step]
-        write_whole(self.path / "metrics.jsonl", "".join(json_text(r) + "\n" for r in lines))
+        self.metrics.replace([r for r in self.records() if r.get("stage") != stage or r.get("step", 0) <= step])
 
     def record(self, stage: str, **values) -> None:
         """Append one line to metrics.jsonl and pass it to the trackers; only the first process writes."""
         if processes.index():
             return
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json_text(finite({"stage": stage} | values)) + "\n")
+        self.metrics.append(finite({"stage": stage} | values))
         self.trackers.log(stage, values)
 
     def records(self, stage: str = "", event: str = "") -> list[dict]:
         """Return the rows of metrics.jsonl, those of one stage or event where it is given."""
-        path, found = self.path / "metrics.jsonl", []
-        for line in read_text(path).splitlines() if path.is_file() else []:
-            try:
-                row = parse_json(line, "metrics.jsonl")
-            except ValueError:
-                continue  # the last line of a killed process
-            if (not stage or row["stage"] == stage) and (not event or row.get("event") == event):
-                found.append(row)
-        return found
+        return [r for r in self.metrics.rows() if stage in ("", r["stage"]) and event in ("", r.get("event"))]
 
     @contextmanager
     def stage(self, name: str, what: str):
@@ -185,6 +188,8 @@ class RunDirectory:
         finally:
             seconds = time.monotonic() - began
             self.record(name, event="seconds", seconds=round(seconds, 2))
+            if not processes.index():
+                self.metrics.seal()
             self.trackers.flush()
         say(f"[{name}] done in {duration(seconds)}")
 

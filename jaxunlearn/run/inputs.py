@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jaxunlearn import sealed
 from jaxunlearn.anchors.auditing.audit import refuse_errors
 from jaxunlearn.anchors.building.make import build_dictionary
 from jaxunlearn.anchors.dictionary import load_dictionary
@@ -14,9 +15,10 @@ from jaxunlearn.data.documents import Document, read_documents
 from jaxunlearn.data.tokenizer import Tokenizer, load_tokenizer
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals.prompts import CompletionPrompt, ProbabilityPrompt, Prompts, load_prompts
-from jaxunlearn.files import find_data, json_text, sha256, sha256_text
+from jaxunlearn.evals.words import Words
+from jaxunlearn.files import find_data, json_text, read_json, sha256, sha256_text
 from jaxunlearn.methods import check_config
-from jaxunlearn.models import huggingface, transformer
+from jaxunlearn.models import huggingface, peft, transformer
 from jaxunlearn.models.directory import check_model, check_numbers, tokens_fit
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import say
@@ -70,21 +72,26 @@ def read_inputs(config: Config, folder: RunDirectory) -> tuple[Config, Inputs]:
         say(f"  to retain: {retain.summary()}")
     elif config.pretrain.steps:
         raise InputError("pretraining needs text.retain as well as text.forget")
+    checks.refuse_one_block(forget, retain, config)
     held = {"forget": config.text.forget_held, "retain": config.text.retain_held}
     held_documents, held_blocks = {}, {}
     for name, source in held.items():
         if source:
             held_documents[f"text.{name}_held"], held_blocks[name] = _text(config, tokenizer, source)
     config, dictionary = _dictionary(config, documents, retain_documents, folder)
+    _warn(checks.fit(dictionary, documents), checks.overlap(forget, retain))
+    for name, blocks in {"text.forget": forget, "text.retain": retain}.items():
+        _warn(checks.unknown(name, blocks, tokenizer) if blocks else "")
     mended, repair = _text(config, tokenizer, checks.repair_text(config)) if config.repair.steps else ([], None)
-    if warning := checks.warning(checks.anchored([d.text for d in mended], dictionary)):
-        say(f"  {warning}")
+    _warn(checks.warning(checks.anchored([d.text for d in mended], dictionary)))
     prompts = load_prompts(find_data(config.text.prompts)) if config.text.prompts else None
+    if config.eval.chat:
+        tokenizer.chat("Hello.")  # refused here where there is no template, or one that does not render
     if prompts:
         checks.refuse_unwritable(prompts, tokenizer)
         checks.refuse_empty_split(prompts, config.eval.split)
-    if config.eval.chat:
-        tokenizer.chat("Hello.")  # refused here where there is no template, or one that does not render
+        asked = Words(tokenizer, config.eval.batch, chat=config.eval.chat)
+        checks.refuse_long(prompts, asked, shape.context, config.eval.new_tokens)
     texts = {"text.forget": documents, "text.retain": retain_documents} | held_documents
     texts |= {"repair.text": mended} if mended else {}
     inputs = Inputs(
@@ -93,6 +100,11 @@ def read_inputs(config: Config, folder: RunDirectory) -> tuple[Config, Inputs]:
         repair=repair, hashes=_hashes(config, tokenizer, texts),
     )  # fmt: skip
     return config, inputs
+
+
+def _warn(*warnings: str) -> None:
+    for warning in filter(None, warnings):
+        say(f"  {warning}")
 
 
 def _text(config: Config, tokenizer: Tokenizer, source: tuple[str, ...]) -> tuple[list[Document], Blocks]:
@@ -122,11 +134,46 @@ def _hashes(config: Config, tokenizer: Tokenizer, texts: dict[str, list[Document
     """Return the hash of every input. Raises RunError where another process read something else."""
     found = {name: sha256_text(*[d.text for d in documents]) for name, documents in texts.items()}
     found["tokenizer"] = sha256_text(*[sha256(f) for f in tokenizer.files])
+    beside = Path(config.tokenizer or config.model) / "config.json"  # it may name BOS and EOS
+    if config.tokenizer and beside.is_file():
+        found["tokenizer/config.json"] = sha256(beside)
     files = {f"text.{name}": getattr(config.text, name) for name in ("dictionary", "prompts", "answers")}
     found |= {name: sha256(find_data(path)) for name, path in files.items() if path}
     processes.same_everywhere("the text, the tokenizer, the dictionary or the prompts", json_text(found))
     if config.model:
-        weights = sorted(Path(config.model).glob("*.safetensors"))
+        given = model_files(Path(config.model))
+        weights = [p for p in given.values() if p.suffix == ".safetensors"]
         processes.same_everywhere("the model's files", json_text([huggingface.glance(p) for p in weights]))
-        found |= processes.first(lambda: {f"model/{p.name}": sha256(p) for p in weights})
+        found |= processes.first(lambda: {name: sealed.digest(p) for name, p in given.items()})
     return found
+
+
+def places_of(config: Config) -> dict[str, str]:
+    """Return {name of a hash: where the input lies}, for messages."""
+    t = config.text
+    many = {"text.forget": t.forget, "text.retain": t.retain, "text.forget_held": t.forget_held}
+    many |= {"text.retain_held": t.retain_held, "repair.text": config.repair.text}
+    found = {name: ", ".join(sources) for name, sources in many.items()}
+    found |= {"text.dictionary": t.dictionary, "text.prompts": t.prompts, "text.answers": t.answers}
+    found |= {"tokenizer": config.tokenizer or config.model}
+    return found | ({name: str(p) for name, p in model_files(Path(config.model)).items()} if config.model else {})
+
+
+def model_files(directory: Path, place: str = "model") -> dict[str, Path]:
+    """Return {name: path} of the files that make a given model what it is, wherever an index places them.
+
+    These are the weights, config.json, the index, and of an adapter the files of the model below it too. (The tokenizer
+    has a hash of its own.)
+    """
+    index = directory / "model.safetensors.index.json"
+    names = {p.name for p in directory.glob("*.safetensors")}
+    names |= {name for name in ("config.json", index.name, "adapter_config.json") if (directory / name).is_file()}
+    if index.is_file():
+        try:
+            names |= {str(name) for name in read_json(index, dict)["weight_map"].values()}
+        except (KeyError, AttributeError):
+            raise InputError(f'{index} is no index of tensors; expected {{"weight_map": {{name: file}}}}') from None
+    if absent := [name for name in sorted(names) if not (directory / name).is_file()]:
+        raise InputError(f"{directory / absent[0]}, which {index.name} names, is missing; fetch the model again")
+    found = {f"{place}/{name}": directory / name for name in sorted(names)}
+    return found | (model_files(peft.base_of(directory), f"{place}/base") if peft.is_adapter(directory) else {})

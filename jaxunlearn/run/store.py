@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxunlearn import sealed
 from jaxunlearn.config import Config, Eval, as_dict
-from jaxunlearn.files import sha256, sha256_text
+from jaxunlearn.files import sha256_text
 from jaxunlearn.methods import inference, reads
-from jaxunlearn.models import huggingface
+from jaxunlearn.models import huggingface, peft
 from jaxunlearn.parallel import processes
 from jaxunlearn.run import Run
 from jaxunlearn.run.variants import Variant, variants
@@ -34,18 +35,49 @@ def models_of(run: Run) -> dict[str, Path]:
 def load_model(config: Config, directory: Path, frozen: bool = False):
     """Return the model in a directory, also one of a method at inference time (methods/inference.py).
 
-    Frozen models are stored in the compute dtype, because nothing updates them; others in fp32.
+    Frozen models are stored in the compute dtype, because nothing updates them; others in fp32. Raises RunError for one
+    that is not as it was saved.
     """
+    verify(directory)
     if inference.is_guided(directory):
         return inference.load(directory, partial(load_model, config, frozen=frozen))
     return huggingface.load(directory, config.compute, config.compute if frozen else "float32", config.remat)
 
 
+def verify(directory: Path) -> None:
+    """Raise RunError, naming the file, for a model that is not as it was saved; each file is hashed once a process."""
+    linked = "put the file back, or use another run.dir" if Path(directory).is_symlink() else ""
+
+    def look() -> None:
+        for folder in (directory, *below(directory)):
+            sealed.check(folder, linked)
+
+    processes.first(look)
+
+
+def below(directory: Path) -> list[Path]:
+    """Return the folders whose weights a model is made of beside its own: those an adapter or method.json names."""
+    if inference.is_guided(directory):
+        return inference.parts(directory)
+    return [peft.base_of(directory)] if peft.is_adapter(directory) else []
+
+
 def hash_of(folder: Path) -> str:
-    """Return the hash of a model's weights, and of method.json where a method works at inference time."""
-    return processes.first(
-        lambda: sha256_text(*[sha256(p) for p in [*sorted(folder.glob("*.safetensors")), *folder.glob(inference.FILE)]])
-    )
+    """Return the hash of a model's weights; that of a method at inference time is of the models that it asks, too.
+
+    Raises RunError for a model that is not as it was saved.
+    """
+
+    def own(folder: Path) -> str:
+        files = [*sorted(folder.glob("*.safetensors")), *folder.glob(inference.FILE)]
+        return sha256_text(*map(sealed.digest, files))
+
+    def whole() -> str:
+        verify(folder)
+        parts = inference.parts(folder) if inference.is_guided(folder) else []
+        return sha256_text(own(folder), *map(own, parts)) if parts else own(folder)
+
+    return processes.first(whole)
 
 
 # ---- labels
@@ -62,12 +94,21 @@ def stored_parts(variant: Variant) -> tuple[str, ...]:
 
 
 def read_labels(run: Run, variant: Variant) -> np.ndarray:
-    """Return a variant's stored labels_NT (int32, -100 where untrained), memory-mapped."""
-    return np.load(run / f"labels/{variant.labels}/alpha_{variant.alpha:g}.npy", mmap_mode="r")
+    """Return a variant's stored labels_NT (int32, -100 where untrained), memory-mapped.
+
+    Raises RunError where they are not as they were saved, as `read_soft_labels` does.
+    """
+    (labels,) = _arrays(run / f"labels/{variant.labels}", f"alpha_{variant.alpha:g}.npy")
+    return labels
 
 
 def read_soft_labels(run: Run, variant: Variant) -> tuple[np.ndarray, np.ndarray]:
     """Return a variant's stored soft labels (ids_NTJ int32, p_NTJ float16), memory-mapped; J: whp.top."""
-    folder = run / f"labels/{variant.labels}_soft"
-    ids, p = (np.load(folder / f"alpha_{variant.alpha:g}_{kind}.npy", mmap_mode="r") for kind in ("ids", "p"))
+    a = f"alpha_{variant.alpha:g}"
+    ids, p = _arrays(run / f"labels/{variant.labels}_soft", f"{a}_ids.npy", f"{a}_p.npy")
     return ids, p
+
+
+def _arrays(folder: Path, *names: str) -> list[np.ndarray]:
+    processes.first(lambda: sealed.check(folder))
+    return [np.load(folder / name, mmap_mode="r") for name in names]

@@ -7,7 +7,7 @@ The twin comes late: nothing before the measurements needs it, and what unlearni
 
 import jax
 
-from jaxunlearn import attacks
+from jaxunlearn import attacks, sealed
 from jaxunlearn.config import Config
 from jaxunlearn.estimates import duration
 from jaxunlearn.files import read_json
@@ -17,6 +17,7 @@ from jaxunlearn.parallel.sharding import mesh_from
 from jaxunlearn.report.headline import headline, table
 from jaxunlearn.report.page import CLAIM, write_report
 from jaxunlearn.run import Run, open_run
+from jaxunlearn.stages import batches
 from jaxunlearn.stages.evaluate import evaluate, judge_too
 from jaxunlearn.stages.known import knowing
 from jaxunlearn.stages.label import label
@@ -38,7 +39,7 @@ def run_stages(config: Config, stages=STAGES) -> dict:
     Stages whose result exists are skipped. Raises InputError, before any work, for inputs or settings that cannot work.
     """
     with jax.set_mesh(mesh_from(config.mesh)):
-        run = open_run(config, attacks.check)
+        run = open_run(config, attacks.check, batches.check)
         for name, make in MAKING.items():
             if name in stages:
                 make(run)
@@ -51,7 +52,7 @@ def run_stages(config: Config, stages=STAGES) -> dict:
         if not models:
             return {}
         processes.first(lambda: _report(run, models, attacked | judge))
-        return read_json(run / "report.json", dict)
+        return sealed.plain(read_json(run / "report.json", dict))
 
 
 def _report(run: Run, models: dict, attacked: dict) -> None:

@@ -19,9 +19,9 @@ from jaxunlearn.methods.base import sequence_logp
 from jaxunlearn.methods.step import step
 from jaxunlearn.parallel.sharding import fetch, put
 from jaxunlearn.run import Run
-from jaxunlearn.run.resume import holds, keep, kept
+from jaxunlearn.run.resume import holds, keep, kept, trained_on
 from jaxunlearn.run.store import hash_of, load_model, read_labels, read_soft_labels
-from jaxunlearn.run.variants import Variant
+from jaxunlearn.run.variants import Variant, variants
 from jaxunlearn.stages.fit import Feed
 from jaxunlearn.training.loop import microbatches
 from jaxunlearn.training.step import compiled_step
@@ -124,6 +124,13 @@ def _padded(sequences: list[tuple[list[int], int]], width: int) -> tuple[np.ndar
     return tokens_NT, labels_NT
 
 
+def check(run: Run) -> None:
+    """Raise InputError, before any work, for a file of answers that a variant's training would fail on."""
+    for v in variants(run.config):
+        for name in {"answers", "true"} & set(reads(v.method, v.config)):
+            _answers(run, v, name)
+
+
 # ---- stored references
 
 
@@ -134,7 +141,7 @@ def reference(run: Run, name: str, part: Part, frozen: dict[str, Any]) -> np.nda
     """
     path, (tokens_NT, labels_NT) = run / f"reference/{name}.json", part.arrays
     key = {
-        "baseline": hash_of(run / "baseline"), "inputs": run.inputs.hashes, "shape": list(tokens_NT.shape),
+        "baseline": hash_of(run / "baseline"), "inputs": trained_on(run.inputs.hashes), "shape": list(tokens_NT.shape),
         "seed": run.config.seed,
     }  # fmt: skip
     if not holds(path, key):

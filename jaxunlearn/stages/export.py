@@ -1,6 +1,7 @@
 """Export a model for other programs: as a Hugging Face directory or as GGUF, with a model card; push it where asked."""
 
 import glob
+import re
 import shutil
 from collections.abc import Sequence
 from functools import partial
@@ -9,7 +10,7 @@ from pathlib import Path
 from jaxunlearn.data.chat import templates
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.estimates import single, value_of
-from jaxunlearn.files import json_text, read_json, write_whole
+from jaxunlearn.files import json_text, markdown_text, read_json, write_whole
 from jaxunlearn.methods import card_sentence
 from jaxunlearn.models import huggingface
 from jaxunlearn.models.gguf import context, library, write
@@ -137,9 +138,14 @@ def card(source: Path, name: str, use: str, library: str) -> str:
     config, report = (_read(run / n) for n in ("config.json", "report.json"))
     base = Path(config["model"]).name if config.get("model") and Path(config["model"]).exists() else config.get("model")
     head = ["---", f"library_name: {library}", "pipeline_tag: text-generation", "tags: [unlearning, jaxunlearn]"]
-    if base and base.count("/") == 1:
+    if base and re.fullmatch(r"[\w.-]+/[\w.-]+", base):
         head.append(f"base_model: {base}")
-    parts = ["\n".join([*head, "---"]), f"# {name}", _made(config, source.name, base), _measured(report, source.name)]
+    parts = [
+        "\n".join([*head, "---"]),
+        f"# {markdown_text(name)}",
+        _made(config, source.name, base),
+        _measured(report, source.name),
+    ]
     parts += [f"## Use\n\n{use}", "The licence of the model that this was made from holds for this one too."]
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -160,9 +166,9 @@ def _made(config: dict, part: str, base: str | None) -> str:
         "reinforced": "fine-tuned further on the text to forget",
         "repaired": "unlearned, then fine-tuned on text that it should keep",
     }.get(part, "made to forget a text")  # fmt: skip
-    said = f"`{part}` of the run “{config.get('title') or config['name']}”: {what}."
+    said = f"`{markdown_text(part)}` of the run “{markdown_text(config.get('title') or config.get('name'))}”: {what}."
     if base:
-        said += f" Baseline: {base}."
+        said += f" Baseline: {markdown_text(base)}."
     if part.startswith(("unlearned", "repaired")):
         said += f" {card_sentence(config)}"
     return said
@@ -178,7 +184,7 @@ def _measured(report: dict, part: str) -> str:
         cells = [_interval(models[n], path) for n in names]
         if any(cells):
             rows.append(f"| {label} | {' | '.join(cells)} |")
-    grid = [f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|", *rows]
+    grid = [f"| | {' | '.join(map(markdown_text, names))} |", "|---" * (len(names) + 1) + "|", *rows]
     return "## Measured, with 95% intervals\n\n" + "\n".join(grid) + f"\n\n{CLAIM.replace('below', 'in the report')}"
 
 

@@ -10,7 +10,7 @@ from jaxunlearn.models import huggingface, lora, peft
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import say
 from jaxunlearn.run import Run
-from jaxunlearn.run.store import load_model
+from jaxunlearn.run.store import load_model, verify
 from jaxunlearn.training.checkpoint import Checkpoints
 from jaxunlearn.training.loop import fit, microbatches
 from jaxunlearn.training.step import compiled_step, init_state
@@ -84,6 +84,7 @@ def whole(run: Run, name: str):
     folder = run / name
     if not peft.is_adapter(folder):
         return load_model(run.config, folder)
+    verify(folder)
     baseline = load_model(run.config, run / "baseline")
     return lora.merge(baseline, peft.load(folder, baseline.c))
 
@@ -102,6 +103,7 @@ def frozen_models(run: Run, names: Iterable[str]) -> dict[str, Any]:
             continue
         folder = run / name
         adapted = peft.is_adapter(folder)
+        verify(folder)
         found[name] = peft.load(folder, found["baseline"].c) if adapted else load_model(run.config, folder, True)
     return found
 
@@ -112,7 +114,7 @@ def save_model(run: Run, name: str, made) -> None:
     if isinstance(made, lora.Adapter):
         peft.save(made, run / name, base="../baseline", source=run.inputs.tokenizer_dir)
     else:
-        huggingface.save(made, run / name, source=run.inputs.tokenizer_dir)
+        huggingface.save(made, run / name, source=run.inputs.tokenizer_dir, seal=True)
     gc.collect()  # frees what reference cycles still hold, before the next model is loaded
 
 

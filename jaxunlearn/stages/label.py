@@ -5,9 +5,11 @@ Labels are written batch by batch, so that a kill loses at most one batch (run/r
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from jaxunlearn import sealed
 from jaxunlearn.config import Config, as_dict
 from jaxunlearn.estimates import duration
 from jaxunlearn.files import json_text, write_whole
@@ -17,7 +19,7 @@ from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import progress
 from jaxunlearn.parallel.sharding import fetch
 from jaxunlearn.run import Run
-from jaxunlearn.run.resume import labels_begun, labels_done
+from jaxunlearn.run.resume import labels_begun, labels_done, row_hashes
 from jaxunlearn.run.store import hash_of, labels_folder, stored_parts
 from jaxunlearn.run.variants import Variant, variants
 from jaxunlearn.stages.fit import frozen_models
@@ -39,44 +41,61 @@ def label(run: Run) -> None:
         soft = part == "soft"
         more = run.config.whp.alphas if name == "translated" and not soft else ()
         alphas = tuple(dict.fromkeys([*[v.alpha for v in group], *more]))
-        folder = labels_folder(run, group[0])
-        if not labels_done(folder, alphas):
+        folder, provenance = labels_folder(run, group[0]), _made_of(run)
+        if not labels_done(folder, alphas, provenance):
             said = f"{len(run.inputs.forget.tokens_NT):,} blocks, {name} context, alpha {', '.join(map(str, alphas))}"
             with run.folder.stage("label", said):
-                _label_pass(run, run.passage(group[0]), folder, alphas, soft)
+                _label_pass(run, run.passage(group[0]), folder, {"alphas": list(alphas)} | provenance, soft)
 
 
-def _label_pass(run: Run, passage: Passage, folder: Path, alphas: tuple[float, ...], soft: bool) -> None:
-    """Write labels/NAME/alpha_A.npy (soft: _ids.npy and _p.npy) batch by batch, and provenance.json beside them."""
-    config, shape = run.config, run.inputs.forget.tokens_NT.shape
-    provenance = {
-        "alphas": list(alphas), "shape": list(shape), "complete": False, "blocks_done": 0, "whp": as_dict(config.whp),
-        "baseline": hash_of(run / "baseline"), "reinforced": hash_of(run / "reinforced"), "inputs": run.inputs.hashes,
+def _made_of(run: Run) -> dict[str, Any]:
+    """Return what the labels of a run depend on beside the dictionary and alpha, as provenance.json has it."""
+    asked = teachers(run.config)
+    return {
+        "shape": list(run.inputs.forget.tokens_NT.shape), "whp": as_dict(run.config.whp), "inputs": run.inputs.hashes,
+        **{name: hash_of(run / name) if name in asked else "" for name in ("baseline", "reinforced", "diluted")},
     }  # fmt: skip
+
+
+def _label_pass(run: Run, passage: Passage, folder: Path, provenance: dict, soft: bool) -> None:
+    """Write labels/NAME/alpha_A.npy (soft: _ids.npy and _p.npy) batch by batch, and provenance.json beside them."""
+    config, shape, alphas = run.config, run.inputs.forget.tokens_NT.shape, provenance["alphas"]
+    provenance = provenance | {"complete": False, "blocks_done": 0}
     kinds = {"_ids": np.int32, "_p": np.float16} if soft else {"": np.int32}
     files = {folder / f"alpha_{a:g}{kind}.npy": dtype for a in alphas for kind, dtype in kinds.items()}
     size = (*shape, config.whp.top) if soft else shape
     provenance["blocks_done"] = first = labels_begun(folder, provenance, files, size)
+    hashes = row_hashes(files, first if processes.index() == 0 else 0)
     models, began = list(frozen_models(run, teachers(config)).values()), time.monotonic()
     for start, stop, arrays in (softened if soft else labelled)(config, models, passage, alphas, first):
         provenance["blocks_done"] = stop
         if processes.index() == 0:
-            _keep(folder, provenance, files, start, arrays)
+            _keep(folder, provenance, hashes, start, arrays)
         _label_progress(start, stop, shape, began, first)
-    done = json_text(provenance | {"complete": True}, indent=1)
-    processes.first(lambda: write_whole(folder / "provenance.json", done))
+    processes.first(lambda: _finish(folder, provenance | {"complete": True}))
 
 
-def _keep(folder: Path, provenance: dict, files: dict, start: int, arrays) -> None:
+def _keep(folder: Path, provenance: dict, hashes: dict, start: int, arrays) -> None:
     """Write one batch of labels from block `start` on, then the number of finished blocks.
 
     The order matters: after a kill between the two, the batch is made again; the other way round it would be missing.
     """
-    for name, found in zip(files, arrays, strict=True):
-        file = np.lib.format.open_memmap(name, "r+")
+    for (name, rows), found in zip(hashes.items(), arrays, strict=True):
+        file = np.lib.format.open_memmap(folder / name, "r+")
         file[start : start + len(found)] = found
         file.flush()
-    write_whole(folder / "provenance.json", json_text(provenance, indent=1))
+        rows.update(np.ascontiguousarray(found, file.dtype).tobytes())
+    provenance["rows"] = {name: rows.hexdigest() for name, rows in hashes.items()}
+    _write(folder, provenance)
+
+
+def _write(folder: Path, provenance: dict) -> None:
+    write_whole(folder / "provenance.json", json_text(sealed.sealed(provenance), indent=1))
+
+
+def _finish(folder: Path, provenance: dict) -> None:
+    _write(folder, provenance)
+    sealed.seal(folder)
 
 
 def _label_progress(start: int, stop: int, shape, began: float, first: int) -> None:

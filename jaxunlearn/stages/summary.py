@@ -1,7 +1,10 @@
 """Assemble the report of a run from its measurements, attacks and files."""
 
+import re
+from pathlib import Path
 from typing import Any
 
+from jaxunlearn import sealed
 from jaxunlearn.attacks import about
 from jaxunlearn.data.blocks import next_token_labels
 from jaxunlearn.evals.differences import differences
@@ -36,7 +39,7 @@ def assemble(run: Run, models: dict, attacked: dict) -> dict:
         "title": run.config.title or run.config.name, "name": run.config.name,
         "claim": CLAIM, "device": device_names(),
         "seconds": run.folder.seconds(), "config": read_json(run / "config.json", dict),
-        "manifest": read_json(run / "manifest.json", dict),
+        "manifest": sealed.plain(read_json(run / "manifest.json", dict)),
         "models": listed, "columns": titles(listed),
         "curve": curves.pop("unlearned"), "curves": {k: v for k, v in curves.items() if v},
         "costs": costs(run), "differences": differences(models, items),
@@ -53,11 +56,36 @@ def assemble(run: Run, models: dict, attacked: dict) -> dict:
         ],
     }  # fmt: skip
     report["notes"] += set_apart(run)
+    if not run.config.run.full_paths:
+        report["config"] = without_places(report["config"])
+    if changed := run.folder.records("inputs", "changed"):
+        names = sorted({name for row in changed for name in row["names"]})
+        report["notes"].append(
+            f"{', '.join(names)} changed after the run had begun: curves over steps may be of the earlier ones, all "
+            "other figures are of the present ones"
+        )
     if ended := [name for name, found in models.items() if at_bound(found.get("temperature", 1.0))]:
         report["notes"].append(f"fitted temperatures that ended at their bound, a better one lies beyond: {ended}")
     if "repaired" in models and "unlearned" in models:
         report["notes"].append(verdict(models["unlearned"], models["repaired"]))
     return report
+
+
+def without_places(content: Any) -> Any:
+    """Return JSON values with absolute paths made relative to here, or cut to their last name where they lie elsewhere.
+
+    A report is there to be shared, and the folders of the machine that made it are nobody's business.
+    """
+    if isinstance(content, dict):
+        return {key: without_places(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [without_places(value) for value in content]
+    if isinstance(content, str) and "data_dir=/" in content:  # tfds:NAME/SPLIT?data_dir=...
+        return re.sub(r"data_dir=([^&]+)", lambda found: f"data_dir={without_places(found[1])}", content)
+    if not isinstance(content, str) or not content.startswith(("/", "~")):
+        return content
+    path = Path(content)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else path.name
 
 
 def by_item(attacked: dict, models: dict) -> tuple[dict, dict]:

@@ -23,13 +23,14 @@ from jaxunlearn.config import Config, Universe, as_dict, check, of_method
 from jaxunlearn.config import Run as RunSection
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.evals.measure import curve_point, measure
-from jaxunlearn.files import json_text, parse_json, read_text
+from jaxunlearn.files import json_text
 from jaxunlearn.methods import cost, inference, method_of
 from jaxunlearn.parallel.console import say
 from jaxunlearn.parallel.sharding import mesh_from
 from jaxunlearn.report.sweep import chosen_settings, markdown, write_sweep
 from jaxunlearn.run import Run, open_run
 from jaxunlearn.run.directory import RunDirectory, claim
+from jaxunlearn.run.metrics import Metrics
 from jaxunlearn.run.resume import holds, keep, kept
 from jaxunlearn.run.sources import with_universe
 from jaxunlearn.run.store import hash_of, load_model, measured_by
@@ -199,7 +200,7 @@ def _share_unlearned(run: Run) -> None:
     wanted = run / "unlearned_before_reset"
     if run.config.reset.share and plain != mine and (plain / "evals/unlearned.json").exists() and not wanted.exists():
         wanted.symlink_to((plain / "unlearned").resolve(), target_is_directory=True)
-        rows = [parse_json(line, f"{plain}/metrics.jsonl") for line in read_text(plain / "metrics.jsonl").splitlines()]
+        rows = Metrics(plain).rows()
         took = [r["seconds"] for r in rows if (r["stage"], r.get("event")) == ("unlearn", "seconds")]
         run.folder.record("unlearn", event="seconds", seconds=sum(took))
 

@@ -98,7 +98,7 @@ def _train(run: Run, v: Variant, folder: str) -> None:
     last = fit_stage(run, v.stage, start, c, feed, look=look, at=_measured_at(config))
     if keep_best and c.steps:
         save_model(run, f"{folder}_last", merged(run, last))
-        last = best.restore(last)
+        last = best.restore(last, only=processes.first(lambda: _best_step(run, v.stage)))
     save_model(run, folder, merged(run, last))
     best.close()
 
@@ -131,6 +131,12 @@ def _held_labels(run: Run, v: Variant, frozen: dict[str, Any]) -> tuple[np.ndarr
     models = [frozen[name] for name in asks(v.method, v.config)]
     parts = labelled(run.config, models, run.passage(v).rows(rows), (v.alpha,))
     return run.inputs.forget.tokens_NT[rows], np.concatenate([labels_ABT[0] for _, _, labels_ABT in parts])
+
+
+def _best_step(run: Run, stage: str) -> int | None:
+    """Return the measured step whose weights are kept, the first with the least damage; None where no row tells."""
+    rows = [r for r in run.folder.records(stage, "eval") if r["step"]]
+    return min(rows, key=lambda r: damage(r, run.config.unlearn.reach))["step"] if rows else None
 
 
 def _least_before(run: Run, stage: str, step: int) -> tuple[float, float]:

@@ -5,11 +5,14 @@ The folder may be anything that etils.epath opens: a path, or gs:// and s3:// wh
 
 import contextlib
 import logging
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import jax
 from etils import epath
 
+from jaxunlearn import sealed
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import say
@@ -19,6 +22,8 @@ class Checkpoints:
     """The checkpoints of one stage. The stage resumes from the newest readable one.
 
     Half-written checkpoints of a killed attempt are deleted. Each of several processes writes and reads its own shards.
+    Process 0 seals each (sealed.py) in the background as soon as it is on disk, and checks it before it is read; not in
+    an object store (gs://, s3://), which checks what it stores by itself.
     keep: how many of the newest checkpoints stay on disk; two, so that a damaged one is not the only one.
     """
 
@@ -35,6 +40,8 @@ class Checkpoints:
             self._directory, preservation_policy=latest, cleanup_tmp_directories=True
         )
         self._damaged: set[int] = set()
+        self._hashing = ThreadPoolExecutor(1) if processes.index() == 0 and "://" not in str(directory) else None
+        self._seals: list[Future] = []
 
     def _clear(self) -> None:
         """Delete half-written checkpoints.
@@ -48,25 +55,45 @@ class Checkpoints:
     def save(self, step: int, tree) -> None:
         """Store a pytree under a step number in the background; a readable checkpoint of that step stays."""
         if step in self._damaged or all(c.step != step for c in self._checkpointer.checkpoints):
-            self._checkpointer.save_async(step, _flat(tree), force=True, overwrite=step in self._damaged)
+            saving = self._checkpointer.save_async(step, _flat(tree), force=True, overwrite=step in self._damaged)
             self._damaged.discard(step)
+            if self._hashing:
+                self._seals.append(self._hashing.submit(self._seal, step, saving))
+
+    def _seal(self, step: int, saving: Any) -> None:
+        """Seal a checkpoint once it is saved; one that failed or that is deleted meanwhile has no seal."""
+        with contextlib.suppress(Exception):  # why a save failed is raised by `wait` and by the next save
+            saving.result()
+            sealed.seal(self._local(step))
+
+    def _local(self, step: int) -> Path:
+        return Path(self._directory / str(step))
 
     def wait(self) -> None:
         """Wait until everything that was saved is on disk."""
         self._checkpointer.wait()
+        for done in self._seals:
+            done.result()
+        self._seals = []
 
-    def restore(self, like):
+    def restore(self, like, only: int | None = None):
         """Return the newest readable checkpoint in the structure and shardings of `like`; None where there is none.
 
-        Raises InputError for a checkpoint of another model or optimiser, and RunError where none is readable.
+        only: the step that is wanted, where no other will do. Raises InputError for a checkpoint of another model or
+        optimiser, and RunError where none is readable.
         """
         steps = processes.first(lambda: sorted((c.step for c in self._checkpointer.checkpoints), reverse=True))
+        if only is not None and only not in steps:
+            raise RunError(f"{self._directory} lacks the checkpoint of step {only}; {self._again()}")
+        steps = steps if only is None else [only]
         for step in steps:
             flat, fault = self._load(step, _flat(_abstract(like)))
             fault = next((f for f in processes.gather(fault) if f), "")  # all processes go back to the same step
             if not fault:
                 return jax.tree.unflatten(jax.tree.structure(like), [flat[k] for k in _flat(like)])
             self._damaged.add(step)
+            if only is not None:
+                raise RunError(f"checkpoint {self._directory}/{step} cannot be read ({fault}); {self._again()}")
             say(f"checkpoint {self._directory}/{step} cannot be read ({fault}); trying the one before")
         if steps:
             raise RunError(
@@ -74,8 +101,15 @@ class Checkpoints:
             )
         return None
 
+    def _again(self) -> str:
+        """Return what to do where the one checkpoint that will do is lost: the weights of the best measured step."""
+        stage = str(self._directory).removesuffix("_best")
+        return f"no other step will do. Delete {self._directory} and {stage}: this stage is then trained again"
+
     def _load(self, step: int, like: dict) -> tuple[dict, str]:
         """Return ({path: leaf}, ""), or ({}, the fault) where the checkpoint cannot be read."""
+        if self._hashing and (found := sealed.fault(self._local(step))):
+            return {}, found
         try:
             there = self._checkpointer.metadata(step).metadata
             self._same_model(step, {k: tuple(v.shape) for k, v in there.items()}, like)
@@ -99,6 +133,8 @@ class Checkpoints:
 
     def close(self) -> None:
         """Close Orbax's threads; nothing can be saved afterwards."""
+        if self._hashing:
+            self._hashing.shutdown()
         self._checkpointer.close()
 
 

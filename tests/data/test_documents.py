@@ -1,9 +1,11 @@
 """Reading texts, folders, TFDS and questions; unwrapping lines."""
 
+import json
+
 import numpy as np
 import pytest
 
-from jaxunlearn.data.documents import read_documents, unwrap_lines
+from jaxunlearn.data.documents import FEATURES, read_documents, refuse_foreign_classes, unwrap_lines
 from jaxunlearn.errors import InputError
 
 
@@ -85,6 +87,34 @@ def test_a_prepared_tfds_set_is_read(tmp_path, capfd):
     ]:
         with pytest.raises(InputError, match=expected):
             read_documents([wrong])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"pythonClassName": "evil.module.Feature"},
+        {"pythonClassName": "tensorflow_datasets.core.features.features_dict.FeaturesDict",
+         "featuresDict": {"features": {"text": {"pythonClassName": "os.path.Text"}}}},
+        {"python_class_name": "evil.Feature"},
+        {"type": "evil.Feature", "content": {}},
+        {"pythonClassName": "tensorflow_datasets.core.features.features_dict.FeaturesDict",
+         "jsonFeature": {"json": json.dumps({"x": {"type": "evil.Feature", "content": ""}})}},
+        {"pythonClassName": "tensorflow_datasets.core.features.evil.Feature"},
+    ],
+)  # fmt: skip
+def test_a_class_that_features_json_names_is_not_imported(tmp_path, content):
+    folder = tmp_path / "mine" / "plain" / "1.0.0"
+    folder.mkdir(parents=True)
+    (folder / "features.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"names the class '.*', which would be imported"):
+        refuse_foreign_classes("mine/plain", [tmp_path], "tfds:mine/plain/train")
+    with pytest.raises(InputError, match="no plain name"):
+        refuse_foreign_classes("huggingface:mine", [tmp_path], "tfds:huggingface:mine/train")
+    (folder / "features.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match=r"is not valid JSON.*prepare the data set again"):
+        refuse_foreign_classes("mine", [tmp_path], "tfds:mine/train")
+    (folder / "features.json").write_text(json.dumps({"pythonClassName": FEATURES + "text_feature.Text"}))
+    refuse_foreign_classes("mine:1.0.0", [tmp_path], "tfds:mine/train")
 
 
 WRAPPED = """The Book

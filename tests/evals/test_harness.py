@@ -1,5 +1,6 @@
 """The harness over our models: equal to its own Hugging Face backend's scores, cached, the same on eight devices."""
 
+import dataclasses
 import json
 import shutil
 import warnings
@@ -11,11 +12,15 @@ import pytest
 from support.llamas import import_torch
 from support.mesh import MESHES, mesh_of
 
+from jaxunlearn.config import Eval
 from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.errors import InputError
+from jaxunlearn.evals.base import Context
 from jaxunlearn.evals.benchmarks import measure_benchmark, read_benchmarks
 from jaxunlearn.evals.continuations import encode_pair, score_continuations
-from jaxunlearn.evals.harness import generation, language_model, run_tasks
+from jaxunlearn.evals.harness import answers_kept, generation, language_model, run_tasks
+from jaxunlearn.evals.prompts import Prompts
+from jaxunlearn.evals.suite import Suite
 from jaxunlearn.models import huggingface
 
 pytest.importorskip("lm_eval", reason="needs lm-evaluation-harness: pip install jaxunlearn[eval]")
@@ -250,3 +255,18 @@ def test_an_unknown_task_is_named(monkeypatch):
     monkeypatch.setattr(lm_eval.tasks, "TaskManager", lambda **_: index)
     with pytest.raises(InputError, match="no_such_task"):
         run_tasks(None, None, ["piqa", "no_such_task"])
+
+
+def test_answers_lie_in_the_users_own_cache_under_all_that_they_depend_on(saved, mesh, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    model, tokenizer = huggingface.load(saved), load_tokenizer(saved)
+    suite = Suite(tokenizer, Prompts(name="none"), {}, Eval())
+    seeded = dataclasses.replace(suite, seed=1)
+    found = [
+        answers_kept(model, Context(suite=s, model_hash=h, folder=tmp_path / run))
+        for s, h, run in [
+            (suite, "a", "one"), (suite, "b", "one"), (suite, "a", "two"), (seeded, "a", "one")
+        ]
+    ]  # fmt: skip
+    assert len(set(found)) == 4 and {p.parent for p in found} == {tmp_path / "cache" / "jaxunlearn" / "tasks"}
+    assert found[0].parent.stat().st_mode & 0o077 == 0

@@ -294,3 +294,53 @@ def test_killed_in_the_middle_and_resumed_no_answered_question_is_asked_twice(se
     assert [json.loads(v)["grade"] for v in answers.values] == list(range(8))
     assert [server.asked(f"question {i}") for i in range(8)] == [1, 1, 1, 1, 2, 2, 1, 1]
     assert (answers.resumed, answers.sent) == (4, 4)
+
+
+# ---- what an endpoint may send
+
+
+def completion(content, **more):
+    return {"raw": json.dumps({"choices": [{"message": {"content": content}}]} | more)}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"raw": "x" * (9 << 20)},
+        {"raw": "[" * 200_000},
+        completion("{" * 100_000),
+        completion('{"grade": 1}' + " " * 300_000),
+        completion(["a", "list"]),
+        completion({"grade": 1}),
+        completion(7),
+        {"raw": '{"choices": {"message": 1}}'},
+        {"raw": b"\xff\xfe".decode("latin1")},
+        {"raw": ""},
+    ],
+)
+def test_a_reply_without_bounds_or_form_is_a_malformed_one_in_bounded_time(serve, tmp_path, reply):
+    began = time.monotonic()
+    answers = put(questions(1), serve(lambda *_: reply), tmp_path, attempts=2)
+    assert answers.values == (None,) and answers.fault and time.monotonic() - began < 10
+    assert all(p.stat().st_size < 1 << 20 for p in tmp_path.iterdir())
+
+
+def test_counts_of_tokens_that_cannot_be_are_estimated(serve, tmp_path):
+    usage = {"prompt_tokens": 10**30, "completion_tokens": True}
+    answers = put(questions(1), serve(lambda *_: completion('{"grade": 1}', usage=usage)), tmp_path)
+    assert answers.values[0].grade == 1 and answers.usage.estimated and answers.usage.prompt < 1000
+
+
+def test_half_a_surrogate_pair_in_a_reply_can_be_written(serve, tmp_path):
+    answers = put(questions(1, schema=None), serve(lambda *_: completion("a \ud800 b")), tmp_path)
+    assert answers.values == ("a ? b",)
+
+
+def test_a_damaged_line_of_replies_is_asked_again_and_that_is_said(serve, tmp_path):
+    server, said = serve(grade_of), []
+    put(questions(3), server, tmp_path, concurrency=1)
+    path = tmp_path / "replies.jsonl"
+    path.write_text(path.read_text().replace('{\\"grade\\": 1}', '{\\"grade\\": 5}'))
+    answers = put(questions(3), server, tmp_path, say=said.append)
+    assert [v.grade for v in answers.values] == [0, 1, 2] and answers.sent == 1
+    assert any("1 lines of" in line and "asked again" in line for line in said)

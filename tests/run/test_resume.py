@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from jaxunlearn import sealed
 from jaxunlearn.cli import main
 from jaxunlearn.config import Attack, Config, Run, Unlearn, Whp, to_json
-from jaxunlearn.errors import InputError
+from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.run.directory import RunDirectory
 from jaxunlearn.run.resume import completed, holds, keep, kept
 
@@ -78,10 +79,47 @@ def test_who_looks_at_a_run_leaves_its_manifest_alone(tmp_path):
     folder, looks = RunDirectory(config), RunDirectory(config, looks=True)
     folder.manifest({"text.answers": "a"})
     path = tmp_path / "run" / "manifest.json"
-    path.write_text(path.read_text().replace("{", '{"made": "elsewhere", ', 1))
+    path.write_text(json.dumps(sealed.sealed(json.loads(path.read_text()) | {"made": "elsewhere"})))
     before = path.read_text()
     assert looks.manifest({"text.answers": "a"})["made"] == "elsewhere" and path.read_text() == before
     with pytest.raises(InputError, match=r"text\.answers"):
         looks.manifest({"text.answers": "b"})
     folder.manifest({"text.answers": "a"})
     assert path.read_text() != before
+
+
+def test_a_damaged_result_is_made_again_and_that_is_said(tmp_path, capsys):
+    path, key = tmp_path / "evals" / "unlearned.json", {"model": "a"}
+    keep(path, key, {"accuracy": 0.25})
+    whole = path.read_text()
+    for damaged in (whole.replace("0.25", "0.75"), whole[: len(whole) // 2], "[" * 5000, "\x00"):
+        path.write_text(damaged)
+        assert not holds(path, key)
+        assert f"{path} is damaged: what it held is made again" in capsys.readouterr().err
+    path.write_text(json.dumps({"key": key, "found": 1}))  # of an earlier version
+    assert holds(path, key)
+
+
+def test_prompts_may_change_unless_they_chose_the_step_that_was_kept(tmp_path, capsys):
+    config = Config(name="x", run=Run(dir=str(tmp_path / "run")))
+    folder = RunDirectory(config)
+    folder.manifest({"text.prompts": "a", "text.forget": "a"})
+    folder.manifest({"text.prompts": "b", "text.forget": "a"})
+    assert "text.prompts changed: what depends on it is measured again" in capsys.readouterr().err
+    assert [r["names"] for r in folder.records("inputs", "changed")] == [["text.prompts"]]
+    with pytest.raises(InputError, match=r"\['text.forget'\] changed"):
+        folder.manifest({"text.prompts": "b", "text.forget": "b"})
+    (tmp_path / "run" / "checkpoints" / "unlearn_best").mkdir(parents=True)
+    folder.manifest({"text.prompts": "c"})
+    chosen = RunDirectory(Config(name="x", run=config.run, unlearn=Unlearn(reach=0.1)))
+    with pytest.raises(InputError, match=r"\['text.prompts'\] changed"):
+        chosen.manifest({"text.prompts": "d"})
+
+
+def test_a_damaged_manifest_is_named(tmp_path):
+    folder = RunDirectory(Config(name="x", run=Run(dir=str(tmp_path / "run"))))
+    folder.manifest({"text.answers": "a"})
+    path = tmp_path / "run" / "manifest.json"
+    path.write_text(path.read_text().replace('"text.answers": "a"', '"text.answers": "b"'))
+    with pytest.raises(RunError, match=r"manifest\.json is damaged"):
+        folder.manifest({"text.answers": "a"})

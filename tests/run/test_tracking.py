@@ -57,7 +57,8 @@ def test_tensorboard_holds_what_the_metrics_file_holds_and_a_resumed_run_replace
 
 def test_nothing_but_the_metrics_file_is_written_unless_asked(tmp_path):
     logged(RunDirectory(config(tmp_path)))
-    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [".jaxunlearn_run.lock", "metrics.jsonl"]
+    there = sorted(p.name for p in (tmp_path / "run").iterdir())
+    assert there == [".jaxunlearn_run.lock", "metrics.jsonl", "metrics.sealed.json"]
 
 
 class Log(list):

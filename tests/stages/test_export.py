@@ -16,6 +16,7 @@ from jaxunlearn.config import Lora
 from jaxunlearn.errors import RunError
 from jaxunlearn.models import huggingface, lora, peft, transformer
 from jaxunlearn.stages import export
+from jaxunlearn.stages.export import card
 from jaxunlearn.training.checkpoint import Checkpoints
 
 SHAPE = transformer.Shape(V=97, D=64, L=2, N=4, K=2, H=16, F=48, context=64, tied=True)
@@ -198,3 +199,12 @@ def test_without_the_library_gguf_is_refused_before_anything_is_read(made_run, t
     command = ["export", "--model", str(tmp_path / "nowhere"), "--format", "gguf", "--out", str(tmp_path / "g")]
     assert main(command) == 2
     assert "pip install 'jaxunlearn[gguf]'" in capsys.readouterr().err
+
+
+def test_html_in_names_is_text_in_a_card(made_run):
+    config = json.loads((made_run / "config.json").read_text())
+    named = config | {"title": "<script>alert(1)</script>\n# No", "model": "owner/base\nlicense: mit"}
+    (made_run / "config.json").write_text(json.dumps(named))
+    said = card(made_run / "unlearned", "<img src=x onerror=y>", "use", "transformers")
+    assert "<script" not in said and "<img" not in said and "\nlicense" not in said and "\n# No" not in said
+    assert "&lt;script&gt;" in said

@@ -1,9 +1,11 @@
 """What report.json is made of that no whole run shows: items of attacks that have a curve."""
 
+from pathlib import Path
+
 from jaxunlearn.evals.differences import differences
 from jaxunlearn.report.findings import RELEARNED
 from jaxunlearn.report.verdict import verdicts
-from jaxunlearn.stages.summary import by_item
+from jaxunlearn.stages.summary import by_item, without_places
 
 
 def test_relearning_is_compared_by_prompt_and_its_curve_holds_no_items():
@@ -39,3 +41,17 @@ def test_relearning_is_compared_by_prompt_and_its_curve_holds_no_items():
     report = {"models": models, "relearn": relearned, "differences": differences(models, items)}
     assert verdicts(report)["unlearned"][2].facts[0].note.startswith("50% back (")
     assert by_item({}, models) == ({}, {})
+
+
+def test_a_report_that_is_shared_names_no_folder_of_the_machine_that_made_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = {
+        "text": {"forget": [f"{tmp_path}/texts/a.txt", "/home/someone/secret/b.txt", "texts/c.txt"]},
+        "tfds": "tfds:mine/train?field=text&data_dir=/home/someone/data", "model": "owner/name", "seed": 1,
+        "run": {"dir": "~/runs/mine", "track": None},
+    }  # fmt: skip
+    assert without_places(given) == {
+        "text": {"forget": [str(Path("texts/a.txt")), "b.txt", "texts/c.txt"]},
+        "tfds": "tfds:mine/train?field=text&data_dir=data", "model": "owner/name", "seed": 1,
+        "run": {"dir": "mine", "track": None},
+    }  # fmt: skip

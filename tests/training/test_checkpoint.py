@@ -153,3 +153,30 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(mesh, tmp_path, capsy
     again.close()
     assert float(back["w"][0]) == 1.0
     assert "trying the one before" in capsys.readouterr().err
+
+
+def flipped(folder):
+    """Flip one bit in the middle of the largest file of a checkpoint."""
+    path = max((p for p in folder.rglob("d/*") if p.is_file()), key=lambda p: p.stat().st_size)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_flipped_bit_is_found_and_the_step_before_comes_back_with_a_word(mesh, tmp_path, capsys):
+    saved(tmp_path, 1, 2)
+    flipped(tmp_path / "2")
+    assert int(restored(tmp_path)["step"]) == 1
+    assert "is not what was saved there" in capsys.readouterr().err
+
+
+def test_where_one_step_alone_will_do_no_other_takes_its_place(mesh, tmp_path):
+    saved(tmp_path, 1, 2)
+    with opened(tmp_path) as checkpoints:
+        assert int(checkpoints.restore(tree(0), only=1)["step"]) == 1
+        with pytest.raises(RunError, match=r"lacks the checkpoint of step 3; no other step will do"):
+            checkpoints.restore(tree(0), only=3)
+    flipped(tmp_path / "2")
+    with opened(tmp_path) as checkpoints:
+        with pytest.raises(RunError, match=rf"{tmp_path}/2 cannot be read .* no other step will do\. Delete"):
+            checkpoints.restore(tree(0), only=2)

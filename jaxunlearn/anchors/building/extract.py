@@ -31,7 +31,7 @@ from jaxunlearn.anchors.words import Scan, capital_shares, scan, word_set
 from jaxunlearn.config import Extract
 from jaxunlearn.data.documents import Document
 from jaxunlearn.errors import InputError
-from jaxunlearn.files import json_text, write_whole
+from jaxunlearn.files import json_text, markdown_text, write_whole
 
 FEWEST_WORDS = 200  # of a target; with fewer, counts are too small to compare
 SPELLING_BAR = 3.5  # nats from which a name's spelling in lower case is kept
@@ -249,5 +249,5 @@ def table(terms: Sequence[Term], dictionary: Mapping[str, Sequence[str]]) -> str
         values = ", ".join(dictionary.get(term.text, ()))
         cells = [number, term.text, values, term.kind, f"{term.score:.1f}", term.count, term.retain]
         cells += [", ".join(term.variants[1:]), " / ".join(term.examples)]
-        rows.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
+        rows.append("| " + " | ".join(map(markdown_text, cells)) + " |")
     return "\n".join(rows) + "\n"
