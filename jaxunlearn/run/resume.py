@@ -44,8 +44,10 @@ from jaxunlearn.parallel.console import say
 
 # Sections that may change at any time: results depend on them by their own keys (rule 8), or not at all.
 FREE = ("title", "controls", "eval", "attack", "judge", "sweep", "run", "mesh", "anchors")
-# Fields of a training section that change how often a stage saves and prints, and not what it computes.
-FREE_TRAIN = ("checkpoint_every", "log_every")
+# Fields of a training section that change how often a stage saves and prints, or in which order it adds, as the mesh
+# does, and not what it computes.
+FREE_TRAIN = ("checkpoint_every", "log_every", "update")
+GONE = {"moment_memory": "device"}  # fields of earlier versions, with the value under which they did what is done now
 # A section may change until one of these results exists: a method or rate can be mended without a new pretraining.
 LATE = {
     "reinforce": ("reinforced", "checkpoints/reinforce"),
@@ -82,13 +84,14 @@ def refuse_another_configuration(before: dict, now: dict, made: Callable[[str], 
     before, now: as config.json holds them. made(name): whether a result of LATE exists.
     """
     changed = []
+    before, now = _binding(before), _binding(now)
     for key in sorted(set(before) | set(now)):
         a, b = before.get(key), now.get(key)
         if key in FREE or (key in LATE and not any(made(name) for name in LATE[key])):
             continue
         if isinstance(a, dict) and isinstance(b, dict):
             keys = sorted(set(a) | set(b))
-            free = {*FREE_TRAIN, *(name.removeprefix(f"{key}.") for name in MEASURED_BY)}
+            free = {name.removeprefix(f"{key}.") for name in MEASURED_BY}
             changed += [
                 f"{key}.{k}: {a.get(k)!r} -> {b.get(k)!r}" for k in keys if k not in free and a.get(k) != b.get(k)
             ]
@@ -99,6 +102,14 @@ def refuse_another_configuration(before: dict, now: dict, made: Callable[[str], 
             f"{where} holds a run with another configuration (its config.json); give another run.dir, or delete it. "
             "Changed:\n  " + "\n  ".join(changed)
         )
+
+
+def _binding(part: Any) -> Any:
+    """Return a configuration, or a part of it, without the fields that bind nothing."""
+    if not isinstance(part, dict):
+        return part
+    free = {*FREE_TRAIN, *(key for key, value in GONE.items() if part.get(key) == value)}
+    return {key: _binding(value) for key, value in part.items() if key not in free}
 
 
 def stored(path: Path, how: str) -> dict:

@@ -46,6 +46,22 @@ def test_a_run_of_a_version_without_settings_and_with_flat_attack_keys_goes_on(t
     RunDirectory(Config(name="x", run=config.run, attack=Attack(seed=1)))  # attacks bind nothing
 
 
+def test_a_run_of_a_version_with_another_default_update_and_with_moments_beside_the_device_goes_on(tmp_path):
+    config = Config(name="x", run=Run(dir=str(tmp_path / "run")))
+    RunDirectory(config).manifest({})
+    (tmp_path / "run" / "unlearned").mkdir()  # so that reset.* and unlearn.* bind
+    path = tmp_path / "run" / "config.json"
+    old = json.loads(path.read_text())
+    for train in (old["pretrain"], old["unlearn"], old["reset"]["heal"]):
+        train |= {"update": "whole", "moment_memory": "device"}
+    path.write_text(json.dumps(old))
+    RunDirectory(config)
+    old["unlearn"]["moment_memory"] = "host"
+    path.write_text(json.dumps(old))
+    with pytest.raises(InputError, match=r"Changed:\s+unlearn.moment_memory: 'host' -> None$"):
+        RunDirectory(config)
+
+
 def test_labels_of_a_version_without_whp_seen_from_were_made_from_the_anchors_last_token_on(tmp_path):
     config = Config(name="x", run=Run(dir=str(tmp_path / "run")), whp=Whp(seen_from="at"))
     RunDirectory(config).manifest({})
