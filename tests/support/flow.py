@@ -435,7 +435,7 @@ class Shelf:
         if self.path.endswith("_best"):
             self.shelf[self.path] = tree
 
-    def restore(self, like):
+    def restore(self, like, only=None):
         return self.shelf.get(self.path)
 
     def wait(self):
