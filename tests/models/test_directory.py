@@ -152,3 +152,18 @@ def test_every_entry_point_passes_the_check(tmp_path, capsys, arguments, monkeyp
 def test_the_tiny_model_is_one(tmp_path, mesh):
     model = huggingface.load(write_model(tmp_path / "m"))
     assert sum(w.size for w in jax.tree.leaves(model)) == sum(np.prod(s) for s in tiny(TINY).values())
+
+
+def test_a_run_finds_a_weight_that_is_no_number_before_it_binds_its_folder(tmp_path, capsys):
+    folder = write_model(tmp_path / "m")
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.norm.weight"][1] = np.nan
+    save_file(tensors, folder / "model.safetensors")
+    (folder / "text.txt").write_text("a b a b")
+    (folder / "c.py").write_text(
+        "from jaxunlearn.config import *\ndef config():\n    return Config(name='x', model="
+        f"{str(folder)!r}, text=Text(forget=({str(folder / 'text.txt')!r},), context=8))\n"
+    )
+    assert main(["run", str(folder / "c.py"), f"run.dir={tmp_path}/run", "mesh.fsdp=1", "mesh.data=-1"]) == 2
+    assert "model.norm.weight holds nan at [1]" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "manifest.json").exists()

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxunlearn.errors import InputError
+from jaxunlearn.errors import InputError, shown
 from jaxunlearn.files import cache_folder, json_text, sha256
 from jaxunlearn.models.families import FAMILIES, hf_config
 from jaxunlearn.models.families.base import Family, Gguf
+from jaxunlearn.models.families.ranges import faults, odd
 from jaxunlearn.models.gguf import (
     HEADS,
     LOCAL_THETA,
@@ -76,11 +77,19 @@ def unpack(path: Path) -> Path:
 def _write(path: Path, folder: Path, target: Path) -> None:
     """Write weights, config.json and tokenizer files of a GGUF file into a folder."""
     reader = opened(path)
-    fields = {name: field.contents() for name, field in reader.fields.items()}
     tensors = {tensor.name: tensor for tensor in reader.tensors}
-    c = read_shape(fields, tensors, path)
-    _check_tensors(tensors, c, path)
-    tokens = write_tokenizer(fields, folder, c.V, path)
+    try:
+        fields = {name: field.contents() for name, field in reader.fields.items()}
+        c = read_shape(fields, tensors, path)
+        _check_tensors(tensors, c, path)
+        tokens = write_tokenizer(fields, folder, c.V, path)
+    except InputError:
+        raise
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        said = f"{type(error).__name__}: {shown(str(error))}"
+        raise InputError(
+            f"{path} holds metadata of another type than the format has ({said}); fetch it again"
+        ) from None
     size = 4 * sum(int(np.prod(t.size)) for t in hf_layout(c).values())
     say(f"unpacking {path} into {target}: {size / 1e9:.2g} GB, once")
     write_shards(((name, dequantised(tensors, name, c)) for name in hf_layout(c)), folder, SHARD)
@@ -127,8 +136,8 @@ def read_shape(fields: dict[str, Any], tensors: dict, path: Path) -> Shape:
     for one in FAMILIES.values():
         if one.gguf:
             known.setdefault(one.gguf.architecture, (one, one.gguf))
-    if kind not in known:
-        raise InputError(f"{path} holds a model of the architecture {kind!r}: expected one of {', '.join(known)}")
+    if not isinstance(kind, str) or kind not in known:
+        raise InputError(f"{path} holds a model of the architecture {shown(kind)}: expected one of {', '.join(known)}")
     if "token_embd.weight" not in tensors:
         raise InputError(f"{path} holds no token_embd.weight: it is no whole language model")
     family, llama_cpp = known[kind]
@@ -137,8 +146,12 @@ def read_shape(fields: dict[str, Any], tensors: dict, path: Path) -> Shape:
         keys, needed = {**keys, "window": WINDOW, "local_theta": LOCAL_THETA}, (*NEEDED, "window")
     given = {key.removeprefix(f"{kind}."): _one(value) for key, value in fields.items() if key.startswith(f"{kind}.")}
     found = {field: given[key] for field, key in keys.items() if key in given}
-    found |= {field: plain(found[field]) for field in (*REAL, "local_theta") if field in found}
     wrong = [f"{kind}.{keys[field]} is missing" for field in needed if field not in found]
+    wrong += faults(found, {field: f"{kind}.{keys[field]}" for field in found})
+    if not wrong:
+        found |= {field: plain(found[field]) for field in (*REAL, "local_theta") if field in found}
+        if found["L"] > len(tensors):
+            wrong.append(f"{kind}.{keys['L']} = {found['L']}: the file holds {len(tensors)} tensors")
     wrong += _otherwise(given, {*keys.values(), *HARMLESS, *STRETCHED}, kind)
     if not wrong:
         found = {"K": found["N"], "H": found["D"] // found["N"], "theta": 10000.0} | found
@@ -149,6 +162,11 @@ def read_shape(fields: dict[str, Any], tensors: dict, path: Path) -> Shape:
     told: dict[str, Any] = {**family.defaults, **found, **family.always, **llama_cpp.built_in(found)}
     told["V"], told["tied"] = int(tensors["token_embd.weight"].shape[-1]), "output.weight" not in tensors
     c = Shape(**told | {"family": family.name, "stretch": stretch(given)})
+    if wrong := [
+        *faults(vars(c), {"V": "rows of token_embd.weight", "stretch": f"{kind}.rope.scaling.factor"}),
+        *odd(c),
+    ]:
+        raise InputError(f"{path} describes a model that is not supported:\n  " + "\n  ".join(wrong))
     if ROPE_FACTORS in tensors and known_to_llama_cpp(c).factors:
         c = scaled(c, library().dequantize(tensors[ROPE_FACTORS].data, tensors[ROPE_FACTORS].tensor_type), path)
     return c
