@@ -32,12 +32,21 @@ def interruptible() -> Iterator[None]:
         yield
         return
     _Interrupt.came = False
-    before = signal.signal(signal.SIGINT, _heard)
+    before, hook = signal.signal(signal.SIGINT, _heard), sys.unraisablehook
+    sys.unraisablehook = lambda lost: _end_now() if lost.exc_type is KeyboardInterrupt else hook(lost)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+        sys.unraisablehook = hook
         _Interrupt.came = False
+
+
+def _end_now() -> None:
+    """End the process where Python drops the exception, as in a callback; all that is kept is on the disk."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"jaxunlearn: interrupted; {KEPT}\n".encode())
+    os._exit(INTERRUPTED)
 
 
 def _heard(number, frame) -> None:

@@ -154,3 +154,15 @@ def test_a_second_ctrl_c_ends_the_process_at_once():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env())
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
     assert ending.INTERRUPTED == 130
+
+
+def test_ctrl_c_in_a_callback_whose_errors_python_drops_ends_the_process_in_one_sentence():
+    code = (
+        "import os, signal, time, weakref\nfrom jaxunlearn.cli import ending\nclass Thing: pass\n"
+        "def dropped(ref):\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(9)\n"
+        "def act():\n    thing = Thing()\n    ref = weakref.ref(thing, dropped)\n    del thing\n    print('here')\n"
+        "ending.coded(act)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env())
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "jaxunlearn: interrupted; what was finished is kept, the same command goes on\n"

@@ -15,10 +15,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+from support.command import env
 from support.faults import Trials, all_trials, table
 
 
 def main(words: list[str]) -> int:
+    os.environ.update(env())  # the compiled programs of processes that trials start serve here too
     trials, found = Trials(), []
     for trial in all_trials():
         if words and not any(word in f"{trial.section}: {trial.name}" for word in words):

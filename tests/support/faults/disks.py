@@ -3,7 +3,7 @@ at the same places; a run as a user without rights stands in for a read-only one
 
 from support.faults import SHORT, in_shell, trial
 
-NOBODY = 'chmod a+rX . .. ; exec setpriv --reuid=65534 --clear-groups "$@"'
+NOBODY = 'chmod a+rX ..; chmod -R a+rX .; exec setpriv --reuid=65534 --clear-groups "$@"'
 PLAIN = {"JAX_COMPILATION_CACHE_DIR": "", "TMPDIR": "/tmp", "XDG_CACHE_HOME": "/tmp/nobody", "HOME": "/tmp/nobody"}
 
 
