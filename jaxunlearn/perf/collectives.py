@@ -1,5 +1,6 @@
 """What chips send each other, read from a compiled program's text: collectives by kind, how often, how many bytes."""
 
+import itertools
 import re
 
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute", "collective-broadcast")
@@ -12,14 +13,15 @@ _ARRAY = re.compile(r"\b(pred|[a-z]{1,4}\d+\w*)\[([\d,]*)\]")
 
 
 def collectives(text: str) -> dict[str, dict[str, int]]:
-    """Return {kind: {"count", "bytes"}} of one call of a compiled program (HLO text), on one chip.
+    """Return {kind: {"count", "bytes", "overlapped"}} of one call of a compiled program (HLO text), on one chip.
 
     Loops count as often as they run, where that is a constant; a loop that ends when the data says so counts for its
     longest run, or once where it has no bound. Bytes are those of the whole array: what an all-gather puts out, what
-    a reduce-scatter takes in.
+    a reduce-scatter takes in. "overlapped" are those bytes that go while the chip computes: the compiler put work
+    between the start and the end of their collective, or split it over fusions that compute.
     """
     computations, entry = _computations(text)
-    found: dict[str, tuple[int, str, int]] = {}  # the parts of one collective, split to overlap, share a channel
+    found: dict[str, tuple[int, str, int, bool]] = {}  # the parts of one collective, split to overlap, share a channel
     for name, times in _times(computations, entry).items():
         for n, line in enumerate(computations[name]):
             if not (match := _OPERATION.search(line)):
@@ -27,14 +29,26 @@ def collectives(text: str) -> dict[str, dict[str, int]]:
             kind, size = _kind(match["kind"], name), _bytes(match, line)
             channel = re.search(r"channel_id=(\d+)", line)
             key = f"{match['kind']} {channel[1]}" if channel else f"{name} {n}"
-            before = found.get(key, (0, kind, 0))
-            found[key] = max(times, before[0]), kind, max(size, before[2])
+            before = found.get(key, (0, kind, 0, False))
+            beside = "async_collective_fusion" in name or _beside_work(match, computations[name][n:])
+            found[key] = max(times, before[0]), kind, max(size, before[2]), beside or before[3]
     out: dict[str, dict[str, int]] = {}
-    for times, kind, size in found.values():
-        entry_ = out.setdefault(kind, {"count": 0, "bytes": 0})
+    for times, kind, size, beside in found.values():
+        entry_ = out.setdefault(kind, {"count": 0, "bytes": 0, "overlapped": 0})
         entry_["count"] += times
         entry_["bytes"] += times * size
+        entry_["overlapped"] += times * size * beside
     return dict(sorted(out.items()))
+
+
+def _beside_work(match: re.Match, lines: list[str]) -> bool:
+    """Return whether work stands between a collective's start, the first of the lines, and its end."""
+    if not match["start"]:
+        return False
+    name = re.escape(lines[0].split(" = ")[0].split()[-1])
+    end = re.compile(rf"-done\(.*{name}(?![\w.-])")
+    between = itertools.takewhile(lambda line: not end.search(line), lines[1:])
+    return any(re.search(r" (fusion|custom-call|dot|convolution|while)\(", line) for line in between)
 
 
 def _kind(kind: str, computation: str) -> str:

@@ -228,7 +228,10 @@ def lines(found: dict[str, Any]) -> list[str]:
         if f["bytes"]:
             out.append("  bytes: " + ", ".join(f"{k} {v / gib:.2f}" for k, v in f["bytes"].items()) + " GiB")
         for kind, v in f["collectives"].items():
-            out.append(f"  {kind}: {v['count']} a call, {v['bytes'] / gib:.2f} GiB")
+            beside = v["overlapped"] / v["bytes"] if v["bytes"] else 0
+            out.append(
+                f"  {kind}: {v['count']} a call, {v['bytes'] / gib:.2f} GiB, {beside:.0%} of it beside other work"
+            )
         if f["rematerialised"]:
             out.append(
                 f"  {f['rematerialised']} involuntary full rematerialisations: the compiler copied a whole array"

@@ -25,16 +25,23 @@ ENTRY %main (x: f32[4]) -> f32[4] {
   %w = (s32[], f32[4]) while(%t), condition=%condition, body=%body
   %rs = f32[2,8]{1,0} reduce-scatter(%y), channel_id=7, replica_groups=mesh['a'=2,'b'=4] {'b'}, to_apply=%add
   %cp = (f32[16]{0}, f32[16]{0}, u32[], u32[]) collective-permute-start(%z), channel_id=8
+  %cp.1 = (f32[32]{0}, f32[32]{0}, u32[], u32[]) collective-permute-start(%z.1), channel_id=9
+  %now = f32[32]{0} collective-permute-done(%cp.1)
+  %f = f32[4]{0} fusion(%x), kind=kLoop, calls=%async_collective_fusion.2
+  %later = f32[16]{0} collective-permute-done(%cp)
+}
+%async_collective_fusion.2 (p: f32[4]) -> f32[4] {
+  %part.3 = f32[8]{0} all-gather(%p), channel_id=10, replica_groups={{0,1}}, dimensions={0}
 }
 """
 
 
 def test_collectives_count_loops_and_the_parts_of_one_collective_once():
     assert collectives(LOOP) == {
-        "all-gather": {"count": 3, "bytes": 3 * 64 * 8 * 2},
-        "all-reduce": {"count": 3, "bytes": 3 * (16 + 8)},
-        "collective-permute": {"count": 1, "bytes": 64},
-        "reduce-scatter": {"count": 1, "bytes": 2 * 8 * 4 * 4},
+        "all-gather": {"count": 4, "bytes": 3 * 64 * 8 * 2 + 32, "overlapped": 32},
+        "all-reduce": {"count": 3, "bytes": 3 * (16 + 8), "overlapped": 0},
+        "collective-permute": {"count": 2, "bytes": 64 + 128, "overlapped": 64},
+        "reduce-scatter": {"count": 1, "bytes": 2 * 8 * 4 * 4, "overlapped": 0},
     }
 
 
@@ -49,4 +56,4 @@ def test_collectives_of_a_real_program():
             (5, 16, 16), jnp.float32, sharding=jax.NamedSharding(jax.sharding.get_mesh(), P(None, "fsdp"))
         )
         found = collectives(jax.jit(layers).lower(x, w).compile().as_text())
-    assert found == {"all-gather": {"count": 5, "bytes": 5 * 16 * 16 * 4}}
+    assert found == {"all-gather": {"count": 5, "bytes": 5 * 16 * 16 * 4, "overlapped": 0}}

@@ -187,4 +187,5 @@ def test_the_7b_step_compiles_for_a_v5e_16_with_room_to_spare():
     assert found["fits"] and step["peak_bytes"] < 0.9 * found["limit_bytes"] and step["rematerialised"] == 0
     assert step["bytes"]["weights"] == 6_738_415_616 * 4 // 16
     gathered = 6_476_070_912 * 2 * 8 * 2  # the layers' products in bf16, 8 microbatches, forward and backward
-    assert gathered <= step["collectives"]["all-gather"]["bytes"] < 1.1 * gathered
+    gathers = step["collectives"]["all-gather"]
+    assert gathered <= gathers["bytes"] < 1.1 * gathered and gathers["overlapped"] > 0.5 * gathered
