@@ -157,21 +157,16 @@ def test_another_configuration_or_changed_text_is_refused(finished, world, capsy
         ("unlearned/model.safetensors", "model.safetensors is not what was saved there: its SHA-256 is another; put"),
         ("baseline/tokenizer.json", "tokenizer.json is not what was saved there"),
         ("metrics.jsonl", "metrics.jsonl is damaged: line"),
-        ("evals/unlearned.json", "evals/unlearned.json is damaged: what it held is made again"),
     ],
 )
-def test_a_flipped_bit_ends_in_a_word_and_never_in_other_figures(finished, world, capsys, name, says):
-    path, report = finished / name, json.loads((finished / "report.json").read_text())
-    whole = path.read_bytes()
-    place = whole.index(b"0.", len(whole) // 2) if path.suffix.startswith(".json") else len(whole) // 2
-    path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+def test_a_damaged_file_of_a_run_is_named(finished, world, capsys, name, says):
+    whole = (finished / name).read_bytes()
+    place = len(whole) // 2
+    (finished / name).write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
     try:
-        code = main(["run", str(world / "world.py"), "--ablate"])
-        assert code == ("made again" not in says) and says in capsys.readouterr().err
-        assert json.loads((finished / "report.json").read_text())["models"] == report["models"]
+        assert main(["run", str(world / "world.py"), "--ablate"]) == 1 and says in capsys.readouterr().err
     finally:
-        if code:
-            path.write_bytes(whole)
+        (finished / name).write_bytes(whole)
 
 
 def test_a_run_of_a_version_with_fewer_fields_goes_on(finished, world):
