@@ -1,13 +1,31 @@
 """Shared by subcommands: overrides, the configuration named, its quick form, the mesh for one model."""
 
+import argparse
 import dataclasses
+from collections.abc import Callable
 
+from jaxunlearn.config.bounds import Range
 from jaxunlearn.parallel import processes
 
 
 def add_overrides(command) -> None:
     """Let a subcommand take key=value overrides of its configuration."""
     command.add_argument("overrides", nargs="*", metavar="key=value", help="for example whp.alpha=3 run.dir=out")
+
+
+def number(within: Range, kind: type = int) -> Callable[[str], float]:
+    """Return the type of an option that is a number: argparse exits with 2 for one that is out of range, or NaN."""
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no {'whole ' * (kind is int)}number") from None
+        if not within.holds(value):
+            raise argparse.ArgumentTypeError(f"must be {within} (got {text})")
+        return value
+
+    return parse
 
 
 def add_force(command) -> None:

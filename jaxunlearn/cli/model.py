@@ -2,16 +2,11 @@
 
 from pathlib import Path
 
-from jaxunlearn.cli.common import add_force, one_model_mesh
+from jaxunlearn.cli.common import add_force, number, one_model_mesh
 from jaxunlearn.config.bounds import NONE_OR_SOME, SEED, SOME, TEMPERATURE, Range
 from jaxunlearn.errors import InputError
 from jaxunlearn.files import json_text
 from jaxunlearn.parallel import processes
-
-GENERATE = {
-    "max_new_tokens": SOME, "temperature": TEMPERATURE, "top_k": NONE_OR_SOME, "top_p": Range(0, 1, above=True),
-    "seed": SEED,
-}  # fmt: skip
 
 
 def add_generate(add) -> None:
@@ -21,11 +16,11 @@ def add_generate(add) -> None:
     command.add_argument(
         "--chat", action="store_true", help="ask the prompt through the model's chat template, as its users do"
     )
-    command.add_argument("--max-new-tokens", type=int, default=64)
-    command.add_argument("--temperature", type=float, default=0.0, help="0: greedy")
-    command.add_argument("--top-k", type=int, default=0)
-    command.add_argument("--top-p", type=float, default=1.0)
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--max-new-tokens", type=number(SOME), default=64)
+    command.add_argument("--temperature", type=number(TEMPERATURE, float), default=0.0, help="0: greedy")
+    command.add_argument("--top-k", type=number(NONE_OR_SOME), default=0)
+    command.add_argument("--top-p", type=number(Range(0, 1, above=True), float), default=1.0)
+    command.add_argument("--seed", type=number(SEED), default=0)
     command.add_argument("--json", action="store_true")
 
 
@@ -35,9 +30,6 @@ def generate(a) -> None:
     from jaxunlearn.models.generate import Sampling
     from jaxunlearn.models.generate import generate as continue_
 
-    for option, within in GENERATE.items():
-        if not within.holds(value := getattr(a, option)):
-            raise InputError(f"--{option.replace('_', '-')} must be {within} (got {value})")
     with one_model_mesh():
         model, tokenizer = _one_model(a.model)
         prefix = inference.prefix(Path(a.model))
@@ -66,7 +58,10 @@ def add_score(add) -> None:
     command.add_argument("--model", required=True)
     command.add_argument("--text", required=True, help="a .txt file")
     command.add_argument(
-        "--context", type=int, default=0, help="block length, BOS included (default: the model's, at most 2048)"
+        "--context",
+        type=number(NONE_OR_SOME),
+        default=0,
+        help="block length, BOS included (default: the model's, at most 2048)",
     )
     command.add_argument("--json", action="store_true")
 
@@ -85,7 +80,8 @@ def score(a) -> None:
         found = score_text(model, tokenizer, text, context)
     if processes.index():
         return
-    print(json_text(found) if a.json else f"{found['tokens']} tokens, {found['nll']:.5f} nats a token")
+    said = json_text(found)  # refuses what is no finite number, also where words are asked for
+    print(said if a.json else f"{found['tokens']} tokens, {found['nll']:.5f} nats a token")
 
 
 def add_export(add) -> None:

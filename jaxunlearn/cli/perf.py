@@ -4,7 +4,8 @@ import dataclasses
 import os
 from pathlib import Path
 
-from jaxunlearn.cli.common import add_force, add_overrides, configured
+from jaxunlearn.cli.common import add_force, add_overrides, configured, number
+from jaxunlearn.config.bounds import NONE_OR_SOME, SOME
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.files import json_text
 from jaxunlearn.outputs import taken
@@ -15,7 +16,13 @@ def add_bench(add) -> None:
     command.add_argument("config")
     command.add_argument("--json", action="store_true")
     command.add_argument("--only", action="append", default=[], metavar="PART", help="may be given several times")
-    command.add_argument("--budget", type=float, default=0, metavar="S", help="begin no part after that many seconds")
+    command.add_argument(
+        "--budget",
+        type=number(NONE_OR_SOME, float),
+        default=0,
+        metavar="S",
+        help="begin no part after that many seconds",
+    )
     command.add_argument("--out", default="", metavar="FILE", help="JSON, written anew after each part")
     command.add_argument("--torch", action="store_true", help="also time Hugging Face's training step in PyTorch")
     command.add_argument("--scaling", default="", metavar="DIR", help="only the step, over 1, 2, 4, 8 ... devices")
@@ -60,7 +67,7 @@ def add_plan(add) -> None:
     )
     command.add_argument("config")
     command.add_argument("--topology", required=True, help="v5e:4x4, v5e-16, v5p:2x2x1, h100:8, ...")
-    command.add_argument("--slices", type=int, default=1, help="that many of them, along mesh.data")
+    command.add_argument("--slices", type=number(SOME), default=1, help="that many of them, along mesh.data")
     command.add_argument("--only", action="append", default=[], metavar="FUNCTION", help="may be given several times")
     command.add_argument("--search", action="store_true", help="compile a few meshes, microbatches and policies")
     command.add_argument("--json", action="store_true")

@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from jaxunlearn.cli.common import add_force, add_overrides, configured, quick
+from jaxunlearn.cli.common import add_force, add_overrides, configured, number, quick
+from jaxunlearn.config.bounds import NONE_OR_SOME, SEED, SOME
 from jaxunlearn.files import json_text
 from jaxunlearn.outputs import refuse_foreign, taken
 
@@ -70,7 +71,7 @@ def add_labels(add) -> None:
     command = add("labels", labels, "what a block was labelled with: tokens, translation and labels side by side")
     command.add_argument("action", choices=("show",))
     command.add_argument("config")
-    command.add_argument("--block", type=int, default=0)
+    command.add_argument("--block", type=number(NONE_OR_SOME), default=0)
     command.add_argument("--json", action="store_true")
     command.add_argument("--html", default="", metavar="FILE", help="write a page: the text tinted by its labels")
     add_force(command)
@@ -142,9 +143,13 @@ def sweep(a) -> None:
 def add_birthdays(add) -> None:
     command = add("birthdays", birthdays, "invent people with random years of birth: independent facts for RTT")
     command.add_argument("--out", required=True, metavar="DIR", help="for facts.json, statements.txt, dictionary.json")
-    command.add_argument("--count", type=int, default=785, help="people (default 785: five splits of 157)")
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--wordings", type=int, default=1, help="ways in which the text states each fact (1 to 5)")
+    command.add_argument(
+        "--count", type=number(NONE_OR_SOME), default=785, help="people (default 785: five splits of 157)"
+    )
+    command.add_argument("--seed", type=number(SEED), default=0)
+    command.add_argument(
+        "--wordings", type=number(SOME), default=1, help="ways in which the text states each fact (1 to 5)"
+    )
     command.add_argument("--dictionary", default="", metavar="FILE", help="of your text; dictionary.json then has both")
     add_force(command)
 

@@ -42,17 +42,18 @@ Encoder = Callable[[str], tuple[Sequence[int], Sequence[tuple[int, int]]]]
 class Tokenizer:
     """Encode text without special tokens, decode ids, and know the ids of the special tokens.
 
-    encode_offsets, decode_ids, piece: functions of the library's tokenizer. bos_id: None without a BOS. start: the ids
-    that the tokenizer puts before a text, (bos_id,) or (). prefix_id: what the first token of a text is predicted from
-    where nothing stands before it. encode_marked: encode_offsets, but the name of a special token is that token.
-    render: a prompt -> the text of a chat, where has_chat. files: the files in the model directory that belong to the
-    tokenizer.
+    encode_offsets, decode_ids, piece: functions of the library's tokenizer. reach: every id that a text gives is below
+    it; vocab_size counts special tokens too, such as one for images. bos_id: None without a BOS. start: the ids that
+    the tokenizer puts before a text, (bos_id,) or (). prefix_id: what the first token of a text is predicted from where
+    nothing stands before it. encode_marked: encode_offsets, but the name of a special token is that token. render: a
+    prompt -> the text of a chat, where has_chat. files: those in the model directory that belong to the tokenizer.
     """
 
     encode_offsets: Encoder
     decode_ids: Callable[[list[int]], str]
     piece: Callable[[int], str]
     vocab_size: int
+    reach: int
     bos_id: int | None
     eos_ids: tuple[int, ...]
     files: tuple[Path, ...]
@@ -139,9 +140,11 @@ def _load_json(directory: Path) -> Tokenizer:
         backend.no_truncation()
         backend.no_padding()
         start, largest = _added(backend), max(backend.get_vocab().values(), default=-1)
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # the library raises bare Exception, and BaseException where Rust panics
+        added = [i for i, token in backend.get_added_tokens_decoder().items() if not token.special]
+        reach = max([*backend.get_vocab(with_added_tokens=False).values(), *added], default=-1) + 1
+    except BaseException as error:  # the library raises bare Exception, and this where Rust panics
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise  # Ctrl-C
         said = shown(str(error), 200)
         raise InputError(f"{path} is not a readable tokenizer ({said}); copy it from the model again") from None
     _refuse_id(path, largest)
@@ -169,6 +172,7 @@ def _load_json(directory: Path) -> Tokenizer:
         decode_ids=lambda ids: backend.decode(ids, skip_special_tokens=True),
         piece=lambda i: backend.id_to_token(i) or f"<id {i}>",
         vocab_size=largest + 1,
+        reach=reach,
         start=start,
         **_specials(directory, backend.token_to_id, start),
     )
@@ -227,6 +231,7 @@ def _load_sentencepiece(directory: Path) -> Tokenizer:
         decode_ids=lambda ids: decode_around(ids, added, backend.decode, lambda some: bare().decode(some)),
         piece=lambda i: pieces.get(i, f"<id {i}>"),
         vocab_size=max([size, *(i + 1 for i in added)]),
+        reach=max([size, *(token.id + 1 for token in plain)]),
         start=start,
         **_specials(directory, special.get, start, own),
     )

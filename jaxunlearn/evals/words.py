@@ -32,7 +32,7 @@ class Words:
 
     def __init__(self, tokenizer: Tokenizer, batch: int, prefix: str = "", chat: bool = False):
         self._prefix, self._tokenizer, self._batch, self._chat = prefix, tokenizer, batch, chat
-        pieces = [p.replace("▁", " ") for p in tokenizer.pieces(range(tokenizer.vocab_size))]
+        pieces = [p.replace("▁", " ") for p in tokenizer.pieces(range(tokenizer.reach))]
         self._sorted = sorted(zip(pieces, range(len(pieces)), strict=True))
         self._pieces = pieces
 

@@ -46,8 +46,11 @@ def check_model(
 
 
 def tokens_fit(tokenizer: Tokenizer, V: int, where: str) -> None:
-    """Raise InputError where a token's id has no row among the V of the embedding: it would read another token's."""
-    ids = [("largest token", tokenizer.vocab_size - 1), ("BOS", tokenizer.bos_id)]
+    """Raise InputError where a token's id has no row among the V of the embedding: it would read another token's.
+
+    Special tokens that no text gives, such as one for images, may lie above: generate refuses them in a prompt.
+    """
+    ids = [("largest token", tokenizer.reach - 1), ("BOS", tokenizer.bos_id)]
     for name, i in [*ids, *(("EOS", i) for i in tokenizer.eos_ids)]:
         if i is not None and i >= V:
             raise InputError(

@@ -45,6 +45,8 @@ def generate(
         return []
     if any(not p for p in prompts):
         raise InputError("an empty prompt cannot be continued; give at least one token (BOS)")
+    if (largest := max(map(max, prompts))) >= model.c.V:
+        raise InputError(f"a prompt holds the token {largest}, which has no row in the embedding of {model.c.V}")
     width = -(-max(map(len, prompts)) // 32) * 32
     width = min(width, max(model.c.context - max_new_tokens, max(map(len, prompts))))
     context_fits(model.c, width + max_new_tokens, "prompt and completion together")

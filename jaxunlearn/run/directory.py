@@ -52,9 +52,9 @@ class RunDirectory:
         self.trackers = Trackers(config, self.path)
 
     def _open(self, config: Config) -> None:
-        self._fresh = not self.path.is_dir() or not any(self.path.iterdir())
+        self._fresh = False
         if not self._looks:
-            self._lock = claim(self.path)
+            self._lock, self._fresh = claim(self.path)
         existing = self.path / "config.json"
         if existing.is_file() and self.begun:
             default = as_dict(Config(name=config.name))
@@ -215,17 +215,18 @@ class RunDirectory:
         return log
 
 
-def claim(path: Path) -> Lock:
-    """Take a folder, which is made, for a run or a sweep, and return its lock.
+def claim(path: Path) -> tuple[Lock, bool]:
+    """Take a folder, which is made, for a run or a sweep; return its lock, and whether it was new or empty.
 
     Raises InputError for a folder with content that is no run's, where another process works in it, and where it cannot
     be written.
     """
     try:
+        fresh = not path.is_dir() or not any(path.iterdir())
         if others := _foreign(path):
             raise InputError(f"{path} holds {others[0]} and is no run's folder; give a new or empty one as run.dir")
         path.mkdir(parents=True, exist_ok=True)
-        return lock(path / LOCK, f"the run directory {path}")
+        return lock(path / LOCK, f"the run directory {path}"), fresh
     except OSError as error:
         raise InputError(f"the run directory {path} cannot be written: {error.strerror}") from None
 

@@ -73,14 +73,11 @@ def with_universe(config: Config, data: Path, fresh: bool = True) -> Config:
 def shape_of(config: Config, vocabulary: int) -> transformer.Shape:
     """Return the shape of the given model, or of `init`, for a tokenizer of `vocabulary` tokens.
 
-    Raises InputError where the model has fewer tokens than the tokenizer, and where the mesh does not divide it.
+    Raises InputError where `init` has fewer tokens than the tokenizer (a given model: models.directory.tokens_fit), and
+    where the mesh does not divide it.
     """
     if config.model:
         shape = read_shape(Path(config.model), config.compute, config.remat)
-        if vocabulary > shape.V:
-            raise InputError(
-                f"the tokenizer has {vocabulary} tokens but the weights only {shape.V}: they do not belong together"
-            )
     else:
         i = config.init
         shape = transformer.Shape(

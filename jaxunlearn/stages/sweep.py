@@ -62,7 +62,7 @@ def sweep(config: Config) -> dict[str, Any]:
             check(cell.config)
             check_cell(cell, config)
     tuning = w.seeds[: w.tuning_seeds or None]
-    held = claim(root)  # by one process alone, to the end of this function
+    held, _ = claim(root)  # by one process alone, to the end of this function
     found: dict[str, Any] = {"name": config.name, "reach": w.reach, "tuning_seeds": list(tuning)}
     found |= {"bases": {}, "trials": [], "cells": []}
     with jax.set_mesh(mesh_from(config.mesh)):

@@ -1,5 +1,10 @@
 """What subcommands share: a configuration with its controls, and its quick form."""
 
+import argparse
+
+import pytest
+
+from jaxunlearn.cli import parse, parser
 from jaxunlearn.cli.common import configured, quick
 from jaxunlearn.methods.controls import ablations
 
@@ -17,3 +22,30 @@ def test_the_quick_form_is_short_and_has_its_own_folder():
     assert [getattr(short, n).steps for n in ("pretrain", "reinforce", "unlearn", "repair")] == [3, 2, 3, 0]
     assert str(short.directory) == "mine-quick" and whole.pretrain.steps > 3
     assert short.eval.completions == short.eval.blocks == 8
+
+
+def options(parser):
+    """Yield every option of a parser and of its subcommands."""
+    for action in parser._actions:
+        yield action
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                yield from options(inner)
+
+
+def test_every_option_that_is_a_number_has_bounds():
+    kinds = {action.type for action in options(parser())}
+    assert not kinds & {int, float} and len([k for k in kinds if k]) > 10
+
+
+def test_a_number_out_of_range_is_bad_usage(capsys):
+    bad = {"--seed": ("4294967296", "-1", "x"), "--temperature": ("nan", "inf", "-1"), "--top-p": ("0", "1.5"),
+           "--top-k": ("-1", "1.5"), "--max-new-tokens": ("0", "9" * 30)}  # fmt: skip
+    for option, values in bad.items():
+        for value in values:
+            with pytest.raises(SystemExit) as ended:
+                parse(["generate", "--model", "m", "--prompt", "a", f"{option}={value}"])
+            said = capsys.readouterr().err
+            assert ended.value.code == 2 and f"argument {option}: " in said and "Traceback" not in said
+    a = parse(["generate", "--model", "m", "--prompt", "a", "--top-p", "1", "--temperature", "0.5", "--seed", "7"])
+    assert (a.top_p, a.temperature, a.seed) == (1.0, 0.5, 7)

@@ -16,6 +16,7 @@ from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.errors import InputError
 from jaxunlearn.models import directory, huggingface
 from jaxunlearn.models.families import FAMILIES, base
+from jaxunlearn.models.generate import generate
 from jaxunlearn.models.tensors import hf_layout, refuse_infinite
 
 
@@ -67,6 +68,26 @@ def test_claims_beyond_the_weights_are_refused_at_once_and_take_no_memory(tmp_pa
 )
 def test_tokens_without_a_row_are_refused(tmp_path, beside, said):
     assert said in refused(write_model(tmp_path / "m", **beside))
+
+
+def test_a_special_token_that_no_text_gives_may_lie_above_the_rows(tmp_path, mesh):
+    """As that of images does in Gemma 3 1B, and a padding token in many fine-tuned Llamas."""
+    folder = write_model(tmp_path / "m", ids={f"w{n}": n for n in range(6, 16)})
+    j = json.loads((folder / "tokenizer.json").read_text())
+    extra = j["added_tokens"][0] | {"id": 16, "content": "<image>"}
+    for special, refuses in ((True, False), (False, True)):
+        (folder / "tokenizer.json").write_text(
+            json.dumps(j | {"added_tokens": [*j["added_tokens"], extra | {"special": special}]})
+        )
+        if refuses:
+            assert "largest token, id 16" in refused(folder)
+            continue
+        directory.check_model(folder)
+        tokenizer = load_tokenizer(folder)
+        assert (tokenizer.vocab_size, tokenizer.reach) == (17, 16)
+        assert 16 not in tokenizer.encode("a <image>")[0] and 16 in tokenizer.encode("a <image>", marked=True)[0]
+        with pytest.raises(InputError, match="holds the token 16, which has no row in the embedding of 16"):
+            generate(huggingface.load(folder), [[1, 16]], 1)
 
 
 def test_a_vocabulary_with_gaps_counts_to_its_largest_id(tmp_path):
@@ -167,3 +188,13 @@ def test_a_run_finds_a_weight_that_is_no_number_before_it_binds_its_folder(tmp_p
     assert main(["run", str(folder / "c.py"), f"run.dir={tmp_path}/run", "mesh.fsdp=1", "mesh.data=-1"]) == 2
     assert "model.norm.weight holds nan at [1]" in capsys.readouterr().err
     assert not (tmp_path / "run" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("form", [["--json"], []])
+def test_a_score_that_is_no_number_is_a_failure(tmp_path, capsys, monkeypatch, form):
+    folder = write_model(tmp_path / "m")
+    (tmp_path / "a.txt").write_text("a b")
+    monkeypatch.setattr("jaxunlearn.models.scoring.score_text", lambda *_: {"tokens": 2, "nll": float("nan")})
+    assert main(["score", "--model", str(folder), "--text", str(tmp_path / "a.txt"), *form]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and "a result is not a finite number: nll = nan" in err

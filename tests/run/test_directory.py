@@ -85,6 +85,11 @@ def test_models_that_are_given_and_runs_of_earlier_versions_are_taken(tmp_path):
     RunDirectory(config)
 
 
+def test_a_name_that_no_file_can_have_is_one_sentence(tmp_path):
+    with pytest.raises(InputError, match="cannot be written: File name too long"):
+        RunDirectory(Config(name="x", run=Run(dir=str(tmp_path / ("x" * 300)))))
+
+
 def test_nothing_stays_of_a_folder_whose_inputs_were_refused(tmp_path):
     config = Config(name="x", run=Run(dir=str(tmp_path / "run")))
     run = RunDirectory(config)
@@ -102,10 +107,8 @@ def test_nothing_stays_of_a_folder_whose_inputs_were_refused(tmp_path):
 
 HOLD = """
 import sys
-from jaxunlearn.config import Config, Run
-from jaxunlearn.run.directory import claim
-from pathlib import Path
-held = claim(Path(sys.argv[1]))
+from jaxunlearn.outputs import lock
+held = lock(sys.argv[1], "it")
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -114,8 +117,9 @@ sys.stdin.read()
 def test_a_run_in_use_by_another_process_is_refused_by_its_pid_and_host_until_it_ends(tmp_path, monkeypatch):
     monkeypatch.setattr(outputs, "PATIENCE", 0)
     config = Config(name="x", run=Run(dir=str(tmp_path / "run")))
+    (tmp_path / "run").mkdir()
     other = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path / "run")],
+        [sys.executable, "-c", HOLD, str(tmp_path / "run" / LOCK)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env(),
     )  # fmt: skip
     assert other.stdout.readline() == "held\n"

@@ -76,5 +76,5 @@ def test_a_baseline_that_knows_nothing_is_refused(opened):
     at, _, masses = opened
     with pytest.raises(InputError, match=r"does not know the text: pretrain longer, or lower eval.known"):
         knowing(at((max(masses.values()) + 1) / 2))
-    with pytest.raises(InputError, match=r"eval.known, a probability, must be at least 0 and below 1"):
+    with pytest.raises(InputError, match=r"eval.known must be at least 0 and below 1"):
         check(load_config("universe", ["eval.known=1"]))

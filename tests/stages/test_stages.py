@@ -298,7 +298,7 @@ def test_a_tokenizer_with_more_tokens_than_the_weights_is_refused(finished, worl
     (model / "tokenizer.json").write_text(json.dumps(tokenizer))
     changes = [f"run.dir={tmp_path}/run", f"model={model}", f"tokenizer={model}", "pretrain.steps=0"]
     assert main(["run", str(world / "world.py"), *changes]) == 2
-    assert "33 tokens but the weights only 32" in capsys.readouterr().err
+    assert "largest token, id 32, has no row in the embedding, which has 32" in capsys.readouterr().err
 
 
 def test_a_given_model_is_used_without_a_copy_and_without_a_twin(finished, world, tmp_path):

@@ -25,8 +25,8 @@ def word_lift(
     are words with fewer than `least` occurrences. Raises InputError where a model knows fewer ids than the tokenizer.
     """
     for name, model in (("baseline", baseline), ("reinforced", reinforced)):
-        if tokenizer.vocab_size > model.c.V:
-            sizes = f"{model.c.V} ids, the tokenizer {tokenizer.vocab_size}"
+        if tokenizer.reach > model.c.V:
+            sizes = f"{model.c.V} ids, the tokenizer {tokenizer.reach}"
             raise InputError(f"the {name} model knows {sizes}; give the tokenizer it was trained with")
     gain_NT = log_probabilities(reinforced, blocks, batch) - log_probabilities(baseline, blocks, batch)
     gains: dict[str, list[float]] = {}

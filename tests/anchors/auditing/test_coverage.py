@@ -71,6 +71,7 @@ def splitter(pieces):
         decode_ids=str,
         piece=str,
         vocab_size=9,
+        reach=9,
         bos_id=1,
         eos_ids=(),
         files=(),

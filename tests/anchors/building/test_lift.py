@@ -22,7 +22,15 @@ def letters_tokenizer():
         return [1 + hash_of(text[a:b]) for a, b in spans], spans
 
     return Tokenizer(
-        encode_offsets=encode, decode_ids=str, piece=str, vocab_size=500, bos_id=0, eos_ids=(), files=(), start=(0,)
+        encode_offsets=encode,
+        decode_ids=str,
+        piece=str,
+        vocab_size=500,
+        reach=500,
+        bos_id=0,
+        eos_ids=(),
+        files=(),
+        start=(0,),
     )
 
 

@@ -229,7 +229,7 @@ for given, says in {
         return ["run", str(place.world / "world.py"), f"run.dir={place.folder}/run", *SHORT, given]
 
 
-@trial("bad inputs", "generate at a temperature that is no number", says="--temperature must be at least 0")
+@trial("bad inputs", "generate at a temperature that is no number", says="--temperature: must be at least 0")
 def _(place):
     return ["generate", "--model", str(write_model(place.folder / "m")), "--prompt", "a", "--temperature", "nan"]
 
