@@ -58,10 +58,10 @@ class Rows:
 
 
 def main(folder: Path, out: Path) -> None:
-    opened = huggingface._slice
-    huggingface._slice = lambda *a: Slice(opened(*a))
+    opened = huggingface.slice_of
+    huggingface.slice_of = lambda *a: Slice(opened(*a))
     baseline = huggingface.load(folder)
-    huggingface._slice = opened
+    huggingface.slice_of = opened
     start, reinforced = huggingface.load(folder), jax.tree.map(lambda w: w * 1.5, baseline)
     passage = on_mesh(PASSAGE, np.arange(16))
     labels = sharding.fetch(label(baseline, reinforced, passage, alphas=(5.0,), whp=Whp()))
