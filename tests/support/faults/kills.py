@@ -6,9 +6,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from support.command import env
-from support.faults import Outcome, Place, in_process, trial
+from support.faults import SHORT, Outcome, Place, in_process, trial
 
 LINES = (  # of progress; the kill falls on one
     "baseline 4/24", "baseline 8/24", "baseline 16/24", "baseline 24/24", "[reinforce]", "reinforce 2/4",
@@ -20,8 +21,8 @@ MODELS = ("baseline", "twin", "reinforced", "unlearned", "unlearned_last")
 
 
 def same_as_finished(place: Place, outcome: Outcome) -> str:
-    """Return in what the run in the folder differs from the finished one; "" where both have the same bits."""
-    mine, whole = place.folder / "run", place.finished()
+    """Return in what the killed run differs from the finished one; "" where both have the same bits."""
+    mine, whole = _run(place), place.finished()
     weights = [n for n in MODELS if _bytes(mine / n) != _bytes(whole / n)]
     a, b = (json.loads((folder / "report.json").read_text()) for folder in (mine, whole))
     parts = [part for part in ("models", "curve", "relearn", "attacks") if a.get(part) != b.get(part)]
@@ -34,7 +35,10 @@ def _bytes(model):
 
 
 def killed(line: str):
-    """Return act: kill the command at its first line of progress that holds `line`, then give it again."""
+    """Return act: kill the command at its first line of progress that holds `line`; after the last, let it finish.
+
+    All kills fall on one run, each on the process that goes on after the kill before: the end has the bits of all.
+    """
 
     def act(place: Place, arguments: Sequence[str]) -> Outcome:
         import jax
@@ -53,16 +57,24 @@ def killed(line: str):
                 break
         process.communicate()
         if process.returncode != -signal.SIGKILL:
-            return Outcome(process.returncode or 3, "", f"was not killed: {said[-1:]}", time.monotonic() - began)
-        return in_process(place, arguments)
+            return Outcome(process.returncode or 3, "", f"was not killed: {said[-3:]}", time.monotonic() - began)
+        if line == LINES[-1]:
+            return in_process(place, arguments)
+        return Outcome(0, "", "", time.monotonic() - began)
 
     return act
 
 
+def _run(place: Place) -> Path:
+    return place.world.parent / "killed"
+
+
 def _register(line: str) -> None:
-    @trial("kills", f"at {line!r}", code=0, act=killed(line), judge=same_as_finished)
+    last = same_as_finished if line == LINES[-1] else None
+
+    @trial("kills", f"at {line!r}", code=0, act=killed(line), judge=last)
     def _(place):
-        return place.again()
+        return ["run", str(place.world / "world.py"), f"run.dir={_run(place)}", *SHORT]
 
 
 for _line in LINES:
