@@ -198,12 +198,14 @@ def _load_sentencepiece(directory: Path) -> Tokenizer:
     backend = sentencepiece.SentencePieceProcessor()
     try:
         backend.LoadFromSerializedProto(path.read_bytes())
-    except (RuntimeError, OSError) as error:
+        size = backend.vocab_size()
+        pieces = {i: backend.id_to_piece(i) for i in range(size)}
+    except (RuntimeError, OSError, UnicodeDecodeError) as error:  # the last: of a piece that is no UTF-8
         said = shown(str(error), 200)
         raise InputError(f"{path} is not a SentencePiece model ({said}); copy it from the model again") from error
-    size, added = backend.vocab_size(), read_added(directory, _read_config)
+    added = read_added(directory, _read_config)
     _refuse_id(path, max([size - 1, *added]))
-    pieces = {i: backend.id_to_piece(i) for i in range(size)} | {i: token.content for i, token in added.items()}
+    pieces |= {i: token.content for i, token in added.items()}
     plain = [token for token in added.values() if not token.special]
     control = [Added(id=i, content=pieces[i], special=True) for i in range(size) if backend.is_control(i)]
     special = {token.content: token.id for token in [*control, *added.values()] if token.special}

@@ -7,7 +7,7 @@ import time
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.malformed import faults
+from support.malformed import faults, spm
 from support.model_files import tiny, write_model
 
 from jaxunlearn.cli import main
@@ -91,6 +91,15 @@ def property_of(cases):
 
 test_a_hundred_malformed_directories_are_one_sentence_each = property_of(100)
 test_a_thousand_malformed_directories_are_one_sentence_each = pytest.mark.nightly(property_of(1000))
+
+
+def test_a_piece_that_is_no_text_is_refused(good, tmp_path):
+    """Found by the thousand: the library gives such a piece only when it is asked for."""
+    assert b"<unk>" in spm()
+    said = tried(
+        tmp_path / "m", good | {"tokenizer.json": None, "tokenizer.model": spm().replace(b"<unk>", b"\xbcunk>", 1)}
+    )
+    assert "tokenizer.model is not a SentencePiece model" in said
 
 
 def test_the_whole_directory_is_not_refused(good, tmp_path):
