@@ -10,6 +10,7 @@ from typing import Any
 from jaxunlearn.config import Config, Whp
 from jaxunlearn.errors import InputError
 from jaxunlearn.methods import answers, ascent, dpo, inference, kga, npo, reset, rmu, task_vector, undial, whp
+from jaxunlearn.methods.adversary import faults
 from jaxunlearn.methods.base import Derived, Method, Recipe, Values
 from jaxunlearn.methods.controls import ALIASES, CONTROLS, RETAIN_ONLY
 
@@ -168,7 +169,7 @@ def check_config(config: Config, layers: int | None = None) -> None:
     check_method(method.name, have, layers=layers, config=config, **given(config) | values_of(method, config))
     check_controls(config)
     wrong = [*_lacks_retain(config), *_misplaced(config, method), *_cannot(config, method)]
-    wrong += [*method.refuse(config), *reset.faults(config)]
+    wrong += [*method.refuse(config), *reset.faults(config), *faults(config, method, reads(method, config))]
     if wrong:
         raise InputError("the configuration cannot run:\n  " + "\n  ".join(wrong))
 
@@ -240,4 +241,6 @@ def card_sentence(config: dict) -> str:
     said = [f"{k} {v:g}" if isinstance(v, int | float) else f"{k} {v!r}" for k, v in values.items() if v != ""]
     if method.trains:
         said.append(f"{u['steps']} steps of {u['batch'] * u['accumulate']} blocks at {u['learning_rate']:g}")
+    if every := u.get("adversary", {}).get("every"):
+        said.append(f"against an adversary forked every {every} steps")
     return f"Method: {', '.join([f'{method.name}, {method.card} ({method.paper})', *said])}."
