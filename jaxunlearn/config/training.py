@@ -74,6 +74,7 @@ class Unlearn(Train):
     retain_loss: Literal["own", "nll", "kl"] = "own"  # own: what the method's paper has, cross-entropy as a rule
     retain_batch: int = 0  # blocks of text to keep in a microbatch; 0: as many as `batch`
     adversary: Adversary = field(default_factory=Adversary)
+    sam: float = 0.0  # how far from the weights the forget loss's gradient is taken (methods/sam.py); 0: at them
     beta: float | None = None
     gamma: float | None = None
     strength: float | None = None

@@ -23,7 +23,7 @@ from jaxunlearn.methods.base import Method, Recipe
 from jaxunlearn.methods.step import gradients, moved
 from jaxunlearn.training.step import State, init_state, train_step
 
-ADAM = Train(b1=0.9, b2=0.98)
+ADAM = Train(b1=0.9, b2=0.98, update="whole")
 
 
 class Lesson(NamedTuple):

@@ -3,7 +3,7 @@
 A training step costs 3 passes a block (forward, and twice that backward), a frozen model 1. RMU's shorter passes and
 the shorter sequences of questions are counted as whole ones. Measuring is not counted. All of it is read off the
 method's record: trained parts, models asked at each step, models made first, stored references. An adversary trains its
-own blocks and has the forget loss once more (methods/adversary.py).
+own blocks and has the forget loss once more (methods/adversary.py); SAM has it twice (methods/sam.py).
 """
 
 from jaxunlearn.config import Config, Train
@@ -29,6 +29,7 @@ def step_passes(config: Config) -> float:
     parts = reads(method, config)
     kept, kl = parts.count("retain"), "retain" in parts and retain_loss(method, config) == "kl"
     forget = TRAINED * (len(parts) - kept) + FROZEN * (len(asks(method, config)) - kl)
+    forget *= 2 if u.sam else 1
     total = forget + (TRAINED * kept + FROZEN * kl) * (u.retain_batch or u.batch) / u.batch
     if u.adversary.every and u.adversary.weight:
         total += forget + TRAINED * u.adversary.blocks / (u.batch * u.accumulate)

@@ -2,11 +2,13 @@
 
 from typing import Any, Literal
 
+import jax
 import jax.numpy as jnp
 
 from jaxunlearn.config import Train
 from jaxunlearn.kernels.linear_cross_entropy import IGNORE
 from jaxunlearn.methods.base import Batch, Recipe
+from jaxunlearn.methods.sam import sharpened
 from jaxunlearn.models import lora
 from jaxunlearn.training.step import State, accumulated, train_step, updated
 
@@ -20,7 +22,9 @@ def step(state: State, learning_rate, frozen: dict, batch: dict, *, c: Train, re
     the state: every step needs them again, so they are not donated and not in checkpoints. batch: parts with a leading
     axis A of microbatches. Metrics are in nats: "loss", each term's mean, "gradient_norm".
     """
-    if c.update != "whole" and "base" not in frozen and tuple(batch) == ("labels",):  # whp.HARD: plain cross-entropy
+    if (
+        c.update != "whole" and not recipe.sam and "base" not in frozen and tuple(batch) == ("labels",)
+    ):  # whp.HARD: plain cross-entropy
         return train_step(state, learning_rate, *batch["labels"], c=c)
     loss, g, means = gradients(state.model, frozen, batch, recipe)
     return moved(state, g, learning_rate, means | {"loss": loss}, c, recipe)
@@ -40,8 +44,20 @@ def moved(state: State, g, learning_rate, metrics: dict, c: Train, recipe: Recip
 def gradients(part, frozen: dict, batch: dict, recipe: Recipe, side: Side = "both"):
     """Return (loss, gradient, each term's own mean) over A microbatches, every term divided by its whole count.
 
-    side: which terms of the loss. The gradients of "forget" and "retain" add up to that of "both".
+    side: which terms of the loss. The gradients of "forget" and "retain" add up to that of "both". With recipe.sam the
+    gradient of the forget terms is SAM's.
     """
+    if not recipe.sam or side == "retain":
+        return _gradients(part, frozen, batch, recipe, side)
+    found = sharpened(lambda part: _gradients(part, frozen, batch, recipe, "forget"), recipe.sam)(part)
+    if side == "forget" or "retain" not in batch:
+        return found
+    kept, g_kept, _ = _gradients(part, frozen, batch, recipe, "retain")
+    means = {"forget": found[0], "retain": kept / (recipe["retain_weight"] or 1.0)}
+    return found[0] + kept, jax.tree.map(jnp.add, found[1], g_kept), means
+
+
+def _gradients(part, frozen: dict, batch: dict, recipe: Recipe, side: Side):
     # Counts over all microbatches come first, from the data alone: each microbatch weighs its terms by them.
     totals = counts(recipe, batch)
 

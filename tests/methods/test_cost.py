@@ -33,6 +33,7 @@ def test_cost_by_hand():
     adverse = {"adversary": Adversary(every=4, blocks=4)}  # 5 steps of 4 blocks, and the labels' loss once more
     assert passes(kl | {"retain_batch": 16} | adverse) == 240 + 7 * 2 + 80 * (3 + 2 * 4) + 80 * 3 + 5 * 4 * 3
     assert passes({"method": "whp", "adversary": Adversary(every=4, weight=0.0)}) == 240 + 7 * 2 + 80 * 3
+    assert passes(kl | {"sam": 0.01}) == 240 + 7 * 2 + 80 * (2 * 3 + 4)
     heal = Train(steps=20, batch=8)
     assert passes({"method": "reset_heal"}, reset=Reset(share=0.1, batches=2, heal=heal)) == 240 + 96 + 20 * 8 * 4
     assert passes({"method": "reset_heal"}, reset=Reset(share=1, heal=heal)) == 20 * 8 * 4
