@@ -73,14 +73,10 @@ def step(state: State, learning_rate, frozen: dict, batch: dict, lesson: Lesson,
 def faults(config: Config, method: Method, parts: tuple[str, ...]) -> list[str]:
     """Return why the configuration's adversary cannot run; parts: those of a batch that the method reads."""
     u, a, wrong = config.unlearn, config.unlearn.adversary, []
-    if a.every < 0 or u.retain_batch < 0:
-        wrong.append("unlearn.adversary.every and unlearn.retain_batch must be at least 0")
-    if a.every <= 0:
+    if not a.every:
         return wrong
-    if len(a.rates) != 2 or not 0 < a.rates[0] <= a.rates[1] < 1:
-        wrong.append(f"unlearn.adversary.rates are two, the least and the most, between 0 and 1 (got {a.rates})")
-    if not (0 <= a.weight < math.inf) or a.blocks < 1:
-        wrong.append("unlearn.adversary: weight must be at least 0 (below it the text is learnt), blocks at least 1")
+    if len(a.rates) != 2 or a.rates[0] > a.rates[1]:
+        wrong.append(f"unlearn.adversary.rates are two, the least and the most (got {a.rates})")
     if not method.trains or set(parts) <= {"retain"}:
         why = "has no loss on text to forget" if method.trains else "trains nothing"
         wrong.append(f"unlearn.adversary: {method.name} {why}; set unlearn.adversary.every=0")

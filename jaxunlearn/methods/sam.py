@@ -31,14 +31,11 @@ def sharpened(gradient: Callable, rho: float) -> Callable:
 
 def faults(config: Config, method: Method, parts: tuple[str, ...]) -> list[str]:
     """Return why the configuration's SAM cannot run; parts: those of a batch that the method reads."""
-    u, wrong = config.unlearn, []
-    if not 0 <= u.sam < 1:
-        wrong.append(
-            f"unlearn.sam is a distance in weight space, from 0 (none) to below 1 (got {u.sam}); 0.01 as a rule"
-        )
-    if u.sam and (not method.trains or set(parts) <= {"retain"}):
+    u = config.unlearn
+    if not u.sam:
+        return []
+    wrong = ["unlearn.sam needs whole gradients: leave out unlearn.update"] if u.update == "layers" else []
+    if not method.trains or set(parts) <= {"retain"}:
         why = "has no loss on text to forget" if method.trains else "trains nothing"
         wrong.append(f"unlearn.sam: {method.name} {why}; set unlearn.sam=0")
-    if u.sam and u.update == "layers":
-        wrong.append("unlearn.sam needs whole gradients: leave out unlearn.update")
     return wrong

@@ -236,19 +236,13 @@ GIVEN = Config(name="x", model="m", text=Text(forget=("a",), retain=("b",), dict
 @pytest.mark.parametrize(
     ("adverse", "more", "said"),
     [
-        ({"every": -1}, {}, "unlearn.adversary.every and unlearn.retain_batch must be at least 0"),
-        ({"rates": (1e-2, 1e-3)}, {}, "unlearn.adversary.rates are two, the least and the most, between 0 and 1"),
+        ({"rates": (1e-2, 1e-3)}, {}, "unlearn.adversary.rates are two, the least and the most"),
         ({"rates": (1e-3,)}, {}, "unlearn.adversary.rates are two"),
-        ({"rates": (0.0, 1e-3)}, {}, "unlearn.adversary.rates are two"),
-        ({"weight": -1.0}, {}, "unlearn.adversary: weight must be at least 0"),
-        ({"weight": float("nan")}, {}, "unlearn.adversary: weight must be at least 0"),
-        ({"blocks": 0}, {}, "blocks at least 1"),
         ({}, {"method": "task_vector"}, "unlearn.adversary: task_vector trains nothing"),
         ({}, {"method": "prompting", "subject": "Oz"}, "unlearn.adversary: prompting trains nothing"),
         ({}, {"method": "retain_only"}, "unlearn.adversary: retain_only has no loss on text to forget"),
         ({}, {"lora": Lora(rank=2)}, "leave out unlearn.lora"),
         ({}, {"update": "layers"}, "leave out unlearn.update"),
-        ({}, {"retain_batch": -1}, "unlearn.retain_batch must be at least 0"),
     ],
 )
 def test_what_it_cannot_do_is_refused(adverse, more, said):

@@ -70,8 +70,6 @@ def test_in_a_step_the_term_on_text_to_keep_stays_at_the_weights(mesh):
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"sam": -0.1}, "unlearn.sam is a distance in weight space"),
-        ({"sam": float("nan")}, "unlearn.sam is a distance in weight space"),
         ({"method": "task_vector"}, "unlearn.sam: task_vector trains nothing"),
         ({"method": "retain_only"}, "unlearn.sam: retain_only has no loss on text to forget"),
         ({"update": "layers"}, "unlearn.sam needs whole gradients"),
