@@ -45,23 +45,22 @@ def test_in_a_step_the_term_on_text_to_keep_stays_at_the_weights(mesh):
     batch = {name: placed([a[1:] for a in texts(2, 4, T=6, seed=n)]) for n, name in enumerate(("forget", "retain"))}
 
     @jax.jit
-    def three(part):
+    def found(part):
         forget = step.gradients(part, {}, batch, plain, "forget")[1]
         norm = jnp.sqrt(sum(jnp.sum(g**2) for g in jax.tree.leaves(forget)))
         away = jax.tree.map(lambda w, g: w + 0.05 * g / norm, part, forget)
-        wanted = [step.gradients(m, {}, batch, plain, s)[1] for m, s in ((away, "forget"), (part, "retain"))]
-        return (
-            step.gradients(part, {}, batch, recipe),
-            jax.tree.map(jnp.add, *wanted),
-            step.gradients(part, {}, batch, plain),
-        )
+        by_hand = (step.gradients(m, {}, batch, plain, s)[1] for m, s in ((away, "forget"), (part, "retain")))
+        sides = (step.gradients(part, {}, batch, recipe, side)[1] for side in ("forget", "retain"))
+        whole = (step.gradients(part, {}, batch, one) for one in (recipe, plain))
+        return *whole, *by_hand, *sides
 
-    (loss, g, means), wanted, (same, g_plain, means_plain) = three(part)
+    (loss, g, means), (same, g_plain, means_plain), *by_hand, forget, kept = found(part)
+    wanted = jax.tree.map(jnp.add, *by_hand)
     assert float(loss) == pytest.approx(float(same), rel=1e-5)
     assert {k: float(v) for k, v in means.items()} == pytest.approx(
         {k: float(v) for k, v in means_plain.items()}, rel=1e-5
     )
-    for a, b in zip(jax.tree.leaves(g), jax.tree.leaves(wanted), strict=True):
+    for a, b in zip(jax.tree.leaves((g, forget, kept)), jax.tree.leaves((wanted, *by_hand)), strict=True):
         np.testing.assert_allclose(a, b, atol=2e-6)
     pairs = zip(jax.tree.leaves(g), jax.tree.leaves(g_plain), strict=True)
     assert max(float(jnp.abs(a - b).max()) for a, b in pairs) > 1e-3
