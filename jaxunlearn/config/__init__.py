@@ -23,11 +23,11 @@ from jaxunlearn.config.fields import (
     Whp,
 )
 from jaxunlearn.config.load import as_dict, find_config, load_config, of_method, override, to_json, with_method
-from jaxunlearn.config.training import Lora, Pretrain, Repair, Reset, Train, Unlearn
+from jaxunlearn.config.training import Adversary, Lora, Pretrain, Repair, Reset, Train, Unlearn
 
 __all__ = [
-    "Anchors", "Attack", "Config", "ContextAttack", "Eval", "Extract", "Llama", "Llm", "LlmJudge", "Lora", "Mesh",
-    "Pretrain", "ProbesAttack", "QuantiseAttack", "Repair", "Reset", "RttAttack", "Run", "SharesAttack", "Sweep",
-    "Text", "Train", "Universe", "Unlearn", "Whp", "as_dict", "check", "find_config", "load_config", "of_method",
-    "override", "to_json", "with_method",
+    "Adversary", "Anchors", "Attack", "Config", "ContextAttack", "Eval", "Extract", "Llama", "Llm", "LlmJudge", "Lora",
+    "Mesh", "Pretrain", "ProbesAttack", "QuantiseAttack", "Repair", "Reset", "RttAttack", "Run", "SharesAttack",
+    "Sweep", "Text", "Train", "Universe", "Unlearn", "Whp", "as_dict", "check", "find_config", "load_config",
+    "of_method", "override", "to_json", "with_method",
 ]  # fmt: skip

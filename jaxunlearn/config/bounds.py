@@ -104,7 +104,8 @@ BOUNDS: dict[type, dict[str, Range]] = {
     training.Pretrain: {"forget_epochs": NONE_OR_SOME},
     training.Unlearn: dict.fromkeys(
         ("retain_weight", "beta", "gamma", "strength", "scale", "steering"), OWN
-    ) | {"layer": Range(0, 1 << 14), "reach": SHARE},
+    ) | {"layer": Range(0, 1 << 14), "reach": SHARE, "retain_batch": NONE_OR_SOME, "sam": DECAY},
+    training.Adversary: {"every": NONE_OR_SOME, "rates": RATE, "weight": NOT_NEGATIVE, "blocks": SOME},
     training.Reset: {"share": SHARE, "batches": SOME},
 }  # fmt: skip
 

@@ -130,7 +130,7 @@ def override(config: Config, overrides: list[str] | tuple[str, ...]) -> Config:
 def of_method(config: Config) -> dict[str, Any]:
     """Return {name: value} of the unlearn.* settings that were given for unlearn.method, such as beta."""
     shared = {f.name for f in dataclasses.fields(Train)} | {"method", "reach"}
-    own = {f.name: f.default for f in dataclasses.fields(Unlearn) if f.name not in shared}
+    own = {f.name: getattr(Unlearn(), f.name) for f in dataclasses.fields(Unlearn) if f.name not in shared}
     return {k: getattr(config.unlearn, k) for k, default in own.items() if getattr(config.unlearn, k) != default}
 
 
@@ -139,7 +139,7 @@ def with_method(config: Config, name: str) -> Config:
 
     Rate, steps and whatever else every method has stay.
     """
-    defaults: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(Unlearn) if f.name in of_method(config)}
+    defaults: dict[str, Any] = {name: getattr(Unlearn(), name) for name in of_method(config)}
     return dataclasses.replace(config, unlearn=dataclasses.replace(config.unlearn, **defaults | {"method": name}))
 
 

@@ -56,12 +56,25 @@ class Repair(Train):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Adversary:
+    """A copy of the model that learns the text again while the model is unlearned (methods/adversary.py)."""
+
+    every: int = 0  # steps from one fork of the model to the next; 0: no adversary
+    rates: tuple[float, ...] = (1e-3, 1e-2)  # least and most: each fork's learning rate is drawn log-uniformly between
+    weight: float = 1.0  # of the forget loss at the copy, beside that at the model
+    blocks: int = 8  # of the text to forget that the copy learns from at each step
+
+
+@dataclass(frozen=True, kw_only=True)
 class Unlearn(Train):
     """The unlearning stage. A setting that is None has the method's own default (`jaxunlearn methods`)."""
 
     method: str = "whp"
     retain_weight: float | None = None  # of a term on text to keep, beside any method's own loss
     retain_loss: Literal["own", "nll", "kl"] = "own"  # own: what the method's paper has, cross-entropy as a rule
+    retain_batch: int = 0  # blocks of text to keep in a microbatch; 0: as many as `batch`
+    adversary: Adversary = field(default_factory=Adversary)
+    sam: float = 0.0  # how far from the weights the forget loss's gradient is taken (methods/sam.py); 0: at them
     beta: float | None = None
     gamma: float | None = None
     strength: float | None = None

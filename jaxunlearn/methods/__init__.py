@@ -9,7 +9,21 @@ from typing import Any
 
 from jaxunlearn.config import Config, Whp
 from jaxunlearn.errors import InputError
-from jaxunlearn.methods import answers, ascent, dpo, inference, kga, npo, reset, rmu, task_vector, undial, whp
+from jaxunlearn.methods import (
+    adversary,
+    answers,
+    ascent,
+    dpo,
+    inference,
+    kga,
+    npo,
+    reset,
+    rmu,
+    sam,
+    task_vector,
+    undial,
+    whp,
+)
 from jaxunlearn.methods.base import Derived, Method, Recipe, Values
 from jaxunlearn.methods.controls import ALIASES, CONTROLS, RETAIN_ONLY
 
@@ -114,7 +128,7 @@ def asks(method: Method, config: Config) -> tuple[str, ...]:
 def recipe_of(method: Method, config: Config) -> Recipe:
     """Return what the train step of a method depends on, and nothing else, so that equal steps are compiled once."""
     values = tuple(sorted(values_of(method, config).items()))
-    return Recipe(method, values, retain_loss(method, config), label_rules(config))
+    return Recipe(method, values, retain_loss(method, config), label_rules(config), config.unlearn.sam)
 
 
 def label_rules(config: Config) -> Whp:
@@ -169,6 +183,7 @@ def check_config(config: Config, layers: int | None = None) -> None:
     check_controls(config)
     wrong = [*_lacks_retain(config), *_misplaced(config, method), *_cannot(config, method)]
     wrong += [*method.refuse(config), *reset.faults(config)]
+    wrong += [fault for part in (adversary, sam) for fault in part.faults(config, method, reads(method, config))]
     if wrong:
         raise InputError("the configuration cannot run:\n  " + "\n  ".join(wrong))
 
@@ -240,4 +255,8 @@ def card_sentence(config: dict) -> str:
     said = [f"{k} {v:g}" if isinstance(v, int | float) else f"{k} {v!r}" for k, v in values.items() if v != ""]
     if method.trains:
         said.append(f"{u['steps']} steps of {u['batch'] * u['accumulate']} blocks at {u['learning_rate']:g}")
+    if every := u.get("adversary", {}).get("every"):
+        said.append(f"against an adversary forked every {every} steps")
+    if rho := u.get("sam"):
+        said.append(f"with SAM at {rho:g}")
     return f"Method: {', '.join([f'{method.name}, {method.card} ({method.paper})', *said])}."

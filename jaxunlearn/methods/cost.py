@@ -2,11 +2,12 @@
 
 A training step costs 3 passes a block (forward, and twice that backward), a frozen model 1. RMU's shorter passes and
 the shorter sequences of questions are counted as whole ones. Measuring is not counted. All of it is read off the
-method's record: trained parts, models asked at each step, models made first, stored references.
+method's record: trained parts, models asked at each step, models made first, stored references. An adversary trains its
+own blocks and has the forget loss once more (methods/adversary.py); SAM has it twice (methods/sam.py).
 """
 
 from jaxunlearn.config import Config, Train
-from jaxunlearn.methods import asks, derived, method_of, reads, values_of
+from jaxunlearn.methods import asks, derived, method_of, reads, retain_loss, values_of
 from jaxunlearn.methods.reset import BLOCKS, by_importance
 from jaxunlearn.methods.whp import teachers
 
@@ -20,9 +21,19 @@ def fine_tuning(c: Train, passes: float = TRAINED) -> float:
 
 
 def step_passes(config: Config) -> float:
-    """Return the forward passes of one place in the batch: those of trained sequences and of frozen models."""
-    method = method_of(config)
-    return TRAINED * len(reads(method, config)) + FROZEN * len(asks(method, config))
+    """Return the forward passes of one place in the batch: those of trained sequences and of frozen models.
+
+    Text to keep has unlearn.retain_batch places for each unlearn.batch; the KL on it asks the baseline there.
+    """
+    u, method = config.unlearn, method_of(config)
+    parts = reads(method, config)
+    kept, kl = parts.count("retain"), "retain" in parts and retain_loss(method, config) == "kl"
+    forget = TRAINED * (len(parts) - kept) + FROZEN * (len(asks(method, config)) - kl)
+    forget *= 2 if u.sam else 1
+    total = forget + (TRAINED * kept + FROZEN * kl) * (u.retain_batch or u.batch) / u.batch
+    if u.adversary.every and u.adversary.weight:
+        total += forget + TRAINED * u.adversary.blocks / (u.batch * u.accumulate)
+    return total
 
 
 def method_passes(config: Config, blocks: int) -> float:

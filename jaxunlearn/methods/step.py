@@ -1,14 +1,18 @@
 """One train step for every method: the terms of its loss, each divided by its own count, and one update."""
 
-from typing import Any
+from typing import Any, Literal
 
+import jax
 import jax.numpy as jnp
 
 from jaxunlearn.config import Train
 from jaxunlearn.kernels.linear_cross_entropy import IGNORE
 from jaxunlearn.methods.base import Batch, Recipe
+from jaxunlearn.methods.sam import sharpened
 from jaxunlearn.models import lora
 from jaxunlearn.training.step import State, accumulated, train_step, updated
+
+Side = Literal["both", "forget", "retain"]  # the whole loss, without its term on text to keep, or that term alone
 
 
 def step(state: State, learning_rate, frozen: dict, batch: dict, *, c: Train, recipe: Recipe):
@@ -18,27 +22,52 @@ def step(state: State, learning_rate, frozen: dict, batch: dict, *, c: Train, re
     the state: every step needs them again, so they are not donated and not in checkpoints. batch: parts with a leading
     axis A of microbatches. Metrics are in nats: "loss", each term's mean, "gradient_norm".
     """
-    if c.update != "whole" and "base" not in frozen and tuple(batch) == ("labels",):  # whp.HARD: plain cross-entropy
+    if (
+        c.update != "whole" and not recipe.sam and "base" not in frozen and tuple(batch) == ("labels",)
+    ):  # whp.HARD: plain cross-entropy
         return train_step(state, learning_rate, *batch["labels"], c=c)
     loss, g, means = gradients(state.model, frozen, batch, recipe)
+    return moved(state, g, learning_rate, means | {"loss": loss}, c, recipe)
+
+
+def moved(state: State, g, learning_rate, metrics: dict, c: Train, recipe: Recipe):
+    """Return (the state after one update by the gradient g, metrics with "gradient_norm"); fork is left out of it.
+
+    Where the recipe's method trains some weights alone, only these move.
+    """
     updates = recipe.method.updates
     kept = updates(state.model, dict(recipe.values)) if updates else None
     state, norm = updated(state, g, learning_rate, c, kept)
-    return state, means | {"loss": loss, "gradient_norm": norm}
+    return state, metrics | {"gradient_norm": norm}
 
 
-def gradients(part, frozen: dict, batch: dict, recipe: Recipe):
-    """Return (loss, gradient, each term's own mean) over A microbatches, every term divided by its whole count."""
+def gradients(part, frozen: dict, batch: dict, recipe: Recipe, side: Side = "both"):
+    """Return (loss, gradient, each term's own mean) over A microbatches, every term divided by its whole count.
+
+    side: which terms of the loss. The gradients of "forget" and "retain" add up to that of "both". With recipe.sam the
+    gradient of the forget terms is SAM's.
+    """
+    if not recipe.sam or side == "retain":
+        return _gradients(part, frozen, batch, recipe, side)
+    found = sharpened(lambda part: _gradients(part, frozen, batch, recipe, "forget"), recipe.sam)(part)
+    if side == "forget" or "retain" not in batch:
+        return found
+    kept, g_kept, _ = _gradients(part, frozen, batch, recipe, "retain")
+    means = {"forget": found[0], "retain": kept / (recipe["retain_weight"] or 1.0)}
+    return found[0] + kept, jax.tree.map(jnp.add, found[1], g_kept), means
+
+
+def _gradients(part, frozen: dict, batch: dict, recipe: Recipe, side: Side):
     # Counts over all microbatches come first, from the data alone: each microbatch weighs its terms by them.
     totals = counts(recipe, batch)
 
     def one(part, parts):
-        return loss(Batch(lora.over(frozen.get("base"), part), frozen, parts, recipe), totals)
+        return loss(Batch(lora.over(frozen.get("base"), part), frozen, parts, recipe), totals, side)
 
     return accumulated(one, part, batch)
 
 
-def loss(b: Batch, totals: dict):
+def loss(b: Batch, totals: dict, side: Side = "both"):
     """Return (sum, (count, metrics)) of one microbatch: the method's terms, and text to keep where it has a weight.
 
     A single term is its own sum and count, so that its bits equal those of training.step.train_step.
@@ -48,9 +77,11 @@ def loss(b: Batch, totals: dict):
     terms = dict(method.loss(b))
     if weight and "retain" not in terms:
         terms["retain"] = b.retain()
+    if side != "both":
+        terms = {name: term for name, term in terms.items() if (name == "retain") == (side == "retain")}
     if len(terms) == 1:
         ((total, count),) = terms.values()
-        return total, (count, {})
+        return total * weight if side == "retain" else total, (count, {})
     total, count, metrics = combine({k: (weight if k == "retain" else 1.0, *v) for k, v in terms.items()}, totals)
     return total, (count, metrics)
 

@@ -13,14 +13,18 @@ from jaxunlearn.run import Run
 from jaxunlearn.run.store import load_model, verify
 from jaxunlearn.training.checkpoint import Checkpoints
 from jaxunlearn.training.loop import fit, microbatches
-from jaxunlearn.training.step import compiled_step, init_state
+from jaxunlearn.training.step import State, compiled_step, init_state
 
 
 class Feed(NamedTuple):
-    """What a fit is fed by: the step function, and batch(n) -> the arguments of step n (from 0)."""
+    """What a fit is fed by: the step function, and batch(n) -> the arguments of step n (from 0).
+
+    begin: adds to the state at step 0 what the step keeps in it beside model and optimiser.
+    """
 
     step: Callable
     batch: Callable[[int], list]
+    begin: Callable[[State], State] = lambda state: state
 
 
 def next_tokens(c: Train, arrays, seed: int, base: Any = None) -> Feed:
@@ -43,7 +47,7 @@ def fit_stage(run: Run, stage: str, start, c: Train, feed: Feed, *, look: Callab
     another model and RunError where no checkpoint can be read.
     """
     checkpoints = Checkpoints(run.folder.checkpoints(stage))
-    state = init_state(start, c)
+    state = feed.begin(init_state(start, c))
     restored = checkpoints.restore(state)
     if restored is not None:
         state = restored

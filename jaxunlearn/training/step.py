@@ -21,12 +21,14 @@ from jaxunlearn.training.optimiser import optimiser
 class State(NamedTuple):
     """The training state, as a checkpoint holds it: step (int32), model or adapter in fp32, optimiser state.
 
-    Train.moment_dtype says how AdamW's moments are stored.
+    Train.moment_dtype says how AdamW's moments are stored. fork: the state of a copy of the model that trains beside it
+    (methods/adversary.py); () where there is none.
     """
 
     step: jax.Array
     model: Any
     opt: Any
+    fork: Any = ()
 
 
 def init_state(model, c: Train) -> State:

@@ -30,6 +30,9 @@ def test_settings_of_one_method_do_not_hold_for_another():
     assert (other.retain_weight, other.retain_loss, other.layer) == (None, "own", 3)
     assert (other.steps, other.reach) == (7, 0.1)  # of the run, not of the method
     assert override(mine, ["unlearn.retain_weight=2", "unlearn.method=npo"]).unlearn.retain_weight == 2
+    hunted = override(BASE, ["unlearn.adversary.every=24", "unlearn.adversary.rates=1e-4,1e-3"])
+    assert hunted.unlearn.adversary.rates == (1e-4, 1e-3) and [*of_method(hunted)] == ["adversary"]
+    assert override(hunted, ["unlearn.method=npo"]).unlearn.adversary.every == 0
 
 
 @pytest.mark.parametrize(

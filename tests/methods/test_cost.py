@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from jaxunlearn.config import Config, Pretrain, Reset, Text, Train, Unlearn, Whp
+from jaxunlearn.config import Adversary, Config, Pretrain, Reset, Text, Train, Unlearn, Whp
 from jaxunlearn.methods import cost
 
 BASE = Config(name="x", model="m", text=Text(forget=("a",), retain=("b",), dictionary="d"), unlearn=Unlearn(steps=1))
@@ -28,6 +28,12 @@ def test_cost_by_hand():
     assert passes({"method": "npo", "retain_weight": 1.0, "retain_loss": "kl"}) == 7 + 80 * 7
     assert passes({"method": "whp_soft"}, whp=Whp(offset="contrast")) == 480 + 80 * (3 + 3)
     assert passes({"method": "retain_only"}) == 80 * 3
+    kl = {"method": "whp", "retain_weight": 1.0, "retain_loss": "kl"}
+    assert passes(kl | {"retain_batch": 16}) == 240 + 7 * 2 + 80 * (3 + 2 * 4)
+    adverse = {"adversary": Adversary(every=4, blocks=4)}  # 5 steps of 4 blocks, and the labels' loss once more
+    assert passes(kl | {"retain_batch": 16} | adverse) == 240 + 7 * 2 + 80 * (3 + 2 * 4) + 80 * 3 + 5 * 4 * 3
+    assert passes({"method": "whp", "adversary": Adversary(every=4, weight=0.0)}) == 240 + 7 * 2 + 80 * 3
+    assert passes(kl | {"sam": 0.01}) == 240 + 7 * 2 + 80 * (2 * 3 + 4)
     heal = Train(steps=20, batch=8)
     assert passes({"method": "reset_heal"}, reset=Reset(share=0.1, batches=2, heal=heal)) == 240 + 96 + 20 * 8 * 4
     assert passes({"method": "reset_heal"}, reset=Reset(share=1, heal=heal)) == 20 * 8 * 4

@@ -40,17 +40,21 @@ def toy(monkeypatch, world, tmp_path):
 
 def test_it_runs_from_the_baseline_to_a_model_whose_card_names_it(toy, tmp_path):
     run = tmp_path / "run"
-    run_stages(load_config(toy[0], toy[1:]), ("pretrain", "reinforce", "label", "unlearn"))
+    given = [*toy[1:], "unlearn.adversary.every=3"]  # an adversary needs to know nothing of it either
+    run_stages(load_config(toy[0], given), ("pretrain", "reinforce", "label", "unlearn"))
     assert not (run / "reinforced").exists() and not (run / "labels").exists()  # it asks for neither
     assert np.isfinite(kept(run / "reference" / "toy_forget.json")).all()
-    rows = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    losses = [r["loss"] for r in rows if r["stage"] == "unlearn" and "loss" in r]
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rows = [r for r in rows if r["stage"] == "unlearn" and "loss" in r]
+    losses = [r["loss"] for r in rows]
+    assert all(np.isfinite(r["adversary"]) and np.isfinite(r["forget_at_adversary"]) for r in rows)
     assert len(losses) == 4 and abs(losses[0]) < 1e-2 and losses[-1] < -0.1  # it begins at its reference
     before, after = (load_file(run / name / "model.safetensors") for name in ("baseline", "unlearned"))
     assert any((before[name] != after[name]).any() for name in before)
     assert main(["export", "--model", str(run / "unlearned"), "--out", str(tmp_path / "out")]) == 0
     card = (tmp_path / "out" / "README.md").read_text()
     assert "Method: toy, ascent weighted by tau (no paper), tau 0.5, 4 steps of 8 blocks" in card
+    assert ", against an adversary forked every 3 steps." in card
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,16 @@ import jax
 import numpy as np
 import pytest
 
-from jaxunlearn.config import load_config
+from jaxunlearn.config import load_config, override
 from jaxunlearn.files import find_data
-from jaxunlearn.methods import METHODS, reads
+from jaxunlearn.methods import METHODS, reads, recipe_of
 from jaxunlearn.methods.answers import load_questions
+from jaxunlearn.methods.step import step
 from jaxunlearn.models import transformer
 from jaxunlearn.run import open_run
 from jaxunlearn.run.variants import variants
 from jaxunlearn.stages import batches
+from jaxunlearn.training.step import compiled_step
 
 SHAPE = transformer.Shape(V=64, D=16, L=2, N=2, K=2, H=8, F=24, context=32)
 
@@ -42,6 +44,30 @@ def test_a_method_that_teaches_answers_gets_the_questions_of_the_universe(mesh, 
         _, labels_ABT = parts[name]
         said = [run.inputs.tokenizer.decode(row[row >= 0].tolist()).strip() for row in np.asarray(labels_ABT)[0]]
         assert len(said) == c.batch and set(said) <= answers[name]
+
+
+def test_an_adversary_learns_from_its_own_blocks_of_the_text_to_forget(mesh, folder):
+    small = ("universe.people=2000", "init.D=32", "init.L=2", "init.H=8", "init.F=64", "text.context=128")
+    given = ["unlearn.method=gradient_difference", "unlearn.retain_batch=6", f"run.dir={folder}", *small]
+    given += ["unlearn.adversary.every=3", "unlearn.adversary.blocks=2"]
+    run = open_run(load_config("universe", given))
+    (variant, *_), c = variants(run.config), run.config.unlearn
+    feed, again = (batches.method_feed(run, variant, {}) for _ in range(2))
+    lessons = [feed.batch(n)[2] for n in range(4)]
+    _, parts, resumed = again.batch(3)
+    assert parts["forget"][0].shape == (c.accumulate, c.batch, 128) and parts["retain"][0].shape[1] == 6
+    assert [bool(lesson.fresh) for lesson in lessons] == [True, False, False, True]
+    assert lessons[0].rate == lessons[2].rate != lessons[3].rate
+    for a, b in zip(lessons[3], resumed, strict=True):  # a function of the seed and the step alone
+        np.testing.assert_array_equal(a, b)
+    forget_NT = run.training("forget")[0]
+    for row in np.concatenate([np.asarray(lesson.tokens_ABT)[0] for lesson in lessons]):
+        assert (forget_NT == row).all(1).any()
+    assert feed.batch(0)[2].tokens_ABT.shape == (1, 2, 128)
+    config = override(run.config, ["unlearn.adversary.weight=0"])
+    plain = batches.method_feed(run.with_(config), variants(config)[0], {})
+    assert len(plain.batch(0)) == 2  # at weight 0 the plain step runs, bit for bit
+    assert plain.step is compiled_step(c, step, recipe=recipe_of(variant.method, config))
 
 
 def test_a_reference_is_computed_once_and_one_of_an_earlier_form_again(mesh, tmp_path, monkeypatch):
