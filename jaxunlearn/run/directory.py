@@ -27,7 +27,7 @@ from jaxunlearn.run.tracking import Trackers
 
 LOCK = ".jaxunlearn_run.lock"  # marks the folder as a run's, too
 # What may stand in a folder before a run begins there: models that are given to it, and a dictionary that was built.
-GIVEN = ("baseline", "twin", "reinforced", "anchors")
+GIVEN = ("baseline", "twin", "reinforced", "diluted", "new_only", "anchors")
 
 
 class RunDirectory:
