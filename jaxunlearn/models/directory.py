@@ -5,6 +5,7 @@ computed here, with numbers in range (families/ranges.py); the headers of the we
 their shapes; the tokenizer gives no id beyond the rows of the embedding.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,6 +104,8 @@ def _opened(directory: Path) -> dict:
             pickles = sorted(p.name for p in [*directory.glob("*.bin"), *directory.glob("*.pt*")])
             hint = f"; {pickles[0]} is a pickle and is never loaded: convert it to safetensors first" if pickles else ""
             raise InputError(f"{path} is missing{hint}")
+        if not os.access(path, os.R_OK):
+            raise InputError(f"{path} may not be read by you: change its permissions")
         try:
             file = safe_open(path, framework="numpy")
         except (SafetensorError, OSError) as error:

@@ -119,6 +119,12 @@ def test_tensors_in_two_shards_or_where_the_index_does_not_say_are_refused(tmp_p
     assert "is a link to a file outside" in refused(folder)
 
 
+def test_weights_that_may_not_be_read_are_not_called_damaged(tmp_path, monkeypatch):
+    folder = write_model(tmp_path / "m")
+    monkeypatch.setattr(directory.os, "access", lambda path, mode: path.name != "model.safetensors")  # root may all
+    assert refused(folder) == f"{folder}/model.safetensors may not be read by you: change its permissions"
+
+
 def test_a_head_is_no_embedding_unless_they_are_tied(tmp_path):
     folder = write_model(tmp_path / "m", config={"tie_word_embeddings": False})
     tensors = load_file(folder / "model.safetensors")
