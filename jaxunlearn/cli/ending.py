@@ -20,13 +20,20 @@ INTERRUPTED, UNREAD = 130, 141
 KEPT = "what was finished is kept, the same command goes on"
 
 
+GRACE = 10.0  # seconds after which a process ends whose library swallowed the interrupt, as imports with `except:` do
+
+
 class _Interrupt:
     came = False
+    last: threading.Timer | None = None
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Turn the first Ctrl-C into KeyboardInterrupt and end the process at the second; only in the main thread."""
+    """Turn the first Ctrl-C into KeyboardInterrupt, and end the process at the second, or where the first is swallowed.
+
+    Only in the main thread.
+    """
     plain = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) != signal.SIG_IGN
     if not plain:
         yield
@@ -39,11 +46,13 @@ def interruptible() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGINT, before)
         sys.unraisablehook = hook
-        _Interrupt.came = False
+        if _Interrupt.last:
+            _Interrupt.last.cancel()
+        _Interrupt.came, _Interrupt.last = False, None
 
 
 def _end_now() -> None:
-    """End the process where Python drops the exception, as in a callback; all that is kept is on the disk."""
+    """End the process where the exception is dropped, as in a callback; all that is kept is on the disk."""
     with contextlib.suppress(OSError):
         os.write(2, f"jaxunlearn: interrupted; {KEPT}\n".encode())
     os._exit(INTERRUPTED)
@@ -52,7 +61,9 @@ def _end_now() -> None:
 def _heard(number, frame) -> None:
     if _Interrupt.came:
         os._exit(INTERRUPTED)
-    _Interrupt.came = True
+    _Interrupt.came, _Interrupt.last = True, threading.Timer(GRACE, _end_now)
+    _Interrupt.last.daemon = True
+    _Interrupt.last.start()
     raise KeyboardInterrupt
 
 

@@ -166,3 +166,15 @@ def test_ctrl_c_in_a_callback_whose_errors_python_drops_ends_the_process_in_one_
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env())
     assert (done.returncode, done.stdout) == (130, "")
     assert done.stderr == "jaxunlearn: interrupted; what was finished is kept, the same command goes on\n"
+
+
+def test_ctrl_c_that_a_library_swallows_ends_the_process_a_little_later():
+    code = (
+        "import os, signal, time\nfrom jaxunlearn.cli import ending\nending.GRACE = 0.2\n"
+        "def act():\n    try:\n        os.kill(os.getpid(), signal.SIGINT)\n        time.sleep(9)\n"
+        "    except:\n        time.sleep(9)\n    print('here')\n"
+        "ending.coded(act)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env())
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "jaxunlearn: interrupted; what was finished is kept, the same command goes on\n"
