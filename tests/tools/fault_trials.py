@@ -6,6 +6,7 @@ does not.
 """
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -20,6 +21,7 @@ from support.faults import Trials, all_trials, table
 
 
 def main(words: list[str]) -> int:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background ignores it, and so would trials
     os.environ.update(env())  # the compiled programs of processes that trials start serve here too
     trials, found = Trials(), []
     for trial in all_trials():
