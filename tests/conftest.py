@@ -7,6 +7,10 @@ them, by its older emitters, in a third of the time; set XLA_FLAGS, also to noth
 import importlib.metadata
 import importlib.util
 import os
+import signal
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a script's background: processes that tests start
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # would ignore Ctrl-C too
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # warnings are heard: tests look for one of the partitioner's
 # XLA ends the process at a flag it does not know: jaxlib 0.10 knows this one, 0.11.2 and 0.12 have no older emitters

@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import jax
@@ -177,6 +177,8 @@ class RunDirectory:
         try:
             yield
         except Exception as error:
+            with suppress(OSError):  # on a full disk the seconds cannot be written either
+                self._spent(name, began)
             if advice := no_memory(error):
                 raise RunError(f"[{name}] {advice}; the same command goes on.") from error
             if not no_disk(error):
@@ -185,13 +187,16 @@ class RunDirectory:
             raise RunError(
                 f"[{name}] cannot write: {reason}. What was finished is kept; the same command goes on."
             ) from error
-        finally:
-            seconds = time.monotonic() - began
-            self.record(name, event="seconds", seconds=round(seconds, 2))
-            if not processes.index():
-                self.metrics.seal()
-            self.trackers.flush()
-        say(f"[{name}] done in {duration(seconds)}")
+        say(f"[{name}] done in {duration(self._spent(name, began))}")
+
+    def _spent(self, name: str, began: float) -> float:
+        """Record and return the seconds of a stage."""
+        seconds = time.monotonic() - began
+        self.record(name, event="seconds", seconds=round(seconds, 2))
+        if not processes.index():
+            self.metrics.seal()
+        self.trackers.flush()
+        return seconds
 
     def seconds(self) -> dict[str, float]:
         """Return {stage: seconds}, summed over all attempts."""

@@ -100,7 +100,8 @@ def test_no_part_begins_after_the_budget_and_the_whole_says_what_it_lacks(monkey
 def test_the_command_names_the_parts_and_fails_with_what_failed(monkeypatch, capsys):
     assert cli.main(["bench", "bench_cpu", "--only", "nothing"]) == 2
     assert "expected some of torch, kernels" in capsys.readouterr().err
-    assert cli.main(["bench", "bench_cpu", "--budget", "nan"]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["bench", "bench_cpu", "--budget", "nan"])
     monkeypatch.setattr(bench, "bench", lambda *a, **more: {"label": {}, "train": {"failed": "no room"}})
     assert cli.main(["bench", "bench_cpu", "--json"]) == 1
     said = capsys.readouterr()

@@ -36,5 +36,5 @@ def test_the_script_says_what_it_would_run():
     environment = os.environ | {"PYTHON": "python", "OUT": "there"}
     call = [ROOT / "launch" / "bench_scaling", "--dry-run", "bench_cpu", "unlearn.batch=16"]
     said = subprocess.run(call, env=environment, capture_output=True, text=True, check=True).stdout
-    command = "python -m jaxunlearn bench bench_cpu --scaling there unlearn.batch=16"
+    command = "python -P -m jaxunlearn bench bench_cpu --scaling there unlearn.batch=16"
     assert said == f"env JAX_NUM_CPU_DEVICES=8 {command}\n"
