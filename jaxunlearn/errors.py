@@ -24,11 +24,22 @@ def named(name: str) -> str:
     return name if plain else shown(name)
 
 
+class Diverged(RunError):
+    """A run whose numbers are no longer finite: of a setting, a result like any other."""
+
+
+FULL = ("No space left", "File too large", "Read-only file system", "Disk quota")  # what a disk says
+NO_ROOM = (  # what a device or the host says
+    "Out of memory", "out of memory", "Cannot allocate memory", "RESOURCE_EXHAUSTED", "Attempting to allocate",
+    "Attempting to reserve", "Failed to allocate",
+)  # fmt: skip
+
+
 def no_memory(error: BaseException) -> str:
     """Return what to lower where an error is a lack of memory, of a device or of the host; "" where it is not."""
     said = str(error)
     lacks = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
-    if not lacks and not any(words in said for words in ("Out of memory", "out of memory", "Cannot allocate memory")):
+    if not lacks and (any(words in said for words in FULL) or not any(words in said for words in NO_ROOM)):
         return ""
     first = f" ({said.strip().split(chr(10))[0][:200]})" if said.strip() else ""
     return (
@@ -43,5 +54,4 @@ def no_disk(error: BaseException) -> bool:
     """Return whether an error is a full or read-only disk; libraries may hide the OSError."""
     if no_memory(error):
         return False
-    said = ("No space left", "File too large", "RESOURCE_EXHAUSTED", "Read-only file system", "Disk quota")
-    return isinstance(error, OSError) or any(text in str(error) for text in said)
+    return isinstance(error, OSError) or any(words in str(error) for words in FULL)

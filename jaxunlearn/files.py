@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.errors import Diverged, InputError
 
 JSON_BYTES = 1 << 26  # of a file at most: twice the largest tokenizer.json
 JSON_DEPTH = 100  # of nesting at most; no file of this package or of a model has more than 20
@@ -103,7 +103,7 @@ def json_text(value: Any, **form: Any) -> str:
         return json.dumps(_whole(value), **form) if LONE.search(text) or HALF.search(text) else text
     except ValueError:
         if place := next(_infinite(value), None):
-            raise RunError(f"a result is not a finite number: {place}; nothing was written") from None
+            raise Diverged(f"a result is not a finite number: {place}; nothing was written") from None
         raise
 
 

@@ -13,13 +13,14 @@ import socket
 import time
 import weakref
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jaxunlearn.errors import InputError
 from jaxunlearn.files import json_text, read_json, write_whole
 
 LEDGER = ".jaxunlearn.json"
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # a file system that has none
 EDGE = 1 << 20  # bytes at both ends of a file that its mark depends on
 PATIENCE = 5.0  # seconds for a process that was killed to let go of its lock
@@ -33,16 +34,26 @@ def taken(folder: Path, names: Iterable[str], *, by: str, force: bool = False) -
     """Refuse to overwrite what is not `by`'s own, then note in the ledger what the block writes.
 
     names: files of the folder that the block writes. by: the command. force: overwrite whatever has these names.
-    Raises InputError as `refuse_foreign` does, and where the folder cannot be written.
+    Raises InputError as `refuse_foreign` does, and where the folder may not be written. What the block wrote before it
+    failed is noted too, so that the same command goes on.
     """
     names = list(names)
     if not force:
         refuse_foreign(folder, names, by=by)
+    before = {name: _marked(Path(folder) / name) for name in names}
     try:
         yield
-        note(folder, names, by=by)
     except OSError as error:
-        raise InputError(f"{error.filename or folder} cannot be written: {error.strerror or error}") from error
+        if error.errno not in REFUSED or str(folder) not in str(error.filename):
+            raise
+        raise InputError(f"{error.filename} cannot be written: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            note(folder, [n for n in names if _marked(Path(folder) / n) != before[n]], by=by)
+
+
+def _marked(path: Path) -> str:
+    return _mark(path) if path.is_file() else ""
 
 
 def refuse_foreign(folder: Path, names: Iterable[str], *, by: str) -> None:
@@ -59,7 +70,7 @@ def refuse_full(folder: Path, *, by: str) -> None:
     """Raise InputError for a folder that holds anything but files that `by` wrote."""
     if not Path(folder).is_dir():
         return refuse_foreign(folder, (), by=by)
-    others = [p.name for p in sorted(Path(folder).iterdir()) if p.name != LEDGER and not _own(folder, p.name, by)]
+    others = [name for name in _files(folder) if not _own(folder, name, by)]
     if others:
         whose = f"which `jaxunlearn {by}` did not write, or which was edited since"
         raise InputError(f"--out {folder} holds {_some(others)}, {whose}; give a new folder, or --force to overwrite")
@@ -91,7 +102,7 @@ def replace_folder(made: Path, out: Path, *, by: str) -> None:
     It is one step where all in `out` is by's own. Raises OSError.
     """
     out = out.resolve()
-    others = [p for p in out.iterdir() if p.name != LEDGER and not _own(out, p.name, by)] if out.is_dir() else []
+    others = [name for name in _files(out) if not _own(out, name, by)] if out.is_dir() else []
     if out.is_dir() and not others:
         old = out.with_name(f".{out.name}.old")
         shutil.rmtree(old, ignore_errors=True)
@@ -99,17 +110,23 @@ def replace_folder(made: Path, out: Path, *, by: str) -> None:
         os.rename(made, out)
         shutil.rmtree(old)
     elif out.is_dir():
-        names = {p.name for p in made.iterdir()}
+        names = _files(made)
         # weights that stay would be read with or instead of the new ones
-        stale = [p for p in out.iterdir() if _own(out, p.name, by) or ".safetensors" in p.suffixes]
-        for path in stale:
-            if path.name not in names:
-                path.unlink()
+        for name in _files(out):
+            if name not in names and (_own(out, name, by) or ".safetensors" in Path(name).suffixes):
+                (out / name).unlink()
         for name in names:
+            (out / name).parent.mkdir(exist_ok=True)
             os.replace(made / name, out / name)
-        made.rmdir()
+        shutil.rmtree(made)
     else:
         os.rename(made, out)
+
+
+def _files(folder: Path) -> list[str]:
+    """Return all files and links in a folder and below it, and empty folders, but for the ledger."""
+    paths = [p for p in sorted(Path(folder).rglob("*")) if p.is_symlink() or not p.is_dir() or not any(p.iterdir())]
+    return [name for name in (p.relative_to(folder).as_posix() for p in paths) if name != LEDGER]
 
 
 def _own(folder: Path, name: str, by: str) -> bool:

@@ -9,7 +9,6 @@ a failing disk alters neither.
 """
 
 import hashlib
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +21,20 @@ READ = (".json", ".safetensors", ".model", ".jinja", ".txt", ".npy")  # suffixes
 
 def digest(path: Path) -> str:
     """Return files.sha256 of a file (its name and content); it is read once a process unless it changes."""
-    stat = Path(path).stat()
-    return _digest(Path(path).absolute(), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    path = Path(path)
+    stat = path.stat()  # of the file itself: by another link, or in a folder that was renamed, it is not read again
+    key = (path.name, stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    if key not in _KNOWN:
+        _KNOWN[key] = sha256(path)
+    return _KNOWN[key]
 
 
-@lru_cache(maxsize=4096)
-def _digest(path: Path, *_: int) -> str:
-    return sha256(path)
+_KNOWN: dict[tuple, str] = {}
 
 
 # ---- folders
+
+BELOW = "additional_chat_templates/"  # the only folder below a model from which a loader reads
 
 
 def seal(folder: Path) -> None:
@@ -68,7 +71,9 @@ def fault(folder: Path) -> str:
             return f"{folder / name} is missing"
         if digest(folder / name) != listed[name]:
             return f"{folder / name} is not what was saved there: its SHA-256 is another"
-    more = [name for name in there if name not in listed and name.endswith(READ)]
+    more = [
+        name for name in there if name not in listed and name.endswith(READ) and name.startswith(BELOW) == ("/" in name)
+    ]
     return f"{folder / more[0]} was added to what was saved there" if more else ""
 
 
@@ -83,8 +88,10 @@ def _listed(path: Path) -> dict[str, str] | None:
 
 
 def _files(folder: Path) -> list[str]:
+    """Return the files in a folder and below it; hidden ones, which no loader reads, are left out."""
     paths = (p for p in sorted(folder.rglob("*")) if p.is_file() and p.name != FILE and not p.name.endswith(".writing"))
-    return [p.relative_to(folder).as_posix() for p in paths]
+    names = (p.relative_to(folder).as_posix() for p in paths)
+    return [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
 
 
 # ---- JSON objects

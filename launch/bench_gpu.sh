@@ -18,7 +18,7 @@ bench() { # NAME ARGUMENTS...: one command, killed when no time is left
     if [ "$left" -lt 20 ]; then echo "$name: no time left" >&2 && failed=1 && return; fi
     [ "${dry[*]}" ] || way=(timeout "$left")
     "${way[@]}" "$(dirname "$0")/gpu_node.sh" "${dry[@]}" bench configs/bench_7b.py "${more[@]}" \
-        --out "$out/$name.json" --budget "$left" "$@" || failed=1
+        --out "$out/$name.json" --force --budget "$left" "$@" || failed=1
 }
 bench 7b --whole
 bench 7b_65536_tokens unlearn.accumulate=8 --only train

@@ -96,10 +96,38 @@ def test_a_folder_around_a_model_is_refused_by_any_link(tmp_path):
     outputs.refuse_around(tmp_path / "run" / "new", [model])
 
 
-def test_a_disk_that_refuses_is_one_sentence(tmp_path):
-    with pytest.raises(InputError, match=r"a\.json cannot be written: No space left on device"):
+def test_a_folder_that_refuses_is_bad_input_and_a_full_disk_is_a_failure_after_which_the_command_goes_on(tmp_path):
+    with pytest.raises(InputError, match=r"a\.json cannot be written: Read-only file system"):
         with outputs.taken(tmp_path, ["a.json"], by="x"):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a.json")
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path / "a.json"))
+    with pytest.raises(FileNotFoundError):  # of another place: not the folder's fault
+        with outputs.taken(tmp_path, ["a.json"], by="x"):
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), "elsewhere")
+    for _ in range(2):
+        with pytest.raises(OSError, match="No space left"):
+            with outputs.taken(tmp_path, ["a.json", "b.json"], by="x"):
+                (tmp_path / "a.json").write_text("first")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "b.json"))
+
+
+def test_files_below_a_folder_are_a_commands_own_too(tmp_path):
+    out, names = tmp_path / "out", ["a.json", "additional_chat_templates/tool.jinja"]
+    for text in ("one", "two"):
+        (tmp_path / "made" / "additional_chat_templates").mkdir(parents=True)
+        for name in names:
+            (tmp_path / "made" / name).write_text(text)
+        outputs.refuse_full(out, by="x")
+        outputs.replace_folder(tmp_path / "made", out, by="x")
+        outputs.note(out, names, by="x")
+    (out / "additional_chat_templates" / "mine.jinja").write_text("mine")
+    with pytest.raises(InputError, match=r"holds additional_chat_templates/mine\.jinja"):
+        outputs.refuse_full(out, by="x")
+    (tmp_path / "made" / "additional_chat_templates").mkdir(parents=True)
+    for name in names:
+        (tmp_path / "made" / name).write_text("three")
+    outputs.replace_folder(tmp_path / "made", out, by="x")  # as --force does
+    assert all((out / name).read_text() == "three" for name in names)
+    assert (out / "additional_chat_templates" / "mine.jinja").read_text() == "mine"
 
 
 def test_a_lock_is_free_again_when_nobody_holds_it_and_follows_its_name(tmp_path):

@@ -70,6 +70,30 @@ def test_a_file_that_was_added_is_named(folder):
         sealed.check(folder)
 
 
+def test_files_that_no_loader_reads_may_be_added(folder):
+    """A ledger of exports, what a file manager leaves, a folder of another export."""
+    for name in (".jaxunlearn.json", "._config.json", ".ipynb_checkpoints/config.json", "hf/config.json", "m.gguf"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("{}")
+    sealed.check(folder)
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "x.jinja").write_text("")
+    with pytest.raises(RunError, match=r"x\.jinja was added"):
+        sealed.check(folder)
+
+
+def test_a_file_is_read_once_by_whatever_way_it_is_reached(folder, tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(sealed, "sha256", lambda path: read.append(path) or "hash")
+    monkeypatch.setattr(sealed, "_KNOWN", {})
+    (tmp_path / "link").symlink_to(folder, target_is_directory=True)
+    for way in (folder, tmp_path / "link"):
+        sealed.digest(way / "model.safetensors")
+    folder.rename(folder.with_name("moved"))
+    sealed.digest(folder.with_name("moved") / "model.safetensors")
+    assert len(read) == 1
+
+
 def test_a_file_that_changed_with_the_same_size_and_time_is_read_again_in_another_process_alone(folder):
     path = folder / "model.safetensors"
     before = sealed.digest(path)

@@ -14,7 +14,7 @@ from pydantic import FiniteFloat
 from jaxunlearn.attacks.base import FILTER, MAIN, STRESS, Attack, Target, lacks_facts
 from jaxunlearn.attacks.guessing import best_by_guessing
 from jaxunlearn.data.facts import Fact
-from jaxunlearn.errors import RunError
+from jaxunlearn.errors import Diverged
 from jaxunlearn.estimates import rate_estimate
 from jaxunlearn.evals.suite import Suite
 from jaxunlearn.files import sha256_text
@@ -51,7 +51,7 @@ def states(model, suite: Suite, prompts: Sequence[str]) -> np.ndarray:
             tokens_BT[n, : len(row)], last_B[n] = row, len(row) - 1
         h_LBD = np.asarray(hidden_states(model, put(tokens_BT, "BT"), put(last_B, "B")), np.float64)
         if not np.isfinite(h_LBD).all():
-            raise RunError(f"the model's hidden states are not finite after {prompts[start]!r} or a prompt near it")
+            raise Diverged(f"the model's hidden states are not finite after {prompts[start]!r} or a prompt near it")
         parts.append(h_LBD[:, : len(rows)])
     return np.concatenate(parts, axis=1)
 

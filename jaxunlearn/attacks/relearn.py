@@ -15,7 +15,7 @@ from jaxunlearn.attacks.base import FILTER, STRESS, Attack, Target, fits, lacks_
 from jaxunlearn.attacks.stated import stated, text_of
 from jaxunlearn.config import Config, Train, as_dict
 from jaxunlearn.data.blocks import next_token_labels
-from jaxunlearn.errors import RunError
+from jaxunlearn.errors import Diverged
 from jaxunlearn.evals.familiarity import completion_familiarity
 from jaxunlearn.evals.prompts import ProbabilityPrompt
 from jaxunlearn.evals.suite import Suite, specific_mass
@@ -64,16 +64,16 @@ def training(config: Config, steps: int, rate: float) -> Train:
 def best_relearned(target: Target, name: str, what: Relearning) -> list[dict]:
     """Relearn at every rate; return for each step the point of highest familiarity, with its rate.
 
-    A rate at which the attack itself diverges is left out. Raises RunError where all do.
+    A rate at which the attack itself diverges is left out. Raises Diverged where all do.
     """
     runs, rates = [], rates_of(target.run.config)
     for rate in rates:
         try:
             runs.append(_relearn(target, target.load(name), what, rate))
-        except RunError as error:
+        except Diverged as error:
             say(f"  relearning at {rate:g} broke the model: {error}")
     if not runs:
-        raise RunError(f"relearning broke {name} at every rate tried; set eval.relearn_rates below {min(rates):g}")
+        raise Diverged(f"relearning broke {name} at every rate tried; set eval.relearn_rates below {min(rates):g}")
     best = [dict(max(points, key=lambda p: p["familiarity"])) for points in zip(*runs, strict=True)]
     if named := [run[-1]["explicit"] for run in runs if "explicit" in run[-1]]:
         best[-1]["explicit"] = max(named, key=lambda e: e["value"])

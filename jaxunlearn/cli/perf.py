@@ -50,7 +50,12 @@ def bench(a) -> None:
         print(json_text({"rows": rows}) if a.json else table(rows))
         return
     out = Path(a.out)
-    with taken(out.parent, [out.name] if a.out else [], by="bench --out", force=a.force):
+    if out.suffix == ".md":
+        raise InputError(f"--out {out}: expected a name for JSON; the table comes beside it as .md")
+    written = [out.name, out.with_suffix(".md").name] if a.out else []
+    if a.out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    with taken(out.parent, written, by="bench --out", force=a.force):
         found = measure(
             config, only=a.only, budget=a.budget, out=out if a.out else None, torch=a.torch, whole=a.whole,
             trace=a.profile,

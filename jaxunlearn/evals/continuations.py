@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxunlearn.data.tokenizer import Tokenizer
-from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.errors import Diverged, InputError
 from jaxunlearn.evals.memorisation import rows_with_labels
 from jaxunlearn.kernels.linear_cross_entropy import IGNORE
 from jaxunlearn.models.scoring import over_chunks
@@ -94,7 +94,7 @@ def _scores(model, rows: list[tuple], batch: int, longest: int) -> list[Score]:
     arrays = put(tokens_BT[:, :width], "BT"), put(labels_BT[:, :width], "BT")
     logp_B, missed_B = (np.asarray(x)[: len(rows)] for x in _row_sums(model, *arrays))
     if not np.isfinite(logp_B).all():
-        raise RunError(
+        raise Diverged(
             f"a log-probability is {logp_B[~np.isfinite(logp_B)][0]}: the model's weights or logits are not finite"
         )
     return [Score(float(logp), not missed) for logp, missed in zip(logp_B, missed_B, strict=True)]

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxunlearn.data.boundaries import joined
 from jaxunlearn.data.tokenizer import Tokenizer
-from jaxunlearn.errors import RunError
+from jaxunlearn.errors import Diverged
 from jaxunlearn.parallel.sharding import act, fetch, put, replicated
 
 # ---- words
@@ -99,7 +99,7 @@ class Words:
             p_RV = fetch(_next_probabilities(model, put(tokens_BT, "BT"), put(last_B, "B")))[: len(rows)]
             if len(odd := np.flatnonzero(~np.isfinite(p_RV).all(axis=1))):
                 told = self._tokenizer.decode(list(rows[odd[0]]))
-                raise RunError(f"the model's logits are not finite after {told!r} ({len(odd)} of {len(rows)} prompts)")
+                raise Diverged(f"the model's logits are not finite after {told!r} ({len(odd)} of {len(rows)} prompts)")
             out += list(p_RV)
         return out
 

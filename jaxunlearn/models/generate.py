@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.errors import Diverged, InputError
 from jaxunlearn.kernels.attention import Cache
 from jaxunlearn.models.transformer import context_fits
 from jaxunlearn.parallel.sharding import act, fetch, put, replicated
@@ -69,7 +69,7 @@ def generate(
         )  # fmt: skip
         new_BT = fetch(new_BT)[: len(rows)]
         if len(odd := np.flatnonzero((new_BT == NAN).any(axis=1))):
-            raise RunError(f"the model's logits are not numbers after the tokens {rows[odd[0]]} and what it then wrote")
+            raise Diverged(f"the model's logits are not numbers after the tokens {rows[odd[0]]} and what it then wrote")
         out += [_before_eos(list(map(int, r)), eos_ids) for r in new_BT]
     return out
 

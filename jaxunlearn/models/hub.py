@@ -32,7 +32,7 @@ def fetched(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "tokenizer.model"]))
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.jinja", "*.safetensors", "tokenizer.model"]))
     except Exception as error:  # no network, no such name, no permission: the user can act on each
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"{name} is no local directory and could not be fetched from the hub ({reason})") from None

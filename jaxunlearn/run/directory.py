@@ -5,6 +5,7 @@ Files are written whole or line by line, so that a kill at any moment leaves the
 
 import os
 import platform
+import re
 import shutil
 import time
 from contextlib import contextmanager, suppress
@@ -27,6 +28,7 @@ from jaxunlearn.run.tracking import Trackers
 
 LOCK = ".jaxunlearn_run.lock"  # marks the folder as a run's, too
 # What may stand in a folder before a run begins there: models that are given to it, and a dictionary that was built.
+LOGS = re.compile(r"\..*|lost\+found|log.*|.*\.(log|out|err)")  # what schedulers, shells and mounts put there
 GIVEN = ("baseline", "twin", "reinforced", "diluted", "new_only", "anchors")
 
 
@@ -243,7 +245,8 @@ def _foreign(path: Path) -> list[str]:
         return []
     if any(_holds(path / seed / "base" / "config.json", "whp") for seed in names if seed.startswith("seed_")):
         return []  # a sweep
-    return [name for name in names if name not in GIVEN or not (path / name).is_dir()]
+    others = [name for name in names if name not in GIVEN or not (path / name).is_dir()]
+    return [name for name in others if not LOGS.fullmatch(name)]
 
 
 def _holds(path: Path, key: str) -> bool:

@@ -6,11 +6,14 @@ torn last line, is dropped.
 
 import hashlib
 import os
+import re
 from pathlib import Path
 
 from jaxunlearn import sealed
 from jaxunlearn.errors import InputError, RunError
-from jaxunlearn.files import json_text, parse_json, read_json, read_text, write_whole
+from jaxunlearn.files import json_text, parse_json, read_json, write_whole
+
+NO_NUMBER = re.compile(r"-?\b(NaN|Infinity)\b")
 
 
 class Metrics:
@@ -31,24 +34,30 @@ class Metrics:
             file.write(json_text(sealed.sealed(row)) + "\n")
 
     def rows(self) -> list[dict]:
-        """Return all rows. Raises RunError, naming the line, for one that is not as it was written."""
-        lines = read_text(self.path).split("\n") if self.path.is_file() else []
+        """Return all rows. Raises RunError, naming the line, for a sealed one that is not as it was written.
+
+        Lines of earlier versions have no seal: NaN and infinity are read as null there, and torn lines passed over.
+        """
+        lines = self.path.read_bytes().split(b"\n") if self.path.is_file() else []
         found = []
         for number, line in enumerate(lines, 1):
+            has_seal = b'"' + sealed.SEAL.encode() + b'"' in line
             try:
-                row = parse_json(line, "a row", dict)
-            except InputError:
+                text = line.decode()
+                row = parse_json(text if has_seal else NO_NUMBER.sub("null", text), "a row", dict)
+            except (InputError, UnicodeDecodeError):
                 row = {}
             if "stage" in row and sealed.intact(row):
                 found.append(sealed.plain(row))
-            elif line.strip() and number < len(lines):  # a last line without its end is what a kill leaves
+            elif has_seal and number < len(lines):  # a last line without its end is what a kill leaves
                 raise self._damaged(f"line {number} is not as it was written")
         return found
 
     def replace(self, rows: list[dict]) -> None:
         """Write all rows anew; a kill leaves the old ones or the new ones, with a hash that is right."""
         text = "".join(json_text(sealed.sealed(row)) + "\n" for row in rows)
-        self._write([*self._known(), _mark(text.encode())])
+        now = self.path.read_bytes() if self.path.is_file() else b""
+        self._write([*(self._known() or [_mark(now)]), _mark(text.encode())])
         write_whole(self.path, text)
 
     def seal(self) -> None:

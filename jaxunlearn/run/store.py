@@ -49,7 +49,8 @@ def verify(directory: Path) -> None:
     linked = "put the file back, or use another run.dir" if Path(directory).is_symlink() else ""
 
     def look() -> None:
-        for folder in (directory, *below(directory)):
+        sealed.check(directory, linked)  # first: what lies below it is named in its files
+        for folder in below(directory):
             sealed.check(folder, linked)
 
     processes.first(look)

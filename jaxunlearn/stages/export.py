@@ -67,7 +67,7 @@ def export_hf(model: Model, out: Path, *, source: Path, dtype: str) -> list[str]
             tokens = {k: config[k] for k in ("bos_token_id", "eos_token_id") if config.get(k) is not None}
             write_whole(made / "generation_config.json", json_text(tokens | {"do_sample": False}, indent=1))
         write_whole(made / "README.md", card(source, out.name, HF_USE.format(name=out.name), "transformers"))
-        names = sorted(p.name for p in made.iterdir())
+        names = sorted(p.relative_to(made).as_posix() for p in made.rglob("*") if p.is_file())
         replace_folder(made, out, by="export")
     finally:
         shutil.rmtree(made, ignore_errors=True)

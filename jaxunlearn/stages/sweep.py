@@ -21,7 +21,7 @@ from jaxunlearn.attacks.relearn import relearning
 from jaxunlearn.attacks.rtt import RTT, retraining
 from jaxunlearn.config import Config, Universe, as_dict, check, of_method
 from jaxunlearn.config import Run as RunSection
-from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.errors import Diverged, InputError
 from jaxunlearn.evals.measure import curve_point, measure
 from jaxunlearn.files import json_text
 from jaxunlearn.methods import cost, inference, method_of
@@ -93,7 +93,7 @@ def _row(cell: Cell, seed: int, run: Callable[[Cell], dict]) -> dict[str, Any]:
     row = {"seed": seed, "entry": cell.entry, "cell": cell.name, "setting": cell.setting}
     try:
         return row | run(cell)
-    except RunError as error:  # a setting that diverges is a result too; the other cells go on
+    except Diverged as error:  # a setting that diverges is a result too; the other cells go on
         say(f"  {error}")
         return row | {"failed": str(error)}
 

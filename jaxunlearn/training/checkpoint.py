@@ -5,7 +5,8 @@ The folder may be anything that etils.epath opens: a path, or gs:// and s3:// wh
 
 import contextlib
 import logging
-from concurrent.futures import Future, ThreadPoolExecutor
+import queue
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,11 @@ class Checkpoints:
             self._directory, preservation_policy=latest, cleanup_tmp_directories=True
         )
         self._damaged: set[int] = set()
-        self._hashing = ThreadPoolExecutor(1) if processes.index() == 0 and "://" not in str(directory) else None
-        self._seals: list[Future] = []
+        # A daemon: a process that is told to end does not wait for seals. A checkpoint without one is taken as it is.
+        self._saved: queue.SimpleQueue = queue.SimpleQueue()
+        self._sealer = threading.Thread(target=self._seal_all, daemon=True)
+        if processes.index() == 0 and "://" not in str(directory):
+            self._sealer.start()
 
     def _clear(self) -> None:
         """Delete half-written checkpoints.
@@ -57,24 +61,24 @@ class Checkpoints:
         if step in self._damaged or all(c.step != step for c in self._checkpointer.checkpoints):
             saving = self._checkpointer.save_async(step, _flat(tree), force=True, overwrite=step in self._damaged)
             self._damaged.discard(step)
-            if self._hashing:
-                self._seals.append(self._hashing.submit(self._seal, step, saving))
+            if self._sealer.is_alive():
+                self._saved.put((step, saving))
 
-    def _seal(self, step: int, saving: Any) -> None:
-        """Seal a checkpoint once it is saved; one that failed or that is deleted meanwhile has no seal."""
-        with contextlib.suppress(Exception):  # why a save failed is raised by `wait` and by the next save
-            saving.result()
-            sealed.seal(self._local(step))
+    def _seal_all(self) -> None:
+        """Seal each checkpoint once it is saved; one that failed or that is deleted meanwhile has no seal."""
+        while (one := self._saved.get()) is not None:
+            step, saving = one
+            with contextlib.suppress(Exception):  # why a save failed is raised by `wait` and by the next save
+                saving.result()
+                if self._local(step).is_dir():  # a newer one may have taken its place
+                    sealed.seal(self._local(step))
 
     def _local(self, step: int) -> Path:
         return Path(self._directory / str(step))
 
     def wait(self) -> None:
-        """Wait until everything that was saved is on disk."""
+        """Wait until everything that was saved is on disk; seals come in the background, up to `close`."""
         self._checkpointer.wait()
-        for done in self._seals:
-            done.result()
-        self._seals = []
 
     def restore(self, like, only: int | None = None):
         """Return the newest readable checkpoint in the structure and shardings of `like`; None where there is none.
@@ -108,7 +112,8 @@ class Checkpoints:
 
     def _load(self, step: int, like: dict) -> tuple[dict, str]:
         """Return ({path: leaf}, ""), or ({}, the fault) where the checkpoint cannot be read."""
-        if self._hashing and (found := sealed.fault(self._local(step))):
+        # before any call of Orbax, where processes wait for each other
+        if found := processes.first(lambda: sealed.fault(self._local(step)) if self._sealer.is_alive() else ""):
             return {}, found
         try:
             there = self._checkpointer.metadata(step).metadata
@@ -132,9 +137,11 @@ class Checkpoints:
         )
 
     def close(self) -> None:
-        """Close Orbax's threads; nothing can be saved afterwards."""
-        if self._hashing:
-            self._hashing.shutdown()
+        """Wait for seals and close Orbax's threads; nothing can be saved afterwards."""
+        if self._sealer.is_alive():
+            self._saved.put(None)
+            self._sealer.join()
+        processes.first(lambda: None)  # the others have nothing to do meanwhile, and limits of time elsewhere
         self._checkpointer.close()
 
 

@@ -13,6 +13,7 @@ The optimiser must be elementwise (AdamW is), so that a slice can be updated by 
 is known at the end only, so gradients cannot be clipped by it. The state has the form of the plain step's.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import jax
@@ -24,6 +25,7 @@ from jaxunlearn.config import Train
 from jaxunlearn.kernels.linear_cross_entropy import linear_cross_entropy
 from jaxunlearn.models.transformer import Shape, rematerialised, rope_table
 from jaxunlearn.models.weights import is_layered, is_matrix, parameter_bytes
+from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.sharding import gather
 from jaxunlearn.training.optimiser import joined, optimiser, parted
 
@@ -40,9 +42,15 @@ class Room(NamedTuple):
 def room() -> Room:
     """Return what there is on this machine, on the current mesh; also while tracing."""
     mesh = jax.sharding.get_abstract_mesh().shape
-    limits = [(d.memory_stats() or {}).get("bytes_limit") for d in jax.local_devices()]
-    known = [n for n in limits if n]
-    return Room(mesh["fsdp"] * mesh["tensor"], min(known) if len(known) == len(limits) else None)
+    return Room(mesh["fsdp"] * mesh["tensor"], _limit())
+
+
+@cache
+def _limit() -> int | None:
+    """Return the bytes of the smallest device of all processes, which must agree; None where one does not say."""
+    here = [(d.memory_stats() or {}).get("bytes_limit") or 0 for d in jax.local_devices()]
+    least = min(processes.gather(min(here)))
+    return least if least > 0 else None  # some devices say -1
 
 
 def by_layers(t: Train, c: Shape, there: Room) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxunlearn.config import Train
 from jaxunlearn.data.blocks import batch_indices
-from jaxunlearn.errors import RunError
+from jaxunlearn.errors import Diverged
 from jaxunlearn.parallel import preemption
 from jaxunlearn.parallel.sharding import batch_size_fits, put_rows
 from jaxunlearn.training.optimiser import rate
@@ -79,7 +79,7 @@ class _Progress:
         (step, metrics), self.pending = self.pending, None
         values = {k: float(v) for k, v in metrics.items()}
         if not np.isfinite(values["loss"]):
-            raise RunError(
+            raise Diverged(
                 f"the loss is {values['loss']} at step {step}; the last checkpoint before it is kept. "
                 "Lower the learning rate, or look for empty or damaged text."
             )

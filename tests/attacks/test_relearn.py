@@ -9,7 +9,7 @@ import pytest
 from jaxunlearn.attacks import relearn
 from jaxunlearn.attacks.relearn import Relearning, asked, best_relearned, rates_of, relearned, training
 from jaxunlearn.config import Config, Train, load_config, override
-from jaxunlearn.errors import RunError
+from jaxunlearn.errors import Diverged, RunError
 from jaxunlearn.run import open_run
 
 BASE = Config(name="x")
@@ -25,7 +25,7 @@ def test_relearning_gives_the_rate_at_which_most_came_back_at_each_step(monkeypa
 
     def tried(a, start, what, rate):
         if rate == 0.5:
-            raise RunError("the loss is not finite")
+            raise Diverged("the loss is not finite")
         points = [{"step": n, "familiarity": f, "rate": rate} for n, f in enumerate(runs[rate])]
         points[-1] |= {"explicit": {"value": {1e-3: 0.2, 1e-2: 0.9}[rate]}, "items": [rate]}
         return points
@@ -42,6 +42,16 @@ def test_relearning_gives_the_rate_at_which_most_came_back_at_each_step(monkeypa
     assert [p["rate"] for p in best_relearned(target_of(worse, []), "unlearned", WHAT)] == [1e-2] * 3
     with pytest.raises(RunError, match="broke unlearned at every rate tried"):
         best_relearned(target_of(override(config, ["eval.relearn_rates=0.5"]), []), "unlearned", WHAT)
+
+
+def test_a_damaged_model_is_not_called_broken_by_relearning():
+    def load(name):
+        raise RunError("model.safetensors is damaged")
+
+    target = target_of(BASE, [])
+    target.load = load
+    with pytest.raises(RunError, match=r"^model\.safetensors is damaged$"):
+        best_relearned(target, "unlearned", WHAT)
 
 
 def test_the_attackers_training_is_his_own(mesh):

@@ -60,6 +60,12 @@ def raiser(error):
         (PermissionError(errno.EACCES, "Permission denied", "a"), 1, "a: Permission denied"),
         (RuntimeError("x\nRESOURCE_EXHAUSTED: [OS error 28: No space left]"), 1, "x; what was finished is kept"),
         (MemoryError(), 1, "out of memory. Lower unlearn.batch"),
+        (
+            RuntimeError("RESOURCE_EXHAUSTED: Error loading program: Attempting to reserve 12.48G"),
+            1,
+            "out of memory (R",
+        ),
+        (RuntimeError("Failed to allocate request for 2.00GiB on device ordinal 0"), 1, "out of memory (Failed"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), 1, "Cannot allocate memory). Lower"),
     ],
 )

@@ -22,7 +22,7 @@ def test_weights_and_tokenizer_files_are_fetched_and_no_code(monkeypatch):
     found = {}
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **given: found.update(given) or "there")
     find_model("owner/name")
-    assert found == {"allow_patterns": ["*.json", "*.safetensors", "tokenizer.model"]}
+    assert found == {"allow_patterns": ["*.json", "*.jinja", "*.safetensors", "tokenizer.model"]}
 
 
 def test_a_failed_download_says_so_in_one_line(monkeypatch):

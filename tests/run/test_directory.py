@@ -79,6 +79,8 @@ def test_a_folder_with_content_that_is_no_runs_is_refused_and_left_as_it_is(tmp_
 def test_models_that_are_given_and_runs_of_earlier_versions_are_taken(tmp_path):
     config = Config(name="x", run=Run(dir=str(tmp_path / "run")))
     (tmp_path / "run" / "baseline").mkdir(parents=True)
+    for name in ("log", "log.txt", "slurm-7.out", "a.err", "mine.log", "lost+found", ".nfs01"):
+        (tmp_path / "run" / name).write_text("of a shell, a scheduler, a mount")
     RunDirectory(config).manifest({})
     (tmp_path / "run" / LOCK).unlink()
     (tmp_path / "run" / "notes.txt").write_text("a run is whoever's notes'")

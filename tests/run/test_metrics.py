@@ -28,6 +28,26 @@ def test_rows_come_back_and_rows_of_earlier_versions_have_no_seal(metrics, tmp_p
     assert Metrics(tmp_path).rows() == [*ROWS, {"stage": "old", "step": 1}]
 
 
+def test_what_earlier_versions_left_is_read_as_they_read_it(tmp_path):
+    """They wrote NaN, and a line that a kill tore and the next one made longer was passed over."""
+    metrics = Metrics(tmp_path)
+    old = '{"stage": "unlearn", "step": 1, "perplexity": NaN, "low": -Infinity}\n{"stage": "unl{"stage": "a"}\n'
+    metrics.path.write_text(old)
+    row = {"stage": "unlearn", "step": 1, "perplexity": None, "low": None}
+    assert metrics.rows() == [row]
+    metrics.replace([row])
+    metrics.path.write_text(old)  # a kill between the hash and the rows
+    Metrics(tmp_path).check()
+
+
+def test_a_byte_that_is_no_text_is_found(metrics, tmp_path):
+    data = bytearray(metrics.path.read_bytes())
+    data[3] ^= 128
+    metrics.path.write_bytes(data)
+    with pytest.raises(RunError, match=r"metrics\.jsonl is damaged: line 1 is not as it was written"):
+        Metrics(tmp_path).check()
+
+
 def test_each_flipped_bit_is_found_or_changes_nothing(metrics, tmp_path):
     whole = metrics.path.read_bytes()
     for place in range(0, len(whole), 3):

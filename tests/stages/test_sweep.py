@@ -4,12 +4,15 @@ import dataclasses
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from support.command import env
 
 from jaxunlearn.cli import main
 from jaxunlearn.config import Config, Reset, Run, Sweep, Text, Unlearn, load_config
+from jaxunlearn.errors import Diverged, RunError
 from jaxunlearn.report.sweep import markdown
 from jaxunlearn.run import Run as CellRun
 from jaxunlearn.run.directory import RunDirectory
@@ -116,3 +119,17 @@ def test_a_sweep_runs_every_cell_once_and_goes_on_where_it_was(world, capsys):
     again = subprocess.run(command, capture_output=True, text=True, env=env())
     assert again.returncode == 0 and "[unlearn]" not in again.stderr and "[baseline]" not in again.stderr
     assert json.loads((world / "sweep" / "sweep.json").read_text())["cells"] == found["cells"]
+
+
+def test_a_setting_that_diverges_is_a_row_and_a_damaged_file_ends_the_sweep():
+    cell = SimpleNamespace(name="npo", entry="npo", setting={})
+
+    def raises(error):
+        def run(cell):
+            raise error
+
+        return run
+
+    assert sweep._row(cell, 0, raises(Diverged("the loss is nan")))["failed"] == "the loss is nan"
+    with pytest.raises(RunError, match="damaged"):
+        sweep._row(cell, 0, raises(RunError("the baseline is damaged")))

@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ from support.training import SHAPE, C, batches, trained, weights
 from jaxunlearn.config import Lora, Train, load_config
 from jaxunlearn.errors import InputError
 from jaxunlearn.models import transformer
-from jaxunlearn.training import step
+from jaxunlearn.training import layerwise, step
 from jaxunlearn.training.checkpoint import Checkpoints
 from jaxunlearn.training.layerwise import Room, by_layers
 from jaxunlearn.training.loop import fit
@@ -116,6 +117,15 @@ SEVEN = transformer.Shape(V=32000, D=4096, L=32, N=32, K=32, H=128, F=11008, con
 def test_a_whole_gradient_that_does_not_fit_is_not_made(settings, chips, gib, layers):
     there = Room(chips, gib and int(gib * 2**30))
     assert by_layers(Train(**settings), SEVEN, there) == layers
+
+
+@pytest.mark.parametrize(("limits", "found"), [([7, 5], 5), ([7, -1], None), ([7, None], None), ([None], None)])
+def test_a_device_that_does_not_say_what_it_has_decides_nothing(monkeypatch, limits, found):
+    devices = [SimpleNamespace(memory_stats=lambda n=n: None if n is None else {"bytes_limit": n}) for n in limits]
+    monkeypatch.setattr(jax, "local_devices", lambda: devices)
+    layerwise._limit.cache_clear()
+    assert layerwise._limit() == found
+    layerwise._limit.cache_clear()
 
 
 def test_the_step_asks_what_room_there_is(mesh, monkeypatch):
