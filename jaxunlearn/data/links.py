@@ -13,9 +13,8 @@ FOLDER = "additional_chat_templates"  # the one folder within a model directory 
 def inside(directory: Path, name: str) -> Path:
     """Return the path of a file of a model directory, which need not exist.
 
-    Raises InputError for a name that leads out of the directory, for a link to a file elsewhere that is not weights,
-    and for what is no file. The blobs to which the snapshots of a hub cache link (snapshots/REVISION/x ->
-    ../../blobs/HASH) belong to it.
+    Raises InputError for a name that leads out of the directory, for a link to a file elsewhere, and for what is no
+    file. The blobs to which the snapshots of a hub cache link (snapshots/REVISION/x -> ../../blobs/HASH) belong to it.
     """
     directory, parts = Path(directory), name.split("/")
     if not name or "\0" in name or len(parts) > 2 or any(p in ("", ".", "..") for p in parts) or os.path.isabs(name):
@@ -31,8 +30,7 @@ def inside(directory: Path, name: str) -> Path:
     except (OSError, RuntimeError) as error:  # no permission, a name too long, a circle of links
         raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     cached = root.parent.name == "snapshots" and target.parent == root.parent.parent / "blobs"
-    weights = name.endswith(".safetensors") and target.suffix == ".safetensors"  # read strictly, and never copied
-    if not cached and not weights and not target.is_relative_to(root):
+    if not cached and not target.is_relative_to(root):
         raise InputError(
             f"{path} is a link to a file outside of the model's directory; what such files hold would be copied into "
             "exports. Put the file itself there"
