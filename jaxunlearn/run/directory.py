@@ -178,9 +178,11 @@ class RunDirectory:
         began = time.monotonic()
         try:
             yield
-        except Exception as error:
+        except BaseException as error:
             with suppress(OSError):  # on a full disk the seconds cannot be written either
                 self._spent(name, began)
+            if not isinstance(error, Exception):  # a signal
+                raise
             if advice := no_memory(error):
                 raise RunError(f"[{name}] {advice}; the same command goes on.") from error
             if not no_disk(error):

@@ -18,6 +18,7 @@ from support.command import env
 from jaxunlearn import outputs
 from jaxunlearn.config import Config, Run
 from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.parallel.preemption import Preempted
 from jaxunlearn.run import directory
 from jaxunlearn.run.directory import LOCK, RunDirectory
 
@@ -85,6 +86,15 @@ def test_models_that_are_given_and_runs_of_earlier_versions_are_taken(tmp_path):
     (tmp_path / "run" / LOCK).unlink()
     (tmp_path / "run" / "notes.txt").write_text("a run is whoever's notes'")
     RunDirectory(config)
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, Preempted, RuntimeError])
+def test_the_seconds_of_a_stage_that_was_stopped_count(tmp_path, end):
+    run = RunDirectory(Config(name="x", run=Run(dir=str(tmp_path / "run"))))
+    with pytest.raises(end):
+        with run.stage("unlearn", "8 steps"):
+            raise end
+    assert list(run.seconds()) == ["unlearn"]
 
 
 def test_a_name_that_no_file_can_have_is_one_sentence(tmp_path):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from support.training import SHAPE, C, weights
 
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.models import transformer
+from jaxunlearn.training import checkpoint
 from jaxunlearn.training.checkpoint import Checkpoints, whole_path
 from jaxunlearn.training.step import init_state
 
@@ -180,3 +182,26 @@ def test_where_one_step_alone_will_do_no_other_takes_its_place(mesh, tmp_path):
     with opened(tmp_path) as checkpoints:
         with pytest.raises(RunError, match=rf"{tmp_path}/2 cannot be read .* no other step will do\. Delete"):
             checkpoints.restore(tree(0), only=2)
+
+
+def test_every_process_hears_of_damage_before_it_asks_orbax_where_they_wait_for_each_other(mesh, tmp_path, monkeypatch):
+    other = Checkpoints(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.processes, "first", lambda act: "a file is damaged")  # what process 0 found
+        patch.setattr(other._checkpointer, "metadata", lambda step: pytest.fail("asked Orbax alone"))
+        assert other._load(2, {}) == ({}, "a file is damaged")
+    other.close()
+
+
+def test_seals_keep_nobody_waiting_but_who_closes(mesh, tmp_path, monkeypatch):
+    go, sealing = threading.Event(), threading.Event()
+    monkeypatch.setattr(checkpoint.sealed, "seal", lambda folder: sealing.set() or go.wait(20))
+    kept = Checkpoints(tmp_path)
+    assert kept._sealer.daemon  # a process that ends does not wait either
+    kept.save(1, {"w": jnp.ones(3)})
+    kept.wait()
+    assert sealing.wait(20) and not go.is_set()
+    np.testing.assert_array_equal(kept.restore({"w": jnp.zeros(3)})["w"], 1)  # without a seal, as it is
+    go.set()
+    kept.close()
+    assert not kept._sealer.is_alive()
