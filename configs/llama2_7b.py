@@ -39,6 +39,9 @@ def config() -> Config:
             )
         ),
         whp=Whp(alpha=5.0, alphas=(2.5, 10.0), label_batch=16),
-        eval=Eval(every=20, completions=300, new_tokens=20, temperature=1.0, top_k=5, batch=32),
+        eval=Eval(
+            every=20, completions=300, new_tokens=20, temperature=1.0, top_k=5, batch=32,
+            relearn_steps=(0, 5, 10, 20), relearn_batch=16,
+        ),
         controls=("own_argmax",),
     )  # fmt: skip

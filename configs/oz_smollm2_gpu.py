@@ -41,8 +41,9 @@ def config() -> Config:
         reinforce=Train(steps=240, learning_rate=5e-5, batch=16, checkpoint_every=240, log_every=50),
         unlearn=Unlearn(method="whp_plus", steps=160, learning_rate=3e-5, batch=16, checkpoint_every=160, log_every=20),
         whp=Whp(alpha=5.0, label_batch=16),
+        # allow_unknown: eval.known leaves 7 next-word prompts, which is known: the completions decide
         eval=Eval(
-            every=80, at=(20, 40), known=0.1, completions=300, new_tokens=24, batch=64, blocks=64,
+            every=80, at=(20, 40), known=0.1, allow_unknown=True, completions=300, new_tokens=24, batch=64, blocks=64,
             relearn_steps=(0, 4, 12), relearn_rates=(3e-5, 1e-4, 3e-4), benchmarks=base.eval.benchmarks, items=500,
         ),
         attack=Attack(

@@ -56,5 +56,7 @@ def config() -> Config:
         reinforce=Train(steps=25, learning_rate=5e-4, batch=32, log_every=5),
         unlearn=Unlearn(steps=25, learning_rate=5e-4, batch=32, log_every=5),
         whp=Whp(alpha=5.0, label_batch=32),
-        eval=Eval(every=25, batch=32, blocks=32, tofu=TOFU, items=60),
+        # relearning is asked by next-word prompts: give text.prompts, or the report lists it as not measured
+        eval=Eval(every=25, batch=32, blocks=32, tofu=TOFU, items=60, relearn_steps=(0, 5, 10),
+                  relearn_rates=(5e-4, 2e-3)),
     )  # fmt: skip

@@ -17,8 +17,10 @@ from jaxunlearn.attacks.quantise import QUANTISE
 from jaxunlearn.attacks.relearn import RELEARN
 from jaxunlearn.attacks.rtt import RTT
 from jaxunlearn.attacks.shares import SHARES
-from jaxunlearn.config import Config
+from jaxunlearn.config import Config, as_dict
 from jaxunlearn.errors import InputError
+from jaxunlearn.parallel.console import say
+from jaxunlearn.report.findings import was_measured
 from jaxunlearn.report.schema import About, Report, report_form
 from jaxunlearn.run import Run
 
@@ -47,11 +49,30 @@ def check(run: Run) -> None:
         attack.check(run)
 
 
-def everything(config: Config, quick: bool = False) -> Config:
-    """Return the configuration with every attack where it names none; quick: with fewer samples, rates and passages."""
-    kinds = config.attack.kinds or tuple(ATTACKS)
-    fewer = {name: a.fewer(config) for name, a in ATTACKS.items() if quick and a.fewer}
+def everything(config: Config, quick: bool = False, report: dict[str, Any] | None = None) -> Config:
+    """Return the configuration with every attack where it names none; quick: with fewer samples, rates and passages.
+
+    report: of the run, where it has one. What was measured in full there keeps its settings: no figure of a full run
+    is replaced by one of fewer samples.
+    """
+    kinds, full = config.attack.kinds or tuple(ATTACKS), measured_in_full(config, report or {}) if quick else set()
+    fewer = {n: a.fewer(config) for n, a in ATTACKS.items() if quick and a.fewer and n not in full}
+    if kept := [ATTACKS[name].title for name in kinds if name in full]:
+        say(f"  measured in full before, and left so by --quick: {'; '.join(kept)}")
     return dataclasses.replace(config, attack=dataclasses.replace(config.attack, kinds=kinds, **fewer))
+
+
+def measured_in_full(config: Config, report: dict[str, Any]) -> set[str]:
+    """Return the names of the attacks that a report has at the configuration's settings, where quick ones differ."""
+    then, now = (report.get("config") or {}).get("attack") or {}, as_dict(config.attack)
+    found = set()
+    for about in report.get("attack_about") or ():
+        name = about["name"]
+        if name in ATTACKS and (less := ATTACKS[name].fewer) and was_measured(report, about):
+            fewer, before = as_dict(less(config)), then.get(name) or {}
+            if all(before.get(key) == now[name][key] for key in fewer if fewer[key] != now[name][key]):
+                found.add(name)
+    return found
 
 
 def attack(run: Run) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 from jaxunlearn.config import Config
-from jaxunlearn.files import json_text, parse_json
+from jaxunlearn.errors import InputError
+from jaxunlearn.files import json_text, parse_json, read_json, sha256_text
 from jaxunlearn.intervals import REVISION
 from jaxunlearn.methods import inference
 from jaxunlearn.parallel.console import say
@@ -68,12 +70,23 @@ class Target:
             "model": self.hash(name.split(",")[0]),
             "inputs": self.run.inputs.hashes,
         }
+        if path.is_file() and not holds(path, key) and self._of_other_settings(path, key):
+            path = path.with_name(f"{path.stem}_{sha256_text(json_text(key['depends']))[:8]}.json")
         if holds(path, key):
             return kept(path)
         with self.run.folder.stage("attack", f"{kind}, {name}"):
             found = make()
             keep(path, key, found)
         return found
+
+    @staticmethod
+    def _of_other_settings(path: Path, key: dict) -> bool:
+        """Return whether a file holds a result of the same models and inputs by other settings, which stays."""
+        try:
+            before = read_json(path, dict)["key"]
+        except (InputError, KeyError):
+            return False  # damaged: it is made again in its place
+        return all(before.get(name) == value for name, value in key.items() if name != "depends")
 
     def add(self, name: str, group: str, figures: dict) -> None:
         """Add figures to those that report.json has of a model."""

@@ -51,7 +51,10 @@ def quick(config):
         n: dataclasses.replace(getattr(config, n), steps=min(getattr(config, n).steps, 3))
         for n in ("pretrain", "reinforce", "unlearn", "repair")
     }
-    e = dataclasses.replace(config.eval, completions=8, blocks=8, relearn_steps=config.eval.relearn_steps[:2])
+    e = dataclasses.replace(
+        config.eval, completions=8, blocks=8, relearn_steps=config.eval.relearn_steps[:2],
+        allow_unknown=True,  # a few steps teach a baseline nothing, and nothing is judged by them
+    )  # fmt: skip
     kept = config.run.checkpoints and f"{config.run.checkpoints}-quick"
     run = dataclasses.replace(config.run, dir=f"{config.directory}-quick", checkpoints=kept)
     return dataclasses.replace(config, eval=e, run=run, **few)

@@ -134,6 +134,7 @@ class Eval:
     at: tuple[int, ...] = ()  # and at these steps
     split: Literal["choose", "report"] = "report"  # tune on the one, publish the other
     known: float = 0.0  # next-word prompts that the baseline gives less than this stand apart; 0: all prompts count
+    allow_unknown: bool = False  # go on where the baseline does not know the text, or a set has under 10 prompts
     batch: int = 32
     blocks: int = 64  # at most this many blocks for a perplexity
     completions: int = 300  # sampled completions in all, spread over the prompts

@@ -19,6 +19,7 @@ from typing import Any
 from jaxunlearn.config.bounds import faults
 from jaxunlearn.config.check import check
 from jaxunlearn.config.fields import MOVED, Config
+from jaxunlearn.config.titles import retitled
 from jaxunlearn.config.training import Train, Unlearn
 from jaxunlearn.errors import InputError
 from jaxunlearn.files import json_text, parse_json
@@ -65,7 +66,7 @@ def load_config(name: str, overrides: list[str] | tuple[str, ...] = ()) -> Confi
         raise InputError(f"{path}: {_moved('attack.shares')}")
     if wrong := faults(made):  # before the overrides, which are parsed by the types of what they replace
         raise InputError(f"{path} gives a configuration that cannot run:\n  " + "\n  ".join(wrong))
-    config = override(made, overrides)
+    config = retitled(override(made, overrides), overrides)
     check(config)
     return config
 
@@ -105,6 +106,8 @@ def override(config: Config, overrides: list[str] | tuple[str, ...]) -> Config:
     config, arguments = _left_behind(config, overrides), []
     for item in overrides:
         key, equals, value = item.partition("=")
+        if isinstance(_lookup(config, key), bool):  # true and false, as JSON has them, are meant too
+            value = {"true": "True", "false": "False"}.get(value, value)
         if not equals:
             raise InputError(f"override {item!r} is not key=value, for example whp.alpha=3")
         if key in MOVED:

@@ -14,6 +14,7 @@ SPLITS = ("choose", "report")
 POSITIONS = ("out", "in")
 LEAK_KINDS = ("archetype", "missed", "irrevocable")
 MANNERS = ("prefix", "role", "paraphrase")
+ENOUGH = 10  # items of a set; an interval over fewer is so wide that it decides next to nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +106,17 @@ class Prompts:
             for section in ("probability", "completion", "choice")
         }
         return dataclasses.replace(self, **parted)
+
+
+def too_few(prompts: Prompts) -> dict[str, int]:
+    """Return {name of a set: how many items} of the sets of one split that have some, and fewer than ENOUGH."""
+    by_position = {at: [p for p in prompts.probability if p.position == at] for at in POSITIONS}
+    sets = {
+        "next-word prompts": by_position["out"], "next-word prompts inside names": by_position["in"],
+        "completion prompts": prompts.completion, "leak probes": prompts.leaks,
+        "questions of general accuracy": prompts.choice,
+    }  # fmt: skip
+    return {name: len(items) for name, items in sets.items() if 0 < len(items) < ENOUGH}
 
 
 def load_prompts(path: str | Path) -> Prompts:

@@ -79,6 +79,8 @@ def _settings(report: dict) -> dict[str, Any]:
     config = {k: v for k, v in (report.get("config") or {}).items() if k not in FREE}
     if isinstance(config.get("universe"), dict):
         config["universe"] = {k: v for k, v in config["universe"].items() if k != "seed"}
+    if isinstance(config.get("eval"), dict):  # whether a run was allowed to go on changes no figure
+        config["eval"] = {k: v for k, v in config["eval"].items() if k != "allow_unknown"}
     return config
 
 

@@ -2,10 +2,13 @@
 
 from typing import Any
 
-from jaxunlearn.estimates import bound, bounds, figure_of, number, plain, single, value_of
-from jaxunlearn.report.findings import NEXT_WORD, last_relearned
-from jaxunlearn.report.paired import Change, difference
-from jaxunlearn.report.tables import COLUMNS, MAIN, ordered
+from jaxunlearn.estimates import bound, bounds, figure_of, interval, known, number, plain, single, value_of
+from jaxunlearn.report.findings import FAMILIARITY, NEXT_WORD, last_relearned
+from jaxunlearn.report.forgotten import no_baseline, nothing, ways, worst
+from jaxunlearn.report.losses import losses
+from jaxunlearn.report.paired import GOOD, Change, difference
+from jaxunlearn.report.scales import NATS, no_knowledge, scale_of
+from jaxunlearn.report.tables import MAIN, ordered
 
 TERMINAL: dict[tuple[str, ...], str] = {
     ("familiarity", "probability"): "next word",
@@ -16,24 +19,22 @@ TERMINAL: dict[tuple[str, ...], str] = {
     ("perplexity", "forget"): "ppl target",
     ("leaks", "explicit"): "leaks",
 }
+NOTHING_YET = "Nothing has been measured yet."
 
 
 def headline(report: dict) -> str:
-    """Return one to three sentences on familiarity, on what was kept and on relearning.
+    """Return a few sentences: familiarity, the measure that decides, what was kept, and relearning.
 
-    A rise is called a rise, and a change whose interval holds 0 is no change.
+    Each change stands with its size and interval. A rise is called a rise, a change whose interval holds 0 is no
+    change, and of a figure that shows no knowledge no factor is given.
     """
     models = ordered(report.get("models"), MAIN)
-    before, after, twin = (
-        {path: figure_of(report, name, path) if name in models else None for path in COLUMNS} for name in MAIN
-    )
-    familiarity, accuracy = ("familiarity", "probability"), ("accuracy", "general")
-    perplexity = ("perplexity", "retain")
-    change = difference(report, NEXT_WORD, "unlearned", after[familiarity], before[familiarity])
-    said = [_familiarity_said(before[familiarity], after[familiarity], twin[familiarity], change)]
-    kept = [_accuracy_said(before[accuracy], after[accuracy]), _perplexity_said(before[perplexity], after[perplexity])]
-    said += [_sentence("; ".join(filter(None, kept))), _relearning_said(report)]
-    return " ".join(filter(None, said)) or "Nothing has been measured yet."
+    before, after, twin = (figure_of(report, name, FAMILIARITY) if name in models else None for name in MAIN)
+    change = difference(report, NEXT_WORD, "unlearned", after, before)
+    forgot = not (no_baseline(report) or nothing(report, "unlearned"))
+    said = [_familiarity_said(before, after, twin, change), _worst_said(report) if forgot else ""]
+    kept = [_sentence(", ".join(loss.said for loss in losses(report, "unlearned")))]
+    return " ".join(filter(None, [*said, *kept, _relearning_said(report) if forgot else ""])) or NOTHING_YET
 
 
 def table(report: dict) -> str:
@@ -61,29 +62,46 @@ def _familiarity_said(before: Any, after: Any, twin: Any, change: Change | None)
     old, new, ideal = value_of(before), value_of(after), value_of(twin)
     if old is None or new is None:
         return ""
-    if old > new > 0:
-        verb = f"fell {number(old / new) if old < 10 * new else f'{old / new:.0f}'}-fold,"
-    else:
-        verb = "fell" if new < old else "rose" if new > old else "stayed,"
+    if no_knowledge(before, *FAMILIARITY) or (ideal is not None and old <= ideal):
+        beside = "" if ideal is None else f", a twin that never saw it {number(ideal)}"
+        return (
+            f"The baseline shows no familiarity with the target: {_with_interval(before)}{beside}. "
+            f"Nothing can be shown to be forgotten by it; the unlearned model has {_with_interval(after)}."
+        )
     none = change is not None and change.low is not None and change.high is not None and change.low <= 0 <= change.high
     doubt = " The interval of the difference holds 0: no change is shown." if none else ""
     doubt = " That is one prompt, which has no interval: nothing is shown." if single(after) else doubt
-    aside = "" if ideal is None else f" (a twin that never saw it: {number(ideal)})"
-    return f"Familiarity with the target {verb} from {number(old)} to {number(new)}{aside}.{doubt}"
+    aside = "" if ideal is None else f"; a twin that never saw it: {number(ideal)}"
+    verb = "fell" if new < old else "rose" if new > old else "stayed,"
+    scaled = ""
+    if new < old and no_knowledge(after, *FAMILIARITY):
+        scaled = f", which is under {scale_of(*FAMILIARITY).unknown:.0%} and no sign of knowledge"
+    elif not doubt:
+        scaled = f", {scale_of(*FAMILIARITY).change(old, new)}"
+    both = f"from {_with_interval(before)} to {_with_interval(after)}"
+    return f"Familiarity with the target {verb} {both}{scaled}{aside}.{doubt}"
 
 
-def _accuracy_said(before: Any, after: Any) -> str:
-    old, new = value_of(before), value_of(after)
-    if old is None or new is None:
+def _with_interval(estimate: Any) -> str:
+    """Write a figure and its interval: "0.027 (0.020 to 0.035)"."""
+    value, within = value_of(estimate), "" if single(estimate) else interval(estimate)
+    assert value is not None, "the caller checks first that there is a value"
+    return f"{number(value)} ({within})" if within else number(value)
+
+
+def _worst_said(report: dict) -> str:
+    """Return a sentence on the measure of forgetting that decides, where it is not the next word."""
+    way = worst(ways(report, "unlearned"))
+    if way is None or way.path == FAMILIARITY or way.ideal is None or way.tint == GOOD:
         return ""
-    return f"general accuracy went from {number(old)} to {number(new)} ({_signed(100 * (new - old), 1)} points)"
-
-
-def _perplexity_said(before: Any, after: Any) -> str:
-    old, new = value_of(before), value_of(after)
-    if not old or new is None:
-        return ""
-    return f"perplexity on retain text from {number(old)} to {number(new)} ({_signed(100 * (new / old - 1), 0)}%)"
+    left, scale = way.left, scale_of(*way.path)
+    ends = "" if left is None or left.low is None or left.high is None else (
+        f" ({100 * (1 - left.high):.0f} to {100 * (1 - left.low):.0f})".replace("-", "\u2212")
+    )  # fmt: skip
+    far = "" if left is None else f"{100 * (1 - left.value):.0f}% of the way to the twin{ends}, "
+    figures = f"{number(known(way.ours))} where the baseline has {number(known(way.before))}"
+    unit = f", in {scale.name}" if scale.name == NATS else ""
+    return f"The worst measure is {way.title}: {far}{figures} and the twin {number(known(way.ideal))}{unit}."
 
 
 def _relearning_said(report: dict) -> str:
@@ -93,10 +111,6 @@ def _relearning_said(report: dict) -> str:
     aside = f" (the twin to {number(ends['twin']['familiarity'])})" if "twin" in ends else ""
     end = ends["unlearned"]
     return f"{end['step']:g} steps of relearning bring familiarity to {number(end['familiarity'])}{aside}."
-
-
-def _signed(value: float, places: int) -> str:
-    return f"{value:+.{places}f}".replace("-", "\u2212")
 
 
 def _sentence(text: str) -> str:

@@ -97,14 +97,44 @@ def share(report: dict, measure: str, to: str, ours: Any, low: Any, high: Any) -
     return Change(value=value, low=ends[0], high=ends[1], n=n, paired=False) if ends else _around(value, None, n)
 
 
-def _entry(report: dict, measure: str, to: str, scale: str) -> Change | None:
-    """Return the paired change of a model from the baseline, or as a share; entries of earlier versions do not count.
+def share_in_nats(report: dict, measure: str, to: str, ours: Any, low: Any, high: Any) -> Change | None:
+    """Return the share of the way, in nats, from the twin's perplexity `low` to the baseline's, `high`.
+
+    Nats count downwards: the twin's perplexity is the higher. By Fieller's interval, from the paired ratios of the
+    three models where the report has them. None where the baseline's perplexity is not below the twin's; without an
+    interval where that is not sure.
+    """
+    m, a, b = value_of(ours), value_of(low), value_of(high)
+    if not m or not a or not b or min(m, a, b) <= 0 or b >= a:
+        return None
+    x, y, n = math.log(a / m), math.log(a / b), _least(ours, low, high)
+    pairs = (("twin", to), ("baseline", "twin"), ("baseline", to))
+    made = [_entry(report, measure, end, "ratio", begun) for begun, end in pairs]
+    paired = all(one is not None for one in made)
+    given = [{"value": c.value, "low": c.low, "high": c.high} for c in made if c is not None]
+    if to == "baseline":  # all of the way, by definition
+        return _around(1.0, 0.0, n)
+    halves = [_half(one, log=True) for one in (given if paired else (ours, low, high))]
+    if n is None or n < 2 or None in halves:
+        return _around(x / y, None, n)
+    first, second, third = (half * half for half in halves if half is not None)
+    if paired:  # of x, y and y - x, whose variances give the covariance of x and y
+        ends = fieller(x, y, first, second, (first + second - third) / 2)
+    else:
+        ends = fieller(x, y, first + second, third + second, second)
+    if ends is None:
+        return _around(x / y, None, n)
+    return Change(value=x / y, low=min(ends[0], x / y), high=max(ends[1], x / y), n=n, paired=paired)
+
+
+def _entry(report: dict, measure: str, to: str, scale: str, begun: str = "baseline") -> Change | None:
+    """Return the paired change of a model from another, or as a share; entries of earlier versions do not count.
 
     Those had no scale, and where all items agreed their intervals had no width.
     """
     for row in report.get("differences") or ():
         same = (row.get("measure"), row.get("to"), row.get("scale")) == (measure, to, scale)
-        if same and (scale == "share" or row.get("from") == "baseline"):
+        if same and (scale == "share" or row.get("from") == begun):
             value, (low, high) = value_of(row), bounds(row)
             return None if value is None else Change(value=value, low=low, high=high, n=row.get("n"))
     return None

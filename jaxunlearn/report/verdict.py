@@ -7,33 +7,21 @@ missing, the word is "not measured"; where the interval holds the margin, "undec
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from jaxunlearn.estimates import duration, figure_of, interval, known, number, single, value_of
 from jaxunlearn.report import paired
-from jaxunlearn.report.findings import (
-    BACK,
-    FAMILIARITY,
-    IN_PART,
-    LEARNED,
-    NEXT_WORD,
-    Outcome,
-    is_graded,
-    outcomes,
-    was_measured,
-)  # fmt: skip
-from jaxunlearn.report.paired import BAD, GOOD, SO_SO, UNSURE, Change, grade
+from jaxunlearn.report.claim import claim
+from jaxunlearn.report.findings import BACK, FAMILIARITY, LEARNED, Outcome, is_graded, outcomes, was_measured
+from jaxunlearn.report.forgotten import MEASURES, Way, no_baseline, nothing, ways, worst
+from jaxunlearn.report.losses import losses, of_items
+from jaxunlearn.report.paired import BAD, GOOD, SO_SO, UNSURE, Change
 
 QUESTIONS = ("Forgotten?", "Kept?", "Robust?", "At what cost?")
 REFERENCES = ("baseline", "twin")  # the scale for the other models
-# Losses that count as none, and those above which a loss is more than a price: of accuracy, and of perplexity's ratio.
-POINTS, POINTS_PRICE = 0.02, 0.05
-SHARE, SHARE_PRICE = 0.02, 0.1
-ACCURACY = "general accuracy, right answers"  # names of measures in report["differences"]
-PERPLEXITY = "retain text, perplexity, temperature fitted"
 UNMEASURED = "not measured"
 ONE_ITEM = "undecided: one item has no interval"
+NO_BASELINE = "no baseline: it shows no knowledge of the target, so there was nothing to forget"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,22 +49,26 @@ class Answer:
 
 
 def verdicts(report: dict) -> dict[str, tuple[Answer, ...]]:
-    """Return {model: one answer per question}; the baseline and the twin set the scale, so they have facts alone."""
+    """Return {model: one answer per question}; the baseline and the twin set the scale, so they have facts alone.
+
+    Models that only hide, the attacks' own controls, stand apart from it (`checks`).
+    """
     models = report.get("models") or {}
     return {
         name: tuple(_answer(judge, report, name) for judge in (forgotten, kept, robust, cost))
         for name in models
-        if name != "reinforced" and figure_of(report, name, FAMILIARITY) is not None
+        if name != "reinforced" and not name.endswith(HIDDEN) and figure_of(report, name, FAMILIARITY) is not None
     }
 
 
-def in_words(report: dict) -> dict[str, dict]:
-    """Return {"verdict": {model: {question: word}}, "checks": {control: word}}, as in report.json."""
+def in_words(report: dict) -> dict[str, Any]:
+    """Return {"verdict": {model: {question: word}}, "checks": {control: word}, "claim"}, as in report.json."""
     words = {
         name: {q: a.word for q, a in zip(QUESTIONS, answers, strict=True) if a.word}
         for name, answers in verdicts(report).items()
     }
-    found = {"verdict": words, "checks": {name: answer.word for name, answer in checks(report).items()}}
+    found: dict[str, Any] = {"verdict": words, "claim": claim(report)}
+    found["checks"] = {name: answer.word for name, answer in checks(report).items()}
     return {key: inner for key, inner in found.items() if inner}
 
 
@@ -90,34 +82,34 @@ def _answer(judge: Callable[[dict, str], Answer], report: dict, name: str) -> An
 
 
 def forgotten(report: dict, name: str) -> Answer:
-    """Grade what is left of familiarity, as a share of the way from the twin to the baseline.
+    """Grade what is left of each measure of forgetting, as a share of the way from the twin to the baseline.
 
-    Without a twin it is a share of the baseline's, and the best word is "less".
+    The worst measure decides (forgotten.py). Without a twin it is a share of the baseline's, and the best word is
+    "less".
     """
-    ours, before, ideal = (figure_of(report, n, FAMILIARITY) for n in (name, *REFERENCES))
-    facts = _facts(report, name, {
-        "familiarity, next word": FAMILIARITY,
-        "familiarity, completion": ("familiarity", "completion"),
-    })  # fmt: skip
-    if ours is None or before is None:
-        return Answer(word=UNMEASURED, facts=facts)
-    if single(ours):
-        return Answer(word=ONE_ITEM, tint=UNSURE, facts=facts)
-    left = paired.share(report, NEXT_WORD, name, ours, 0.0 if ideal is None else ideal, before)
-    tint = grade(left, BACK, IN_PART)
-    rule = _rule(f"margin: {_percent(BACK)}% of the way from {'the twin' if ideal is not None else '0'}", left)
-    answer = partial(Answer, tint=tint, facts=facts, rule=rule)
-    if left is None or left.low is None or left.high is None:
-        return answer(word=f"undecided: no interval{_of(left)}")
-    way = f"{_percent(1 - left.value)}% of the way to the twin ({_percent(1 - left.high)} to {_percent(1 - left.low)})"
-    if ideal is None:
-        way = f"{_percent(left.value)}% is left ({_percent(left.low)} to {_percent(left.high)})"
-        if tint == GOOD:
-            return Answer(word=f"less: no twin to compare with; {way}", tint=SO_SO, facts=facts, rule=rule)
-    if tint == BAD:
-        return answer(word="no" if left.high >= 1 else f"hardly: {way}")
-    start = {GOOD: "yes", SO_SO: "in part"}.get(tint, "undecided")
-    return answer(word=f"{start}: {way}{_of(left, tint)}")
+    found = ways(report, name)
+    facts = tuple(_of_way(way) for way in found)
+    if not found or name in REFERENCES:
+        return Answer(word=UNMEASURED, facts=_facts(report, name, {title: path for title, path, _ in MEASURES}))
+    if no_baseline(report):
+        return Answer(word=NO_BASELINE, tint=UNSURE, facts=facts)
+    way = worst(found)
+    if way is None or all(single(each.ours) for each in found):
+        return Answer(word=UNMEASURED if way is None else ONE_ITEM, tint="" if way is None else UNSURE, facts=facts)
+    rule = _rule(f"margin: {_percent(BACK)}% of the way from {'0' if way.ideal is None else 'the twin'}", way.left)
+    if way.left is None or way.left.low is None or way.left.high is None:
+        word = f"undecided: {way.title} has no interval{_of(way.left)}"
+        return Answer(word=word, tint=UNSURE, facts=facts, rule=rule)
+    start, tint = {GOOD: "yes", SO_SO: "in part", UNSURE: "undecided"}.get(way.tint, "hardly"), way.tint
+    if way.tint == BAD and way.untouched:
+        start = "no"
+    if way.tint == GOOD and way.ideal is None:
+        start, tint = "less, no twin to compare with", SO_SO
+    asked = [each for each in found if not each.unknown]
+    count = f"in all {len(asked)} measures; " if tint == GOOD and len(asked) > 1 else ""
+    other = [each for each in asked if each.path == FAMILIARITY and each is not way and tint != GOOD]
+    said = [f"{count}{_gone(way, way.ideal is not None)}{_of(way.left, tint)}", *(_gone(each) for each in other)]
+    return Answer(word=f"{start}: {'; '.join(said)}", tint=tint, facts=facts, rule=rule)
 
 
 def kept(report: dict, name: str) -> Answer:
@@ -126,28 +118,16 @@ def kept(report: dict, name: str) -> Answer:
         "general accuracy": ("accuracy", "general"), "perplexity, retain text": ("perplexity", "retain"),
         "the same, temperature fitted": ("perplexity", "retain_fitted"),
     })  # fmt: skip
-    made, rules = [], []
-    ours, before = (figure_of(report, n, ("accuracy", "general")) for n in (name, "baseline"))
-    if ours is not None and before is not None:
-        change = paired.difference(report, ACCURACY, name, ours, before)
-        loss = None if single(ours) or change is None else _turned(change, lambda x: -x)
-        made.append(("accuracy", " points", loss, grade(loss, POINTS, POINTS_PRICE)))
-        rules.append(_rule(f"margin: {_amount(POINTS)} points", loss))
-    ours, before = (figure_of(report, n, ("perplexity", "retain_fitted")) for n in (name, "baseline"))
-    if ours is not None and before is not None:
-        change = paired.ratio(report, PERPLEXITY, name, ours, before)
-        loss = None if single(ours) or change is None else _turned(change, lambda x: x - 1)
-        made.append(("perplexity", "%", loss, grade(loss, SHARE, SHARE_PRICE)))
-        rules.append(_rule(f"{_amount(SHARE)}%", loss))
-    if not made:
+    found = losses(report, name)
+    if not found:
         return Answer(word=UNMEASURED, facts=facts)
-    if all(loss is None for _, _, loss, _ in made):
+    if all(loss.change is None for loss in found):
         return Answer(word=ONE_ITEM, tint=UNSURE, facts=facts)
-    tint = paired.worst([tint for *_, tint in made])
-    parts = [_loss(*part) for part in made if part[3] == tint]
-    unsure = [f"{what} undecided{_of(loss)}" for what, _, loss, t in made if t == UNSURE and tint in (BAD, SO_SO)]
+    tint = paired.worst([loss.tint for loss in found])
     start = {GOOD: "yes", SO_SO: "at a price", BAD: "no", UNSURE: "undecided"}[tint]
-    return Answer(word=f"{start}: {'; '.join(parts + unsure)}", tint=tint, facts=facts, rule="; ".join(rules))
+    first = sorted(found, key=lambda loss: paired.ORDER.index(loss.tint))
+    rule = "; ".join(_rule(loss.margin_said, loss.change) for loss in found)
+    return Answer(word=f"{start}: {', '.join(loss.said for loss in first)}", tint=tint, facts=facts, rule=rule)
 
 
 def robust(report: dict, name: str) -> Answer:
@@ -156,7 +136,9 @@ def robust(report: dict, name: str) -> Answer:
     facts = tuple(_attacked(a, name not in REFERENCES) for a in made)
     if not facts:
         return Answer(word=UNMEASURED)
-    if name not in REFERENCES and forgotten(report, name).word == "no":
+    if name not in REFERENCES and no_baseline(report):
+        return Answer(word=NO_BASELINE, tint=UNSURE, facts=facts)
+    if name not in REFERENCES and nothing(report, name):
         return Answer(word="nothing was forgotten", facts=facts)
     tint = paired.worst([a.tint for a in made])
     if not tint:
@@ -168,8 +150,9 @@ def robust(report: dict, name: str) -> Answer:
     if tint in (UNSURE, GOOD) and not any(a.enough for a in made):
         titles = " and ".join(dict.fromkeys(a.attack.lower() for a in made))
         return Answer(word=f"{titles} alone were tried", tint=UNSURE, facts=facts, rule=rule)
-    words = {GOOD: "yes: nothing measured brings it back", SO_SO: "in part", BAD: "no: it comes back"}
-    word = words.get(tint) or f"undecided: {', '.join(unsure)}"
+    most = max((a for a in made if a.tint == tint), key=lambda a: a.back.value if a.back else 0.0)
+    starts = {GOOD: "yes: nothing measured brings it back; at most ", SO_SO: "in part: ", BAD: "no: it comes back: "}
+    word = f"{starts[tint]}{most.title} {_back(most)}" if tint in starts else f"undecided: {', '.join(unsure)}"
     if tint == SO_SO and unsure:
         word += f"; undecided: {', '.join(unsure)}"
     return Answer(word=word, tint=tint, facts=facts, rule=rule)
@@ -184,7 +167,8 @@ def cost(report: dict, name: str) -> Answer:
     if value_of(found.get("share")):
         facts.append(Fact(name="of pretraining’s passes", text=f"{100 * found['share']:.0f}%"))
     seconds = value_of(found.get("seconds"))
-    return Answer(word=UNMEASURED if seconds is None else duration(seconds), facts=tuple(facts))
+    word = UNMEASURED if seconds is None else f"{duration(seconds)} wall time"
+    return Answer(word=word, facts=tuple(facts))
 
 
 # ---- the attacks' own controls ---------------------------------------------------------------------------------------
@@ -206,22 +190,38 @@ def checks(report: dict) -> dict[str, Answer]:
     for name in report.get("models") or {}:
         made = outcomes(report, name)
         if name.endswith(HIDDEN) and made:
-            by = tuple(_attacked(a) for a in made if a.exposed)
-            unsure = any(a.exposed is None for a in made)
-            said = forgotten(report, name)
-            facts = tuple(Fact(name=f"by familiarity “{said.word}”:", text=f.text) for f in said.facts[:1]) + by
-            word = EXPOSED if by else TOO_FEW if unsure else MISSED
-            found[name] = Answer(word=word, tint=GOOD if by else UNSURE if unsure else BAD, facts=facts)
+            found[name] = _damaged(report, name, _exposed(report, name, made))
         if name == "twin" and made:
-            failed, unsure = ([a for a in made if a.passed is wanted] for wanted in (False, None))
-            shown = tuple(_attacked(a) for a in failed or unsure or made)
-            word, tint = "passes every attack", GOOD
-            if failed:
-                word, tint = "does not pass: what these attacks find need not be knowledge", BAD
-            elif unsure:
-                word, tint = TOO_FEW, UNSURE
-            found[name] = Answer(word=word, tint=tint, facts=shown)
+            found[name] = _damaged(report, name, _passes(made))
     return found
+
+
+def _exposed(report: dict, name: str, made: list[Outcome]) -> Answer:
+    by = tuple(_attacked(a) for a in made if a.exposed)
+    unsure = any(a.exposed is None for a in made)
+    said = forgotten(report, name)
+    facts = tuple(Fact(name=f"by familiarity “{said.word}”:", text=f.text) for f in said.facts[:1]) + by
+    word = EXPOSED if by else TOO_FEW if unsure else MISSED
+    return Answer(word=word, tint=GOOD if by else UNSURE if unsure else BAD, facts=facts)
+
+
+def _passes(made: list[Outcome]) -> Answer:
+    failed, unsure = ([a for a in made if a.passed is wanted] for wanted in (False, None))
+    shown = tuple(_attacked(a) for a in failed or unsure or made)
+    if failed:
+        return Answer(word="does not pass: what these attacks find need not be knowledge", tint=BAD, facts=shown)
+    if unsure:
+        return Answer(word=TOO_FEW, tint=UNSURE, facts=shown)
+    return Answer(word="passes every attack", tint=GOOD, facts=shown)
+
+
+def _damaged(report: dict, name: str, answer: Answer) -> Answer:
+    """Return the answer of a control; one that was damaged itself is no clean control, whatever the attacks find."""
+    lost = [loss.said for loss in losses(report, name) if loss.tint in (BAD, SO_SO)]
+    if not lost:
+        return answer
+    tint = SO_SO if answer.tint == GOOD else answer.tint
+    return replace(answer, word=f"{answer.word}; but it {' and '.join(lost)}", tint=tint)
 
 
 # ---- what was not measured -------------------------------------------------------------------------------------------
@@ -273,8 +273,7 @@ def _attacked(a: Outcome, graded: bool = True) -> Fact:
     """Return an attack's figure, with how far back it brings the model and why that may decide nothing."""
     notes = []
     if graded and a.back is not None and a.back.low is not None and a.back.high is not None:
-        ends = f"{_percent(a.back.low)} to {_percent(a.back.high)}"
-        notes.append(f"{_percent(a.back.value)}% back ({ends}){_of(a.back)}")
+        notes.append(f"{_back(a)}{of_items(a.back)}")
     if isinstance(a.floor, dict) and value_of(a.floor) is not None:
         most = a.floor.get("high") or known(a.floor)
         notes.append(f"best by guessing {number(known(a.floor))}, up to {number(most)}")
@@ -283,24 +282,30 @@ def _attacked(a: Outcome, graded: bool = True) -> Fact:
     return replace(_fact(a.title, a.ours), note="; ".join(notes), tint=a.tint if graded else "")
 
 
-def _loss(what: str, unit: str, loss: Change | None, tint: str) -> str:
-    """Write a loss: "perplexity worse by 4% (3 to 6)", "accuracy within 2 points", "loss of accuracy 0 points (..)"."""
-    if tint == GOOD:
-        return f"{what} within {_amount(POINTS if 'points' in unit else SHARE)}{unit}"
-    if loss is None or loss.low is None or loss.high is None:
-        return f"{what} has no interval{_of(loss)}"
-    within = f"{_amount(loss.value)}{unit} ({_amount(loss.low)} to {_amount(loss.high)})"
-    if tint == UNSURE:
-        return f"{'rise' if unit == '%' else 'loss'} of {what} {within}{_of(loss)}"
-    return f"{what} worse by {within}"
+def _of_way(way: Way) -> Fact:
+    """Return a measure of forgetting as a fact: its figure, how far it went, and why that may decide nothing."""
+    note = "the baseline shows no knowledge by it" if way.unknown else _gone(way, way.ideal is not None, named=False)
+    twin = "" if way.ideal is None else f"; the twin has {number(known(way.ideal))}"
+    tint = "" if way.unknown or way.ideal is None else way.tint
+    return replace(_fact(way.title, way.ours), note=f"{note}{twin}", tint=tint)
 
 
-def _turned(change: Change, to: Callable[[float], float]) -> Change:
-    """Return a change as a loss."""
-    if change.low is None or change.high is None:
-        return Change(value=to(change.value), low=None, high=None, n=change.n, paired=change.paired)
-    low, high = sorted((to(change.low), to(change.high)))
-    return Change(value=to(change.value), low=low, high=high, n=change.n, paired=change.paired)
+def _gone(way: Way, twin: bool = True, named: bool = True) -> str:
+    """Write how far a measure went: "next word 94% of the way to the twin (90 to 97)"; without a twin what is left."""
+    left, title = way.left, f"{way.title} " * named
+    if left is None or left.low is None or left.high is None:
+        return f"{title}has no interval"
+    if not twin:
+        return f"{title}{_percent(left.value)}% left ({_percent(left.low)} to {_percent(left.high)})"
+    ends = f"{_percent(1 - left.high)} to {_percent(1 - left.low)}"
+    return f"{title}{_percent(1 - left.value)}% of the way to the twin ({ends})"
+
+
+def _back(a: Outcome) -> str:
+    """Write how far back an attack brings a model: "25% back (10 to 40)"."""
+    if a.back is None or a.back.low is None or a.back.high is None:
+        return "without an interval"
+    return f"{_percent(a.back.value)}% back ({_percent(a.back.low)} to {_percent(a.back.high)})"
 
 
 def _rule(margin: str, change: Change | None) -> str:
@@ -311,15 +316,8 @@ def _rule(margin: str, change: Change | None) -> str:
 
 def _of(change: Change | None, tint: str = UNSURE) -> str:
     """Return ", n = 60", for what is not sure."""
-    return f", n\u00a0=\u00a0{change.n}" if change is not None and change.n and tint == UNSURE else ""
+    return of_items(change) if tint == UNSURE else ""
 
 
 def _percent(value: float) -> str:
     return f"{100 * value:.0f}".replace("-0", "0").replace("-", "\u2212")
-
-
-def _amount(value: float) -> str:
-    """Write a loss in percent or points: 4, 0.5, 12, with one decimal below 10."""
-    text = f"{100 * value:.1f}" if abs(100 * value) < 9.95 else f"{100 * value:.0f}"
-    text = text.removesuffix(".0")
-    return "0" if text == "-0" else text.replace("-", "\u2212")

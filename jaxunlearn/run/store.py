@@ -15,7 +15,7 @@ from jaxunlearn.run import Run
 from jaxunlearn.run.variants import Variant, variants
 
 # fields of Eval that are not in a measurement's key
-ELSEWHERE = ("every", "at", "relearn_steps", "relearn_blocks", "relearn_batch", "relearn_rates")
+ELSEWHERE = ("every", "at", "allow_unknown", "relearn_steps", "relearn_blocks", "relearn_batch", "relearn_rates")
 # fields that came later: in a key only where they are set, so that what was measured before them is kept
 LATER = {name: getattr(Eval(), name) for name in ("chat", "context")}
 

@@ -15,11 +15,11 @@ from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import say
 from jaxunlearn.parallel.sharding import mesh_from
 from jaxunlearn.report.headline import headline, table
-from jaxunlearn.report.page import CLAIM, write_report
+from jaxunlearn.report.page import write_report
 from jaxunlearn.run import Run, open_run
 from jaxunlearn.stages import batches
 from jaxunlearn.stages.evaluate import evaluate, judge_too
-from jaxunlearn.stages.known import knowing
+from jaxunlearn.stages.known import enough, settled
 from jaxunlearn.stages.label import label
 from jaxunlearn.stages.pretrain import pretrain, pretrain_twin, reinforce
 from jaxunlearn.stages.repair import repair
@@ -39,12 +39,13 @@ def run_stages(config: Config, stages=STAGES) -> dict:
     Stages whose result exists are skipped. Raises InputError, before any work, for inputs or settings that cannot work.
     """
     with jax.set_mesh(mesh_from(config.mesh)):
-        run = open_run(config, attacks.check, batches.check)
+        asks = "reinforce" in stages  # pretraining alone can be mended by more of it
+        run = open_run(config, attacks.check, batches.check, *([enough] if asks else []))
         for name, make in MAKING.items():
             if name in stages:
                 make(run)
             if name == "pretrain":
-                run = knowing(run)
+                run = settled(run, asks)
         models = evaluate(run) if "evaluate" in stages else {}
         judge = judge_too(run, models)
         attacked = attacks.attack(run) if "attack" in stages else {}
@@ -59,6 +60,6 @@ def _report(run: Run, models: dict, attacked: dict) -> None:
     """Write the report and print its summary."""
     report = assemble(run, models, attacked)
     write_report(run.folder.path, report)
-    say(f"\n{table(report)}\n\n{headline(report)}\n{CLAIM}\n")
+    say(f"\n{table(report)}\n\n{headline(report)}\n{report['claim']}\n")
     spent = duration(sum(report["seconds"].values()))
     say(f"report: {run / 'report.html'}  {run / 'report.json'}  ({spent} of work)")

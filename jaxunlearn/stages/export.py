@@ -17,7 +17,7 @@ from jaxunlearn.models.gguf import context, library, write
 from jaxunlearn.models.hub import find_model
 from jaxunlearn.models.transformer import Model
 from jaxunlearn.outputs import note, refuse_around, refuse_foreign, refuse_full, replace_folder
-from jaxunlearn.report.page import CLAIM
+from jaxunlearn.report.claim import claim
 from jaxunlearn.report.tables import COLUMNS, MAIN
 
 FORMATS = {"hf": ("float32", "float16", "bfloat16"), "gguf": write.DTYPES}
@@ -185,7 +185,7 @@ def _measured(report: dict, part: str) -> str:
         if any(cells):
             rows.append(f"| {label} | {' | '.join(cells)} |")
     grid = [f"| | {' | '.join(map(markdown_text, names))} |", "|---" * (len(names) + 1) + "|", *rows]
-    return "## Measured, with 95% intervals\n\n" + "\n".join(grid) + f"\n\n{CLAIM.replace('below', 'in the report')}"
+    return "## Measured, with 95% intervals\n\n" + "\n".join(grid) + f"\n\n{claim(report)}"
 
 
 def _interval(measures: dict, path: tuple[str, ...]) -> str:

@@ -14,8 +14,8 @@ from jaxunlearn.files import read_json
 from jaxunlearn.methods import cost
 from jaxunlearn.methods.controls import RETAIN_ONLY
 from jaxunlearn.parallel.sharding import device_names
+from jaxunlearn.report.claim import claim
 from jaxunlearn.report.findings import NEXT_WORD, RELEARNED
-from jaxunlearn.report.page import CLAIM
 from jaxunlearn.run import Run
 from jaxunlearn.run.store import read_labels
 from jaxunlearn.run.variants import Variant, variants
@@ -37,7 +37,7 @@ def assemble(run: Run, models: dict, attacked: dict) -> dict:
     relearned, items = by_item(attacked, models)
     report: dict[str, Any] = {
         "title": run.config.title or run.config.name, "name": run.config.name,
-        "claim": CLAIM, "device": device_names(),
+        "device": device_names(),
         "seconds": run.folder.seconds(), "config": read_json(run / "config.json", dict),
         "manifest": sealed.plain(read_json(run / "manifest.json", dict)),
         "models": listed, "columns": titles(listed),
@@ -68,7 +68,7 @@ def assemble(run: Run, models: dict, attacked: dict) -> dict:
         report["notes"].append(f"fitted temperatures that ended at their bound, a better one lies beyond: {ended}")
     if "repaired" in models and "unlearned" in models:
         report["notes"].append(verdict(models["unlearned"], models["repaired"]))
-    return report
+    return report | {"claim": claim(report)}
 
 
 def without_places(content: Any) -> Any:

@@ -35,7 +35,7 @@ from jaxunlearn.run.resume import holds, keep, kept
 from jaxunlearn.run.sources import with_universe
 from jaxunlearn.run.store import hash_of, load_model, measured_by
 from jaxunlearn.stages.evaluate import evaluate
-from jaxunlearn.stages.known import knowing
+from jaxunlearn.stages.known import enough, settled
 from jaxunlearn.stages.label import label
 from jaxunlearn.stages.pretrain import STAGE_OF, needed, pretrain, pretrain_twin, reinforce
 from jaxunlearn.stages.trials import Cell, cells, check_cell
@@ -101,11 +101,13 @@ def _row(cell: Cell, seed: int, run: Callable[[Cell], dict]) -> dict[str, Any]:
 def _base(config: Config, seed: int) -> Run:
     """Make a seed's baseline and twin; return their run."""
     folder = config.directory / f"seed_{seed}" / "base"
-    checks = (RTT.check,) if config.sweep.rtt else ()  # facts that cannot be asked are refused before any cell runs
+    # before any cell runs: prompts that are too few, and facts that cannot be asked
+    checks = (enough, *([RTT.check] if config.sweep.rtt else []))
     base = open_run(dataclasses.replace(config, seed=seed, run=RunSection(dir=str(folder)), controls=()), *checks)
     pretrain(base)
+    base = settled(base)
     pretrain_twin(base)
-    return knowing(base)
+    return base
 
 
 def _base_figures(base: Run) -> dict:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from jaxunlearn.attacks import ATTACKS, about, chosen, everything, form
 from jaxunlearn.attacks.base import Attack, Target
 from jaxunlearn.cli import main
-from jaxunlearn.config import Config, load_config, override
+from jaxunlearn.config import Config, as_dict, load_config, override
 from jaxunlearn.errors import InputError
 from jaxunlearn.report.page import page
 from jaxunlearn.report.schema import EACH, MODEL, Figure, Graded, Report
@@ -124,3 +124,17 @@ def test_the_form_knows_the_findings_of_each_attack():
     ):
         with pytest.raises(ValidationError, match=next(iter(wrong))):
             known.model_validate(wrong)
+
+
+def test_quick_attacks_leave_what_was_measured_in_full(capsys):
+    full = load_config("universe")
+    named = [one | {"measured": one["name"] in ("probes", "rtt")} for one in about([])]
+    report = {"attack_about": named, "config": as_dict(full)}
+    made = everything(full, quick=True, report=report).attack
+    assert (made.probes, made.rtt) == (full.attack.probes, full.attack.rtt)  # measured with as many samples
+    assert made.context == everything(full, quick=True).attack.context != full.attack.context
+    assert "measured in full before, and left so by --quick: " in capsys.readouterr().err
+    quick = everything(full, quick=True)
+    again = everything(full, quick=True, report={"attack_about": named, "config": as_dict(quick)})
+    assert again == quick != full  # what the report has is of few samples itself
+    assert everything(full, report=report).attack.probes == full.attack.probes

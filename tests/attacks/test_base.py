@@ -1,5 +1,6 @@
 """Shared parts of the attacks: the weights behind a model, kept results, and attacks reported as left out."""
 
+import contextlib
 import types
 
 import jax
@@ -8,6 +9,7 @@ from support.mesh import mesh_of
 
 from jaxunlearn.attacks import base
 from jaxunlearn.attacks.base import FILTER, Target, fits, lacks_facts, lacks_prompts
+from jaxunlearn.config import Eval
 
 
 @pytest.fixture
@@ -59,3 +61,26 @@ def test_of_several_tries_the_one_that_brings_back_most_is_kept_by_item(target):
     assert target.items == {"twin": {"rounding": {"items": [0.3, None], "floor": 0.25}}}
     target.pair("twin", "nothing", [()])
     assert list(target.items["twin"]) == ["rounding"]
+
+
+def test_a_result_of_other_settings_is_kept_beside_and_never_replaced(target, tmp_path, monkeypatch):
+    class Run:
+        config = types.SimpleNamespace(eval=Eval())
+        inputs = types.SimpleNamespace(hashes={"text.prompts": "p"})
+        folder = types.SimpleNamespace(stage=lambda *_: contextlib.nullcontext())
+
+        def __truediv__(self, name):
+            return tmp_path / name
+
+    target.run, hashes = Run(), {"twin": "a"}
+    monkeypatch.setattr(target, "hash", lambda name: hashes[name])
+    made = []
+
+    def kept(samples):
+        return target.kept("probes", "twin", [samples], lambda: made.append(samples) or {"samples": samples})
+
+    assert [kept(8), kept(4), kept(8), kept(4)] == [{"samples": n} for n in (8, 4, 8, 4)] and made == [8, 4]
+    first = tmp_path / "evals" / "attack_probes_twin.json"
+    assert '"samples": 8' in first.read_text() and len(list(first.parent.iterdir())) == 2
+    hashes["twin"] = "b"  # of another model what was found is of no use
+    assert kept(2) == {"samples": 2} and '"samples": 2' in first.read_text()

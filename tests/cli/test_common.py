@@ -22,6 +22,7 @@ def test_the_quick_form_is_short_and_has_its_own_folder():
     assert [getattr(short, n).steps for n in ("pretrain", "reinforce", "unlearn", "repair")] == [3, 2, 3, 0]
     assert str(short.directory) == "mine-quick" and whole.pretrain.steps > 3
     assert short.eval.completions == short.eval.blocks == 8
+    assert short.eval.allow_unknown and not whole.eval.allow_unknown  # three steps teach a baseline nothing
 
 
 def options(parser):

@@ -19,6 +19,8 @@ def test_overrides_reach_nested_fields_with_their_types():
     assert (c.whp.alpha, c.whp.alphas, c.text.forget) == (3.0, (2.5, 10.0), ("a.txt", "b.txt"))
     assert (c.pretrain.twin, c.run.dir) == (False, "out")
     assert override(c, ["text.forget="]).text.forget == ()
+    for word, meant in {"true": True, "True": True, "false": False, "False": False}.items():
+        assert override(BASE, [f"eval.allow_unknown={word}"]).eval.allow_unknown is meant
     assert override(c, []) == c
 
 
@@ -62,6 +64,8 @@ def test_every_file_in_configs_builds_and_resolves():
         config = load_config(str(file))
         assert config.name == file.stem
         assert json.loads(to_json(config))["name"] == file.stem
+        if config.text.forget or config.universe.people or config.model:  # a run, and no benchmark
+            assert config.eval.relearn_steps[-1:] > (1,), f"{file.name} does not measure relearning"
         assert file.read_text().startswith('"""') and "jaxunlearn" in file.read_text().split('"""')[1]
     assert find_config("universe").name == "universe.py"
     with pytest.raises(InputError, match="universe"):

@@ -9,9 +9,12 @@ from jaxunlearn.report.headline import TERMINAL, headline, table
 
 def test_headline_states_ratio_points_percent_and_recovery():
     said = headline(made_up())
-    assert "fell 34-fold, from 0.923 to 0.027 (a twin that never saw it: 0.0008)" in said  # .923 / .027 = 34.2
-    assert "from 1.00 to 0.991 (\u22120.9 points)" in said
-    assert "from 4.81 to 5.71 (+19%)" in said  # 5.71 / 4.81 = 1.187
+    assert (
+        "fell from 0.923 (0.831 to 1.02) to 0.027 (0.024 to 0.030), odds 432 times lower; a twin" in said
+    )  # 11.99 / .02775
+    assert "Accuracy not shown to change (loss 0.9 points, −0.2 to 2, n\u00a0=\u00a0400)" in said
+    assert "costs 19% perplexity (15 to 23)" in said  # 5.42 / 4.57 = 1.187
+    assert "The worst measure is perplexity of the target: 42% of the way to the twin (41 to 43), 21.7 where" in said
     assert "20 steps of relearning bring familiarity to 0.959 (the twin to 0.0090)" in said
 
 
@@ -19,15 +22,18 @@ def test_headline_owns_up_to_a_rise_and_to_overlapping_intervals():
     report = {"models": {"baseline": {"familiarity": {"probability": estimate(0.106)}},
                          "unlearned": {"familiarity": {"probability": estimate(0.124)}}}}  # fmt: skip
     said = headline(report)
-    assert "rose from 0.106 to 0.124" in said and "no change is shown" in said
+    assert "rose from 0.106 (0.086 to 0.126) to 0.124 (0.104 to 0.144)" in said and "no change is shown" in said
     report["models"]["unlearned"]["familiarity"]["probability"] = estimate(0.05, 0.01)
-    assert "fell 2.12-fold" in (said := headline(report)) and "no change" not in said
+    assert "odds 2.3 times lower" in (said := headline(report)) and "no change" not in said
 
 
 def test_headline_with_zero_familiarity_divides_by_nothing():
     report = {"models": {"baseline": {"familiarity": {"probability": 0.5}},
                          "unlearned": {"familiarity": {"probability": 0.0}}}}  # fmt: skip
-    assert headline(report) == "Familiarity with the target fell from 0.500 to 0."
+    assert (
+        headline(report)
+        == "Familiarity with the target fell from 0.500 to 0, which is under 1% and no sign of knowledge."
+    )
 
 
 def test_one_item_shows_nothing_and_has_a_dash():

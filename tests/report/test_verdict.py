@@ -7,9 +7,12 @@ import pytest
 from support.reports import e, entry, report_of, report_of_items
 
 from jaxunlearn.report import verdict
+from jaxunlearn.report.findings import RELEARNED
 from jaxunlearn.report.paired import ORDER
 from jaxunlearn.report.verdict import checks, in_words, not_measured, verdicts
 
+SAME = "accuracy within 2 points (loss 0 points, −0.7 to 0.7)"  # of 400 right answers, and of two figures .005 wide
+LIKE = "perplexity within 2% (loss 0%, −1.4 to 1.4)"  # of two figures of 5, .05 wide
 BLOCKS = np.linspace(200, 400, 32)  # nats of a block of 200 tokens
 
 
@@ -34,20 +37,26 @@ def keeping(risen=1.0, wrong=0, questions=400):
 
 
 def test_a_rise_on_every_block_is_a_loss_however_wide_the_blocks_spread():
-    assert keeping(1.22).word == "no: perplexity worse by 22% (22 to 22)" and keeping(1.22).tint == "bad"
-    assert keeping(1.04).word == "at a price: perplexity worse by 4% (4 to 4)"
+    assert keeping(1.22).word == f"no: costs 22% perplexity (22 to 22), {SAME}" and keeping(1.22).tint == "bad"
+    assert keeping(1.04).word == f"at a price: costs 4% perplexity (4 to 4), {SAME}"
     kept = keeping(1.01)
-    assert kept.word == "yes: accuracy within 2 points; perplexity within 2%" and kept.tint == "good"
+    assert kept.word == f"yes: {SAME}, costs 1% perplexity (1 to 1), within 2%" and kept.tint == "good"
     assert kept.rule == "margin: 2 points, paired, n\u00a0=\u00a0400; 2%, paired, n\u00a0=\u00a032"
 
 
 def test_lost_answers_are_a_loss_and_few_questions_clear_nothing():
-    assert keeping(wrong=28).word == "no: accuracy worse by 7 points (4.4 to 9.6)"  # 1.00 to .930
+    assert (
+        keeping(wrong=28).word == "no: costs 7 points of accuracy (4.4 to 9.6), perplexity within 2% (loss 0%, 0 to 0)"
+    )  # 1.00 to .930
     assert keeping(wrong=7, questions=101).tint == "unsure"  # .931, and the interval holds 2 points
     none_lost = keeping(questions=60)
-    assert none_lost.word == "undecided: loss of accuracy 0 points (−4.6 to 4.6), n\u00a0=\u00a060"
+    assert none_lost.word.startswith(
+        "undecided: accuracy not shown to change (loss 0 points, −4.6 to 4.6, n\u00a0=\u00a060)"
+    )
     assert none_lost.tint == "unsure"
-    assert keeping(1.04, questions=60).word.endswith("(4 to 4); accuracy undecided, n\u00a0=\u00a060")
+    assert keeping(1.04, questions=60).word.endswith(
+        "(4 to 4), accuracy not shown to change (loss 0 points, −4.6 to 4.6, n\u00a0=\u00a060)"
+    )
 
 
 def forgetting(left, n=200):
@@ -60,14 +69,14 @@ def forgetting(left, n=200):
 @pytest.mark.parametrize(
     ("left", "said", "tint"),
     [
-        ([0.1] * 200, "yes: 100% of the way to the twin (99 to 101)", "good"),
-        ([0.02] * 200, "yes: 110% of the way to the twin (109 to 111)", "good"),
-        ([0.42] * 200, "in part: 60% of the way to the twin (59 to 62)", "so-so"),
-        ([0.7] * 200, "hardly: 25% of the way to the twin (24 to 27)", "bad"),
-        ([0.9] * 200, "no", "bad"),
-        ([0.95] * 200, "no", "bad"),
+        ([0.1] * 200, "yes: next word 100% of the way to the twin (99 to 101)", "good"),
+        ([0.02] * 200, "yes: next word 110% of the way to the twin (109 to 111)", "good"),
+        ([0.42] * 200, "in part: next word 60% of the way to the twin (59 to 62)", "so-so"),
+        ([0.7] * 200, "hardly: next word 25% of the way to the twin (24 to 27)", "bad"),
+        ([0.9] * 200, "no: next word 0% of the way to the twin (−1 to 3)", "bad"),
+        ([0.95] * 200, "no: next word −6% of the way to the twin (−7 to −3)", "bad"),
         ([0.9, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1] * 20,
-         "undecided: 90% of the way to the twin (86 to 94), n\u00a0=\u00a0200", "unsure"),
+         "undecided: next word 90% of the way to the twin (86 to 94), n\u00a0=\u00a0200", "unsure"),
     ],
 )  # fmt: skip
 def test_forgotten_by_hand(left, said, tint):
@@ -101,7 +110,7 @@ def test_fewer_items_never_judge_better(ours):
 
 def test_a_return_above_the_twin_is_no_pass_at_a_hundred_facts_nor_at_four_hundred():
     assert retrained(100).word == "undecided: RTT accuracy, n\u00a0=\u00a0100"
-    assert retrained(400).word == "in part"
+    assert retrained(400).word.startswith("in part: RTT accuracy 25% back (")
     assert "25% back (" in retrained(400).facts[0].note
 
 
@@ -111,13 +120,13 @@ def test_a_return_above_the_twin_is_no_pass_at_a_hundred_facts_nor_at_four_hundr
 @pytest.mark.parametrize(
     ("accuracy", "perplexity", "word"),
     [
-        (0.895, 5.0, "yes: accuracy within 2 points; perplexity within 2%"),  # (.5 +- .7 points, 0 +- 1.4%)
-        (0.95, 4.0, "yes: accuracy within 2 points; perplexity within 2%"),
-        (0.885, 5.0, "undecided: loss of accuracy 1.5 points (0.8 to 2.2), n\u00a0=\u00a050"),
-        (0.87, 5.0, "at a price: accuracy worse by 3 points (2.3 to 3.7)"),
-        (0.9, 5.4, "at a price: perplexity worse by 8% (6.5 to 9.5)"),
-        (0.8, 5.0, "no: accuracy worse by 10 points (9.3 to 11)"),
-        (0.9, 5.6, "no: perplexity worse by 12% (11 to 14)"),
+        (0.895, 5.0, f"yes: accuracy within 2 points (loss 0.5 points, −0.2 to 1.2), {LIKE}"),
+        (0.95, 4.0, "yes: accuracy better by 5 points (4.3 to 5.7), perplexity better by 20% (19 to 21)"),
+        (0.885, 5.0, f"undecided: costs 1.5 points of accuracy (0.8 to 2.2, n\u00a0=\u00a050), {LIKE}"),
+        (0.87, 5.0, f"at a price: costs 3 points of accuracy (2.3 to 3.7), {LIKE}"),
+        (0.9, 5.4, f"at a price: costs 8% perplexity (6.5 to 9.5), {SAME}"),
+        (0.8, 5.0, f"no: costs 10 points of accuracy (9.3 to 11), {LIKE}"),
+        (0.9, 5.6, f"no: costs 12% perplexity (11 to 14), {SAME}"),
     ],
 )
 def test_kept_by_hand(accuracy, perplexity, word):
@@ -127,7 +136,8 @@ def test_kept_by_hand(accuracy, perplexity, word):
 
 @pytest.mark.parametrize(
     ("back", "word"),
-    [(0.1, "yes: nothing measured brings it back"), (0.4, "in part"), (0.8, "no: it comes back"),
+    [(0.1, f"yes: nothing measured brings it back; at most {RELEARNED} 0% back (−5 to 5)"),
+     (0.4, f"in part: {RELEARNED} 38% back (31 to 44)"), (0.8, f"no: it comes back: {RELEARNED} 88% back (82 to 93)"),
      (0.2, "undecided: familiarity after relearning, n\u00a0=\u00a0500")],
 )  # fmt: skip
 def test_robust_by_hand(back, word):
@@ -141,21 +151,37 @@ def test_robust_by_hand(back, word):
     for name in ("baseline", "twin"):
         report["models"][name]["familiarity"]["probability"]["n"] = 500
     assert verdicts(report)["unlearned"][2].word == word
-    assert words(entry(0.1), relearn=relearn)[2] != "yes: nothing measured brings it back"  # of 50 prompts
+    assert not words(entry(0.1), relearn=relearn)[2].startswith("yes")  # of 50 prompts
+
+
+def test_a_control_that_was_damaged_is_no_clean_control():
+    damaged = attacked()
+    damaged["models"][HIDDEN] |= {"accuracy": {"general": e(0.61, 0.005)}}  # 29 points of .9
+    found = checks(damaged)[HIDDEN]
+    assert found.word == "exposed; but it costs 29 points of accuracy (28 to 30)" and found.tint == "so-so"
+    assert checks(attacked())[HIDDEN].tint == "good" and checks(damaged)["twin"].tint == "good"
+
+
+def test_models_that_only_hide_stand_apart_from_the_verdict():
+    found = attacked()
+    assert set(verdicts(found)) == {"baseline", "twin"} and HIDDEN in checks(found)
+    assert HIDDEN not in in_words(found | {"costs": {HIDDEN: {"seconds": 3}}})["verdict"]
 
 
 def test_what_was_not_forgotten_cannot_come_back():
     relearn = {"unlearned": [{"step": 5, "familiarity": 0.9}], "twin": [{"step": 5, "familiarity": 0.1}]}
-    assert words(entry(0.9), relearn=relearn)[::2] == ["no", "nothing was forgotten"]
+    assert words(entry(0.9), relearn=relearn)[::2] == [
+        "no: next word 0% of the way to the twin (−6 to 6)", "nothing was forgotten"
+    ]  # fmt: skip
 
 
 def test_what_is_missing_is_said():
     alone = {"models": {"unlearned": {"familiarity": {"probability": e(0.1)}}}}
     assert [a.word for a in verdicts(alone)["unlearned"]] == ["not measured"] * 4
     no_twin = {"models": {"baseline": entry(0.9), "unlearned": entry(0.2)}}
-    assert verdicts(no_twin)["unlearned"][0].word == "in part: 22% is left (17 to 28)"
+    assert verdicts(no_twin)["unlearned"][0].word == "in part: next word 22% left (17 to 28)"
     no_twin["models"]["unlearned"] = entry(0.02)
-    assert verdicts(no_twin)["unlearned"][0].word == "less: no twin to compare with; 2% is left (−3 to 8)"
+    assert verdicts(no_twin)["unlearned"][0].word == "less, no twin to compare with: next word 2% left (−3 to 8)"
     assert verdicts({}) == {} == verdicts({"models": {"other": {}}})
     missing = not_measured(
         report_of() | {"attacks": {"unmeasured": [["latent", "too few facts"]], "quantise": {"x": 1}}}
@@ -167,7 +193,7 @@ def test_what_is_missing_is_said():
 def test_cost_is_time_and_tokens():
     costs = {"unlearned": {"seconds": 146.2, "passes": 12_345.0, "share": 0.25}}
     cost = verdicts(report_of(unlearned=entry(0.1)) | {"costs": costs})["unlearned"][3]
-    assert cost.word == "2 min 26 s" and [f.text for f in cost.facts] == ["12,345", "25%"]
+    assert cost.word == "2 min 26 s wall time" and [f.text for f in cost.facts] == ["12,345", "25%"]
 
 
 def one(value):
@@ -188,7 +214,7 @@ def test_one_item_decides_nothing():
     assert [a.word for a in answers[:3]] == [verdict.ONE_ITEM] * 3 and {a.tint for a in answers[:3]} == {"unsure"}
     assert {f.interval for f in answers[2].facts} == {"–"} and answers[0].facts[0].text == "0.100"
     several = found["models"]["unlearned"] | {"perplexity": {"retain_fitted": e(9.0, 0.05)}}
-    assert words(several)[1].startswith("no: perplexity worse by 80%")  # what has an interval still decides
+    assert words(several)[1].startswith("no: costs 80% perplexity")  # what has an interval still decides
 
 
 HIDDEN = "filter (must be exposed)"
@@ -209,7 +235,7 @@ def test_what_hides_must_be_exposed_and_the_twin_must_pass():
     found = checks(attacked())
     assert found[HIDDEN].word == "exposed" and found["twin"].word == "passes every attack"
     assert [f.name for f in found[HIDDEN].facts] == [
-        "by familiarity “yes: 100% of the way to the twin (98 to 102)”:",
+        "by familiarity “yes: next word 100% of the way to the twin (98 to 102)”:",
         "familiarity after relearning",
         "latent probe, layer (2)",
     ]

@@ -126,7 +126,7 @@ def config():
         repair=Repair(text=("{folder}/repair.txt",), **few),
         reset=Reset(batches=2, heal=Train(**few)),
         eval=Eval(every=2, batch=8, blocks=8, completions=4, new_tokens=2, relearn_steps=(0, 4), relearn_blocks=3,
-                  relearn_rates=(1e-3,), members=4),
+                  relearn_rates=(1e-3,), members=4, allow_unknown=True),
         attack=Attack(rtt=RttAttack(rates=(1e-3,), epochs=1), probes=ProbesAttack(samples=1, new_tokens=2, blind=3)),
         controls=("dictionary_alone", "own_argmax", "retain_only"),
         run=Run(dir="{folder}/run"),

@@ -7,8 +7,8 @@ from jaxunlearn.attacks import about
 from jaxunlearn.estimates import mean_estimate, rate_estimate, ratio_estimate
 from jaxunlearn.evals.differences import differences
 from jaxunlearn.report.findings import NEXT_WORD
+from jaxunlearn.report.losses import ACCURACY, PERPLEXITY
 from jaxunlearn.report.page import write_report
-from jaxunlearn.report.verdict import ACCURACY, PERPLEXITY
 
 STEPS = (0, 3, 6, 10, 15, 20)
 

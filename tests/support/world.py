@@ -88,7 +88,8 @@ def config():
         unlearn=Unlearn(steps=8, learning_rate=1e-2, batch=8, checkpoint_every=3, log_every=2),
         whp=Whp(label_batch=16, alphas=(10.0,)),
         eval=Eval(every=4, batch=8, blocks=8, completions=8, new_tokens=8, relearn_steps=(0, 2), relearn_blocks=4,
-                  relearn_rates=(1e-3, 1e-2)),
+                  relearn_rates=(1e-3, 1e-2),
+                  allow_unknown=True),
         run=Run(dir="{folder}/run"),
     )
 """

@@ -1,0 +1,102 @@
+"""What was forgotten, measure by measure: how far each one went from the baseline to the twin; the worst decides.
+
+A way is taken on the scale of its figure: of shares the mean over the same prompts, of a perplexity in nats. Measures
+whose baseline shows no knowledge (report/scales.py) decide nothing: there was nothing to forget.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from jaxunlearn.estimates import figure_of, known, single, value_of
+from jaxunlearn.report import paired
+from jaxunlearn.report.findings import BACK, FAMILIARITY, IN_PART, NEXT_WORD
+from jaxunlearn.report.paired import BAD, ORDER, UNSURE, Change, grade
+from jaxunlearn.report.scales import NATS, no_knowledge, scale_of
+
+# (title, path in the report's models, measure in its differences); of two perplexities the fitted one counts, since
+# sharper predictions alone raise the other.
+MEASURES: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    ("next word", FAMILIARITY, NEXT_WORD),
+    ("inside names", ("familiarity", "inside"), "familiarity inside names"),
+    ("completions", ("familiarity", "completion"), "familiarity, completion"),
+    ("leak probes", ("leaks", "probability"), "leak probes, probability"),
+    ("leaks naming it", ("leaks", "explicit"), "leak probes, named outright"),
+    ("perplexity of the target", ("perplexity", "forget_fitted"), "forget text, perplexity, temperature fitted"),
+)
+RAW = ("perplexity of the target", ("perplexity", "forget"), "forget text, perplexity")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """One measure of a model (ours), the baseline (before) and the twin (ideal): what is left of the way.
+
+    left: the share of the way from the twin to the baseline that is left; without a twin, of the baseline's figure.
+    unknown: the baseline shows no knowledge by this measure, so that it decides nothing.
+    """
+
+    title: str
+    path: tuple[str, ...]
+    ours: Any
+    before: Any
+    ideal: Any
+    left: Change | None
+    unknown: bool
+
+    @property
+    def tint(self) -> str:
+        """Return the grade of the share that is left: at most BACK is good, at most IN_PART so-so."""
+        return UNSURE if single(self.ours) else grade(self.left, BACK, IN_PART)
+
+    @property
+    def untouched(self) -> bool:
+        """Return whether the whole way may be left: by this measure nothing is shown to be forgotten."""
+        return self.left is None or self.left.high is None or self.left.high >= 1
+
+
+def ways(report: dict, name: str) -> list[Way]:
+    """Return every measure of forgetting that a model and the baseline have; the twin's part where there is one."""
+    twin = "twin" in (report.get("models") or {})
+    fitted = figure_of(report, name, MEASURES[-1][1]) is not None
+    found = []
+    for title, path, measure in MEASURES if fitted else (*MEASURES[:-1], RAW):
+        ours, before, ideal = (figure_of(report, n, path) for n in (name, "baseline", "twin"))
+        if ours is None or before is None or (twin and ideal is None):
+            continue
+        if scale_of(*path).name == NATS:
+            if ideal is None:
+                continue  # a perplexity alone does not tell where knowledge ends
+            left = paired.share_in_nats(report, measure, name, ours, ideal, before)
+            unknown = left is None or (left.low is None and not single(ours))
+        else:
+            left = paired.share(report, measure, name, ours, 0.0 if ideal is None else ideal, before)
+            unknown = no_knowledge(before, *path) or known(before) <= (value_of(ideal) or 0.0)
+        found.append(Way(title=title, path=path, ours=ours, before=before, ideal=ideal, left=left, unknown=unknown))
+    return found
+
+
+def worst(found: list[Way]) -> Way | None:
+    """Return the measure that decides: of the worst grade, the one of which most is left; None where none is known."""
+    asked = [way for way in found if not way.unknown]
+
+    def order(way: Way) -> tuple[int, float]:
+        return ORDER.index(way.tint), -(way.left.value if way.left else 1.0)
+
+    return min(asked, key=order) if asked else None
+
+
+def nothing_shown(report: dict, name: str) -> bool:
+    """Return whether no measure shows that anything was forgotten, be it for want of prompts."""
+    asked = [way for way in ways(report, name) if not way.unknown]
+    return bool(asked) and all(way.untouched for way in asked)
+
+
+def nothing(report: dict, name: str) -> bool:
+    """Return whether nothing was forgotten: by every measure surely more than the margin, and maybe all, is left."""
+    return nothing_shown(report, name) and all(way.tint == BAD for way in ways(report, name) if not way.unknown)
+
+
+def no_baseline(report: dict) -> bool:
+    """Return whether the baseline was measured and no measure shows that it knew the target."""
+    found = ways(report, "baseline")
+    asked = [way for way in found if way.path[0] != "perplexity"]
+    return bool(asked) and all(way.unknown for way in asked)
