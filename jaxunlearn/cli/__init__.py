@@ -1,7 +1,7 @@
 """The console command; in each file of this package `add_NAME` describes a subcommand before the function it calls.
 
 Exit codes stand in cli/ending.py. With --json standard output gets one JSON object and nothing else; progress goes to
-standard error.
+standard error; -q leaves it out.
 """
 
 import argparse
@@ -9,17 +9,20 @@ import logging
 import os
 import platform
 import sys
+from contextlib import nullcontext
 
-from jaxunlearn.cli import anchors, ending, model, perf, run
+from jaxunlearn.cli import anchors, completion, configs, ending, model, parsing, perf, run
 from jaxunlearn.files import cache_folder
 from jaxunlearn.parallel import preemption, processes
-from jaxunlearn.parallel.console import LOG
+from jaxunlearn.parallel.console import LOG, alive
 from jaxunlearn.parallel.host_memory import keep_freed
 
 SUBCOMMANDS = (  # in the order of `jaxunlearn --help`
     run.add_demo, run.add_run, run.add_stages, anchors.add_anchors, run.add_labels, model.add_generate, model.add_score,
     model.add_export, run.add_methods, run.add_sweep, perf.add_bench, perf.add_plan, run.add_birthdays, run.add_report,
+    configs.add_configs, configs.add_config, completion.add_completion,
 )  # fmt: skip
+WAITS = ("serve",)  # subcommands that wait for somebody; the others say what they are at when they work for long
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -35,25 +38,32 @@ def _run(argv: list[str] | None) -> int:
         sys.stdout.flush()  # here, where a reader that is gone is noticed in peace
         raise
     _quiet()
-    LOG.setLevel(logging.INFO if arguments.verbose else logging.WARNING)
+    LOG.setLevel(logging.ERROR if arguments.quiet else logging.INFO if arguments.verbose else logging.WARNING)
     _keep_programs()
     _use_the_card()
     if arguments.command != "bench":  # bench calls it itself, after what it measures without
         keep_freed()
     with preemption.listening():
         processes.start() if arguments.shared else processes.alone(arguments.command)
-        return processes.leave(arguments.function(arguments) or 0)
+        with nullcontext() if arguments.command in WAITS else alive(arguments.command):
+            code = arguments.function(arguments) or 0
+        return processes.leave(code)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Return the arguments; key=value overrides may stand before and after options. Exits with 2 on bad usage."""
     top = parser()
+    if not (sys.argv[1:] if argv is None else argv):
+        parsing.lost(top)
     arguments, rest = top.parse_known_args(argv)
     hint = ""
     if hasattr(arguments, "overrides"):  # Python 3.13 puts there what follows an option, Python 3.11 leaves it in rest
         arguments.overrides += rest
         rest = [o for o in arguments.overrides if "=" not in o or o[0] == "-"]
         hint = " (an override is key=value, for example whp.alpha=3)"
+    if hasattr(arguments, "words"):
+        arguments.words += [word for word in rest if word[0] != "-"]
+        rest = [word for word in rest if word[0] == "-"]
     if rest:
         top.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
     return arguments
@@ -61,18 +71,18 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line; `jaxunlearn SUBCOMMAND --help` describes each subcommand."""
-    top = argparse.ArgumentParser(prog="jaxunlearn", description="Make a language model forget a text, and prove it.")
+    top = parsing.top_parser()
     commands = top.add_subparsers(required=True, metavar="SUBCOMMAND")
 
     def add(name: str, function, text: str, shared: bool = False):
         """Add a subcommand that calls function(arguments); `shared`: several processes may run it together."""
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("-v", "--verbose", action="store_true", help="also tell what is read over or assumed")
         command.set_defaults(function=function, command=name, shared=shared)
         return command
 
     for describe in SUBCOMMANDS:
         describe(add)
+    top.set_defaults(parser=top)  # for `completion`
     return top
 
 

@@ -80,12 +80,15 @@ def _add_audit(actions) -> None:
     audit.add_argument("--match", choices=("longest", "first"), default="longest", help="as in whp.match")
     audit.add_argument("--unwrap", action="store_true", help="join hard line breaks, as text.unwrap does")
     audit.add_argument("--fix", default="", metavar="OUT", help="write the repaired dictionary and audit that")
+    audit.add_argument(
+        "--drop-frequent", action="store_true", help="let --fix remove terms that the text has 10 times or more, too"
+    )
     audit.add_argument("--json", action="store_true")
     add_force(audit)
 
 
 def audit_command(a) -> int:
-    """Print the faults of a dictionary; return 1 while an error-level fault remains."""
+    """Print the faults of a dictionary, and what --fix changed; return 1 while an error-level fault remains."""
     from jaxunlearn.anchors.auditing.findings import exit_status, rich_table, to_json
     from jaxunlearn.anchors.auditing.repair import audit_files
     from jaxunlearn.data.tokenizer import load_tokenizer
@@ -94,14 +97,23 @@ def audit_command(a) -> int:
     tokenizer = load_tokenizer(a.tokenizer) if a.tokenizer else None
     fix = Path(a.fix)
     with taken(fix.parent, [fix.name] if a.fix else [], by="anchors audit --fix", force=a.force):
-        found, left = audit_files(
-            a.file, a.text, retain=a.retain, tokenizer=tokenizer, match=a.match, unwrap=a.unwrap, fix=a.fix
-        )
+        found = audit_files(
+            a.file, a.text, retain=a.retain, tokenizer=tokenizer, match=a.match, unwrap=a.unwrap, fix=a.fix,
+            drop_frequent=a.drop_frequent,
+        )  # fmt: skip
     if a.json:
-        print(json_text(to_json(left) | ({"before": to_json(found)} if a.fix else {})))
-        return exit_status(left)
+        spared = to_json(found.spared)["findings"]
+        more = {"before": to_json(found.findings), "changes": found.changes(), "spared": spared} if a.fix else {}
+        print(json_text(to_json(found.left) | more))
+        return exit_status(found.left)
     from rich.console import Console
 
-    for findings in [found, left] if a.fix else [found]:
-        Console().print(rich_table(findings))
-    return exit_status(left)
+    Console().print(rich_table(found.findings))
+    if a.fix:
+        print("\n".join(found.diff(a.file, a.fix)))
+        for finding in found.spared:
+            print(f"kept, as the text has it so often: {finding.message}")
+        if found.spared:
+            print("give these other translations, or take them out: by hand, or with --drop-frequent")
+        Console().print(rich_table(found.left))
+    return exit_status(found.left)

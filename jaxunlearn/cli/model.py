@@ -118,15 +118,15 @@ def export(a) -> None:
     with one_model_mesh():
         model = huggingface.load(source)
         said: list[str] = []
+        lost = exports.rounding(model, source, a.baseline, a.format, a.dtype)
         if a.format == "gguf":
-            names, said = exports.export_gguf(model, out, source=source, dtype=a.dtype)
+            names, said = exports.export_gguf(model, out, source=source, dtype=a.dtype, lost=lost)
             folder, _ = exports.gguf_place(out, source, a.dtype)
             written = folder / names[0]
         else:
-            names, folder = exports.export_hf(model, out, source=source, dtype=a.dtype), out
+            names, folder = exports.export_hf(model, out, source=source, dtype=a.dtype, lost=lost), out
             written = out
-        said += exports.rounding(model, source, a.baseline, a.format, a.dtype)
-    print("\n".join([*said, f"{written}: {'GGUF' if a.format == 'gguf' else 'Hugging Face format'}, {a.dtype}"]))
+    print("\n".join([*said, *lost, f"{written}: {'GGUF' if a.format == 'gguf' else 'Hugging Face format'}, {a.dtype}"]))
     if a.push:
         print(exports.push(folder, names, a.push, private=not a.public))
 

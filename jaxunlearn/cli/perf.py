@@ -60,7 +60,7 @@ def bench(a) -> None:
             config, only=a.only, budget=a.budget, out=out if a.out else None, torch=a.torch, whole=a.whole,
             trace=a.profile,
         )  # fmt: skip
-    if a.json:
+    if a.json or a.quiet:  # the lines of progress are its result otherwise
         print(json_text(found))
     if failed := [name for name, part in found.items() if isinstance(part, dict) and "failed" in part]:
         raise RunError(f"not measured: {', '.join(failed)}")

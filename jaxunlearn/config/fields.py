@@ -11,9 +11,9 @@ from jaxunlearn.config.training import Pretrain, Repair, Reset, Train, Unlearn
 class Mesh:
     """Devices along each axis; one axis may be -1: whatever is left."""
 
-    data: int = 1
-    fsdp: int = -1
-    tensor: int = 1
+    data: int = 1  # copies of the model, each with other rows of the batch
+    fsdp: int = -1  # parts of the weights and the optimiser's state; rows of the batch too
+    tensor: int = 1  # parts of each matrix, for models too large for `fsdp` alone
     slices: int = 0  # groups with a slower network between them, along `data`; 0: as TPU slices say of themselves
 
 
@@ -21,38 +21,38 @@ class Mesh:
 class Llama:
     """Shape of a model that is made from scratch, letters as in models/transformer.py; V = 0: the tokenizer's size."""
 
-    V: int = 0
-    D: int = 96
-    L: int = 3
-    N: int = 4
-    K: int = 4
-    H: int = 24
-    F: int = 256
-    context: int = 512
-    tied: bool = True
+    V: int = 0  # tokens of the vocabulary; 0: as many as the tokenizer has
+    D: int = 96  # width of the residual stream
+    L: int = 3  # layers
+    N: int = 4  # query heads
+    K: int = 4  # key and value heads; N is a multiple of it
+    H: int = 24  # width of a head
+    F: int = 256  # width of the MLP
+    context: int = 512  # tokens of a text at most
+    tied: bool = True  # the output projection is the embedding
 
 
 @dataclass(frozen=True, kw_only=True)
 class Universe:
     """The built-in fictional world; people = 0 means that the run brings its own text."""
 
-    seed: int = 0
-    people: int = 0
+    seed: int = 0  # of the world that is invented
+    people: int = 0  # random ones in its stories, the text to keep; 0: no universe
 
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
     """What to forget and what to keep: .txt files, folders, globs, tfds:NAME/SPLIT, or questions as .json(l)."""
 
-    forget: tuple[str, ...] = ()
-    retain: tuple[str, ...] = ()
+    forget: tuple[str, ...] = ()  # what to forget
+    retain: tuple[str, ...] = ()  # what to keep: to measure, to compare counts with, and for methods that train on it
     forget_held: tuple[str, ...] = ()  # for perplexity alone; empty: the held-out blocks of the text itself
-    retain_held: tuple[str, ...] = ()
+    retain_held: tuple[str, ...] = ()  # the same of the text to keep
     context: int = 512  # tokens a block, BOS included
     unwrap: bool = False  # join the hard line breaks of printed books
     holdout: float = 0.05  # share of the blocks that no step trains on; 0: none, so what is measured was trained on
     dictionary: str = ""  # a JSON file; "build": made from the texts as `anchors` says
-    prompts: str = ""
+    prompts: str = ""  # what to measure by, a JSON file (evals/prompts.py); empty: perplexities alone
     answers: str = ""  # questions about the text to forget, for methods that teach other answers (methods/answers.py)
 
 
@@ -60,24 +60,24 @@ class Text:
 class Whp:
     """The method's own settings; whp/__init__.py has the table of those by which it can deviate from the paper."""
 
-    alpha: float = 5.0
+    alpha: float = 5.0  # by how much what reinforcement lifted is lowered (whp/equation.py)
     alphas: tuple[float, ...] = ()  # further alphas whose labels the same pass stores
-    mode: Literal["offline", "fused"] = "offline"
+    mode: Literal["offline", "fused"] = "offline"  # labels are stored first, or made in the step
     labels: Literal["hard", "soft"] = "hard"  # soft, a deviation: the whole distribution in the place of its argmax
-    top: int = (
-        0  # outcomes a position that soft labels store; 0: none is stored, both models stay beside the trained one
-    )
-    translations: int = 4  # of whp_averaged
+    top: int = 0  # outcomes a position that soft labels store; 0: none, both models stay beside the trained one
+    translations: int = 4  # of whp_averaged: how many the distribution is averaged over
     offset: Literal["baseline", "contrast"] = "baseline"  # contrast, a deviation: reinforced against diluted
-    match: Literal["longest", "first"] = "longest"
-    draw: Literal["key", "variant"] = "key"
-    repeat: Literal["ignore", "keep"] = "ignore"
-    seen_translation: Literal["mean", "penalty", "-inf"] = "mean"
+    match: Literal["longest", "first"] = "longest"  # of overlapping terms; first, the paper: the first in the file
+    draw: Literal["key", "variant"] = (
+        "key"  # one translation a term and block; variant, the paper: another at line starts
+    )
+    repeat: Literal["ignore", "keep"] = "ignore"  # whether to train on a term that has occurred in the block before
+    seen_translation: Literal["mean", "penalty", "-inf"] = "mean"  # the logit of a translation that has appeared
     seen_penalty: float = 5.0  # nats of logit, for seen_translation=penalty
     seen_from: Literal["after", "at"] = "after"  # at, a deviation: at the anchor's last token already
     forbid: Literal["none", "keys"] = "none"  # keys, a deviation: every term's first tokens count as seen everywhere
-    offset_context: Literal["translated", "original"] = "translated"
-    block_bos: Literal["every", "piece"] = "every"
+    offset_context: Literal["translated", "original"] = "translated"  # text of the baseline's logits in the ReLU
+    block_bos: Literal["every", "piece"] = "every"  # a BOS a block; piece, the paper: one every 10,000 characters
     keep: Literal["best", "last"] = "best"  # hard labels: unlearned/ is the step of lowest held-out loss, or the last
     label_batch: int = 16  # blocks a call of the label pass
 
@@ -90,10 +90,10 @@ class LlmEndpoint:
     model: str = ""  # as the endpoint knows it; empty: OPENAI_MODEL
     key_variable: str = "OPENAI_API_KEY"  # the environment variable that holds the key, if one is needed
     concurrency: int = 4  # requests under way at once
-    attempts: int = 5  # a question
+    attempts: int = 5  # of a question, until it counts as unanswered
     timeout: float = 120.0  # seconds for a whole reply
-    seed: int = 0
-    temperature: float = 0.7
+    seed: int = 0  # sent with each question, for endpoints that heed it
+    temperature: float = 0.7  # at which it samples; 0: greedy
     price_in: float = 0.0  # of a million prompt tokens, in any currency; 0: not given
     price_out: float = 0.0  # of a million completion tokens
 
@@ -102,8 +102,8 @@ class LlmEndpoint:
 class Llm(LlmEndpoint):
     """The language model that `anchors build` asks."""
 
-    passages: int = 400  # at most; 0: the whole text
-    passage_characters: int = 4000  # at most
+    passages: int = 400  # of the text that it is asked about at most; 0: the whole text
+    passage_characters: int = 4000  # of a passage at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ class Extract:
 class Anchors:
     """How the dictionary is made (`anchors build`, or text.dictionary=build), and what a run makes of its faults."""
 
-    source: Literal["offline", "llm"] = "offline"
+    source: Literal["offline", "llm"] = "offline"  # by counting, or by the language model of `llm`
     audit: Literal["refuse", "ignore"] = "refuse"  # error-level findings, before anything is labelled
     seed: int = 0  # of the translations that are drawn offline
     llm: Llm = field(default_factory=Llm)
@@ -131,18 +131,18 @@ class Eval:
     """When to measure, and on how much."""
 
     every: int = 20  # steps between measurements while unlearning
-    at: tuple[int, ...] = ()  # and at these steps
+    at: tuple[int, ...] = ()  # further steps to measure at
     split: Literal["choose", "report"] = "report"  # tune on the one, publish the other
     known: float = 0.0  # next-word prompts that the baseline gives less than this stand apart; 0: all prompts count
     allow_unknown: bool = False  # go on where the baseline does not know the text, or a set has under 10 prompts
-    batch: int = 32
+    batch: int = 32  # blocks, or prompts, of a call
     blocks: int = 64  # at most this many blocks for a perplexity
     completions: int = 300  # sampled completions in all, spread over the prompts
-    new_tokens: int = 24
-    temperature: float = 1.0
-    top_k: int = 5
-    relearn_steps: tuple[int, ...] = ()  # e.g. (0, 2, 5, 10): familiarity while relearning a little of the text
-    relearn_blocks: int = 12
+    new_tokens: int = 24  # of a completion
+    temperature: float = 1.0  # of completions; 0: greedy
+    top_k: int = 5  # likeliest tokens that completions draw from; 0: all
+    relearn_steps: tuple[int, ...] = ()  # of relearning a little of the text, when familiarity is measured: 0,2,5,10
+    relearn_blocks: int = 12  # of the text, all that the attacker has
     relearn_batch: int = 8  # blocks a step, for every model alike
     relearn_rates: tuple[float, ...] = ()  # the attacker's best counts; empty: 1, 4, 16 x that of unlearn or reinforce
     members: int = 0  # blocks that were trained on, and as many new ones: memorisation and membership attacks
@@ -161,10 +161,10 @@ class Eval:
 class ProbesAttack:
     """Leak probes (attacks/probes.py)."""
 
-    samples: int = 8  # a probe and temperature
-    temperatures: tuple[float, ...] = (0.0, 1.0, 1.5)
-    top_k: int = 0
-    new_tokens: int = 16
+    samples: int = 8  # of a probe, at each temperature
+    temperatures: tuple[float, ...] = (0.0, 1.0, 1.5)  # each probe is sampled at all of them
+    top_k: int = 0  # likeliest tokens to draw from; 0: all
+    new_tokens: int = 16  # of a sample
     blind: int = 36  # probes drawn from the text itself
 
 
@@ -181,7 +181,7 @@ class SharesAttack:
 class QuantiseAttack:
     """Rounding the weights (attacks/quantise.py)."""
 
-    schemes: tuple[Literal["int8", "int4", "nf4"], ...] = ("int8", "int4", "nf4")
+    schemes: tuple[Literal["int8", "int4", "nf4"], ...] = ("int8", "int4", "nf4")  # each is tried
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,11 +197,11 @@ class RttAttack:
 
     facts: str = ""  # JSON (lines), or a folder of split_*.jsonl; empty: those of text.prompts
     scoring: Literal["options", "letters"] = "options"  # probability of the options' text, or of the letters A to D
-    splits: int = 5
+    splits: int = 5  # parts that the facts are cut into
     pairings: int = 2  # of the splits, each held out once
-    epochs: int = 6
+    epochs: int = 6  # over the splits that are retrained on
     rates: tuple[float, ...] = ()  # learning rates; empty: 0.5, 1, 2, 4 x unlearn.learning_rate
-    batch: int = 4
+    batch: int = 4  # facts of a step
     stress: bool = True  # also attack two models that only hide: half frozen, and behind an output filter
 
 
@@ -210,7 +210,7 @@ class Attack:
     """Attempts to bring back what was forgotten; each has its settings under its name (attacks/NAME.py)."""
 
     kinds: tuple[str, ...] = ()  # names in attacks.ATTACKS; empty: the cheap ones in a run, all in `jaxunlearn attack`
-    seed: int = 0
+    seed: int = 0  # of what attacks draw
     probes: ProbesAttack = field(default_factory=ProbesAttack)
     quantise: QuantiseAttack = field(default_factory=QuantiseAttack)
     context: ContextAttack = field(default_factory=ContextAttack)
@@ -231,20 +231,20 @@ MOVED = {
 class LlmJudge(LlmEndpoint):
     """A language model that grades completions beside the offline judge (evals/llm_judge.py)."""
 
-    use: bool = False
+    use: bool = False  # ask it
     work: str = ""  # what to grade for, in words ("the Oz novels of L. Frank Baum"); empty: the prompts' name
-    temperature: float = 0.0
+    temperature: float = 0.0  # at which it grades; 0: greedy
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
     """What `jaxunlearn sweep` compares: methods, with settings after spaces, alternatives a|b (stages/trials.py)."""
 
-    methods: tuple[str, ...] = ("whp", "gradient_difference", "npo", "retain_only")
+    methods: tuple[str, ...] = ("whp", "gradient_difference", "npo", "retain_only")  # rows, as said above
     rates: tuple[float, ...] = ()  # of unlearn.learning_rate; empty: the configuration's own
     alphas: tuple[float, ...] = ()  # of whp.alpha, for methods that have one
     trials: int = 0  # settings tried of each method, drawn from its grid; 0: the whole grid
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[int, ...] = (0,)  # one baseline each
     tuning_seeds: int = 0  # on how many of the seeds every trial runs, the others running the chosen; 0: all
     reach: float = 0.1  # the familiarity that a setting has to come down to
     rtt: bool = False  # also retrain on part of the facts, at attack.rtt.rates
@@ -256,7 +256,7 @@ class Run:
 
     dir: str = ""  # empty: runs/NAME
     checkpoints: str = ""  # where training state lies, also gs:// or s3://; empty: in the run directory
-    track: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
+    track: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()  # where metrics go too
     full_paths: bool = False  # in report.json and report.html; else paths from here, or the last name alone
 
 
@@ -264,20 +264,20 @@ class Run:
 class Config:
     """Everything a run depends on."""
 
-    name: str
-    title: str = ""
-    seed: int = 0
+    name: str  # of the run, and of its folder in runs/
+    title: str = ""  # of the report; empty: the name
+    seed: int = 0  # of fresh weights and of the order of batches
     model: str = ""  # Hugging Face directory (or a run's checkpoint); empty: made from `init`
     tokenizer: str = ""  # directory; empty: the model's own
     init: Llama = field(default_factory=Llama)
-    compute: Literal["float32", "bfloat16"] = "float32"
-    remat: Literal["auto", "full", "mlp", "down", "dots", "none"] = (
-        "auto"  # what the backward pass computes again (models/transformer.py: rematerialised)
-    )
+    compute: Literal["float32", "bfloat16"] = "float32"  # of the matrix products; weights at rest are float32
+    # what the backward pass computes again, to need less memory (models/transformer.py: rematerialised)
+    remat: Literal["auto", "full", "mlp", "down", "dots", "none"] = "auto"
     mesh: Mesh = field(default_factory=Mesh)
     universe: Universe = field(default_factory=Universe)
     text: Text = field(default_factory=Text)
     pretrain: Pretrain = field(default_factory=Pretrain)
+    # the baseline fine-tuned further on the text to forget
     reinforce: Train = field(default_factory=lambda: Train(steps=135, learning_rate=3e-6, accumulate=16))
     unlearn: Unlearn = field(default_factory=lambda: Unlearn(steps=120, learning_rate=1e-6, accumulate=16))
     reset: Reset = field(default_factory=Reset)
@@ -287,7 +287,7 @@ class Config:
     eval: Eval = field(default_factory=Eval)
     attack: Attack = field(default_factory=Attack)
     judge: LlmJudge = field(default_factory=LlmJudge)
-    controls: tuple[str, ...] = ()  # of methods/controls.py
+    controls: tuple[str, ...] = ()  # what is trained beside the method, to compare with (methods/controls.py)
     sweep: Sweep = field(default_factory=Sweep)
     run: Run = field(default_factory=Run)
 

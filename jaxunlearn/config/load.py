@@ -1,7 +1,8 @@
 """Read a configuration: one Python file a run, with dotted ``key=value`` overrides.
 
 A file in configs/ defines ``config() -> Config``. On the command line ``key=value`` overrides any field
-(``whp.alpha=3``, ``text.forget=a.txt,b.txt``).
+(``whp.alpha=3``, ``text.forget=a.txt,b.txt``). A name that has a comma stands in a JSON list
+(``text.forget=["Oz, the book.txt"]``), or alone where a file or folder has that name.
 """
 
 import dataclasses
@@ -30,19 +31,27 @@ def as_dict(value) -> dict:
     return parse_json(json_text(dataclasses.asdict(value)), "the configuration")
 
 
+SHIPPED = tuple(Path(__file__).parents[n] / "configs" for n in (1, 2))  # in an installed package, and in a checkout
+
+
+def shipped() -> dict[str, Path]:
+    """Return {name: file} of the configurations that ship with the package, by name."""
+    return {p.stem: p for p in sorted((p for d in SHIPPED for p in d.glob("[a-z]*.py")), key=lambda p: p.stem)}
+
+
 def find_config(name: str) -> Path:
     """Return the path of a configuration file, given as a path or as the name of one that ships with the package.
 
-    Raises InputError where there is none.
+    "configs/NAME.py" finds the one that ships too, where no such file is here. Raises InputError where there is none.
     """
-    here = Path(__file__).parent.parent
-    places = [Path(name), here / "configs" / f"{name}.py", here.parent / "configs" / f"{name}.py"]
-    for place in places:
-        if os.path.isfile(place):  # Path.is_file raises for a name that is too long
-            return place
-    shipped = sorted(p.stem for folder in {p.parent for p in places[1:]} for p in folder.glob("[a-z]*.py"))
+    if os.path.isfile(name):  # Path.is_file raises for a name that is too long
+        return Path(name)
+    given, own = Path(name), shipped()
+    bare = given.stem if given.suffix == ".py" and given.parent.as_posix() in (".", "configs") else name
+    if bare in own:
+        return own[bare]
     named = ascii(name) if len(name) <= 100 else f"{name[:100]!a}..."
-    raise InputError(f"no configuration {named}: give a Python file with a config() function, or one of {shipped}")
+    raise InputError(f"no configuration {named}: give a Python file with a config() function, or one of {sorted(own)}")
 
 
 def load_config(name: str, overrides: list[str] | tuple[str, ...] = ()) -> Config:
@@ -103,6 +112,8 @@ def override(config: Config, overrides: list[str] | tuple[str, ...]) -> Config:
     """
     import tyro
 
+    if not overrides:
+        return config
     config, arguments = _left_behind(config, overrides), []
     for item in overrides:
         key, equals, value = item.partition("=")
@@ -113,7 +124,7 @@ def override(config: Config, overrides: list[str] | tuple[str, ...]) -> Config:
         if key in MOVED:
             raise InputError(f"override {item!r}: {_moved(key)}")
         many = isinstance(_lookup(config, key), tuple)
-        arguments += [f"--{key}", *([v for v in value.split(",") if v] if many else [value])]
+        arguments += [f"--{key}", *(_values(item, value) if many else [value])]
     messages = io.StringIO()
     try:
         with redirect_stderr(messages):
@@ -128,6 +139,22 @@ def override(config: Config, overrides: list[str] | tuple[str, ...]) -> Config:
             )
     except SystemExit:
         raise InputError(f"bad override in {list(overrides)}:\n{messages.getvalue().strip()}") from None
+
+
+def _values(item: str, text: str) -> list[str]:
+    """Return the values of a list: a JSON list's, the whole text where that is a file, or what stands between commas.
+
+    Raises InputError for what begins as a JSON list of texts does and is none; "[ab]*.txt" is a glob.
+    """
+    if text.startswith("["):
+        try:
+            return [v if isinstance(v, str) else json_text(v) for v in parse_json(text, f"override {item!r}", list)]
+        except InputError:
+            if text.lstrip("[ ").startswith('"'):
+                raise
+    if "," in text and os.path.lexists(text):
+        return [text]
+    return [v for v in text.split(",") if v]
 
 
 def of_method(config: Config) -> dict[str, Any]:

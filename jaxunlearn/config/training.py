@@ -8,7 +8,7 @@ from typing import Literal
 class Lora:
     """Train adapters in the place of the weights (models/lora.py)."""
 
-    rank: int = 0  # 0: none
+    rank: int = 0  # of the adapters; 0: none, the weights themselves are trained
     alpha: float = 16.0  # what is added is alpha / rank times the product
 
 
@@ -16,23 +16,23 @@ class Lora:
 class Train:
     """One fine-tuning or pretraining run; a step sees batch * accumulate blocks."""
 
-    steps: int = 0
-    learning_rate: float = 1e-6
-    batch: int = 8
-    accumulate: int = 1
-    warmup: int = 0
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
-    b1: float = 0.9
-    b2: float = 0.98
-    weight_decay: float = 0.0
-    clip: float = 0.0  # global norm; 0: none
-    optimiser: Literal["adamw", "adafactor"] = "adamw"
+    steps: int = 0  # updates of the weights
+    learning_rate: float = 1e-6  # at its highest
+    batch: int = 8  # blocks of a microbatch, over all devices
+    accumulate: int = 1  # microbatches of a step
+    warmup: int = 0  # steps over which the learning rate rises from 0
+    schedule: Literal["linear", "cosine", "constant"] = "linear"  # of the learning rate, after that
+    b1: float = 0.9  # share of AdamW's first moment that a step keeps
+    b2: float = 0.98  # share of the second moment that a step keeps
+    weight_decay: float = 0.0  # times the learning rate, share of each weight that a step takes away
+    clip: float = 0.0  # global norm that gradients are cut to; 0: none
+    optimiser: Literal["adamw", "adafactor"] = "adamw"  # adafactor: sums of rows and columns for moments
     moment_dtype: Literal["float32", "bfloat16"] = "float32"  # of AdamW's moments at rest
     # layers: a layer at a time, in less memory (training/layerwise.py); auto: where a whole gradient does not fit
     update: Literal["auto", "whole", "layers"] = "auto"
     lora: Lora = field(default_factory=Lora)
-    checkpoint_every: int = 50
-    log_every: int = 10
+    checkpoint_every: int = 50  # steps between checkpoints, from which a killed run goes on
+    log_every: int = 10  # steps between lines on the screen; metrics.jsonl has every step
 
     @property
     def elementwise(self) -> bool:
@@ -44,7 +44,7 @@ class Train:
 class Pretrain(Train):
     """The pretraining of the baseline (retain and forget text) and of the twin (retain text alone)."""
 
-    twin: bool = True
+    twin: bool = True  # also train the model that never sees the text to forget
     forget_epochs: int = 1  # how often the forget text stands in one epoch of the baseline's text
 
 
@@ -69,23 +69,24 @@ class Adversary:
 class Unlearn(Train):
     """The unlearning stage. A setting that is None has the method's own default (`jaxunlearn methods`)."""
 
-    method: str = "whp"
+    method: str = "whp"  # one of those that `jaxunlearn methods` lists
     retain_weight: float | None = None  # of a term on text to keep, beside any method's own loss
     retain_loss: Literal["own", "nll", "kl"] = "own"  # own: what the method's paper has, cross-entropy as a rule
     retain_batch: int = 0  # blocks of text to keep in a microbatch; 0: as many as `batch`
     adversary: Adversary = field(default_factory=Adversary)
     sam: float = 0.0  # how far from the weights the forget loss's gradient is taken (methods/sam.py); 0: at them
-    beta: float | None = None
-    gamma: float | None = None
-    strength: float | None = None
-    scale: float | None = None
-    steering: float | None = None
-    layer: int | None = None
+    beta: float | None = None  # of npo, simnpo, dpo: how fast the loss fades as a text is forgotten
+    gamma: float | None = None  # of simnpo: the margin
+    strength: float | None = None  # of undial: by how much the next token's logit is lowered
+    scale: float | None = None  # of task_vector: how often the vector is subtracted
+    steering: float | None = None  # of rmu: length of the vector that activations are pulled to
+    layer: int | None = None  # of rmu: whose activations are misdirected, from 0
     subject: str = ""  # of prompting: what the model is told not to know
     prefix: str = ""  # of prompting: put before every prompt, {subject} filled in; empty: methods.inference.IGNORANCE
     settings: tuple[str, ...] = ()  # NAME=VALUE: settings of a method that have no field here
-    reach: float = 0.0  # above 0, the stop rule: of the measured steps with at most this familiarity on the tuning
-    # prompts the one of least retain perplexity is kept; whp.keep decides where it is 0
+    # above 0, the stop rule: of the measured steps with at most this familiarity on the tuning prompts the one of least
+    # retain perplexity is kept; whp.keep decides where it is 0
+    reach: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +99,7 @@ class Reset:
     teacher: Literal["baseline", "unlearned"] = "baseline"  # distilled in healing; unlearned: before its reset
     on: Literal["retain", "all"] = "retain"  # text to heal on; all: the text to forget too, by the unlearned teacher
     batches: int = 48  # of 8 blocks, to sum squared gradients over
+    # the training that heals
     heal: Train = field(
         default_factory=lambda: Train(steps=200, learning_rate=3e-3, batch=8, warmup=20, schedule="cosine", b2=0.98)
     )

@@ -3,6 +3,7 @@
 import dataclasses
 import glob
 import itertools
+import logging
 import re
 import sys
 import urllib.parse
@@ -29,7 +30,8 @@ class Document:
 
 
 def _print(line: str) -> None:
-    print(line, file=sys.stderr)
+    if logging.getLogger("jaxunlearn").isEnabledFor(logging.WARNING):  # -q asks for errors alone
+        print(line, file=sys.stderr)
 
 
 def read_documents(sources: Sequence[str], unwrap: bool = False, say: Callable[[str], None] = _print) -> list[Document]:

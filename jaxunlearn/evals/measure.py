@@ -6,6 +6,7 @@ from jaxunlearn.config import Config
 from jaxunlearn.evals import METRICS
 from jaxunlearn.evals.base import Context, Figures, Metric, merge
 from jaxunlearn.evals.suite import Suite
+from jaxunlearn.parallel.console import part
 
 ITEMS = "items"  # one number an item, for paired comparisons; never listed in report.json
 
@@ -24,6 +25,7 @@ def _measured(model, context: Context, often_alone: bool = False) -> Figures:
     found: Figures = {}
     for metric in applying(context):
         if metric.often or not often_alone:
+            part(f"measuring {metric.name}")
             merge(found, metric.measure(model, replace(context, found=found)))
     return found
 

@@ -15,7 +15,7 @@ from jaxunlearn.config.bounds import Range
 from jaxunlearn.data.links import inside
 from jaxunlearn.data.tokenizer import copy_tokenizer
 from jaxunlearn.errors import InputError, named, shown
-from jaxunlearn.files import json_text, read_json
+from jaxunlearn.files import json_text, read_json, shared
 from jaxunlearn.models.families import family_of
 from jaxunlearn.models.families.ranges import fault
 from jaxunlearn.models.hub import HUB, fetched, find_model
@@ -57,6 +57,7 @@ def _write(tensors: dict, config: dict, directory: Path, scratch: Path, source: 
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     save_file(tensors, scratch / "adapter_model.safetensors", metadata={"format": "pt"})
+    shared(scratch / "adapter_model.safetensors")
     if source:
         copy_tokenizer(source, scratch)
     (scratch / CONFIG).write_text(json_text(config, indent=1))

@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 
 from jaxunlearn.errors import InputError
-from jaxunlearn.files import json_text
+from jaxunlearn.files import json_text, shared
 from jaxunlearn.models import weights
 from jaxunlearn.models.families import family_of
 from jaxunlearn.models.families.base import stored
@@ -78,6 +78,7 @@ def write_shards(arrays, folder: Path, shard_bytes: int) -> None:
         files += 1
         name = f"model-{files:05d}.safetensors"
         save_file(batch, folder / name, metadata={"format": "pt"})
+        shared(folder / name)
         where.update(dict.fromkeys(batch, name))
         batch, size = {}, 0
 

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from jaxunlearn.config import Config
+from jaxunlearn.config.versions import versions
 from jaxunlearn.data.blocks import make_blocks
 from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.errors import RunError
@@ -30,7 +31,6 @@ from jaxunlearn.perf.bench_kernels import kernels
 from jaxunlearn.perf.bench_torch import compare
 from jaxunlearn.perf.counts import bench_shape, peak_bytes
 from jaxunlearn.perf.timing import allocator_peak, line, matmul_ceiling, rates, resting, seconds
-from jaxunlearn.run.directory import versions
 from jaxunlearn.run.sources import read_texts
 from jaxunlearn.training.loop import fit, microbatches
 from jaxunlearn.training.step import compiled_step, init_state

@@ -18,6 +18,7 @@ import jax
 from jax.experimental.compilation_cache import compilation_cache
 
 from jaxunlearn.config import Config, override
+from jaxunlearn.config.versions import versions
 from jaxunlearn.errors import InputError
 from jaxunlearn.models import transformer
 from jaxunlearn.parallel.console import say
@@ -26,7 +27,6 @@ from jaxunlearn.perf import arithmetic, topology
 from jaxunlearn.perf.collectives import collectives
 from jaxunlearn.perf.counts import peak_bytes
 from jaxunlearn.perf.programs import FUNCTIONS, Program, covered, kinds_of, plan_shape, program
-from jaxunlearn.run.directory import versions
 from jaxunlearn.training.layerwise import Room
 
 REMATERIALISED = "Involuntary full rematerialization"

@@ -26,7 +26,7 @@ from jaxunlearn.evals.suite import Suite
 from jaxunlearn.methods import check_controls, method_of, resolved
 from jaxunlearn.models.scoring import Text
 from jaxunlearn.parallel import processes
-from jaxunlearn.parallel.console import say
+from jaxunlearn.parallel.console import doing, say
 from jaxunlearn.parallel.sharding import device_names
 from jaxunlearn.run import checks
 from jaxunlearn.run.directory import RunDirectory
@@ -184,6 +184,7 @@ def open_run(config: Config, *more_checks: Callable[[Run], object], looks: bool 
     folder = RunDirectory(config, looks)
     try:
         say(f"{config.title or config.name}: {folder.path} on {device_names()}")
+        doing("reading and checking the inputs")
         config, inputs = read_inputs(config, folder)
         measure.refuse(config, "forget" in inputs.held)
         run = Run(config, folder, inputs)

@@ -16,12 +16,13 @@ from etils import epath
 
 from jaxunlearn import sealed
 from jaxunlearn.config import Config, as_dict, to_json
+from jaxunlearn.config.versions import code, versions
 from jaxunlearn.errors import InputError, RunError, no_disk, no_memory
 from jaxunlearn.estimates import duration
 from jaxunlearn.files import finite, json_text, read_json, write_whole
 from jaxunlearn.outputs import Lock, lock
 from jaxunlearn.parallel import processes
-from jaxunlearn.parallel.console import progress, say
+from jaxunlearn.parallel.console import doing, progress, say
 from jaxunlearn.run.metrics import Metrics
 from jaxunlearn.run.resume import MEASURED_BY, completed, refuse_another_configuration, refuse_changed_inputs, stored
 from jaxunlearn.run.tracking import Trackers
@@ -134,6 +135,7 @@ class RunDirectory:
                 self.record("inputs", event="changed", names=changed)
                 say(f"  {', '.join(changed)} changed: what depends on it is measured again")
         manifest = {
+            "code": code(),
             "versions": versions(),
             "devices": [str(d) for d in jax.devices()],
             "processes": jax.process_count(),
@@ -175,6 +177,7 @@ class RunDirectory:
     def stage(self, name: str, what: str):
         """Announce a stage, record its seconds (also where it fails), and raise RunError for a full disk or memory."""
         say(f"[{name}] {what}")
+        doing(f"{name}, {what}")
         began = time.monotonic()
         try:
             yield
@@ -192,6 +195,7 @@ class RunDirectory:
                 f"[{name}] cannot write: {reason}. What was finished is kept; the same command goes on."
             ) from error
         say(f"[{name}] done in {duration(self._spent(name, began))}")
+        doing(f"what follows {name}")
 
     def _spent(self, name: str, began: float) -> float:
         """Record and return the seconds of a stage."""
@@ -257,18 +261,3 @@ def _holds(path: Path, key: str) -> bool:
         return key in read_json(path, dict)
     except InputError:
         return False
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that a result depends on; a checkout that was not installed has none of its own."""
-    names = ("jaxunlearn", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "tokenizers", "numpy")
-    return {"python": platform.python_version()} | {name: _version(name) for name in names}
-
-
-def _version(name: str) -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"

@@ -11,6 +11,7 @@ from jaxunlearn.files import sha256_text
 from jaxunlearn.methods import inference, reads
 from jaxunlearn.models import huggingface, peft
 from jaxunlearn.parallel import processes
+from jaxunlearn.parallel.console import part
 from jaxunlearn.run import Run
 from jaxunlearn.run.variants import Variant, variants
 
@@ -38,6 +39,7 @@ def load_model(config: Config, directory: Path, frozen: bool = False):
     Frozen models are stored in the compute dtype, because nothing updates them; others in fp32. Raises RunError for one
     that is not as it was saved.
     """
+    part(f"reading {Path(directory).name}")
     verify(directory)
     if inference.is_guided(directory):
         return inference.load(directory, partial(load_model, config, frozen=frozen))

@@ -12,7 +12,7 @@ from jaxunlearn.config import Config
 from jaxunlearn.estimates import duration
 from jaxunlearn.files import read_json
 from jaxunlearn.parallel import processes
-from jaxunlearn.parallel.console import say
+from jaxunlearn.parallel.console import doing, result
 from jaxunlearn.parallel.sharding import mesh_from
 from jaxunlearn.report.headline import headline, table
 from jaxunlearn.report.page import write_report
@@ -58,8 +58,9 @@ def run_stages(config: Config, stages=STAGES) -> dict:
 
 def _report(run: Run, models: dict, attacked: dict) -> None:
     """Write the report and print its summary."""
+    doing("writing the report")
     report = assemble(run, models, attacked)
     write_report(run.folder.path, report)
-    say(f"\n{table(report)}\n\n{headline(report)}\n{report['claim']}\n")
+    result(f"\n{table(report)}\n\n{headline(report)}\n{report['claim']}\n")
     spent = duration(sum(report["seconds"].values()))
-    say(f"report: {run / 'report.html'}  {run / 'report.json'}  ({spent} of work)")
+    result(f"report: {run / 'report.html'}  {run / 'report.json'}  ({spent} of work)")

@@ -1,7 +1,6 @@
 """Export a model for other programs: as a Hugging Face directory or as GGUF, with a model card; push it where asked."""
 
 import glob
-import re
 import shutil
 from collections.abc import Sequence
 from functools import partial
@@ -19,6 +18,7 @@ from jaxunlearn.models.transformer import Model
 from jaxunlearn.outputs import note, refuse_around, refuse_foreign, refuse_full, replace_folder
 from jaxunlearn.report.claim import claim
 from jaxunlearn.report.tables import COLUMNS, MAIN
+from jaxunlearn.stages.metadata import head
 
 FORMATS = {"hf": ("float32", "float16", "bfloat16"), "gguf": write.DTYPES}
 BESIDE = ("Modelfile", "README.md")  # written beside a GGUF file
@@ -53,10 +53,11 @@ def check_target(form: str, dtype: str, out: Path, models: Sequence[Path], force
             refuse_foreign(folder, (name, *BESIDE), by="export")
 
 
-def export_hf(model: Model, out: Path, *, source: Path, dtype: str) -> list[str]:
+def export_hf(model: Model, out: Path, *, source: Path, dtype: str, lost: Sequence[str] = ()) -> list[str]:
     """Write a directory that transformers and vLLM load: weights, tokenizer, generation config and card.
 
-    It is written beside its place and moved there when it is complete. Return the names of its files.
+    It is written beside its place and moved there when it is complete. lost: what `rounding` says, for the card. Return
+    the names of its files.
     """
     made = out.resolve().with_name(f".{out.resolve().name}.made")
     shutil.rmtree(made, ignore_errors=True)
@@ -66,7 +67,8 @@ def export_hf(model: Model, out: Path, *, source: Path, dtype: str) -> list[str]
             config = read_json(made / "config.json", dict)
             tokens = {k: config[k] for k in ("bos_token_id", "eos_token_id") if config.get(k) is not None}
             write_whole(made / "generation_config.json", json_text(tokens | {"do_sample": False}, indent=1))
-        write_whole(made / "README.md", card(source, out.name, HF_USE.format(name=out.name), "transformers"))
+        use = HF_USE.format(name=out.name)
+        write_whole(made / "README.md", card(source, out.name, use, "transformers", dtype, lost))
         names = sorted(p.relative_to(made).as_posix() for p in made.rglob("*") if p.is_file())
         replace_folder(made, out, by="export")
     finally:
@@ -75,12 +77,14 @@ def export_hf(model: Model, out: Path, *, source: Path, dtype: str) -> list[str]
     return names
 
 
-def export_gguf(model: Model, out: Path, *, source: Path, dtype: str) -> tuple[list[str], list[str]]:
+def export_gguf(
+    model: Model, out: Path, *, source: Path, dtype: str, lost: Sequence[str] = ()
+) -> tuple[list[str], list[str]]:
     """Write FILE.gguf, a Modelfile and the card; return the files' names, FILE.gguf first, and notes for the user."""
     folder, name = gguf_place(out, source, dtype)
     said = write.write_gguf(model, folder / name, source=source, dtype=dtype)
     write_whole(folder / "Modelfile", modelfile(name, model.c, source))
-    write_whole(folder / "README.md", card(source, source.name, GGUF_USE.format(file=name), "gguf"))
+    write_whole(folder / "README.md", card(source, source.name, GGUF_USE.format(file=name), "gguf", dtype, lost))
     note(folder, names := [name, *BESIDE], by="export")
     return names, said
 
@@ -132,21 +136,19 @@ def modelfile(name: str, c, source: Path) -> str:
 # ---- the card
 
 
-def card(source: Path, name: str, use: str, library: str) -> str:
-    """Return the model card, from the run's own files: what was done, what was measured, what is not claimed."""
+def card(source: Path, name: str, use: str, library: str, dtype: str = "float32", lost: Sequence[str] = ()) -> str:
+    """Return the model card, from the run's own files: what was done, what was measured, what is not claimed.
+
+    dtype: of the weights that the card lies beside. lost: what `rounding` says of them.
+    """
     run = source.resolve().parent
     config, report = (_read(run / n) for n in ("config.json", "report.json"))
     base = Path(config["model"]).name if config.get("model") and Path(config["model"]).exists() else config.get("model")
-    head = ["---", f"library_name: {library}", "pipeline_tag: text-generation", "tags: [unlearning, jaxunlearn]"]
-    if base and re.fullmatch(r"[\w.-]+/[\w.-]+", base):
-        head.append(f"base_model: {base}")
-    parts = [
-        "\n".join([*head, "---"]),
-        f"# {markdown_text(name)}",
-        _made(config, source.name, base),
-        _measured(report, source.name),
-    ]
-    parts += [f"## Use\n\n{use}", "The licence of the model that this was made from holds for this one too."]
+    metadata, licence = head(run, config.get("model"), library)
+    parts = [metadata, f"# {markdown_text(name)}", _made(config, source.name, base)]
+    if measured := _measured(report, source.name):
+        parts += [measured, _rounded(dtype, lost)]
+    parts += [f"## Use\n\n{use}", licence]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
@@ -186,6 +188,17 @@ def _measured(report: dict, part: str) -> str:
             rows.append(f"| {label} | {' | '.join(cells)} |")
     grid = [f"| | {' | '.join(map(markdown_text, names))} |", "|---" * (len(names) + 1) + "|", *rows]
     return "## Measured, with 95% intervals\n\n" + "\n".join(grid) + f"\n\n{claim(report)}"
+
+
+def _rounded(dtype: str, lost: Sequence[str]) -> str:
+    """Return what the figures of a card are not: measured after rounding. "" for weights that are not rounded."""
+    if dtype == "float32":
+        return ""
+    said = "".join(f" {line[:1].upper()}{line[1:]}." for line in lost if line.startswith("rounding"))
+    return (
+        f"**These figures are of the run's own weights, before they were rounded to {dtype} for this file.** The file "
+        f"itself was not measured.{said}"
+    )
 
 
 def _interval(measures: dict, path: tuple[str, ...]) -> str:

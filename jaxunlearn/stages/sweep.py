@@ -25,7 +25,7 @@ from jaxunlearn.errors import Diverged, InputError
 from jaxunlearn.evals.measure import curve_point, measure
 from jaxunlearn.files import json_text
 from jaxunlearn.methods import cost, inference, method_of
-from jaxunlearn.parallel.console import say
+from jaxunlearn.parallel.console import result, say
 from jaxunlearn.parallel.sharding import mesh_from
 from jaxunlearn.report.sweep import chosen_settings, markdown, write_sweep
 from jaxunlearn.run import Run, open_run
@@ -85,7 +85,7 @@ def sweep(config: Config) -> dict[str, Any]:
 
 def announce(folder: Path, found: dict[str, Any]) -> None:
     """Print the table of a sweep and the paths of its files."""
-    say(f"\n{markdown(found)}\nsweep: {folder / 'sweep.json'}  {folder / 'sweep.md'}  {folder / 'pareto.png'}")
+    result(f"\n{markdown(found)}\nsweep: {folder / 'sweep.json'}  {folder / 'sweep.md'}  {folder / 'pareto.png'}")
 
 
 def _row(cell: Cell, seed: int, run: Callable[[Cell], dict]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from jaxunlearn.config import Train
 from jaxunlearn.data.blocks import batch_indices
 from jaxunlearn.errors import Diverged
 from jaxunlearn.parallel import preemption
+from jaxunlearn.parallel.console import part
 from jaxunlearn.parallel.sharding import batch_size_fits, put_rows
 from jaxunlearn.training.optimiser import rate
 from jaxunlearn.training.step import State
@@ -39,10 +40,12 @@ def fit(
     progress = _Progress(c, int(state.step), tokens, log)
     if int(state.step) == 0 and measure and 0 in measure_at:
         measure(0, state)
+    part("compiling the step and making the first one")
     with preemption.saving() if checkpoints else nullcontext(lambda step: False) as asked:
         for step in range(int(state.step), c.steps):
             state, metrics = step_fn(state, rate(c, step), *batch_fn(step))
             progress.take(step + 1, metrics)
+            part(f"step {step + 1}")
             if measure and (step + 1) in measure_at:
                 progress.flush()  # a state whose loss is not finite is neither measured nor kept
                 measure(step + 1, state)

@@ -6,7 +6,7 @@ import re
 import pytest
 from support.paths import ROOT
 
-from jaxunlearn.config import Config, find_config, load_config, of_method, override, to_json
+from jaxunlearn.config import Config, find_config, load, load_config, of_method, override, to_json
 from jaxunlearn.errors import InputError
 
 BASE = Config(name="x")
@@ -22,6 +22,37 @@ def test_overrides_reach_nested_fields_with_their_types():
     for word, meant in {"true": True, "True": True, "false": False, "False": False}.items():
         assert override(BASE, [f"eval.allow_unknown={word}"]).eval.allow_unknown is meant
     assert override(c, []) == c
+
+
+def test_names_with_commas_are_given_as_json_or_are_there(tmp_path, monkeypatch):
+    def forget(value):
+        return tuple(load._values(f"text.forget={value}", value))
+
+    monkeypatch.chdir(tmp_path)
+    assert forget('["Oz, the book.txt", "b.txt"]') == ("Oz, the book.txt", "b.txt")
+    assert forget("Oz, the book.txt") == ("Oz", " the book.txt")
+    (tmp_path / "Oz, the book.txt").write_text("")
+    assert forget("Oz, the book.txt") == ("Oz, the book.txt",)
+    assert forget("[ab]*.txt,c.txt") == ("[ab]*.txt", "c.txt") and forget("[]") == ()  # a glob; no text
+    assert tuple(load._values("", "[2.5, 10]")) == ("2.5", "10")
+    assert override(BASE, ['text.forget=["Oz, the book.txt"]']).text.forget == ("Oz, the book.txt",)
+    with pytest.raises(InputError, match="is not valid JSON"):
+        forget('["Oz, the book.txt]')
+
+
+def test_a_shipped_file_is_found_where_the_folder_configs_is_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shipped = find_config("universe")
+    assert [find_config(name) for name in ("configs/universe.py", "./configs/universe.py", "universe.py")] == [
+        shipped
+    ] * 3
+    (tmp_path / "configs").mkdir()
+    mine = tmp_path / "configs" / "universe.py"
+    mine.write_text("")
+    assert find_config("configs/universe.py").resolve() == mine  # one's own comes first
+    for name in ("other/universe.py", "configs/unniverse.py", "configs/universe", "configs/../universe.py"):
+        with pytest.raises(InputError, match="no configuration"):
+            find_config(name)
 
 
 def test_settings_of_one_method_do_not_hold_for_another():

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import sys
+import time
 
 from jaxunlearn.parallel import console, processes
 
@@ -29,6 +30,40 @@ def test_a_detail_is_printed_only_where_it_is_asked_for(capsys):
     console.detail("read over, and told")
     console.LOG.setLevel(logging.WARNING)
     assert capsys.readouterr().err == "read over, and told\n"
+
+
+def test_q_leaves_the_result(capsys):
+    console.LOG.setLevel(logging.ERROR)
+    console.say("loading")
+    console.progress("step 1", last=True)
+    console.result("forgotten")
+    console.LOG.setLevel(logging.WARNING)
+    assert capsys.readouterr().err == "forgotten\n"
+
+
+def test_long_work_says_what_it_is_at_and_short_work_does_not(capsys):
+    with console.alive("evaluate", every=0.05):
+        time.sleep(0.01)
+        console.say("[evaluate] twin")
+        console.doing("evaluate, twin")
+        console.part("measuring perplexity")
+        time.sleep(0.18)
+        console.doing("")  # waiting for somebody
+        time.sleep(0.1)
+    first, *beats = capsys.readouterr().err.splitlines()
+    assert first == "[evaluate] twin" and set(beats) == {"  ... evaluate, twin: measuring perplexity, for 0 s"}
+    assert 2 <= len(beats) <= 3  # 0.18 s, from the last line on
+    with console.alive("methods", every=0.05):
+        pass
+    time.sleep(0.1)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_line_does_not_stand_behind_an_open_step(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    console.progress("step 2", last=False)
+    console.say("measured")
+    assert capsys.readouterr().err == "\r\033[Kstep 2\nmeasured\n"
 
 
 def test_progress_that_cannot_be_written_stops_nothing(monkeypatch):

@@ -1,7 +1,6 @@
 """The run directory: whose folder it may be, one process at a time; training state outside of it binds the run too."""
 
 import dataclasses
-import importlib.metadata
 import json
 import os
 import socket
@@ -17,6 +16,7 @@ from support.command import env
 
 from jaxunlearn import outputs
 from jaxunlearn.config import Config, Run
+from jaxunlearn.config.versions import code
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.parallel.preemption import Preempted
 from jaxunlearn.run import directory
@@ -155,17 +155,10 @@ def test_a_disk_that_is_full_at_the_manifest_is_one_sentence(tmp_path, monkeypat
         run.manifest({})
 
 
-def test_a_checkout_that_was_not_installed_says_so_in_its_manifest(monkeypatch):
-    real = importlib.metadata.version
-
-    def version(name):
-        if name == "jaxunlearn":
-            raise importlib.metadata.PackageNotFoundError(name)
-        return real(name)
-
-    monkeypatch.setattr(importlib.metadata, "version", version)
-    found = directory.versions()
-    assert found["jaxunlearn"] == "not installed" and found["numpy"] == real("numpy")
+def test_the_manifest_says_which_code_ran(tmp_path):
+    run = RunDirectory(Config(name="x", run=Run(dir=str(tmp_path / "r"))))
+    run.manifest({})
+    assert json.loads((tmp_path / "r" / "manifest.json").read_text())["code"] == code()
 
 
 def _with(run, config):

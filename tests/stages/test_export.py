@@ -118,8 +118,12 @@ def test_gguf_comes_with_a_modelfile_and_says_what_rounding_loses(made_run, tmp_
     modelfile = (tmp_path / "g" / "Modelfile").read_text()
     assert modelfile.startswith("FROM ./unlearned-q8_0.gguf\n") and "num_ctx 64" in modelfile
     assert 'TEMPLATE "{{ .Prompt }}"' in modelfile
+    rounded = (tmp_path / "g" / "README.md").read_text()
+    assert "before they were rounded to q8_0 for this file.** The file itself was not measured. Rounding to" in rounded
+    assert "of the edit (norm of error over norm of edit)" in rounded and "license: unknown" in rounded
     assert main([*command, str(tmp_path / "named" / "my.gguf")]) == 0
     assert (tmp_path / "named" / "my.gguf").read_bytes()[:4] == b"GGUF"
+    assert "rounded" not in (tmp_path / "named" / "README.md").read_text()  # float32
     config = made_run / "unlearned" / "tokenizer_config.json"
     config.write_text(json.dumps({"bos_token": "<s>", "eos_token": "</s>", "chat_template": "{{ messages }}"}))
     assert main([*command, str(tmp_path / "chat")]) == 0
@@ -206,5 +210,5 @@ def test_html_in_names_is_text_in_a_card(made_run):
     named = config | {"title": "<script>alert(1)</script>\n# No", "model": "owner/base\nlicense: mit"}
     (made_run / "config.json").write_text(json.dumps(named))
     said = card(made_run / "unlearned", "<img src=x onerror=y>", "use", "transformers")
-    assert "<script" not in said and "<img" not in said and "\nlicense" not in said and "\n# No" not in said
+    assert "<script" not in said and "<img" not in said and "\nlicense: mit" not in said and "\n# No" not in said
     assert "&lt;script&gt;" in said

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from jaxunlearn.anchors.building.extract import Term, key_of
 from jaxunlearn.anchors.building.forms import CONNECTORS
-from jaxunlearn.anchors.building.kinds import INSTITUTIONS, PLACES, TITLES
+from jaxunlearn.anchors.building.kinds import FORMAL, INSTITUTIONS, PLACES, TITLES, nouns
 from jaxunlearn.anchors.inflection import plural, singular
-from jaxunlearn.anchors.words import count_words, word_set
+from jaxunlearn.anchors.words import count_words
 from jaxunlearn.errors import RunError
 from jaxunlearn.files import read_json
 
@@ -25,7 +25,7 @@ DATA = Path(__file__).parent.parent.parent / "data" / "anchors"
 POOLS = {"person": ("male", "female"), "word": ("object",), "unknown": ("object",)}
 PEOPLE = ("male", "female", "person")
 COMMON_COUNT, COMMON_ZIPF = 3, 3.0  # occurrences in the retain text; or log10 of times in 10^9 words of English
-FORMAL = word_set("Mr Mrs Miss Ms Dr Doctor Professor General Colonel Captain Judge Sir Herr Madame")
+WORD_ZIPF = 2.0  # log10 of times in 10^9 words from which on English has a word
 KEPT_ZIPF = 4.0  # log10 of times in 10^9 words; a word this common is kept beside a translated part ("Land of ...")
 
 
@@ -180,16 +180,23 @@ def formed(value: str, variant: str, term: Term) -> str:
     keys = [key_of(text) for text in term.variants]
     base = min(keys, key=len)
     many = key_of(variant) != base and key_of(variant).endswith("s")
+    only = len(set(keys)) == 1
     if term.kind == "people":  # such candidates are in the plural
-        only = len(set(keys)) == 1
         value = value if many or only else singular(value) or value
-    elif many:
-        value = _named_plural(value) if term.kind in PEOPLE and not term.article else plural(value)
+    elif many or (only and _is_plural(term.text)):
+        named = term.kind in PEOPLE and not term.article and not term.text.islower()
+        value = _named_plural(value) if named else plural(value)
     if variant.isupper() and len(variant) > 1:
         return value.upper()
     if variant.islower():
         return value.lower()
     return _capitalised(value) if variant[0].isupper() and value.islower() else value
+
+
+def _is_plural(text: str) -> bool:
+    """Return whether a term in lower case is in the plural: its singular is a known noun, or as common as itself."""
+    one = singular(text).split(" ")[-1] if text.islower() else ""
+    return bool(one) and (one in nouns() or _zipf(one) >= max(WORD_ZIPF, _zipf(text.split(" ")[-1])))
 
 
 def _named_plural(name: str) -> str:

@@ -7,7 +7,6 @@ from the words around it (kinds.py).
 
 import math
 import re
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ from jaxunlearn.config import Extract
 from jaxunlearn.data.documents import Document
 from jaxunlearn.errors import InputError
 from jaxunlearn.files import json_text, markdown_text, write_whole
+from jaxunlearn.parallel.console import say
 
 FEWEST_WORDS = 200  # of a target; with fewer, counts are too small to compare
 SPELLING_BAR = 3.5  # nats from which a name's spelling in lower case is kept
@@ -91,9 +91,7 @@ def extract_terms(
     c = settings or Extract()
     texts, others = ([d if isinstance(d, str) else d.text for d in given] for given in (target, retain))
     if not any(text.strip() for text in others):
-        print(
-            "no retain text: terms are told from general English alone, so common names will be missed", file=sys.stderr
-        )
+        say("no retain text: terms are told from general English alone, so common names will be missed")
     scans = [scan(text) for text in texts]
     groups = find_groups(scans, Background(others, c.language, lift), c.min_count)
     groups = drop_fragments(groups, texts, c.min_count)

@@ -1,19 +1,34 @@
-"""The kind of thing that a term names, from the words around it: pronouns, titles, verbs of speech, prepositions."""
+"""The kind of thing that a term names: by what its head noun is called in English, else by the words around it.
+
+Those are pronouns, titles, verbs of speech and prepositions. The nouns for animals, persons and titles are a list
+(data/anchors/kinds.json): a crocodile stays an animal whatever pronoun a book gives it.
+"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 
 from jaxunlearn.anchors.building.forms import CONNECTORS
+from jaxunlearn.anchors.inflection import singular
 from jaxunlearn.anchors.matching import find_anchors, make_matcher
 from jaxunlearn.anchors.words import word_set
+from jaxunlearn.files import read_json
 
-KINDS = ("male", "female", "person", "place", "creature", "object", "institution", "people", "word", "unknown")
+DATA = Path(__file__).parent.parent.parent / "data" / "anchors" / "kinds.json"
+KINDS = (
+    "male", "female", "person", "place", "creature", "object", "institution", "people", "title", "word", "unknown",
+)  # fmt: skip
+PERSON_ENDS = ("man", "woman", "boy", "girl", "maid", "wife", "mate", "master", "keeper", "folk", "people")
+PEOPLES = word_set("people peoples folk folks men women clan tribe nation boys girls children")
+INVENTED_ZIPF = 2.5  # log10 of times in 10^9 words; a common noun that names an animal is in the list
 ENOUGH = 300  # occurrences of a term whose surroundings are counted
 REACH = 90  # characters after a term in which its pronoun is sought
 MALE_TITLES = word_set("Mr King Prince Sir Lord Uncle Father Brother Grandfather Herr Master Captain Duke")
 FEMALE_TITLES = word_set("Mrs Miss Ms Queen Princess Lady Aunt Mother Sister Grandmother Madame Dame Duchess")
 TITLES = MALE_TITLES | FEMALE_TITLES | word_set("Dr Doctor Professor St Saint General Colonel Judge Cousin")
+FORMAL = word_set("Mr Mrs Miss Ms Dr Doctor Professor General Colonel Captain Judge Sir Herr Madame")
 PLACES = word_set(
     """
     city town village land country kingdom island isle lake river sea bay sound mountain mountains hill hills valley
@@ -129,8 +144,12 @@ def kind_of(text: str, seen: Surroundings, novel: bool) -> str:
         return "unknown"  # all signs are English words
     words = [word for word in re.split(r"[ -]", text) if word not in CONNECTORS]
     lively = (seen.he + seen.she + 2 * seen.speech) / n
+    noun = kind_of_noun(_head(text))
     if not text[0].isupper():
-        return "creature" if lively >= 0.4 else "word" if novel and " " not in text else "object"
+        alive = lively >= 0.4 and _invented(words[-1])
+        return noun or ("creature" if alive else "word" if novel and " " not in text else "object")
+    if noun == "title" or (noun and (len(words) > 1 or seen.article >= 0.4 * n) and words[0].rstrip(".") not in FORMAL):
+        return _gender(seen) if noun == "person" else noun
     named = _by_its_words(words)
     if named:
         return named
@@ -145,6 +164,38 @@ def kind_of(text: str, seen: Surroundings, novel: bool) -> str:
     if seen.article >= 0.4 * n:
         return "object"
     return _gender(seen)
+
+
+def _head(text: str) -> str:
+    """Return the head noun of a term: what stands last, or before "of" and its like; "" where that is no noun alone."""
+    words = re.split(r"[ -]", text)
+    links = [n for n, word in enumerate(words) if n and word in CONNECTORS]
+    return words[(links[0] if links else len(words)) - 1] if words else ""
+
+
+@cache
+def nouns() -> Mapping[str, str]:
+    """Return {common noun, in lower case: its kind}: creature, person or title."""
+    return {word.lower(): kind for kind, words in read_json(DATA, dict).items() for word in words}
+
+
+def kind_of_noun(word: str) -> str:
+    """Return the kind that a noun of English names, "people" for persons in the plural, "" for one that is unknown."""
+    low, one = word.lower(), singular(word.lower())
+    if low in PEOPLES:
+        return "people"
+    for noun, many in ((low, False), (one, True)):
+        kind = nouns().get(noun) or ("person" if noun.endswith(PERSON_ENDS) and noun not in PERSON_ENDS else "")
+        if kind:
+            return "people" if kind == "person" and many else kind
+    return ""
+
+
+def _invented(word: str) -> bool:
+    """Return whether a word in lower case may be the name of a creature that English lacks."""
+    from wordfreq import zipf_frequency
+
+    return not word.endswith(("ed", "ing")) and zipf_frequency(word, "en") < INVENTED_ZIPF
 
 
 def _by_its_words(words: list[str]) -> str:

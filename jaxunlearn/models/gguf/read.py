@@ -94,6 +94,8 @@ def _write(path: Path, folder: Path, target: Path) -> None:
     say(f"unpacking {path} into {target}: {size / 1e9:.2g} GB, once")
     write_shards(((name, dequantised(tensors, name, c)) for name in hf_layout(c)), folder, SHARD)
     (folder / "config.json").write_text(json_text(hf_config(c, "float32") | tokens, indent=1))
+    if isinstance(licence := fields.get("general.license"), str):
+        (folder / "README.md").write_text(f"---\nlicense: {json_text(licence)}\n---\n")
 
 
 def opened(path: Path):

@@ -2,8 +2,17 @@
 
 import pytest
 
-from jaxunlearn.anchors.building.candidates import Draw, candidates, formed, make_dictionary, settled, surnames
+from jaxunlearn.anchors.building.candidates import (
+    POOLS,
+    Draw,
+    candidates,
+    formed,
+    make_dictionary,
+    settled,
+    surnames,
+)
 from jaxunlearn.anchors.building.extract import Term
+from jaxunlearn.anchors.inflection import singular
 from jaxunlearn.errors import RunError
 
 
@@ -14,7 +23,7 @@ def term(text, kind="male", *variants, count=9, article=False):
 
 def test_the_lists_hold_enough_and_nothing_twice():
     least = {"male": 150, "female": 150, "surname": 100, "place": 120, "creature": 60, "object": 100, "institution": 40}
-    least |= {"people": 40, "role": 60, "modifier": 40}
+    least |= {"people": 40, "role": 60, "modifier": 40, "title": 10}
     assert set(candidates()) == set(least)
     assert all(len(set(candidates()[kind])) == len(candidates()[kind]) >= n for kind, n in least.items())
     assert all(v.islower() for kind in ("creature", "object", "role", "modifier") for v in candidates()[kind])
@@ -130,6 +139,15 @@ def test_every_spelling_gets_the_same_translation_in_its_own_form():
 )  # fmt: skip
 def test_number_and_case(value, variant, kind, expected):
     assert formed(value, variant, term("Vosk", kind, "Vosks", "VOSK")) == expected
+
+
+def test_a_term_that_stands_in_the_plural_alone_gets_a_plural():
+    for text, kind, plural in (("stoats", "creature", True), ("bulwarks", "object", True), ("compass", "object", False),
+                               ("lens", "object", False), ("flooves", "word", False)):  # fmt: skip
+        for seed in range(3):
+            ((value,),) = make_dictionary([term(text, kind)], "", "", seed).values()
+            one = {v for k in POOLS.get(kind, (kind,)) for v in candidates()[k]}
+            assert (value not in one) == plural and (not plural or singular(value) in one), (text, value)
 
 
 def test_running_out_is_said():
