@@ -37,7 +37,10 @@ setup(
     packages=[*find_packages(include=["jaxunlearn", "jaxunlearn.*"]), "jaxunlearn.configs"],
     package_dir={"jaxunlearn.configs": "configs"},
     package_data={"jaxunlearn": ["data/*/*.json", "data/*/*.md", "report/templates/*"], "jaxunlearn.configs": ["*.py"]},
-    entry_points={"console_scripts": ["jaxunlearn=jaxunlearn.__main__:main"]},
+    entry_points={
+        "console_scripts": ["jaxunlearn=jaxunlearn.__main__:main"],
+        "lm_eval.models": ["jaxunlearn = jaxunlearn.cli.harness:JaxUnlearn"],  # `lm_eval --model jaxunlearn`
+    },
     install_requires=[
         # flax up to 0.12.9 breaks on jax 0.11.1 and later, which need Python 3.12
         "jax>=0.10.2,<0.11; python_version < '3.12'",

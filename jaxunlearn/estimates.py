@@ -68,6 +68,10 @@ def rate_estimate(k: int, n: int) -> Estimate:
     """Estimate a rate, k successes in n independent trials, with Wilson's score interval (Wilson 1927).
 
     Raises InputError unless 0 <= k <= n and n >= 1. For samples of the same prompts: clustered_rate.
+
+    >>> found = rate_estimate(8, 10)
+    >>> round(found.low, 2), found.value, round(found.high, 2)
+    (0.49, 0.8, 0.94)
     """
     if n < 1 or not 0 <= k <= n:
         raise InputError(f"A rate needs 0 <= k <= n and n >= 1, got k = {k} of n = {n}.")

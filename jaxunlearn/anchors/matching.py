@@ -75,6 +75,9 @@ def find_anchors(text: str, matcher: Matcher, match: str = "longest") -> np.ndar
 
     The text is read left to right. Of the terms that begin at one character the longest is taken, or with
     match="first", the authors' rule, the first in the order of the terms.
+
+    >>> find_anchors("Emerald City is no Emeralds", make_matcher(["Emerald", "Emerald City"])).tolist()
+    [[1, 0, 12]]
     """
     hits_H3 = whole_hits(text, matcher)
     key_H, start_H, end_H = hits_H3.T

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jaxunlearn.cli.common import add_force, number, one_model_mesh
+from jaxunlearn.cli.common import add_force, number, one_model, one_model_mesh
 from jaxunlearn.config.bounds import NONE_OR_SOME, SEED, SOME, TEMPERATURE, Range
 from jaxunlearn.errors import InputError
 from jaxunlearn.files import json_text
@@ -31,7 +31,7 @@ def generate(a) -> None:
     from jaxunlearn.models.generate import generate as continue_
 
     with one_model_mesh():
-        model, tokenizer = _one_model(a.model)
+        model, tokenizer = one_model(a.model)
         prefix = inference.prefix(Path(a.model))
         prompts = [tokenizer.asked(prefix + p, a.chat) for p in a.prompt]
         sampling = Sampling(a.temperature, a.top_k, a.top_p)
@@ -74,7 +74,7 @@ def score(a) -> None:
 
     text = "\n\n".join(d.text for d in read_documents([a.text]))
     with one_model_mesh():
-        model, tokenizer = _one_model(a.model)
+        model, tokenizer = one_model(a.model)
         context = a.context or min(model.c.context, LONGEST)
         context_fits(model.c, context, "--context")
         found = score_text(model, tokenizer, text, context)
@@ -129,19 +129,3 @@ def export(a) -> None:
     print("\n".join([*said, *lost, f"{written}: {'GGUF' if a.format == 'gguf' else 'Hugging Face format'}, {a.dtype}"]))
     if a.push:
         print(exports.push(folder, names, a.push, private=not a.public))
-
-
-def _one_model(name: str):
-    """Return the model of a directory, or of a hub name, and its tokenizer; InputError where they do not fit."""
-    from jaxunlearn.data.tokenizer import load_tokenizer
-    from jaxunlearn.methods import inference
-    from jaxunlearn.models import directory, hub, huggingface
-    from jaxunlearn.run.store import verify
-
-    path = hub.find_model(name)
-    verify(path)  # a model of a run is what was saved there
-    guided = inference.is_guided(path)  # a method at inference time, whose models are beside it
-    own = inference.baseline(path) if guided else path
-    tokenizer = load_tokenizer(own)
-    directory.check_model(own, tokenizer)
-    return inference.load(path, huggingface.load) if guided else huggingface.load(path), tokenizer

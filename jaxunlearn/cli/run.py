@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from jaxunlearn.cli import measured
 from jaxunlearn.cli.common import add_force, add_overrides, configured, number, quick
 from jaxunlearn.config.bounds import NONE_OR_SOME, SEED, SOME
 from jaxunlearn.files import json_text, read_json
@@ -38,19 +39,26 @@ def run(a) -> None:
 
 def add_stages(add) -> None:
     for name in ("pretrain", "reinforce", "label", "unlearn", "repair", "evaluate", "attack"):
-        command = add(name, stage, f"the stage {name!r} of a run, and what it needs", shared=True)
-        command.add_argument("config")
+        also = "; or one model, by --model DIR" if name == "evaluate" else ""
+        command = add(name, stage, f"the stage {name!r} of a run, and what it needs{also}", shared=True)
+        command.add_argument("config", **({"nargs": "?", "default": ""} if also else {}))
         command.add_argument(
             "--quick", action="store_true", help="a few steps, in runs/NAME-quick; attacks of a finished run: fewer"
         )
         command.set_defaults(stage=name)
+        if also:
+            measured.add_options(command)
         add_overrides(command)
 
 
 def stage(a) -> None:
-    """Run one stage, after the stages that it builds on."""
+    """Run one stage, after the stages that it builds on; `evaluate --model` measures a model that no run made."""
     from jaxunlearn.stages import STAGES
 
+    if a.stage == "evaluate":
+        if a.model:
+            return measured.evaluate(a)
+        measured.refuse_options(a)
     config = configured(a.config, a.overrides)
     finished = a.stage in ("evaluate", "attack") and (config.directory / "unlearned").is_dir()
     if a.quick and not finished:

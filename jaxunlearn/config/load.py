@@ -59,6 +59,10 @@ def load_config(name: str, overrides: list[str] | tuple[str, ...] = ()) -> Confi
 
     The file is a program: it runs as the user, and may do whatever the user may. What it prints goes to standard error.
     Raises InputError for faults, also where it raises or calls sys.exit.
+
+    >>> config = load_config("universe", ["whp.alpha=3", "text.context=64"])
+    >>> config.whp.alpha, config.text.context, str(config.directory)
+    (3.0, 64, 'runs/universe')
     """
     path = find_config(name)
     spec = importlib.util.spec_from_file_location(f"jaxunlearn_config_{path.stem}", path)

@@ -44,7 +44,11 @@ class Setting:
     why: str = ""
 
     def fault(self, key: str, value: Any, layers: int | None = None) -> str | None:
-        """Return what is wrong with a value, None where nothing is; `layers`: how many the model has, if known."""
+        """Return what is wrong with a value, None where nothing is; `layers`: how many the model has, if known.
+
+        >>> Setting(default=0.1, above=0, why="the loss divides by beta").fault("beta", 0)
+        'beta must be above 0 (got 0): the loss divides by beta'
+        """
         if isinstance(self.default, str):
             given = isinstance(value, str) and (self.optional or value.strip())
             return None if given else f"{key} must be a text (got {value!r})"
@@ -200,7 +204,12 @@ def kl_to(model, teacher, tokens_BT, labels_BT) -> Sum:
 
 
 def over_sequences(loss_B, valid_B=None) -> Sum:
-    """Return (sum, count) over sequences; valid_B: False for padding."""
+    """Return (sum, count) over sequences; valid_B: False for padding.
+
+    >>> total, count = over_sequences(jnp.array([1.0, 2.0, 9.0]), jnp.array([True, True, False]))
+    >>> float(total), float(count)
+    (3.0, 2.0)
+    """
     if valid_B is None:
         return jnp.sum(loss_B), jnp.asarray(loss_B.shape[0], jnp.float32)
     return jnp.sum(jnp.where(valid_B, loss_B, 0)), jnp.sum(valid_B, dtype=jnp.float32)

@@ -24,7 +24,7 @@ from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.sharding import fetch, model_fits, once
 
 
-def load(directory: Path, compute: str = "float32", dtype: str = "float32", remat: str = "auto") -> Model:
+def load(directory: Path | str, compute: str = "float32", dtype: str = "float32", remat: str = "auto") -> Model:
     """Read a Hugging Face directory into a sharded model whose weights rest in `dtype`.
 
     Each device's slice is read on its own, so no process ever holds a whole tensor that it does not need. Raises

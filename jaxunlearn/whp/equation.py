@@ -27,6 +27,9 @@ def generic_logits(
 
     seen: True where a token begins a translation that has appeared; None: the rule is not applied. mean: the mean of
     v_base over the whole vocabulary, needed by rule "mean". penalty: nats of logit, used by rule "penalty".
+
+    >>> generic_logits(jnp.array([3.0, 2.0, 1.0]), jnp.array([5.0, 2.0, 0.0]), 1.0).tolist()
+    [1.0, 2.0, 1.0]
     """
     v_base = ruled(v_base, seen, mean, rule, penalty)
     if v_offset is None:

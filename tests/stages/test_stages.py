@@ -1,6 +1,7 @@
 """A whole run on a small world: every stage, its files, killed and resumed, and what bad input gets."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -10,11 +11,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 from support.command import cli, env
+from support.notebooks import run_notebook
+from support.paths import ROOT
 from support.world import NAMES, PLACES, PLAIN_NAMES, PLAIN_PLACES, PLAIN_THINGS, THINGS
 
 from jaxunlearn.attacks import form
 from jaxunlearn.cli import main
+from jaxunlearn.estimates import number
 from jaxunlearn.parallel import preemption
+from jaxunlearn.run.resume import kept
 
 LINES = {
     "baseline 100/150": signal.SIGKILL,
@@ -25,6 +30,13 @@ LINES = {
     "[attack]": signal.SIGKILL,
 }
 pytestmark = pytest.mark.xdist_group("run")  # one worker: the runs that its tests share are made once
+
+
+def plain(figures):
+    """Return {name: a number} of figures and counts; intervals as further numbers."""
+    ends = ("value", "low", "high", "n")
+    flat = {(n, end): f.get(end) for n, f in figures.items() if isinstance(f, dict) for end in ends}
+    return {k: v for k, v in flat.items() if v is not None} | {n: f for n, f in figures.items() if type(f) is int}
 
 
 def weights(folder):
@@ -99,6 +111,43 @@ def test_running_again_does_nothing_and_says_the_same(finished, world):
     assert code == 0 and "[unlearn]" not in err and "[evaluate]" not in err
     assert (finished / "unlearned" / "model.safetensors").stat().st_mtime_ns == before
     assert json.loads((finished / "report.json").read_text())["models"] == report["models"]
+
+
+def test_the_notebook_goes_on_from_a_run_and_asks_its_models(finished, world, tmp_path, monkeypatch, capsys):
+    """examples/quickstart.ipynb, cell by cell in this process: with a kernel it would take ten seconds more."""
+    run = shutil.copytree(finished, tmp_path / "run", symlinks=True)
+    given = {"CONFIG": str(world / "world.py"), "SETTINGS": [f"run.dir={run}", "controls="], "PROMPT": None}
+    run_notebook(ROOT / "examples" / "quickstart.ipynb", given)
+    said = capsys.readouterr().out
+    known = json.loads((run / "report.json").read_text())["models"]["unlearned"]["familiarity"]["probability"]["value"]
+    assert f"unlearned  familiarity {known:.4f} (" in said and f"{run}/report.html" in said
+    assert re.search(r"baseline +\d\.\d\d nats a token of the prompt, then: \w+", said) and "2 steps: " in said
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "api.md").read_text(), re.DOTALL)
+    assert len(program.splitlines()) <= 15  # the page's example, which is compiled by now
+    run.parent.joinpath("runs").mkdir()
+    run.rename(run.parent / "runs" / "universe")
+    monkeypatch.chdir(run.parent)
+    exec(compile(program, "docs/api.md", "exec"), {})
+    assert re.search(r"^Once upon a time.*\n\{'tokens': 8, 'nll': [\d.]+\}\n$", capsys.readouterr().out)
+
+
+def test_a_model_measured_without_its_run_has_the_figures_of_the_run(finished, world, tmp_path, capsys):
+    out = tmp_path / "out" / "found.json"
+    settings = ["eval.batch=8", "eval.blocks=8", "eval.completions=8", "eval.new_tokens=8"]
+    asked = ["evaluate", "--model", str(finished / "unlearned"), "--prompts", str(world / "prompts.json"), "--out"]
+    assert main([*asked, str(out), *settings]) == 0
+    report = json.loads(out.read_text())
+    form().model_validate(report)
+    mine = report["models"]["unlearned"]
+    of_run = kept(finished / "evals" / "unlearned.json")
+    for group in ("familiarity", "accuracy", "leaks", "grades", "writing"):
+        assert mine[group] and plain(mine[group]) == pytest.approx(plain(of_run[group]), rel=1e-4), group
+    shown = capsys.readouterr().out
+    known = number(of_run["familiarity"]["probability"]["value"])
+    assert re.search(rf"^Familiarity, next word +{re.escape(known)} +\S+ to \S+ +2$", shown, re.MULTILINE)
+    assert main([*asked, str(out), *settings, "seed=1"]) == 0  # its own file is written again
+    out.write_text("mine")
+    assert main([*asked, str(out), *settings]) == 2 and "did not write there" in capsys.readouterr().err
 
 
 def test_stopped_in_every_stage_and_resumed_gives_the_same_weights_bit_for_bit(finished, world, tmp_path):
