@@ -2,10 +2,16 @@
 
 import json
 
+import pytest
 from support.paths import ROOT
 
 from jaxunlearn.cli import main
 from jaxunlearn.cli.configs import shown
+
+
+@pytest.fixture(autouse=True)
+def _as_wide_as_a_page(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
 
 
 def test_every_shipped_configuration_is_listed_with_its_first_line(capsys):

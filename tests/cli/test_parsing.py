@@ -8,6 +8,11 @@ import pytest
 from jaxunlearn import cli
 
 
+@pytest.fixture(autouse=True)
+def _as_wide_as_a_page(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+
+
 def out_of(capsys, *argv, code=0):
     with pytest.raises(SystemExit) as ended:
         cli.parse(list(argv))
