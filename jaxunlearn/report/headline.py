@@ -32,9 +32,13 @@ def headline(report: dict) -> str:
     before, after, twin = (figure_of(report, name, FAMILIARITY) if name in models else None for name in MAIN)
     change = difference(report, NEXT_WORD, "unlearned", after, before)
     forgot = not (no_baseline(report) or nothing(report, "unlearned"))
-    said = [_familiarity_said(before, after, twin, change), _worst_said(report) if forgot else ""]
-    kept = [_sentence(", ".join(loss.said for loss in losses(report, "unlearned")))]
-    return " ".join(filter(None, [*said, *kept, _relearning_said(report) if forgot else ""])) or NOTHING_YET
+    said = [
+        _familiarity_said(before, after, twin, change),
+        _worst_said(report) if forgot else "",
+        _sentence(", ".join(loss.said for loss in losses(report, "unlearned"))),
+        _relearning_said(report) if forgot else "",
+    ]
+    return " ".join(text for text in said if text) or NOTHING_YET
 
 
 def table(report: dict) -> str:

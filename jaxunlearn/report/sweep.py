@@ -8,6 +8,7 @@ from typing import Any
 from jaxunlearn.estimates import SHARE, over_runs
 from jaxunlearn.files import json_text, write_whole
 from jaxunlearn.report.drawing import INK, LINES, MARKERS
+from jaxunlearn.report.scales import scale_of
 
 COLUMNS = {
     "familiarity": ("familiarity", "probability"),
@@ -18,6 +19,7 @@ COLUMNS = {
     "ppl target": ("perplexity", "forget"),
     "entropy": ("entropy", "retain"),
 }
+FAMILIARITY, PERPLEXITY = scale_of("familiarity", "probability"), scale_of("perplexity", "retain")
 WIDE = 95  # characters of an entry from which the legend has one column
 SHARES = ("familiarity", "in names", "explicit", "accuracy", "relearned", "relearned, explicit", "RTT")  # at most 1
 
@@ -191,13 +193,16 @@ def pareto(found: dict) -> Any:
         if points:
             ax.plot(*zip(*points, strict=True), "*", color=INK, markersize=11)
             ax.annotate(name, points[0], textcoords="offset points", xytext=(6, 6))
-    ax.set_xscale("log")
-    ax.set_yscale("log")
+    ax.set_xscale(FAMILIARITY.axis)
+    ax.set_yscale(PERPLEXITY.axis)
     ax.margins(0.08)
+    ax.set_xticks(ticks := FAMILIARITY.ticks(*ax.get_xlim()), [f"{tick:g}" for tick in ticks])
+    ax.set_xticks([], minor=True)
     if ax.get_ylim()[1] < 10 * ax.get_ylim()[0]:  # plain numbers, also between powers of ten
         for kind in ("major", "minor"):
             getattr(ax.yaxis, f"set_{kind}_formatter")("{x:g}")
-    ax.set_xlabel("familiarity (probability of the target's next words)")
+    clipped = FAMILIARITY.clipped(_familiarities(found))
+    ax.set_xlabel(f"familiarity (probability of the target's next words), by its odds\n{clipped}".strip())
     ax.set_ylabel("perplexity on text to keep")
     ax.axvline(found["reach"], color=LINES[7], linestyle=":", linewidth=1)
     figure.legend(fontsize=7, loc="outside lower center", ncols=columns, frameon=False)
@@ -218,8 +223,16 @@ def _draw_entry(ax: Any, n: int, entry: str, trials: list[dict], measured: list[
 
 
 def _tuned_place(t: dict) -> tuple[float, float]:
-    return max(t["familiarity"], 1e-5), t["perplexity_retain"]
+    return FAMILIARITY.shown(t["familiarity"]), t["perplexity_retain"]
 
 
 def _place(m: dict) -> tuple[float, float]:
-    return max(m["familiarity"]["probability"]["value"], 1e-5), m["perplexity"]["retain"]["value"]
+    return FAMILIARITY.shown(m["familiarity"]["probability"]["value"]), m["perplexity"]["retain"]["value"]
+
+
+def _familiarities(found: dict) -> list[float]:
+    """Return every familiarity that the picture shows, as it was measured."""
+    models = [b["models"][n] for b in found["bases"].values() for n in ("baseline", "twin") if n in b["models"]]
+    models += [r["models"]["unlearned"] for r in found["cells"] if "failed" not in r]
+    tuned = [r["tuning"]["familiarity"] for r in found["trials"] if "failed" not in r]
+    return tuned + [m["familiarity"]["probability"]["value"] for m in models]

@@ -3,12 +3,16 @@
 A Grid has a row per model and cells with intervals. A Table has rows of text: attacks, differences, several seeds.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jaxunlearn.estimates import bound, figure_of, interval, number, value_of
+from jaxunlearn.estimates import bound, figure_of, interval, known, number, value_of
 from jaxunlearn.report.findings import was_measured
+from jaxunlearn.report.forgotten import MEASURES
+from jaxunlearn.report.losses import ACCURACY
+from jaxunlearn.report.scales import ODDS, no_knowledge, scale_of
 
 MAIN = ("baseline", "unlearned", "twin")
 CONTROLS = (
@@ -35,6 +39,9 @@ LEAKS: dict[tuple[str, ...], str] = {
     ("leaks", "explicit"): "Completions that name the target",
     ("leaks", "neutral"): "Completions of neutral prompts that name it",
 }
+# the figure behind a measure of report["differences"], where its changes are told by their odds
+PATHS = {measure: path for _, path, measure in MEASURES if scale_of(*path).name == ODDS}
+PATHS |= {ACCURACY: ("accuracy", "general")}
 MOST_ROWS = 40
 QUOTED = 4  # of a model's worst completions
 
@@ -206,7 +213,7 @@ def differences(report: dict) -> Table | None:
     rows.sort(key=lambda row: row.get("to") not in MAIN)
     shown: list[tuple[str, ...]] = [
         (
-            row.get("measure", ""), _between(row), _with_interval(row, WRITTEN.get(row.get("scale", ""), _signed)),
+            row.get("measure", ""), _between(row), _change(report, row),
             str(row.get("n", "")),
             row.get("test", "") + (f", p = {number(row['p'])}" if value_of(row.get("p")) is not None else ""),
         )
@@ -294,6 +301,24 @@ def _between(row: dict) -> str:
     return f"{begun} → {to}"
 
 
+def _change(report: dict, row: dict) -> str:
+    """Return a change with its interval on the scale of its figure: nats, or a difference and the odds behind it."""
+    if row.get("scale") == "ratio":
+        return f"{_with_interval(row, _nats)} nats"
+    text = _with_interval(row, WRITTEN.get(row.get("scale", ""), _signed))
+    path = PATHS.get(row.get("measure", ""))
+    if path is None or row.get("scale") == "share":
+        return text
+    before, after = (figure_of(report, row.get(end, ""), path) for end in ("from", "to"))
+    if before is None or after is None or any(no_knowledge(one, *path) for one in (before, after)):
+        return text  # a factor of what shows no knowledge says nothing
+    return f"{text}; {scale_of(*path).change(known(before), known(after))}"
+
+
+def _nats(ratio: float) -> str:
+    return f"{math.log(ratio):+.3f}".replace("-", "\u2212") if ratio > 0 else "\u2212∞"
+
+
 def _signed(value: float) -> str:
     return ("+" if value > 0 else "") + number(value).replace("-", "\u2212")
 
@@ -302,8 +327,4 @@ def _share(value: float) -> str:
     return f"{100 * value:.0f}%".replace("-", "\u2212")
 
 
-def _times(value: float) -> str:
-    return f"× {value:.3g}"
-
-
-WRITTEN = {"share": _share, "ratio": _times}
+WRITTEN = {"share": _share}

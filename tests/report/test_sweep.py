@@ -65,6 +65,8 @@ def test_the_picture_keeps_its_room_however_many_and_long_the_entries(more):
     tuned = {"tuning": {"familiarity": 0.1, "perplexity_retain": 2.0}}
     figure = pareto({"trials": [m | tuned for m in made], "cells": made, "bases": bases, "reach": 0.1})
     figure.draw_without_rendering()
+    assert figure.axes[0].get_xscale() == "logit" and figure.axes[0].get_yscale() == "log"
+    assert figure.axes[0].get_xlabel().endswith("\nThe axis is clipped: what lies below 0.0001 is drawn at 0.0001.")
     box = figure.legends[0].get_window_extent()
     assert box.x0 >= 0 and box.x1 <= figure.bbox.width and box.y0 >= 0  # nothing of the list is cut off
     (ax,), (width, height) = figure.axes, figure.get_size_inches()

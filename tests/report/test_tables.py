@@ -5,6 +5,7 @@ import re
 from support.reports import Page, e, entry, estimate, made_up, rendered, report_of
 
 from jaxunlearn.report import tables
+from jaxunlearn.report.findings import NEXT_WORD
 
 
 def test_models_stand_in_order_with_controls_below(tmp_path):
@@ -61,6 +62,24 @@ def test_differences_name_their_test():
         ("m", "baseline → unlearned", "−0.200 (−0.300 to −0.100)", "50", "McNemar, p = 0.500"),
     )
     assert tables.differences({}) is None
+
+
+def test_differences_are_told_on_the_scale_of_their_figure():
+    found = report_of(unlearned=entry(0.1))  # 9 : 1 to 1 : 9
+    kind = {"from": "baseline", "to": "unlearned", "test": "t"}
+    rows = [
+        {"measure": NEXT_WORD, "scale": "difference"} | kind | e(-0.8),
+        {"measure": "retain text, perplexity", "scale": "ratio"}
+        | kind
+        | {"value": 1.02, "low": 1.01, "high": 1.03, "n": 9},
+        {"measure": NEXT_WORD, "scale": "share", "of": "baseline"} | kind | {"from": "twin"} | e(0.1),
+    ]
+    table = tables.differences(found | {"differences": rows})
+    assert [row[2] for row in table.rows] == [
+        "−0.800 (−0.810 to −0.790); odds 81 times lower", "+0.020 (+0.010 to +0.030) nats", "10% (9% to 11%)"
+    ]  # fmt: skip
+    found["models"]["unlearned"]["familiarity"]["probability"] = e(0.012)  # its interval holds no knowledge
+    assert tables.differences(found | {"differences": rows}).rows[0][2] == "−0.800 (−0.810 to −0.790)"
 
 
 def test_long_tables_say_what_they_leave_out():
