@@ -20,7 +20,7 @@ MEASURES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("inside names", ("familiarity", "inside"), "familiarity inside names"),
     ("completions", ("familiarity", "completion"), "familiarity, completion"),
     ("leak probes", ("leaks", "probability"), "leak probes, probability"),
-    ("leaks naming it", ("leaks", "explicit"), "leak probes, named outright"),
+    ("leak probes naming it", ("leaks", "explicit"), "leak probes, named outright"),
     ("perplexity of the target", ("perplexity", "forget_fitted"), "forget text, perplexity, temperature fitted"),
 )
 RAW = ("perplexity of the target", ("perplexity", "forget"), "forget text, perplexity")

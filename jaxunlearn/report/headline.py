@@ -79,7 +79,7 @@ def _familiarity_said(before: Any, after: Any, twin: Any, change: Change | None)
     verb = "fell" if new < old else "rose" if new > old else "stayed,"
     scaled = ""
     if new < old and no_knowledge(after, *FAMILIARITY):
-        scaled = f", which is under {scale_of(*FAMILIARITY).unknown:.0%} and no sign of knowledge"
+        scaled = f", which is no sign of knowledge (under {scale_of(*FAMILIARITY).unknown:.0%})"
     elif not doubt:
         scaled = f", {scale_of(*FAMILIARITY).change(old, new)}"
     both = f"from {_with_interval(before)} to {_with_interval(after)}"

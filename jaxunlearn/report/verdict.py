@@ -133,13 +133,14 @@ def kept(report: dict, name: str) -> Answer:
 def robust(report: dict, name: str) -> Answer:
     """Grade every attack by how far back it brings the model from the twin to the baseline; the worst decides."""
     made = outcomes(report, name)
-    facts = tuple(_attacked(a, name not in REFERENCES) for a in made)
-    if not facts:
+    plain = tuple(_attacked(a, graded=False) for a in made)
+    if not plain:
         return Answer(word=UNMEASURED)
-    if name not in REFERENCES and no_baseline(report):
-        return Answer(word=NO_BASELINE, tint=UNSURE, facts=facts)
-    if name not in REFERENCES and nothing(report, name):
-        return Answer(word="nothing was forgotten", facts=facts)
+    if name in REFERENCES or no_baseline(report):
+        return Answer(word=NO_BASELINE, tint=UNSURE, facts=plain)
+    if nothing(report, name):
+        return Answer(word="nothing was forgotten", facts=plain)
+    facts = tuple(map(_attacked, made))
     tint = paired.worst([a.tint for a in made])
     if not tint:
         return Answer(word="no twin to compare with", facts=facts)

@@ -31,7 +31,7 @@ def case(**more):
 def test_the_worst_measure_decides_not_the_best():
     found = {way.title: way for way in ways(case(), "unlearned")}
     assert {title: round(1 - way.left.value, 2) for title, way in found.items()} == {
-        "next word": 0.94, "inside names": 0.05, "leaks naming it": 0.61,
+        "next word": 0.94, "inside names": 0.05, "leak probes naming it": 0.61,
         "perplexity of the target": 0.15,  # ln(4.23 / 2.1) / ln(235 / 2.1)
     }  # fmt: skip
     assert worst(list(found.values())).title == "inside names"
@@ -46,7 +46,9 @@ def test_the_worst_measure_decides_not_the_best():
 
 def test_a_model_that_is_at_the_twin_by_every_measure_forgot():
     answer = verdicts(case(unlearned=model(1e-4, 1e-4, 230, 0.03)))["unlearned"][0]
-    assert answer.tint == "good" and answer.word.startswith("yes: in all 4 measures; leaks naming it 100% of the way")
+    assert answer.tint == "good" and answer.word.startswith(
+        "yes: in all 4 measures; leak probes naming it 100% of the way"
+    )
 
 
 def test_a_way_in_nats_has_the_interval_of_its_paired_ratios():

@@ -32,7 +32,7 @@ def test_headline_with_zero_familiarity_divides_by_nothing():
                          "unlearned": {"familiarity": {"probability": 0.0}}}}  # fmt: skip
     assert (
         headline(report)
-        == "Familiarity with the target fell from 0.500 to 0, which is under 1% and no sign of knowledge."
+        == "Familiarity with the target fell from 0.500 to 0, which is no sign of knowledge (under 1%)."
     )
 
 
