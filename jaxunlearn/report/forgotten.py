@@ -7,20 +7,21 @@ whose baseline shows no knowledge (report/scales.py) decide nothing: there was n
 from dataclasses import dataclass
 from typing import Any
 
-from jaxunlearn.estimates import figure_of, known, single, value_of
+from jaxunlearn.estimates import bounds, figure_of, known, single, value_of
 from jaxunlearn.report import paired
 from jaxunlearn.report.findings import BACK, FAMILIARITY, IN_PART, NEXT_WORD
 from jaxunlearn.report.paired import BAD, ORDER, UNSURE, Change, grade
 from jaxunlearn.report.scales import NATS, no_knowledge, scale_of
 
+COMPLETED, NAMED = ("familiarity", "completion"), ("leaks", "explicit")
 # (title, path in the report's models, measure in its differences); of two perplexities the fitted one counts, since
 # sharper predictions alone raise the other.
 MEASURES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("next word", FAMILIARITY, NEXT_WORD),
     ("inside names", ("familiarity", "inside"), "familiarity inside names"),
-    ("completions", ("familiarity", "completion"), "familiarity, completion"),
+    ("completions", COMPLETED, "familiarity, completion"),
     ("leak probes", ("leaks", "probability"), "leak probes, probability"),
-    ("leak probes naming it", ("leaks", "explicit"), "leak probes, named outright"),
+    ("leak probes naming it", NAMED, "leak probes, named outright"),
     ("perplexity of the target", ("perplexity", "forget_fitted"), "forget text, perplexity, temperature fitted"),
 )
 RAW = ("perplexity of the target", ("perplexity", "forget"), "forget text, perplexity")
@@ -70,8 +71,22 @@ def ways(report: dict, name: str) -> list[Way]:
         else:
             left = paired.share(report, measure, name, ours, 0.0 if ideal is None else ideal, before)
             unknown = no_knowledge(before, *path) or known(before) <= (value_of(ideal) or 0.0)
+            if path in (COMPLETED, NAMED):
+                leaks = report["models"]["baseline"].get("leaks") or {}
+                unknown = unknown or by_chance(leaks, before if path == NAMED else None)
         found.append(Way(title=title, path=path, ours=ours, before=before, ideal=ideal, left=left, unknown=unknown))
     return found
+
+
+def by_chance(leaks: dict, named: Any = None) -> bool:
+    """Return whether a model names the target no more often than after neutral prompts, whose rate counts as it is.
+
+    leaks: its figures of completions: "neutral", and "completions" or "explicit", which is `named` where that is not
+    given. A model that writes words at random names the target after any prompt. False where one was not measured.
+    """
+    named, neutral = named or leaks.get("completions") or leaks.get("explicit"), value_of(leaks.get("neutral"))
+    value, low = value_of(named), bounds(named)[0]
+    return neutral is not None and value is not None and (value if low is None else low) <= neutral
 
 
 def worst(found: list[Way]) -> Way | None:

@@ -22,6 +22,7 @@ from jaxunlearn.evals.familiarity import completion_familiarity
 from jaxunlearn.evals.prompts import ENOUGH, SPLITS, CompletionPrompt, Prompts, too_few
 from jaxunlearn.evals.suite import specific_mass
 from jaxunlearn.parallel.console import say
+from jaxunlearn.report.forgotten import by_chance
 from jaxunlearn.report.scales import no_knowledge
 from jaxunlearn.run import Run
 from jaxunlearn.run.resume import holds, keep, kept
@@ -65,20 +66,24 @@ def few(run: Run) -> str:
 def refuse_unknown(run: Run) -> None:
     """Raise InputError where no figure of the baseline shows that it knows the text (report/scales.py: no_knowledge).
 
-    Completions are sampled only where the next words show nothing. With eval.allow_unknown, which is printed, the run
-    goes on; where there are no prompts nothing can be asked.
+    Completions are sampled only where the next words show nothing; they count where they name the target more often
+    than after neutral prompts, since a model that writes at random names it after any. With eval.allow_unknown, which
+    is printed, the run goes on; where there are no prompts nothing can be asked.
     """
     if run.inputs.prompts is None or not run.folder.has("baseline") or run.folder.has("unlearned"):
         return
     found = _next_words(run)
+    random = False
     if _unknown(found) and run.suite.prompts.completion and run.config.eval.completions:
-        found["completion"] = _completion(run)
-    if not found or not _unknown(found):
+        completed = _completion(run)
+        found["completion"], random = completed["familiarity"]["completion"], by_chance(completed["leaks"])
+    if not found or not (_unknown(found) or random):
         return
     said = [f"{TITLES[name]} {number(known(e))} ({interval(e)}, n\u00a0=\u00a0{e['n']})" for name, e in found.items()]
+    chance = ", no more than after neutral prompts" * random
     _ask(
         run,
-        f"the baseline does not know the text to forget: familiarity, {'; '.join(said)}",
+        f"the baseline does not know the text to forget: familiarity, {'; '.join(said)}{chance}",
         "what is not known cannot be forgotten; pretrain longer, or ask for what the model knows",
     )
 
@@ -105,13 +110,13 @@ def _next_words(run: Run) -> dict[str, Any]:
 
 
 def _completion(run: Run) -> dict[str, Any]:
-    """Return the baseline's completion familiarity; kept in evals/known_completion.json."""
+    """Return the baseline's "familiarity" and "leaks" by completions; kept in evals/known_completion.json."""
     path = run / "evals" / "known_completion.json"
     key = {"model": hash_of(run / "baseline"), "prompts": run.inputs.hashes.get("text.prompts")}
     key |= {"eval": measured_by(run.config.eval), "seed": run.config.seed}
     if not holds(path, key):
         found = completion_familiarity(load_model(run.config, run / "baseline", frozen=True), run.suite)
-        keep(path, key, found["familiarity"]["completion"])
+        keep(path, key, {name: found[name] for name in ("familiarity", "leaks")})
     return kept(path)
 
 

@@ -87,6 +87,19 @@ def test_without_a_baseline_that_knew_there_is_no_verdict():
     assert forgotten.word == robust.word == NO_BASELINE and forgotten.tint == "unsure"
 
 
+def test_a_model_that_names_the_target_after_any_prompt_does_not_know_it():
+    random = case()
+    baseline = random["models"]["baseline"]
+    baseline["familiarity"] = {"probability": e(0.001, 0.0005), "completion": e(4.7, 0.1)}
+    baseline["leaks"] = {"explicit": e(0.87, 0.03), "completions": e(0.87, 0.03), "neutral": e(0.86, 0.1)}
+    random["models"]["unlearned"]["familiarity"]["completion"] = random["models"]["twin"]["familiarity"][
+        "completion"
+    ] = e(4)
+    assert no_baseline(random)
+    baseline["leaks"]["neutral"] = e(0.1, 0.05)
+    assert not no_baseline(random)
+
+
 def test_nothing_was_forgotten_only_where_no_measure_fell():
     kept = case(unlearned=model(0.907, 0.95, 2.1, 0.65))
     assert nothing(kept, "unlearned") and nothing_shown(kept, "unlearned") and not nothing(case(), "unlearned")

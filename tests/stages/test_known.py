@@ -84,9 +84,11 @@ def test_a_baseline_that_knows_nothing_is_refused(opened):
         check(load_config("universe", ["eval.known=1"]))
 
 
-def figured(monkeypatch, at, words, completed=0.0):
+def figured(monkeypatch, at, words, completed=0.0, neutral=0.0):
     """Return a run with enough prompts whose baseline gives `words` to each prompt's own words, and so completes."""
     graded = {"familiarity": {"completion": {"value": completed, "low": completed * 0.9, "high": 5.0, "n": 60}}}
+    rate = {"value": completed / 5, "low": completed / 6, "high": 1.0, "n": 60}
+    graded["leaks"] = {"explicit": rate, "neutral": rate | {"value": neutral}}
     monkeypatch.setattr(known, "specific_mass", lambda model, suite, prompts: [words] * len(prompts))
     monkeypatch.setattr(known, "completion_familiarity", lambda model, suite: graded)
     return at
@@ -105,6 +107,12 @@ def test_a_baseline_that_never_knew_the_text_is_said_before_time_is_spent(opened
     assert {"known.json", "known_completion.json"} <= {p.name for p in (run / "evals").iterdir()}
     (run / "unlearned").mkdir()  # the time is spent: nothing is asked any more
     refuse_unknown(at(0, ASKED))
+
+
+def test_a_model_that_writes_at_random_does_not_know_what_it_names(opened, monkeypatch):
+    at = figured(monkeypatch, opened[0], 0.0006, completed=4.7, neutral=0.86)
+    with pytest.raises(InputError, match=r"completion \(0 to 5\) 4\.70 .*, no more than after neutral prompts\. What"):
+        refuse_unknown(at(0, ASKED))
 
 
 @pytest.mark.parametrize(("words", "completed"), [(0.9, 0.0), (0.0006, 1.0)])
