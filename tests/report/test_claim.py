@@ -62,6 +62,7 @@ def test_without_a_baseline_that_knew_nothing_is_claimed():
     assert said.startswith("The baseline shows no familiarity with the target: 0.0006 (0 to 0.0020), a twin that")
     assert "fell" not in said and "times" not in said
     assert claim({}) == "" == claim({"models": {"unlearned": entry(0.1)}})
+    assert claim(of(0.1), "repaired") == ""  # another model of the run that was not measured
 
 
 def test_no_factor_is_given_for_a_figure_that_shows_no_knowledge():
