@@ -293,7 +293,7 @@ def config() -> Config:
             method="whp_plus", {unlearn}, reach=0.1,
             checkpoint_every=50, log_every=10,
         ),
-        whp=Whp(alpha=5.0, label_batch={label_batch}),
+        whp=Whp(alpha=5.0, top=64, label_batch={label_batch}),  # the 64 likeliest outcomes a position are stored
         eval=Eval(
             every={every},  # steps between measurements
             known=0.1,  # prompts whose words the baseline gives less stand apart

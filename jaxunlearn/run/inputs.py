@@ -98,6 +98,11 @@ def read_inputs(config: Config, folder: RunDirectory) -> tuple[Config, Inputs]:
 
 def _small_files(config: Config, tokenizer: Tokenizer, shape: transformer.Shape) -> Prompts | None:
     """Check prompts, dictionary and facts before any text is read, and return the prompts. Raises InputError."""
+    if config.text.prompts and not find_data(config.text.prompts).exists():
+        raise InputError(
+            f"text.prompts: {config.text.prompts} does not exist; `jaxunlearn prompts build CONFIG` makes prompts from "
+            "the texts"
+        )
     prompts = load_prompts(find_data(config.text.prompts)) if config.text.prompts else None
     if config.eval.chat:
         tokenizer.chat("Hello.")  # refused here where there is no template, or one that does not render

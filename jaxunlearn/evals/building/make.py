@@ -8,7 +8,7 @@ from typing import Any
 
 from jaxunlearn.anchors.building.extract import Term, extract_terms
 from jaxunlearn.anchors.building.forms import Background
-from jaxunlearn.anchors.words import capital_shares, count_words, scan
+from jaxunlearn.anchors.words import FUNCTION, capital_shares, count_words, scan
 from jaxunlearn.config import Config, Extract
 from jaxunlearn.data.documents import Document
 from jaxunlearn.data.tokenizer import Tokenizer, holds
@@ -33,6 +33,7 @@ NEUTRAL, CHOICE = 24, 20  # neutral openings; questions on what should stay, a s
 ASKED = 4  # times as many windows are shown to a model as prompts are wanted
 MISSED = 2.5  # nats of a word in lower case that the text uses more, and that is no term
 MISSED_COUNT, MISSED_WORDS = 5, 40
+SELDOM = 0.01  # of a name's occurrences in the text: as many in the text to keep are in passing
 ORDINARY = 4.0  # log10 of times in 10^9 words of English, from which a name names nothing by itself
 FEW = 10  # prompts of a section; fewer give an interval that says little
 
@@ -157,8 +158,9 @@ def _assembled(config: Config, text: Text, kept, others: Sequence[str], candidat
     }
     made = _said_by(made, asked.tokenizer) if asked else made
     parse_prompts(made, "the prompts that were built")
+    guessed = sum(p >= LEAST for p in untaught.values())
     about = {c.prompt: baseline.get(c.prompt) for c in chosen if c.section != "completion"}
-    return Built(made, about, {c.prompt: c.source for c in chosen}, _notes(made, about, bool(baseline)))
+    return Built(made, about, {c.prompt: c.source for c in chosen}, _notes(made, about, bool(baseline), guessed))
 
 
 def _by_turns(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -232,24 +234,25 @@ def _said_by(made: dict, tokenizer: Tokenizer) -> dict:
 
 
 def lexicon(terms: Sequence[Term]) -> dict[str, list[str]]:
-    """Return {"explicit": names that the text to keep never has, "typical": the other terms}, spelling by spelling.
+    """Return {"explicit": names that the text to keep hardly ever has, "typical": the other terms}, by spelling.
 
-    A common word of English is no explicit name, whatever its capitals.
+    A common word of English is no explicit name, whatever its capitals, and one like "this" is in neither list.
     """
     from wordfreq import zipf_frequency
 
     explicit, typical = [], []
     for term in terms:
-        for spelling in term.variants:
+        for spelling in (s for s in term.variants if s.lower() not in FUNCTION):
             common = " " not in spelling and zipf_frequency(spelling, "en") >= ORDINARY
-            named = spelling[0].isupper() and term.retain == 0 and not common
+            named = spelling[0].isupper() and term.retain <= SELDOM * term.count and not common
             (explicit if named else typical).append(spelling)
     listed = {word.casefold() for word in explicit}
     return {"explicit": explicit, "typical": [word for word in typical if word.casefold() not in listed]}
 
 
-def _notes(made: dict, about: dict, asked: bool) -> list[str]:
-    said, counts = [], {}
+def _notes(made: dict, about: dict, asked: bool, guessed: int) -> list[str]:
+    left = f"{guessed} windows are left out: the model guesses what follows, and has not read the text yet"
+    said, counts = [left] if guessed else [], {}
     places = {"next words": "out", "inside names": "in"}
     rows = {name: [p for p in made["probability"] if p["position"] == place] for name, place in places.items()}
     for name, some in (rows | {"completion": made["completion"]}).items():
