@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jaxunlearn.cli import measured
 from jaxunlearn.cli.common import add_force, add_overrides, configured, number, quick
+from jaxunlearn.cli.start import dry_run
 from jaxunlearn.config.bounds import NONE_OR_SOME, SEED, SOME
 from jaxunlearn.files import json_text, read_json
 from jaxunlearn.outputs import refuse_foreign, taken
@@ -29,12 +30,15 @@ def add_run(add) -> None:
         "config", help="a file with a config() function, or the name of one that ships with the package"
     )
     command.add_argument("--ablate", action="store_true", help="also train the controls")
+    command.add_argument("--dry-run", action="store_true", help="say what it would do, need and not measure; no more")
+    command.add_argument("--json", action="store_true", help="of --dry-run")
     add_overrides(command)
 
 
 def run(a) -> None:
-    """Run every stage of a configuration."""
-    _run(configured(a.config, a.overrides, a.ablate))
+    """Run every stage of a configuration; with --dry-run print what that would be."""
+    config = configured(a.config, a.overrides, a.ablate)
+    dry_run(config, a.json) if a.dry_run else _run(config)
 
 
 def add_stages(add) -> None:

@@ -168,6 +168,17 @@ class Run:
         return self.folder / name
 
 
+def checked(config: Config, folder: RunDirectory, *more_checks: Callable[[Run], object]) -> Run:
+    """Read and check all inputs of a resolved configuration and return the run; raises what open_run raises."""
+    config, inputs = read_inputs(config, folder)
+    measure.refuse(config, "forget" in inputs.held)
+    run = Run(config, folder, inputs)
+    _ = run.facts  # read here, so that faulty files are refused before any work
+    for check in more_checks:
+        check(run)
+    return run
+
+
 def open_run(config: Config, *more_checks: Callable[[Run], object], looks: bool = False) -> Run:
     """Resolve a configuration, read and check everything that it names, open its folder and return the run.
 
@@ -185,13 +196,8 @@ def open_run(config: Config, *more_checks: Callable[[Run], object], looks: bool 
     try:
         say(f"{config.title or config.name}: {folder.path} on {device_names()}")
         doing("reading and checking the inputs")
-        config, inputs = read_inputs(config, folder)
-        measure.refuse(config, "forget" in inputs.held)
-        run = Run(config, folder, inputs)
-        _ = run.facts  # read here, so that faulty files are refused before any work
-        for check in more_checks:
-            check(run)
-        folder.manifest(inputs.hashes, places_of(config))
+        run = checked(config, folder, *more_checks)
+        folder.manifest(run.inputs.hashes, places_of(run.config))
     except BaseException:
         folder.abandon()
         raise

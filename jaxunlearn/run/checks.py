@@ -15,6 +15,7 @@ from jaxunlearn.evals.prompts import Prompts
 from jaxunlearn.evals.words import Words
 from jaxunlearn.llm.endpoint import Endpoint
 from jaxunlearn.llm.secrets import refuse_secrets
+from jaxunlearn.methods import method_of, reads
 from jaxunlearn.models import lora, transformer
 from jaxunlearn.parallel.console import say
 from jaxunlearn.parallel.sharding import batch_size_fits
@@ -98,6 +99,17 @@ def refuse_one_block(forget: Blocks, retain: Blocks | None, config: Config) -> N
             )
 
 
+def no_dictionary(config: Config) -> str:
+    """Return a line in capitals where labels are made without a dictionary, "" where there is one or none is needed."""
+    method = method_of(config)
+    if config.text.dictionary or not {"labels", "soft", "passages"} & set(reads(method, config)):
+        return ""
+    return (
+        "NO DICTIONARY: text.dictionary is empty, so no term is translated and the labels come from reinforcement "
+        "alone, which is a control and not the method. text.dictionary=build makes one from the texts"
+    )
+
+
 def fit(dictionary: dict, documents: Sequence[Document]) -> str:
     """Return a warning where few words of the text belong to the dictionary, "" where enough do.
 
@@ -146,16 +158,21 @@ def _runs(ids_N: np.ndarray) -> np.ndarray:
 
 def unknown(name: str, blocks: Blocks, tokenizer: Tokenizer) -> str:
     """Return a warning where a text has many unknown tokens, "" where it has few or the tokenizer has none."""
-    ids_N = np.concatenate([s.ids_N for s in blocks.streams])
-    named = np.unique(ids_N)
-    odd = [int(i) for i, piece in zip(named, tokenizer.pieces(named.tolist()), strict=True) if piece in UNKNOWNS]
-    share = float(np.isin(ids_N, odd).mean()) if odd else 0.0
+    share, odd = unknown_share(blocks, tokenizer)
     if share < UNKNOWN:
         return ""
     return (
         f"{name}: {share:.0%} of its tokens are unknown to the tokenizer ({', '.join(tokenizer.pieces(odd))}), which "
         "stand for anything: take a tokenizer of this language, or write quotes and dashes as it does"
     )
+
+
+def unknown_share(blocks: Blocks, tokenizer: Tokenizer) -> tuple[float, list[int]]:
+    """Return (share of a text's tokens that are unknown, the ids of those tokens)."""
+    ids_N = np.concatenate([s.ids_N for s in blocks.streams])
+    named = np.unique(ids_N)
+    odd = [int(i) for i, piece in zip(named, tokenizer.pieces(named.tolist()), strict=True) if piece in UNKNOWNS]
+    return (float(np.isin(ids_N, odd).mean()) if odd else 0.0), odd
 
 
 UNKNOWNS = ("<unk>", "[UNK]", "<|unk|>", "<UNK>", "unk")

@@ -12,6 +12,7 @@ from jaxunlearn.anchors.translate import Translation
 from jaxunlearn.config import Config
 from jaxunlearn.data.blocks import Blocks, make_blocks
 from jaxunlearn.data.documents import Document, read_documents
+from jaxunlearn.data.facts import load_facts
 from jaxunlearn.data.tokenizer import Tokenizer, load_tokenizer
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals.prompts import CompletionPrompt, ProbabilityPrompt, Prompts, load_prompts
@@ -65,6 +66,7 @@ def read_inputs(config: Config, folder: RunDirectory) -> tuple[Config, Inputs]:
             processes.first(lambda: check_numbers(Path(config.model), shape))
     tokens_fit(tokenizer, shape.V, str(tokenizer_dir))
     checks.refuse_sizes(config, shape)
+    prompts = _small_files(config, tokenizer, shape)
     documents, forget = _text(config, tokenizer, config.text.forget)
     say(f"  to forget: {forget.summary()}")
     retain_documents, retain = _text(config, tokenizer, config.text.retain) if config.text.retain else ([], None)
@@ -84,14 +86,6 @@ def read_inputs(config: Config, folder: RunDirectory) -> tuple[Config, Inputs]:
         _warn(checks.unknown(name, blocks, tokenizer) if blocks else "")
     mended, repair = _text(config, tokenizer, checks.repair_text(config)) if config.repair.steps else ([], None)
     _warn(checks.warning(checks.anchored([d.text for d in mended], dictionary)))
-    prompts = load_prompts(find_data(config.text.prompts)) if config.text.prompts else None
-    if config.eval.chat:
-        tokenizer.chat("Hello.")  # refused here where there is no template, or one that does not render
-    if prompts:
-        checks.refuse_unwritable(prompts, tokenizer)
-        checks.refuse_empty_split(prompts, config.eval.split)
-        asked = Words(tokenizer, config.eval.batch, chat=config.eval.chat)
-        checks.refuse_long(prompts, asked, shape.context, config.eval.new_tokens)
     texts = {"text.forget": documents, "text.retain": retain_documents} | held_documents
     texts |= {"repair.text": mended} if mended else {}
     inputs = Inputs(
@@ -100,6 +94,29 @@ def read_inputs(config: Config, folder: RunDirectory) -> tuple[Config, Inputs]:
         repair=repair, hashes=_hashes(config, tokenizer, texts),
     )  # fmt: skip
     return config, inputs
+
+
+def _small_files(config: Config, tokenizer: Tokenizer, shape: transformer.Shape) -> Prompts | None:
+    """Check prompts, dictionary and facts before any text is read, and return the prompts. Raises InputError."""
+    if config.text.prompts and not find_data(config.text.prompts).exists():
+        raise InputError(
+            f"text.prompts: {config.text.prompts} does not exist; `jaxunlearn prompts build CONFIG` makes prompts from "
+            "the texts"
+        )
+    prompts = load_prompts(find_data(config.text.prompts)) if config.text.prompts else None
+    if config.eval.chat:
+        tokenizer.chat("Hello.")  # refused here where there is no template, or one that does not render
+    if prompts:
+        checks.refuse_unwritable(prompts, tokenizer)
+        checks.refuse_empty_split(prompts, config.eval.split)
+        asked = Words(tokenizer, config.eval.batch, chat=config.eval.chat)
+        checks.refuse_long(prompts, asked, shape.context, config.eval.new_tokens)
+    if config.text.dictionary not in ("", "build"):
+        load_dictionary(find_data(config.text.dictionary))
+    if config.attack.rtt.facts:
+        load_facts(config.attack.rtt.facts)
+    _warn(checks.no_dictionary(config))
+    return prompts
 
 
 def _warn(*warnings: str) -> None:
