@@ -2,7 +2,7 @@
 # the project is developed there is no Docker. Say so in an issue if a line of it does not hold.
 #
 #   docker build --target cpu -t jaxunlearn .          docker run --rm -v "$PWD/runs:/work/runs" jaxunlearn demo
-#   docker build --target cuda -t jaxunlearn:cuda .    docker run --rm --gpus all -v "$PWD:/work" jaxunlearn:cuda run CONFIG
+#   docker build --target cuda -t jaxunlearn:cuda .    docker run --rm --gpus all -v "$PWD:/work" jaxunlearn:cuda demo
 #
 # CUDA itself comes with JAX's wheels: the host needs the driver and NVIDIA's container toolkit alone.
 
