@@ -59,8 +59,7 @@ def certify(wanted: Wanted) -> dict[str, Any]:
     source.refuse_unfinished(wanted.run)
     if not wanted.force:
         refuse_foreign(wanted.folder, NAMES, by="certify")
-    for path in wanted.exports:
-        files_of(path)  # refused before any work where there is none
+    _check_exports(wanted.exports)
     s = source.read(wanted.run, wanted.model)
     asked = measured.windows(s.run, wanted.windows)
     found = measured.of_models(s, asked, ("baseline", s.name, "twin"))
@@ -76,8 +75,17 @@ def certify(wanted: Wanted) -> dict[str, Any]:
     predicate["exports"] = [measured.export(s, path, asked, found) for path in wanted.exports]
     predicate["limits"] = findings.limits(_facts(s) | {"signed": bool(private)})
     subjects = source.model_files(s.folder)
-    subjects += [f | {"name": f"{e['name']}/{f['name']}"} for e in predicate["exports"] for f in e["files"]]
+    subjects += [f | {"name": f"export/{e['name']}/{f['name']}"} for e in predicate["exports"] for f in e["files"]]
     return write(wanted.folder, subjects, predicate, private, wanted.force)
+
+
+def _check_exports(paths: Sequence[Path]) -> None:
+    """Raise InputError, before any work, for an export that is not there, and for two of one name."""
+    for path in paths:
+        files_of(path)
+    names = [path.resolve().name for path in paths]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"--export: two are called {twice[0]}; a certificate knows them by name, so give others")
 
 
 def _same_figures(s: Source, found: dict[str, measured.Measured]) -> None:

@@ -10,7 +10,7 @@ from jaxunlearn.run.preregistration import FOUND
 
 TWICE = 2.0  # a finding is listed where the model gives at least this many times what the twin gives
 NAMED = 2  # grade of a completion, of 3, from which it is listed
-TAIL = 160  # characters of a window's prefix that are shown
+TAIL = 90  # characters of a window's prefix that are shown
 ALWAYS = (
     "Absence cannot be proved: the tests cover the prompts, windows and attacks that are listed here, and no others.",
     "Whether two models are the same in all that they could ever write cannot be tested. The twin is a reference, and "

@@ -83,7 +83,7 @@ def export(source: Source, path: Path, asked: Windows, found: dict[str, Measured
     {"name", "files": digests, "measures", "nats": the largest and the mean difference of a window's log-probability
     from the certified model's, a token, "covered", "why": not}. Raises InputError for what is no model.
     """
-    entry: dict[str, Any] = {"name": path.name, "files": files_of(path)}
+    entry: dict[str, Any] = {"name": path.resolve().name, "files": files_of(path)}
     folder, c = find_model(path), source.run.config
     tokenizer = load_tokenizer(folder)
     check_model(folder, tokenizer, c.compute)

@@ -29,8 +29,10 @@ def _view(p: Mapping[str, Any], subjects: Sequence[Mapping[str, Any]]) -> dict[s
         "p": p, "word": p["verdict"]["word"], "tint": TINTS.get(p["verdict"]["word"], BAD), "meanings": MEANING,
         "facts": _facts(p), "registered": _registered(p["preregistration"]), "roles": ROLES if twin else ROLES[:2],
         "measures": [
-            (title, [_measure(m, twin) for m in p["measures"] if m["kind"] == kind]) for title, kind in kinds.items()
+            (title, [_measure(m, twin) for m in p["measures"] if m["kind"] == kind and not _silent(m)])
+            for title, kind in kinds.items()
         ],
+        "silent": sum(map(_silent, p["measures"])),
         "extraction": _extraction(p["extraction"]), "relearned": _relearned(p["steps_to_half"]),
         "kept": [(s["title"], [_cell(s["figures"].get(role)) for role in ROLES]) for s in p["side_effects"]],
         "findings": findings[:FINDINGS], "more": len(findings) - len(findings[:FINDINGS]),
@@ -98,6 +100,11 @@ def _cell(figure: Any) -> dict[str, str]:
     return {"text": number(figure["value"]), "interval": within, "note": many}
 
 
+def _silent(m: Mapping[str, Any]) -> bool:
+    """Return whether a measure is a threshold of extraction that tells nothing; the table of extraction has it."""
+    return m["title"].startswith("extraction:") and not m["grade"]
+
+
 def _measure(m: Mapping[str, Any], twin: bool) -> dict[str, Any]:
     left, low = m["left"], m["left"] and m["left"]["low"]
     words = (GRADES if twin else WITHOUT).get(m["grade"], "tells nothing here")
@@ -142,7 +149,8 @@ def _export(e: Mapping[str, Any]) -> dict[str, Any]:
     nats = e.get("nats")
     apart = f"{nats['mean']:.2g} nats a token on average, {nats['most']:.2g} at most" if nats else ""
     order = ("baseline", "twin", "model")  # "twin" stands for the certified model there (measures.kept_level)
-    rows = [(m["title"], [_cell(m["figures"].get(r)) for r in order], m["grade"]) for m in e["measures"]]
+    told = [m for m in e["measures"] if m["grade"]]
+    rows = [(m["title"], [_cell(m["figures"].get(r)) for r in order], m["grade"]) for m in told]
     return {"name": e["name"], "covered": e["covered"], "why": e["why"], "apart": apart, "rows": rows}
 
 

@@ -179,13 +179,14 @@ def _exports(found: dict, given: Sequence[Path]) -> Iterator[Check]:
     """Yield a check of the files of every export that is given, and of those that are not."""
     entries = {e["name"]: e for e in found["predicate"]["exports"]}
     for path in given:
-        entry = entries.pop(path.name, None)
+        name = path.resolve().name
+        entry = entries.pop(name, None)
         if entry is None:
-            yield Check(outcome=DIFFERS, what=f"export {path.name} is not in the certificate")
+            yield Check(outcome=DIFFERS, what=f"export {name} is not in the certificate")
             continue
         there = {f["name"]: f["digest"]["sha256"] for f in files_of(path)}
         same = there == {f["name"]: f["digest"]["sha256"] for f in entry["files"]}
         state = "covered" if entry["covered"] else f"NOT covered: {entry['why']}"
-        yield _said(same, f"export {path.name} ({state})", "its files are not those that were certified")
+        yield _said(same, f"export {name} ({state})", "its files are not those that were certified")
     for name in entries:
         yield Check(outcome=UNCHECKED, what=f"export {name}: give --export with its place")

@@ -401,7 +401,7 @@ def test_a_run_gets_a_certificate_that_verifies_until_something_is_changed(finis
     found = json.loads((out / "statement.json").read_text())
     p = found["predicate"]
     assert p["by"] == "A. Tester" and p["preregistration"]["in_time"] and p["preregistration"]["differs"] == []
-    assert {s["name"] for s in found["subject"]} >= {"unlearned/model.safetensors", "bf16/model.safetensors"}
+    assert {s["name"] for s in found["subject"]} >= {"unlearned/model.safetensors", "export/bf16/model.safetensors"}
     assert p["extraction"]["clipped"] and p["extraction"]["models"]["baseline"] and str(tmp_path) not in json.dumps(p)
     given = ["--run", str(finished), "--export", *exports]
     assert main(["verify", str(out), *given, "--json"]) == 0
