@@ -392,7 +392,7 @@ def test_a_run_gets_a_certificate_that_verifies_until_something_is_changed(finis
     out, copy = tmp_path / "certificate", tmp_path / "run"
     export = ["export", "--model", str(finished / "unlearned"), "--dtype", "bfloat16", "--out", str(tmp_path / "bf16")]
     assert main(export) == 0
-    asked = ["certify", str(finished), "--out", str(out), "--by", "A. Tester", "--json"]
+    asked = ["certify", str(finished), "--out", str(out), "--by", "A. Tester", "--windows", "24", "--json"]
     capsys.readouterr()
     exports = [str(tmp_path / "bf16"), str(finished / "baseline")]  # the second one is no export of this model
     assert main([*asked, "--export", *exports]) == 0
@@ -428,7 +428,7 @@ def test_what_cannot_be_certified_is_said(finished, tmp_path, capsys):
     content["models"]["baseline"]["familiarity"]["probability"] = low
     del content["seal"]
     (copy / report).write_text(json.dumps(content))
-    assert main(["certify", str(copy)]) == 1
+    assert main(["certify", str(copy), "--windows", "24"]) == 1
     assert "report.json says 0.0006 of baseline's next-word familiarity, measured again" in capsys.readouterr().err
     (copy / report).unlink()
     assert main(["certify", str(copy)]) == 2 and "it has no report.json" in capsys.readouterr().err
