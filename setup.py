@@ -8,11 +8,13 @@ GPU = ["jax[cuda13]"]
 TPU = ["jax[tpu]"]
 EVAL = ["accelerate>=1", "lm_eval>=0.4.13,<0.5"]  # lm-evaluation-harness: all of its tasks (eval.tasks)
 GGUF = ["gguf>=0.19"]
+SIGN = ["cryptography>=42"]  # Ed25519 signatures of certificates
 TRACK = [
     "tensorboardX>=2.6"
 ]  # writes TensorBoard's files without TensorFlow; wandb and mlflow are used where installed
 TEST_WITHOUT_TORCH = [
     *GGUF,
+    *SIGN,
     *TRACK,
     *TPU,  # its compiler: the tests plan for TPUs that are not there
     "hypothesis",
@@ -95,6 +97,7 @@ setup(
         "gpu": GPU,
         "tpu": TPU,
         "gguf": GGUF,
+        "sign": SIGN,
         "eval": EVAL,
         "track": TRACK,
         "test": TEST,

@@ -24,7 +24,7 @@ LAYERS = (  # a package imports from lower rows alone, never from another one of
     ("run",),
     ("attacks",),
     ("stages",),
-    ("perf",),
+    ("perf", "certificate"),
     ("cli",),
 )
 ROW = {name: row for row, names in enumerate(LAYERS) for name in names}
@@ -243,6 +243,8 @@ ELSEWHERE = {  # modules without a test file of their name: where they are teste
     "config.training": "fields alone: tests/config/test_fields.py",
     "data.universe.relations": "tables: tests/data/universe/test_general.py, test_vocabulary.py",
     "parallel.preemption": "tests/training/test_loop.py, tests/stages/test_stages.py",
+    "certificate": "a docstring",
+    **dict.fromkeys(("certificate.certify", "certificate.measured", "cli.audit"), f"{WHOLE_RUN}, certificates"),
     **dict.fromkeys(("stages.evaluate", "stages.fit", "stages.label", "stages.pretrain"), WHOLE_RUN),
 }
 

@@ -19,12 +19,20 @@ from jaxunlearn.config import Config, as_dict, to_json
 from jaxunlearn.config.versions import code, versions
 from jaxunlearn.errors import InputError, RunError, no_disk, no_memory
 from jaxunlearn.estimates import duration
-from jaxunlearn.files import finite, json_text, read_json, write_whole
+from jaxunlearn.files import finite, json_text, parse_json, read_json, write_whole
 from jaxunlearn.outputs import Lock, lock
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import doing, progress, say
+from jaxunlearn.run import preregistration
 from jaxunlearn.run.metrics import Metrics
-from jaxunlearn.run.resume import MEASURED_BY, completed, refuse_another_configuration, refuse_changed_inputs, stored
+from jaxunlearn.run.resume import (
+    LATE,
+    MEASURED_BY,
+    completed,
+    refuse_another_configuration,
+    refuse_changed_inputs,
+    stored,
+)
 from jaxunlearn.run.tracking import Trackers
 
 LOCK = ".jaxunlearn_run.lock"  # marks the folder as a run's, too
@@ -144,8 +152,17 @@ class RunDirectory:
             "hashes": hashes,
         }
         write_whole(self.path / "config.json", self._text)
+        self._register(hashes)
         write_whole(path, json_text(sealed.sealed(manifest), indent=1, sort_keys=True))
         return manifest
+
+    def _register(self, hashes: dict) -> None:
+        """Fix what the run is tested by (preregistration.py), or record what changed since that was fixed."""
+        tests = preregistration.what_is_tested(parse_json(self._text, "the configuration", dict), hashes)
+        now = preregistration.register(self.path, tests, early=not any(map(self.made, LATE["unlearn"])))
+        before = self.records("preregistration", "changed")
+        if now != (before[-1]["names"] if before else []):
+            self.record("preregistration", event="changed", names=now, time=preregistration.now())
 
     def _may_change(self) -> tuple[str, ...]:
         """Return the inputs that may change: the prompts, unless they chose the step that is kept (rule 3)."""
@@ -178,12 +195,12 @@ class RunDirectory:
         """Announce a stage, record its seconds (also where it fails), and raise RunError for a full disk or memory."""
         say(f"[{name}] {what}")
         doing(f"{name}, {what}")
-        began = time.monotonic()
+        began, at = time.monotonic(), preregistration.now()
         try:
             yield
         except BaseException as error:
             with suppress(OSError):  # on a full disk the seconds cannot be written either
-                self._spent(name, began)
+                self._spent(name, began, at)
             if not isinstance(error, Exception):  # a signal
                 raise
             if advice := no_memory(error):
@@ -194,13 +211,13 @@ class RunDirectory:
             raise RunError(
                 f"[{name}] cannot write: {reason}. What was finished is kept; the same command goes on."
             ) from error
-        say(f"[{name}] done in {duration(self._spent(name, began))}")
+        say(f"[{name}] done in {duration(self._spent(name, began, at))}")
         doing(f"what follows {name}")
 
-    def _spent(self, name: str, began: float) -> float:
-        """Record and return the seconds of a stage."""
+    def _spent(self, name: str, began: float, at: str) -> float:
+        """Record and return the seconds of a stage, with the time `at` which it began."""
         seconds = time.monotonic() - began
-        self.record(name, event="seconds", seconds=round(seconds, 2))
+        self.record(name, event="seconds", seconds=round(seconds, 2), began=at)
         if not processes.index():
             self.metrics.seal()
         self.trackers.flush()

@@ -16,6 +16,7 @@ from support.paths import ROOT
 from support.world import NAMES, PLACES, PLAIN_NAMES, PLAIN_PLACES, PLAIN_THINGS, THINGS
 
 from jaxunlearn.attacks import form
+from jaxunlearn.certificate.rules import MEANING as RULES
 from jaxunlearn.cli import main
 from jaxunlearn.estimates import number
 from jaxunlearn.parallel import preemption
@@ -385,3 +386,50 @@ def test_a_full_disk_stops_with_1_and_the_run_goes_on_after(world, tmp_path):
     assert "[baseline] cannot write: " in done.stderr and "Traceback" not in done.stderr
     code, _, err = cli("pretrain", world / "world.py", f"run.dir={tmp_path}/run")
     assert code == 0 and (tmp_path / "run" / "baseline" / "model.safetensors").is_file(), err
+
+
+def test_a_run_gets_a_certificate_that_verifies_until_something_is_changed(finished, tmp_path, capsys):
+    out, copy = tmp_path / "certificate", tmp_path / "run"
+    export = ["export", "--model", str(finished / "unlearned"), "--dtype", "bfloat16", "--out", str(tmp_path / "bf16")]
+    assert main(export) == 0
+    asked = ["certify", str(finished), "--out", str(out), "--by", "A. Tester", "--windows", "24", "--json"]
+    capsys.readouterr()
+    exports = [str(tmp_path / "bf16"), str(finished / "baseline")]  # the second one is no export of this model
+    assert main([*asked, "--export", *exports]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["word"] in RULES and said["exports"]["baseline"] is False
+    found = json.loads((out / "statement.json").read_text())
+    p = found["predicate"]
+    assert p["by"] == "A. Tester" and p["preregistration"]["in_time"] and p["preregistration"]["differs"] == []
+    assert {s["name"] for s in found["subject"]} >= {"unlearned/model.safetensors", "export/bf16/model.safetensors"}
+    assert p["extraction"]["clipped"] and p["extraction"]["models"]["baseline"] and str(tmp_path) not in json.dumps(p)
+    given = ["--run", str(finished), "--export", *exports]
+    assert main(["verify", str(out), *given, "--json"]) == 0
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    assert any("windows asked again" in c["what"] and c["outcome"] == "agrees" for c in checks)
+    shutil.copytree(finished, copy)
+    weights_file = copy / "unlearned" / "model.safetensors"
+    shutil.copy(copy / "baseline" / "model.safetensors", weights_file)
+    assert main(["verify", str(out), "--run", str(copy)]) == 1
+    assert "DOES NOT AGREE: file unlearned/model.safetensors of the model: its SHA-256" in capsys.readouterr().out
+    assert main(["certify", str(copy), "--out", str(tmp_path / "other")]) == 1  # the sealed model is another
+    (out / "certificate.html").write_text("<p>erased</p>")
+    assert main(["certify", str(finished), "--out", str(out)]) == 2  # edited since, so it is somebody's own
+
+
+def test_what_cannot_be_certified_is_said(finished, tmp_path, capsys):
+    copy, report = tmp_path / "run", "report.json"
+    shutil.copytree(finished, copy, ignore=shutil.ignore_patterns("checkpoints", "controls"))
+    assert main(["certify", str(copy), "--model", "nosuch"]) == 2
+    assert "--model nosuch: the run's report has baseline, unlearned, twin" in capsys.readouterr().err
+    assert main(["certify", str(copy), "--export", str(tmp_path / "nosuch")]) == 2
+    content = json.loads((copy / report).read_text())
+    low = {"value": 0.0006, "low": 0.0002, "high": 0.002, "n": 2}
+    content["models"]["baseline"]["familiarity"]["probability"] = low
+    del content["seal"]
+    (copy / report).write_text(json.dumps(content))
+    assert main(["certify", str(copy), "--windows", "24"]) == 1
+    assert "report.json says 0.0006 of baseline's next-word familiarity, measured again" in capsys.readouterr().err
+    (copy / report).unlink()
+    assert main(["certify", str(copy)]) == 2 and "it has no report.json" in capsys.readouterr().err
+    assert not (copy / "certificate").exists()

@@ -1,0 +1,235 @@
+"""Write the certificate of a run: measure, judge by the rules, hash, draw the page, sign."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxunlearn import sealed
+from jaxunlearn.certificate import findings, measured, measures, rules, signing, source, statement
+from jaxunlearn.certificate.digests import SUMS, files_of, sha256_of, write_sums
+from jaxunlearn.certificate.page import page
+from jaxunlearn.certificate.source import Source
+from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.estimates import value_of
+from jaxunlearn.evals.extraction import WINDOWS, Windows, shares
+from jaxunlearn.evals.question_sets import spread
+from jaxunlearn.files import read_json, write_whole
+from jaxunlearn.outputs import refuse_foreign, taken
+from jaxunlearn.report.findings import FAMILIARITY
+from jaxunlearn.run import preregistration
+from jaxunlearn.run.directory import versions
+from jaxunlearn.stages.summary import without_places
+
+REPEATED = 12  # prompts, and windows, that `verify` asks again: half of them evenly spread, half the strongest
+TOLERANCE = {"probability": 0.02, "nats_a_token": 0.02}  # by which what is repeated may differ, on another device too
+NAMES = (statement.PAGE, statement.STATEMENT, statement.ENVELOPE, SUMS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is to be certified: the run's folder and model, the place, who measured, exports, the key file."""
+
+    run: Path
+    model: str = "unlearned"
+    out: Path | None = None
+    by: str = ""
+    exports: tuple[Path, ...] = ()
+    key: str = ""
+    windows: int = WINDOWS
+    force: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Return where the certificate is written: by default in the run's folder."""
+        slug = "".join(ch if ch.isalnum() else "_" for ch in self.model)
+        return self.out or self.run / ("certificate" if self.model == "unlearned" else f"certificate_{slug}")
+
+
+def certify(wanted: Wanted) -> dict[str, Any]:
+    """Write the certificate of a finished run and return its predicate; call within a mesh.
+
+    Raises InputError, and writes nothing, where the baseline was not shown to know the text, for a run that is not
+    finished, and for a key or an export that cannot be read. Raises RunError where the run's files are damaged, or
+    where its report is not of its models.
+    """
+    private = signing.private_key(Path(wanted.key)) if wanted.key else None
+    source.refuse_unfinished(wanted.run)
+    if not wanted.force:
+        refuse_foreign(wanted.folder, NAMES, by="certify")
+    _check_exports(wanted.exports)
+    s = source.read(wanted.run, wanted.model)
+    asked = measured.windows(s.run, wanted.windows)
+    found = measured.of_models(s, asked, ("baseline", s.name, "twin"))
+    _same_figures(s, found)
+    logps = {name: of["logp"] for name, of in found.items()}
+    known = measures.known_by(s.report, logps)
+    if not known:
+        raise InputError(
+            f"no baseline: nothing in {wanted.run} shows that the baseline knew the text (next-word familiarity above "
+            f"{preregistration.KNOWN:g}, or more windows extracted than from the twin), so there is no certificate"
+        )
+    predicate = _predicate(s, asked, found, known) | {"by": wanted.by or "not stated", "signed": bool(private)}
+    predicate["exports"] = [measured.export(s, path, asked, found) for path in wanted.exports]
+    predicate["limits"] = findings.limits(_facts(s) | {"signed": bool(private)})
+    subjects = source.model_files(s.folder)
+    subjects += [f | {"name": f"export/{e['name']}/{f['name']}"} for e in predicate["exports"] for f in e["files"]]
+    return write(wanted.folder, subjects, predicate, private, wanted.force)
+
+
+def _check_exports(paths: Sequence[Path]) -> None:
+    """Raise InputError, before any work, for an export that is not there, and for two of one name."""
+    for path in paths:
+        files_of(path)
+    names = [path.resolve().name for path in paths]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"--export: two are called {twice[0]}; a certificate knows them by name, so give others")
+
+
+def _same_figures(s: Source, found: dict[str, measured.Measured]) -> None:
+    """Raise RunError where the models do not give what the report says of them."""
+    rows = [n for n, p in enumerate(s.run.suite.prompts.probability) if p.position == "out"]
+    for name, of in found.items():
+        said = value_of(((s.report["models"].get(name) or {}).get(FAMILIARITY[0]) or {}).get(FAMILIARITY[1]))
+        now = float(np.mean([of["masses"][n] for n in rows])) if rows else None
+        if said is not None and now is not None and abs(said - now) > TOLERANCE["probability"]:
+            raise RunError(
+                f"report.json says {said:.4g} of {name}'s next-word familiarity, measured again it is {now:.4g}: "
+                "the report is of other prompts or another model; run `jaxunlearn evaluate` again"
+            )
+
+
+def _facts(s: Source) -> dict[str, bool]:
+    """Return what findings.limits asks for."""
+    return {
+        "twin": s.has_twin, "registered": s.in_time, "unchanged": not s.differs and not s.changes,
+        "held_out": s.run.config.eval.split == "report", "weights": source.own_weights(s),
+    }  # fmt: skip
+
+
+def conditions(facts: dict[str, bool]) -> dict[str, bool]:
+    """Return {what "erased" needs, in words: whether it holds}; the rules read it."""
+    words = {
+        "twin": "there is no twin to compare with", "held_out": "the prompts are those that tuning may see",
+        "weights": "the weights still hold the text: the model forgets while it writes",
+    }  # fmt: skip
+    return {text: facts.get(key, True) for key, text in words.items()}
+
+
+def _predicate(s: Source, asked: Windows, found: dict, known: list[str]) -> dict[str, Any]:
+    """Return all that is said of the certified model; exports and limits are added."""
+    logps = {name: of["logp"] for name, of in found.items()}
+    made = measures.measures_of(s.report, s.name, logps)
+    needed = conditions(_facts(s))
+    rows, decode = measured.ask(s, found), s.run.inputs.tokenizer.decode
+    windows, seen = [], set()
+    for length in reversed(asked.lengths):  # the longest that comes out stands for the shorter ones
+        twin = logps["twin"][str(length)] if "twin" in logps and s.name != "twin" else None
+        twin = logps["twin"][str(length)] if s.name == "twin" else twin
+        for row in findings.extracted_windows(asked.windows, length, logps[s.name][str(length)], twin, decode):
+            if row["prompt"] not in seen:
+                windows.append(row)
+                seen.add(row["prompt"])
+    relearned = {role: measures.steps_to_half(s.report, n) for role, n in (("model", s.name), ("twin", "twin"))}
+    content = {
+        "made": preregistration.now(), "code": {"versions": versions(), "source_sha256": statement.source_digest()},
+        "model": s.name, "title": s.report.get("title") or s.report.get("name"),
+        "asked": _asked(s), "method": _method(s), "preregistration": _registered(s), "known_by": known,
+        "verdict": rules.verdict(made, known, needed), "conditions": needed, "measures": made,
+        "extraction": _extraction(asked, logps, s.name), "steps_to_half": {r: v for r, v in relearned.items() if v},
+        "side_effects": measures.side_effects(s.report, s.name),
+        "missing": measures.missing(made, s.report, s.has_twin),
+        "findings": findings.residual(s.report, s.name, rows, windows), "budget": findings.budget(s.report),
+        "repeat": _repeat(rows, asked, logps[s.name]), "manifest": _manifest(s),
+        "configuration": s.report.get("config"),
+    }  # fmt: skip
+    return content
+
+
+def _asked(s: Source) -> dict[str, Any]:
+    x = s.run.inputs
+    names = list(dict.fromkeys(without_places(d.name.partition("#")[0]) for d in x.documents))
+    return {
+        "documents": names[:20], "documents_in_all": len(names), "summary": x.forget.summary(),
+        "terms": len(x.dictionary), "hashes": dict(x.hashes),
+    }  # fmt: skip
+
+
+def _method(s: Source) -> dict[str, Any]:
+    if s.name == "twin":
+        return {"name": "none", "summary": "trained without the text; it never saw it"}
+    method = s.run.config.unlearn.method
+    return {"name": method if s.name in ("unlearned", "repaired") else s.name, "summary": s.report.get("claim") or ""}
+
+
+def _registered(s: Source) -> dict[str, Any]:
+    """Return when the tests were fixed, by which hash, and what changed since."""
+    path = s.run / preregistration.FILE
+    first = s.registered or {}
+    return {
+        "file": preregistration.FILE if s.registered else "", "sha256": sha256_of(path) if s.registered else "",
+        "time": first.get("time", ""), "unlearning_began": s.began, "in_time": s.in_time, "changes": s.changes,
+        "differs": s.differs,
+    }  # fmt: skip
+
+
+def _manifest(s: Source) -> dict[str, Any]:
+    return sealed.plain(read_json(s.run / "manifest.json", dict))
+
+
+def _extraction(asked: Windows, logps: measures.Logps, name: str) -> dict[str, Any]:
+    """Return the windows' sizes and, for each model and length, the shares and the mean nats a token."""
+    roles = {"baseline": "baseline", "model": name, "twin": "twin"}
+    return {
+        "prefix": asked.prefix, "lengths": list(asked.lengths), "windows": len(asked.windows), "there": asked.there,
+        "wanted": list(asked.wanted), "clipped": asked.clipped,
+        "models": {
+            role: {
+                length: {"shares": shares(logp), "nats_a_token": -float(np.mean(logp)) / int(length)}
+                for length, logp in logps[n].items()
+            }
+            for role, n in roles.items() if n in logps
+        },
+    }  # fmt: skip
+
+
+def _repeat(rows: Sequence[dict], asked: Windows, logp: dict[str, list[float]]) -> dict[str, Any]:
+    """Return what `verify` asks again: prompts and windows by name, with what the certified model gave them."""
+    last = str(asked.lengths[-1])
+    windows = _some(list(range(len(asked.windows))), [logp[last][n] for n in range(len(asked.windows))])
+    prompts = _some(list(range(len(rows))), [row["model"] for row in rows])
+    return {
+        "tolerance": TOLERANCE, "most": asked.there if len(asked.windows) == asked.there else len(asked.windows),
+        "prompts": [{"prompt": rows[n]["prompt"], "specific": rows[n]["specific"], "probability": rows[n]["model"]}
+                    for n in prompts],
+        "windows": [{"window": n, "at": asked.windows[n].at, "length": int(last), "logp": logp[last][n]}
+                    for n in windows],
+    }  # fmt: skip
+
+
+def _some(numbers: list[int], strength: Sequence[float]) -> list[int]:
+    strongest = sorted(numbers, key=lambda n: -strength[n])[: REPEATED // 2]
+    return sorted({*spread(numbers, REPEATED // 2), *strongest})
+
+
+def write(folder: Path, subjects: list[dict], predicate: dict, private: Any = None, force: bool = False) -> dict:
+    """Write page, statement, envelope (with a private key) and SHA256SUMS; return the predicate as it is read back.
+
+    Raises InputError where the folder holds files of these names that `certify` did not write, unless `force`.
+    """
+    content = statement.as_read(predicate)
+    names = [name for name in NAMES if private or name != statement.ENVELOPE]
+    folder.mkdir(parents=True, exist_ok=True)
+    with taken(folder, NAMES, by="certify", force=force):
+        if not private:
+            (folder / statement.ENVELOPE).unlink(missing_ok=True)
+        write_whole(folder / statement.PAGE, page(content, subjects))
+        text = statement.as_text(statement.statement([*subjects, *files_of(folder / statement.PAGE)], content))
+        write_whole(folder / statement.STATEMENT, text)
+        if private:
+            made = signing.envelope(text.encode(), private)
+            write_whole(folder / statement.ENVELOPE, statement.as_text(made))
+        write_sums(folder, names[:-1])
+    return content

@@ -1,0 +1,66 @@
+"""The words of a certificate, each by measures made up for it; the first rule that holds decides."""
+
+import pytest
+
+from jaxunlearn.certificate.rules import (
+    ERASED,
+    NO_BASELINE,
+    RELEARNING,
+    RESIDUAL,
+    SUPPRESSED,
+    covers,
+    percent,
+    verdict,
+)
+
+
+def m(kind, grade, title="next word"):
+    return {"title": title, "kind": kind, "grade": grade, "left": {"value": 0.77, "low": 0.54, "high": 0.88, "n": 24}}
+
+
+GOOD = [m("plain", "good"), m("pressed", "good", RELEARNING)]
+
+
+@pytest.mark.parametrize(
+    ("measures", "word", "reason"),
+    [
+        (GOOD, ERASED, "within the margin of the twin"),
+        ([*GOOD, m("pressed", "", "rounding"), m("shown", "bad")], ERASED, "within the margin"),
+        ([m("plain", "good"), m("pressed", "bad", RELEARNING)], SUPPRESSED,
+         "comes back: familiarity after relearning, 77% (54% to 88%) of the way from the twin"),
+        ([*GOOD, m("pressed", "so-so", "probes")], SUPPRESSED, "comes back: probes"),
+        ([*GOOD, m("plain", "so-so", "completion"), m("pressed", "bad", "probes")], RESIDUAL,
+         "left without any attack: completion"),
+        ([*GOOD, m("plain", "unsure", "completion"), m("pressed", "bad")], RESIDUAL, "too few items: completion"),
+        ([*GOOD, m("pressed", "unsure", "probes")], RESIDUAL, "too few items: probes"),
+        ([m("plain", "good"), m("pressed", "good", "probes")], RESIDUAL, "relearning was not tried"),
+        ([m("plain", "good"), m("pressed", "", RELEARNING)], RESIDUAL, "its figure tells nothing"),
+        ([m("plain", ""), m("pressed", "good", RELEARNING)], RESIDUAL, "no test by ordinary prompts"),
+        ([], RESIDUAL, "no test by ordinary prompts"),
+    ],
+)  # fmt: skip
+def test_the_word_follows_from_the_measures(measures, word, reason):
+    found = verdict(measures, ["next word"], {})
+    assert found["word"] == word and any(reason in why for why in found["reasons"])
+
+
+def test_without_a_baseline_that_knew_nothing_else_counts():
+    assert verdict(GOOD, [], {})["word"] == NO_BASELINE
+
+
+def test_a_condition_that_is_not_met_bars_erased_alone():
+    lacking = {"there is no twin": False, "fine": True}
+    found = verdict(GOOD, ["x"], lacking)
+    assert (found["word"], found["reasons"]) == (RESIDUAL, ["not excluded: there is no twin"])
+    assert verdict([*GOOD, m("pressed", "bad")], ["x"], lacking)["word"] == SUPPRESSED
+
+
+def test_an_export_is_covered_where_every_measure_stays():
+    assert covers([m("plain", "good"), m("plain", "")]) == (True, "")
+    assert covers([m("plain", "good"), m("plain", "bad", "b")]) == (False, "not at the certified model's level: b")
+    assert covers([m("plain", "unsure", "b")])[1].endswith("b (undecided)")
+    assert not covers([m("plain", "")])[0] and not covers([])[0]
+
+
+def test_shares_are_written_with_their_interval():
+    assert percent({"value": 0.001, "low": -0.04, "high": -0.001}) == "0% (−4% to 0%)"

@@ -1,0 +1,52 @@
+"""Reading the run that is certified: what is no finished run, its configuration, its report."""
+
+import dataclasses
+import json
+
+import pytest
+
+from jaxunlearn import sealed
+from jaxunlearn.certificate.source import config_of, read_report, refuse_unfinished
+from jaxunlearn.config import Config, Pretrain, Run, load_config, to_json
+from jaxunlearn.errors import InputError, RunError
+
+
+def test_a_run_that_is_not_finished_is_refused_with_what_it_lacks(tmp_path):
+    with pytest.raises(InputError, match=r"is no run: it has no config\.json"):
+        refuse_unfinished(tmp_path)
+    for name in ("config.json", "manifest.json"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "baseline").mkdir()
+    with pytest.raises(InputError, match=r"is not finished, it has no unlearned, report\.json: nothing can be"):
+        refuse_unfinished(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["llama2_7b", "compare_universe"])
+def test_a_configuration_is_read_back_from_its_json(tmp_path, name):
+    config = dataclasses.replace(load_config(name), run=Run(dir=str(tmp_path)))
+    (tmp_path / "config.json").write_text(to_json(config))
+    assert config_of(tmp_path) == config
+
+
+def test_a_configuration_of_an_older_version_lacks_fields_and_has_others(tmp_path):
+    raw = json.loads(to_json(Config(name="x", pretrain=Pretrain(steps=7))))
+    raw["pretrain"] |= {"moment_memory": "device"}
+    raw["eval"] = {"blocks": 3}
+    (tmp_path / "config.json").write_text(json.dumps(raw))
+    found = config_of(tmp_path)
+    assert (found.pretrain.steps, found.eval.blocks, found.eval.batch) == (7, 3, Config(name="x").eval.batch)
+    (tmp_path / "config.json").write_text('{"name": "x"}')
+    with pytest.raises(InputError, match="is not the configuration of a run"):
+        config_of(tmp_path)
+
+
+def test_a_report_that_was_edited_is_damaged_and_one_without_a_baseline_is_refused(tmp_path):
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(sealed.sealed({"models": {"baseline": {}}})))
+    assert read_report(tmp_path) == {"models": {"baseline": {}}}
+    path.write_text(path.read_text().replace("{}", '{"familiarity": {}}'))
+    with pytest.raises(RunError, match="is not as it was written"):
+        read_report(tmp_path)
+    path.write_text('{"models": {}}')
+    with pytest.raises(InputError, match="has no figures of a baseline"):
+        read_report(tmp_path)

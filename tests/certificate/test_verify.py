@@ -1,0 +1,116 @@
+"""Checking a certificate: one that was tampered with is named, whatever was changed; signatures by their key."""
+
+import json
+
+import pytest
+from support.certificates import certificate
+
+from jaxunlearn.certificate import signing, statement
+from jaxunlearn.certificate.digests import SUMS, write_sums
+from jaxunlearn.certificate.verify import AGREES, DIFFERS, UNCHECKED, verify
+from jaxunlearn.errors import InputError
+
+
+def wrong(folder, **more):
+    return [check.what for check in verify(folder, **more) if check.outcome == DIFFERS]
+
+
+@pytest.fixture
+def made(tmp_path, report, logps):
+    """The folder of a certificate that is not signed."""
+    certificate(tmp_path / "c", report, logps)
+    return tmp_path / "c"
+
+
+def edit(folder, change):
+    """Change a certificate's statement, and hash it again as who forges it would."""
+    path = folder / statement.STATEMENT
+    found = json.loads(path.read_text())
+    change(found["predicate"])
+    path.write_text(statement.as_text(found))
+    write_sums(folder, [statement.STATEMENT, statement.PAGE])
+
+
+def test_a_whole_certificate_agrees_and_what_was_not_checked_is_said(made):
+    checks = verify(made)
+    assert not [c for c in checks if c.outcome == DIFFERS]
+    assert [c.what.split(":")[0] for c in checks if c.outcome == UNCHECKED] == [
+        "who wrote it", "the model's files and a repetition",
+    ]  # fmt: skip
+    assert "the verdict follows from the figures by the rules" in [c.what for c in checks if c.outcome == AGREES]
+
+
+@pytest.mark.parametrize("name", [statement.PAGE, statement.STATEMENT])
+def test_a_tampered_or_missing_file_is_named(made, name):
+    text = (made / name).read_text()
+    (made / name).write_text(text.replace("suppressed", "erased"))
+    assert any(name in what and "changed after it was written" in what for what in wrong(made))
+    (made / name).unlink()
+    assert any(name in what and "is missing" in what for what in wrong(made))
+
+
+def test_a_list_that_leaves_the_statement_out_is_found(made):
+    write_sums(made, [statement.PAGE])
+    assert f"{SUMS} does not list {statement.STATEMENT}" in wrong(made)
+
+
+def test_a_forged_word_does_not_follow_from_the_figures(made):
+    edit(made, lambda p: p["verdict"].update(word="erased to the twin's level"))
+    assert any("by them it is: suppressed" in what for what in wrong(made))
+    assert "the page shows what the statement says" in wrong(made)
+
+
+def test_a_forged_export_and_figures_that_are_gone_are_found(made):
+    entry = {"name": "a.gguf", "files": [], "measures": [], "covered": True, "why": ""}
+    edit(made, lambda p: p["exports"].append(entry))
+    assert any("which exports are covered" in what and "a.gguf" in what for what in wrong(made))
+    edit(made, lambda p: p.pop("measures"))
+    assert any("lacks figures" in what for what in wrong(made))
+
+
+def test_a_statement_of_another_kind_and_a_folder_without_one_are_refused(made, tmp_path):
+    (made / statement.STATEMENT).write_text("{}")
+    assert any("no certificate of this version" in what for what in wrong(made))
+    with pytest.raises(InputError, match="is no certificate"):
+        verify(tmp_path)
+
+
+def test_an_export_is_known_by_name_and_files(tmp_path, report, logps):
+    (tmp_path / "a.gguf").write_text("weights")
+    from jaxunlearn.certificate.digests import files_of
+
+    entry = {"name": "a.gguf", "files": files_of(tmp_path / "a.gguf"), "measures": [], "covered": False, "why": "no"}
+    certificate(tmp_path / "c", report, logps, exports=[entry])
+    assert wrong(tmp_path / "c", exports=[tmp_path / "a.gguf"]) == []
+    assert any("a.gguf: give --export" in c.what for c in verify(tmp_path / "c") if c.outcome == UNCHECKED)
+    (tmp_path / "a.gguf").write_text("other weights")
+    assert any("not those that were certified" in what for what in wrong(tmp_path / "c", exports=[tmp_path / "a.gguf"]))
+    (tmp_path / "b.gguf").write_text("more")
+    assert any("is not in the certificate" in what for what in wrong(tmp_path / "c", exports=[tmp_path / "b.gguf"]))
+
+
+def test_a_signature_is_checked_by_the_key_that_is_given(tmp_path, report, logps):
+    ed = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ed25519", reason="needs cryptography")
+    from cryptography.hazmat.primitives import serialization as s
+
+    mine, other = ed.Ed25519PrivateKey.generate(), ed.Ed25519PrivateKey.generate()
+    for name, key in (("mine", mine), ("other", other)):
+        pem = key.public_key().public_bytes(s.Encoding.PEM, s.PublicFormat.SubjectPublicKeyInfo)
+        (tmp_path / f"{name}.pem").write_bytes(pem)
+    certificate(tmp_path / "c", report, logps, mine)
+    assert wrong(tmp_path / "c", key=str(tmp_path / "mine.pem")) == []
+    assert any("no signature by the key" in what for what in wrong(tmp_path / "c", key=str(tmp_path / "other.pem")))
+    assert any("give --key" in c.what for c in verify(tmp_path / "c") if c.outcome == UNCHECKED)
+    edit(tmp_path / "c", lambda p: p.update(by="Somebody else"))
+    assert any("another statement" in what for what in wrong(tmp_path / "c", key=str(tmp_path / "mine.pem")))
+    assert signing.key_id(mine.public_key()) != signing.key_id(other.public_key())
+
+
+def test_a_key_for_a_certificate_that_is_not_signed_does_not_agree(made, tmp_path):
+    pytest.importorskip("cryptography", reason="needs cryptography")
+    from cryptography.hazmat.primitives import serialization as s
+    from cryptography.hazmat.primitives.asymmetric import ed25519
+
+    public = ed25519.Ed25519PrivateKey.generate().public_key()
+    (tmp_path / "key.pem").write_bytes(public.public_bytes(s.Encoding.PEM, s.PublicFormat.SubjectPublicKeyInfo))
+    assert "the certificate is not signed, and a key was given" in wrong(made, key=str(tmp_path / "key.pem"))
