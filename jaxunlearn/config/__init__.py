@@ -23,11 +23,23 @@ from jaxunlearn.config.fields import (
     Whp,
 )
 from jaxunlearn.config.load import as_dict, find_config, load_config, of_method, override, to_json, with_method
-from jaxunlearn.config.training import Adversary, Lora, Pretrain, Repair, Reset, Train, Unlearn
+from jaxunlearn.config.training import (
+    Adversary,
+    Collapse,
+    Erase,
+    Lora,
+    Mudman,
+    Pretrain,
+    Repair,
+    Reset,
+    Select,
+    Train,
+    Unlearn,
+)
 
 __all__ = [
-    "Adversary", "Anchors", "Attack", "Config", "ContextAttack", "Eval", "Extract", "Llama", "Llm", "LlmJudge", "Lora",
-    "Mesh", "Pretrain", "ProbesAttack", "QuantiseAttack", "Repair", "Reset", "RttAttack", "Run", "SharesAttack",
-    "Sweep", "Text", "Train", "Universe", "Unlearn", "Whp", "as_dict", "check", "find_config", "load_config",
-    "of_method", "override", "to_json", "with_method",
+    "Adversary", "Anchors", "Attack", "Collapse", "Config", "ContextAttack", "Erase", "Eval", "Extract", "Llama", "Llm",
+    "LlmJudge", "Lora", "Mesh", "Mudman", "Pretrain", "ProbesAttack", "QuantiseAttack", "Repair", "Reset", "RttAttack",
+    "Run", "Select", "SharesAttack", "Sweep", "Text", "Train", "Universe", "Unlearn", "Whp", "as_dict", "check",
+    "find_config", "load_config", "of_method", "override", "to_json", "with_method",
 ]  # fmt: skip

@@ -104,8 +104,20 @@ BOUNDS: dict[type, dict[str, Range]] = {
     training.Pretrain: {"forget_epochs": NONE_OR_SOME},
     training.Unlearn: dict.fromkeys(
         ("retain_weight", "beta", "gamma", "strength", "scale", "steering"), OWN
-    ) | {"layer": Range(0, 1 << 14), "reach": SHARE, "retain_batch": NONE_OR_SOME, "sam": DECAY},
+    ) | {"layer": Range(0, 1 << 14), "reach": SHARE, "retain_batch": NONE_OR_SOME, "sam": DECAY,},
     training.Adversary: {"every": NONE_OR_SOME, "rates": RATE, "weight": NOT_NEGATIVE, "blocks": SOME},
+    training.Select: {
+        "budget": NOT_NEGATIVE, "rate": NOT_NEGATIVE, "pcs": Range(0, 1 << 20, also=(-1,)), "elicit": DECAY,
+        "rank": SOME, "blocks": SOME,
+    },
+    training.Mudman: {
+        "every": NONE_OR_SOME, "rate": NOT_NEGATIVE, "retain_rate": DECAY, "adversary_rate": RATE, "momentum": DECAY,
+    },
+    training.Collapse: {
+        "norm": NOT_NEGATIVE, "inputs": NONE_OR_SOME, "outputs": NONE_OR_SOME, "every": NONE_OR_SOME,
+        "retain_rate": DECAY,
+    },
+    training.Erase: {"strength": Range(0, 1000), "rank": SOME, "share": Range(0, 1, above=True), "seen": NONE_OR_SOME},
     training.Reset: {"share": SHARE, "batches": SOME},
 }  # fmt: skip
 

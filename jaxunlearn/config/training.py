@@ -66,6 +66,55 @@ class Adversary:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Select:
+    """Move along the minor components of the forget gradient, to a budget (methods/select.py: RepSelect)."""
+
+    budget: float = 0.0  # mean KL (nats a token) from the baseline to the model on text to keep, at most; 0: not used
+    rate: float = 0.05  # of the plain steps along the one direction
+    pcs: int = -1  # principal components of each matrix that are damped; 0: none; -1: an eighth of its smaller side
+    damp: Literal["soft", "hard", "quadratic"] = "soft"  # by 1 - S_min / S, wholly, or by 1 - (S_min / S)^2
+    of: Literal["forget", "retain", "random"] = (
+        "forget"  # whose: its own, of text to keep, random
+    )
+    side: Literal["both", "inputs", "outputs"] = "both"  # of the matrices
+    elicit: float = 0.01  # rate of the temporary adapter that draws the target out beforehand; 0: none
+    rank: int = 8  # of that adapter
+    blocks: int = 32  # of text to keep that the KL is measured on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mudman:
+    """Unlearn by masked gradients taken at a fork that learns the text (methods/mudman.py: MUDMAN)."""
+
+    every: int = 0  # steps from one fork of the model to the next; 0: not used
+    rate: float = 1e-3  # length of a step against the text, over all gate projections
+    retain_rate: float = 1e-3  # of the step on text to keep
+    adversary_rate: float = 1e-2  # of the fork's step on the text to forget
+    momentum: float = 0.9  # of the gradient on text to keep, whose signs make the mask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collapse:
+    """Take what is common out of the factors of the forget gradient (methods/collapse.py: CIR)."""
+
+    norm: float = 0.0  # length of a step against the text, over all MLP matrices; 0: not used
+    inputs: int = 23  # leading principal components, beside the mean, that activations lose; 0: all is left in
+    outputs: int = 35  # the same of the gradients at the outputs
+    every: int = 0  # steps from one refresh of the components to the next; 0: an epoch of the text to forget
+    retain_rate: float = 3e-4  # of the plain step on text to keep
+
+
+@dataclass(frozen=True, kw_only=True)
+class Erase:
+    """Edit rows of the embedding and the output projection before the method trains (methods/erase.py: EMBER)."""
+
+    strength: float = 0.0  # how many times a row's part in the target's features is subtracted; 0: not used
+    rank: int = 16  # features that the rows of the text to forget are factored into
+    share: float = 0.5  # of a feature's squared coefficients that rows of the target alone must hold
+    seen: int = 0  # occurrences in the text to keep up to which a token still belongs to the target alone
+
+
+@dataclass(frozen=True, kw_only=True)
 class Unlearn(Train):
     """The unlearning stage. A setting that is None has the method's own default (`jaxunlearn methods`)."""
 
@@ -75,6 +124,10 @@ class Unlearn(Train):
     retain_batch: int = 0  # blocks of text to keep in a microbatch; 0: as many as `batch`
     adversary: Adversary = field(default_factory=Adversary)
     sam: float = 0.0  # how far from the weights the forget loss's gradient is taken (methods/sam.py); 0: at them
+    select: Select = field(default_factory=Select)
+    mudman: Mudman = field(default_factory=Mudman)
+    collapse: Collapse = field(default_factory=Collapse)
+    erase: Erase = field(default_factory=Erase)
     beta: float | None = None  # of npo, simnpo, dpo: how fast the loss fades as a text is forgotten
     gamma: float | None = None  # of simnpo: the margin
     strength: float | None = None  # of undial: by how much the next token's logit is lowered

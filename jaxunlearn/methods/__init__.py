@@ -10,19 +10,19 @@ from typing import Any
 from jaxunlearn.config import Config, Whp
 from jaxunlearn.errors import InputError
 from jaxunlearn.methods import (
-    adversary,
     answers,
     ascent,
+    breaking,
     dpo,
     inference,
     kga,
     npo,
     reset,
     rmu,
-    sam,
     task_vector,
     undial,
     whp,
+    wrappers,
 )
 from jaxunlearn.methods.base import Derived, Method, Recipe, Values
 from jaxunlearn.methods.controls import ALIASES, CONTROLS, RETAIN_ONLY
@@ -33,7 +33,8 @@ METHODS: dict[str, Method] = {
         whp.HARD, whp.SOFT, whp.PLUS, whp.AVERAGED, inference.INFERENCE,
         ascent.ASCENT, ascent.DIFFERENCE, ascent.WITH_KL, npo.NPO, npo.SIMNPO, dpo.DPO,
         answers.IDK_ANSWERS, answers.RANDOM_INCORRECT, answers.FALSE_FACTS,
-        rmu.RMU, undial.UNDIAL, kga.KGA, task_vector.TASK_VECTOR, RETAIN_ONLY, reset.RESET_HEAL, inference.PROMPTING,
+        rmu.RMU, breaking.BREAKING, undial.UNDIAL, kga.KGA, task_vector.TASK_VECTOR, RETAIN_ONLY, reset.RESET_HEAL,
+        inference.PROMPTING,
     )
 }  # fmt: skip
 GENERIC = (whp.HARD, whp.SOFT)  # learn the generic labels that the label pass makes
@@ -183,7 +184,7 @@ def check_config(config: Config, layers: int | None = None) -> None:
     check_controls(config)
     wrong = [*_lacks_retain(config), *_misplaced(config, method), *_cannot(config, method)]
     wrong += [*method.refuse(config), *reset.faults(config)]
-    wrong += [fault for part in (adversary, sam) for fault in part.faults(config, method, reads(method, config))]
+    wrong += wrappers.faults(config, method, reads(method, config))
     if wrong:
         raise InputError("the configuration cannot run:\n  " + "\n  ".join(wrong))
 
@@ -255,8 +256,5 @@ def card_sentence(config: dict) -> str:
     said = [f"{k} {v:g}" if isinstance(v, int | float) else f"{k} {v!r}" for k, v in values.items() if v != ""]
     if method.trains:
         said.append(f"{u['steps']} steps of {u['batch'] * u['accumulate']} blocks at {u['learning_rate']:g}")
-    if every := u.get("adversary", {}).get("every"):
-        said.append(f"against an adversary forked every {every} steps")
-    if rho := u.get("sam"):
-        said.append(f"with SAM at {rho:g}")
+    said += wrappers.said(u)
     return f"Method: {', '.join([f'{method.name}, {method.card} ({method.paper})', *said])}."

@@ -3,7 +3,8 @@
 A training step costs 3 passes a block (forward, and twice that backward), a frozen model 1. RMU's shorter passes and
 the shorter sequences of questions are counted as whole ones. Measuring is not counted. All of it is read off the
 method's record: trained parts, models asked at each step, models made first, stored references. An adversary trains its
-own blocks and has the forget loss once more (methods/adversary.py); SAM has it twice (methods/sam.py).
+own blocks and has the forget loss once more (methods/adversary.py); SAM has it twice (methods/sam.py). MUDMAN's fork
+trains a microbatch beside the step; RepSelect has one pass of the forget loss, one of its adapter, and then the KL.
 """
 
 from jaxunlearn.config import Config, Train
@@ -28,12 +29,29 @@ def step_passes(config: Config) -> float:
     u, method = config.unlearn, method_of(config)
     parts = reads(method, config)
     kept, kl = parts.count("retain"), "retain" in parts and retain_loss(method, config) == "kl"
-    forget = TRAINED * (len(parts) - kept) + FROZEN * (len(asks(method, config)) - kl)
-    forget *= 2 if u.sam else 1
+    forget = forget_passes(config)
     total = forget + (TRAINED * kept + FROZEN * kl) * (u.retain_batch or u.batch) / u.batch
     if u.adversary.every and u.adversary.weight:
         total += forget + TRAINED * u.adversary.blocks / (u.batch * u.accumulate)
+    if u.mudman.every:
+        total += TRAINED / u.accumulate
     return total
+
+
+def forget_passes(config: Config) -> float:
+    """Return the forward passes of one place of the loss on text to forget."""
+    method = method_of(config)
+    parts = reads(method, config)
+    kl = "retain" in parts and retain_loss(method, config) == "kl"
+    once = TRAINED * (len(parts) - parts.count("retain")) + FROZEN * (len(asks(method, config)) - kl)
+    return once * (2 if config.unlearn.sam else 1)
+
+
+def selection_passes(config: Config, blocks: int) -> float:
+    """Return the forward passes of RepSelect: adapter, gradients of one pass, and the KL of every step."""
+    u, s = config.unlearn, config.unlearn.select
+    once = (TRAINED if s.elicit else 0) + forget_passes(config) + (TRAINED if s.of == "retain" else 0)
+    return blocks * once + u.steps * s.blocks * 2 * FROZEN
 
 
 def method_passes(config: Config, blocks: int) -> float:
@@ -45,7 +63,9 @@ def method_passes(config: Config, blocks: int) -> float:
     if set(STORED_LABELS) & set(reads(method, config)):
         total += FROZEN * blocks * len(teachers(config))
     total += FROZEN * blocks * len(method.stores)
-    if method.trains:
+    if config.unlearn.select.budget:
+        total += selection_passes(config, blocks)
+    elif method.trains:
         total += fine_tuning(config.unlearn, step_passes(config))
     if r.share:
         squares = 0 if r.by in ("random", "noise") or r.share == 1 else 2 * r.batches * BLOCKS * TRAINED

@@ -16,7 +16,7 @@ from flax import nnx
 
 from jaxunlearn.config import Lora
 from jaxunlearn.errors import InputError
-from jaxunlearn.models.transformer import LowRank, Model, Shape
+from jaxunlearn.models.transformer import Model, Shape, StandIn, einsum
 from jaxunlearn.models.weights import MATRICES, sides, size, sizes
 from jaxunlearn.parallel.sharding import param, shard
 
@@ -46,6 +46,21 @@ class Factors(nnx.Module):
             down = jax.random.normal(k, (c.L, *inner)) / np.sqrt(np.prod(inner[:-1]))
             setattr(self, thin(name)[0], nnx.Param(down))
             setattr(self, thin(name)[1], nnx.Param(jnp.zeros((c.L, *outer))))
+
+
+class LowRank(StandIn):
+    """A frozen weight and what an adapter adds to it: x w + scale (x down) up."""
+
+    def __init__(self, weight, down, up, scale: float):
+        self.weight, self.down, self.up, self.scale = weight, down, up, scale
+
+    def product(self, form: str, x, dtype):
+        """Return x by the weight and by what is added to it."""
+        x_letters, out = form.split(",")[0], form.rpartition("->")[2]
+        inner, outer = x_letters[2:], out[2:]
+        x_BTR = einsum(f"{x_letters},{inner}R->BTR", x, self.down, dtype)
+        change = einsum(f"BTR,R{outer}->{out}", x_BTR, self.up, dtype)
+        return einsum(form, x, self.weight, dtype) + self.scale * change
 
 
 class Adapter(nnx.Module):

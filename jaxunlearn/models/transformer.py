@@ -83,11 +83,12 @@ def kinds(c: Shape) -> Kind:
     return Kind(None if c.windowed is None else np.array(c.windowed), rope_L)
 
 
-class LowRank(nnx.Module):
-    """A frozen weight and what an adapter adds to it: x w + scale (x down) up; stands in a block where w stood."""
+class StandIn(nnx.Module):
+    """What may stand in a block where a weight stood, and multiplies in its own way."""
 
-    def __init__(self, weight, down, up, scale: float):
-        self.weight, self.down, self.up, self.scale = weight, down, up, scale
+    def product(self, form: str, x, dtype):
+        """Return what x is multiplied to, as `einsum` returns it for a weight."""
+        raise NotImplementedError
 
 
 class Block(nnx.Module):
@@ -114,7 +115,12 @@ class Block(nnx.Module):
             self.attention_post_norm_D, self.mlp_post_norm_D = (nnx.Param(unit(c, c.D)) for _ in range(2))
 
     def __call__(self, x_BTD, kind: Kind, rope, mask_BTS, cache=None, at=0):
-        """Return the layer's output and the cache.
+        """Return the layer's output and the cache, as `attended` does."""
+        x_BTD, of_all = self.attended(x_BTD, kind, rope, mask_BTS, cache, at)
+        return x_BTD + self.fed_forward(x_BTD), of_all
+
+    def attended(self, x_BTD, kind: Kind, rope, mask_BTS, cache=None, at=0):
+        """Return x_BTD after attention, which the feed-forward sees, and the cache.
 
         cache: (Cache of all layers, the layer's number), or None; what comes back has new keys and values at `at`.
         """
@@ -145,15 +151,18 @@ class Block(nnx.Module):
         y_BTD = einsum("BTNH,NHD->BTD", a_BTNH, self.o_NHD, dtype)
         if c.post_norms:
             y_BTD = rms_norm(y_BTD, self.attention_post_norm_D[...], c.epsilon, c.norm_offset)
-        x_BTD += y_BTD
+        return x_BTD + y_BTD, of_all
+
+    def fed_forward(self, x_BTD):
+        """Return what the feed-forward adds to x_BTD."""
+        c, dtype = self.c, x_BTD.dtype
         y_BTD = rms_norm(x_BTD, self.mlp_norm_D[...], c.epsilon, c.norm_offset)
         gate_BTF, up_BTF = (einsum("BTD,DF->BTF", y_BTD, w, dtype) for w in (self.gate_DF, self.up_DF))
         f_BTF = ACTIVATIONS[c.activation](checkpoint_name(gate_BTF, "wide")) * checkpoint_name(up_BTF, "wide")
         y_BTD = einsum("BTF,FD->BTD", f_BTF, self.down_FD, dtype)
         if c.post_norms:
             y_BTD = rms_norm(y_BTD, self.mlp_post_norm_D[...], c.epsilon, c.norm_offset)
-        x_BTD += y_BTD
-        return x_BTD, of_all
+        return y_BTD
 
 
 class Model(nnx.Module):
@@ -244,13 +253,11 @@ def einsum(form: str, x, weight, dtype):
     every other form, and other backends compile this one as well. A merged dimension is split over the mesh as its
     first letter is.
     """
+    if isinstance(weight, StandIn):
+        return weight.product(form, x, dtype)
     inputs, out = form.split("->")
     x_letters, w_letters = inputs.split(",")
     inner, outer = x_letters[2:], out[2:]
-    if isinstance(weight, LowRank):
-        x_BTR = einsum(f"{x_letters},{inner}R->BTR", x, weight.down, dtype)
-        change = einsum(f"BTR,R{outer}->{out}", x_BTR, weight.up, dtype)
-        return einsum(form, x, weight.weight, dtype) + weight.scale * change
     w = gather(weight[...], w_letters, dtype)
     B, T, *inner_shape = x.shape
     outer_shape = w.shape[len(inner) :]

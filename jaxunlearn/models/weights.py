@@ -17,6 +17,7 @@ from jaxunlearn.parallel.sharding import letters_of
 
 # The matrices of a layer, in the order in which Block makes them (an adapter draws its factors in it).
 MATRICES = ("q_DNH", "k_DKH", "v_DKH", "o_NHD", "gate_DF", "up_DF", "down_FD")
+FEED_FORWARD = MATRICES[4:]
 
 
 def is_layered(path) -> bool:

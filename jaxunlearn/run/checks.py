@@ -15,7 +15,7 @@ from jaxunlearn.evals.prompts import Prompts
 from jaxunlearn.evals.words import Words
 from jaxunlearn.llm.endpoint import Endpoint
 from jaxunlearn.llm.secrets import refuse_secrets
-from jaxunlearn.methods import method_of, reads
+from jaxunlearn.methods import method_of, reads, wrappers
 from jaxunlearn.models import lora, transformer
 from jaxunlearn.parallel.console import say
 from jaxunlearn.parallel.sharding import batch_size_fits
@@ -27,6 +27,7 @@ def refuse_sizes(config: Config, shape: transformer.Shape) -> None:
     for name in ("pretrain", "reinforce", "unlearn", "repair"):
         batch_size_fits(getattr(config, name).batch)
         lora.rank_fits(shape, getattr(config, name).lora, f"{name}.lora")
+    wrappers.fits(config, shape)
     batch_size_fits(config.whp.label_batch)
     batch_size_fits(config.eval.batch)
 

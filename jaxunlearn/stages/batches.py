@@ -4,38 +4,28 @@ The losses are in methods/; this module gives them their arrays. The baseline's 
 computed once and kept in reference/. A loss that needs nothing else of the baseline then trains without it in memory.
 """
 
-import dataclasses
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
-from jaxunlearn.config import Train, Unlearn
+from jaxunlearn.config import Train
 from jaxunlearn.data.blocks import IGNORE, PAD_ID, Rows
 from jaxunlearn.errors import InputError
 from jaxunlearn.files import find_data
-from jaxunlearn.methods import adversary, reads, recipe_of, values_of
+from jaxunlearn.methods import reads, recipe_of, values_of
 from jaxunlearn.methods.answers import load_questions
-from jaxunlearn.methods.base import Recipe, sequence_logp
+from jaxunlearn.methods.base import sequence_logp
 from jaxunlearn.methods.step import step
-from jaxunlearn.parallel.sharding import batch_size_fits, fetch, put
+from jaxunlearn.parallel.sharding import fetch, put
 from jaxunlearn.run import Run
 from jaxunlearn.run.resume import holds, keep, kept, trained_on
 from jaxunlearn.run.store import hash_of, load_model, read_labels, read_soft_labels
 from jaxunlearn.run.variants import Variant, variants
+from jaxunlearn.stages.around import Fed, Part, own_step, rows_of, sized
 from jaxunlearn.stages.fit import Feed
-from jaxunlearn.training.loop import microbatches
 from jaxunlearn.training.step import compiled_step
 from jaxunlearn.whp.labels import LETTERS, Passage
-
-
-class Part(NamedTuple):
-    """Arrays with one entry a sequence, the letters of their other dimensions, and the seed of their order."""
-
-    arrays: tuple
-    letters: tuple[str, ...]
-    seed: int
 
 
 def method_feed(run: Run, variant: Variant, frozen: dict[str, Any]) -> Feed:
@@ -47,51 +37,28 @@ def method_feed(run: Run, variant: Variant, frozen: dict[str, Any]) -> Feed:
     method, config = variant.method, variant.config
     c, parts = config.unlearn, {name: _part(run, variant, name) for name in reads(method, config)}
     logp = {name: reference(run, f"{method.name}_{name}", parts[name], frozen) for name in method.stores}
-    sizes = {"retain": _sized(c, c.retain_batch)} if c.retain_batch else {}
+    sizes = {"retain": sized(c, c.retain_batch)} if c.retain_batch else {}
 
     def batch(n: int) -> list:
         made: dict[str, Any] = {
-            name: tuple(_passage(c, p, n) for p in part) if name == "passages" else _rows(sizes.get(name, c), part, n)
+            name: tuple(_passage(c, p, n) for p in part) if name == "passages" else rows_of(sizes.get(name, c), part, n)
             for name, part in parts.items()
         }
         for name, logp_N in logp.items():
             stored = Part((logp_N,), ("B",), parts[name].seed)
-            made.setdefault("reference", {})[name] = _rows(c, stored, n)[0]
+            made.setdefault("reference", {})[name] = rows_of(c, stored, n)[0]
         return [frozen, made]
 
     recipe = recipe_of(method, config)
-    if c.adversary.every and c.adversary.weight:  # at weight 0 a copy would change nothing
-        return _against(run, c, recipe, batch)
+    if own := own_step(c):
+        first = next(iter(parts.values()))
+        blocks = len((first[0] if isinstance(first, list) else first).arrays[0])
+        return own(Fed(run, c, recipe, batch, epoch=-(-blocks // (c.batch * c.accumulate))))
     return Feed(compiled_step(c, step, recipe=recipe), batch)
 
 
-def _against(run: Run, c: Unlearn, recipe: Recipe, batch: Callable[[int], list]) -> Feed:
-    """Return the feed of a step with an adversary, which draws its own blocks of the text to forget."""
-    a, seed = c.adversary, run.config.seed
-    few = dataclasses.replace(_sized(c, a.blocks), accumulate=1)
-    part = Part(run.training("forget"), ("BT", "BT"), seed + 2)
-
-    def more(n: int) -> list:
-        tokens_ABT, labels_ABT = _rows(few, part, n)
-        rate, fresh = adversary.rate(a, seed, n), np.bool_(n % a.every == 0)
-        return [*batch(n), adversary.Lesson(tokens_ABT, labels_ABT, rate, fresh, np.float32(a.weight))]
-
-    return Feed(compiled_step(c, adversary.step, recipe=recipe), more, adversary.begin)
-
-
-def _sized(c: Unlearn, blocks: int) -> Unlearn:
-    """Return c with so many blocks in a microbatch. Raises InputError where the mesh cannot split them."""
-    batch_size_fits(blocks)
-    return dataclasses.replace(c, batch=blocks)
-
-
-def _rows(c: Train, part: Part, n: int) -> tuple:
-    """Return step n's microbatches of a part's arrays."""
-    return tuple(microbatches(c, part.arrays, part.letters, len(part.arrays[0]), part.seed, n))
-
-
 def _passage(c: Train, part: Part, n: int) -> Passage:
-    return Passage(*_rows(c, part, n))
+    return Passage(*rows_of(c, part, n))
 
 
 # ---- the parts

@@ -4,16 +4,17 @@ from typing import Any
 
 import numpy as np
 
-from jaxunlearn.config import Config
+from jaxunlearn.config import Config, as_dict
 from jaxunlearn.data.blocks import halves
 from jaxunlearn.evals.measure import curve_point, measure
-from jaxunlearn.methods import asks, reads, values_of
+from jaxunlearn.methods import asks, erase, reads, values_of, wrappers
 from jaxunlearn.methods.inference import save
 from jaxunlearn.models import lora
 from jaxunlearn.models.scoring import label_loss
 from jaxunlearn.parallel import processes
-from jaxunlearn.parallel.console import progress
+from jaxunlearn.parallel.console import progress, say
 from jaxunlearn.run import Run
+from jaxunlearn.run.resume import keep, trained_on
 from jaxunlearn.run.store import load_model, read_labels
 from jaxunlearn.run.variants import Variant, variants
 from jaxunlearn.stages.batches import method_feed
@@ -79,6 +80,7 @@ def _train(run: Run, v: Variant, folder: str) -> None:
     held = _held_labels(run, v, frozen)
     feed = method_feed(run, v, frozen)
     start, base = start_from(run, c, frozen.get("base"))
+    start = _erased(run, v, start) if c.erase.strength else start
     keep_best = c.reach > 0 or (held is not None and config.whp.keep == "best")
     best = Checkpoints(run.folder.checkpoints(f"{v.stage}_best"))
 
@@ -103,12 +105,25 @@ def _train(run: Run, v: Variant, folder: str) -> None:
     best.close()
 
 
+def _erased(run: Run, v: Variant, start):
+    """Return what training starts from with the target's own rows edited; erased/STAGE.json says how many."""
+    x, e = run.inputs, run.config.unlearn.erase
+    found = erase.owned(x.forget, x.retain, x.dictionary, run.config.whp.match, e.seen)
+    counts = found.found()
+    say(
+        f"  {counts['tokens']} tokens belong to the target alone; {counts['owning']} of the {counts['terms']} terms in "
+        f"the text own one, {counts['whole']} are made of such tokens"
+    )
+    keep(run / f"erased/{v.stage}.json", {"erase": as_dict(e), "inputs": trained_on(x.hashes)}, counts)
+    return erase.erased(start, found, e, run.config.seed)
+
+
 def _frozen(run: Run, v: Variant) -> dict[str, Any]:
     """Return what the step gets beside the batch: frozen models by name, and numbers measured once.
 
     "base" is the model below a trained adapter. "new_only" is dropped after the measurement, to free its memory.
     """
-    frozen: dict[str, Any] = frozen_models(run, asks(v.method, v.config))
+    frozen: dict[str, Any] = frozen_models(run, (*asks(v.method, v.config), *wrappers.asks(v.config)))
     if v.method.once:
         new = frozen_models(run, ("new_only",))["new_only"]
         found = v.method.once(frozen, new, blocks_of(run, "new_only"), run.config.eval.batch)

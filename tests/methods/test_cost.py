@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from jaxunlearn.config import Adversary, Config, Pretrain, Reset, Text, Train, Unlearn, Whp
+from jaxunlearn.config import Adversary, Collapse, Config, Mudman, Pretrain, Reset, Select, Text, Train, Unlearn, Whp
 from jaxunlearn.methods import cost
 
 BASE = Config(name="x", model="m", text=Text(forget=("a",), retain=("b",), dictionary="d"), unlearn=Unlearn(steps=1))
@@ -34,6 +34,16 @@ def test_cost_by_hand():
     assert passes(kl | {"retain_batch": 16} | adverse) == 240 + 7 * 2 + 80 * (3 + 2 * 4) + 80 * 3 + 5 * 4 * 3
     assert passes({"method": "whp", "adversary": Adversary(every=4, weight=0.0)}) == 240 + 7 * 2 + 80 * 3
     assert passes(kl | {"sam": 0.01}) == 240 + 7 * 2 + 80 * (2 * 3 + 4)
+    assert passes(kl | {"mudman": Mudman(every=4)}) == 240 + 7 * 2 + 80 * (3 + 4) + 5 * 8 * 3  # the fork's microbatch
+    assert passes(kl | {"collapse": Collapse(norm=0.1)}) == 240 + 7 * 2 + 80 * (3 + 4)
+    chosen = {
+        "method": "gradient_difference",
+        "select": Select(budget=0.01, blocks=4),
+    }  # 5 steps of 4 blocks, asked twice
+    assert passes(chosen) == 7 * (3 + 3) + 5 * 4 * 2
+    assert (
+        passes(chosen | {"select": Select(budget=0.01, blocks=4, elicit=0.0, of="retain")}) == 7 * (3 + 3) + 5 * 4 * 2
+    )
     heal = Train(steps=20, batch=8)
     assert passes({"method": "reset_heal"}, reset=Reset(share=0.1, batches=2, heal=heal)) == 240 + 96 + 20 * 8 * 4
     assert passes({"method": "reset_heal"}, reset=Reset(share=1, heal=heal)) == 20 * 8 * 4

@@ -248,6 +248,24 @@ def held(c: Case, w, layer=1):
     return ((h - frozen) ** 2).mean(-1)[c.retain[1] != IGNORE].mean()
 
 
+def breaking(c: Case, w, components=2):  # arXiv 2509.11816, 2605.11685: both layers; the retain term is `held`
+    (tokens, labels), total = c.forget, 0.0
+    on = labels != IGNORE
+    for n in range(SHAPE.L):
+        h, old = (fed_forward(m, tokens, n)[on] for m in (w, c.weights["baseline"]))
+        leading = np.linalg.svd(old - old.mean(0), full_matrices=False)[2][:components]
+        plane = np.linalg.qr(np.vstack([old.mean(0), leading]).T)[0]
+        h, old = h - h @ plane @ plane.T, old - old @ plane @ plane.T
+        total += np.maximum((h * old).sum(-1), 0).mean() / (old**2).sum(-1).mean()
+    return total / SHAPE.L
+
+
+def fed_forward(w, tokens, n):
+    """Return what the feed-forward of layer n adds: what is lost where its last matrix is 0."""
+    without = w | {"down_FD": np.where(np.arange(SHAPE.L)[:, None, None] == n, 0, w["down_FD"])}
+    return llama64.hidden_after(w, tokens, n + 1) - llama64.hidden_after(without, tokens, n + 1)
+
+
 def undial(c: Case, w, strength=2.0):  # arXiv 2402.10052, eq. 3
     tokens, labels = c.forget
     target = c.logits("baseline", tokens) - strength * np.eye(SHAPE.V)[np.maximum(labels, 0)]
@@ -326,6 +344,7 @@ CASES = {  # what is unlearned by: settings, the method's own loss, the term on 
     "dpo": (("unlearn.beta=0.3",), dpo, nll_kept, (3,)),
     "idk": ((), taught("idk"), nll_kept, (3,)),
     "rmu": (("unlearn.layer=1", "unlearn.steering=2.5"), rmu, held, (3,)),
+    "mlp_breaking": (("unlearn.settings=first_layer=0,last_layer=1,components=2",), breaking, held, (3,)),
     "undial": (("unlearn.strength=2",), undial, nll_kept, (3,)),
     "kga": ((TWO,), kga, kl_kept, (3,)),
     "retain_only": ((), nothing, nll_kept, (1,)),
@@ -384,7 +403,7 @@ def test_the_step_of_a_run_is_the_formula_of_the_paper(mesh, made, models, world
         expected = pytest.approx(slope, rel=5e-3, abs=1e-3 * np.linalg.norm(gradient[leaf]) * np.linalg.norm(step))
         assert (gradient[leaf] * step).sum() == expected, leaf
     moved = {leaf for leaf in start if (start[leaf] != end[leaf]).any()}
-    assert moved == ({"down_FD"} if name == "rmu" else set(start))
+    assert moved == {"rmu": {"down_FD"}, "mlp_breaking": set(start) - {"norm_D", "head_DV"}}.get(name, set(start))
 
 
 def vocabulary(world):
