@@ -73,9 +73,7 @@ class Select:
     rate: float = 0.05  # of the plain steps along the one direction
     pcs: int = -1  # principal components of each matrix that are damped; 0: none; -1: an eighth of its smaller side
     damp: Literal["soft", "hard", "quadratic"] = "soft"  # by 1 - S_min / S, wholly, or by 1 - (S_min / S)^2
-    of: Literal["forget", "retain", "random"] = (
-        "forget"  # whose: its own, of text to keep, random
-    )
+    of: Literal["forget", "retain", "random"] = "forget"  # whose: its own, of text to keep, random
     side: Literal["both", "inputs", "outputs"] = "both"  # of the matrices
     elicit: float = 0.01  # rate of the temporary adapter that draws the target out beforehand; 0: none
     rank: int = 8  # of that adapter
