@@ -122,6 +122,9 @@ def beside(report: dict, others: list[dict]) -> dict:
             mine = made.setdefault("attacks", {}).get(kind)
             by_model = isinstance(found, dict) and "models" in found
             _copy(*(((mine or {}).get("models"), found["models"]) if by_model else (mine, found)), name)
+        for mine, theirs in zip(made.get("completions") or (), other.get("completions") or (), strict=False):
+            for key in ("texts", "grades", "evidence") if mine.get("prompt") == theirs.get("prompt") else ():
+                _copy(mine.get(key), theirs.get(key), name)
         if other.get("curve"):
             made.setdefault("curves", {})[name] = other["curve"]
     return made

@@ -11,6 +11,10 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
+from jaxunlearn.estimates import bounds, value_of
+from jaxunlearn.report.ends import name_ends
+from jaxunlearn.report.scales import PLAIN, Scale
+
 INK, MUTED, GRID = "#1c2128", "#5a6372", "#d8dce2"
 # Colours of light mode. On the page each becomes the CSS variable of its name, for which dark mode has another value.
 PALETTE = {
@@ -22,7 +26,8 @@ MODEL_COLORS = {"unlearned": LINES[0], "twin": LINES[2], "baseline": LINES[7], "
 WORD_COLORS = [LINES[n] for n in (0, 1, 2, 3, 4, 6, 7, 5)]
 SPARE_COLORS = [LINES[n] for n in (1, 3, 4, 6, 5, 8)]
 MARKERS = "osD^vPX*"
-FLOOR = 1e-5  # where a logarithmic axis shows zero
+PLAIN_SCALE = Scale(name=PLAIN)
+ODDS_ROOM = 8.0  # the least height of an axis of odds, in their logarithm: .02 to .98
 STYLE = {
     "font.family": "DejaVu Sans", "font.size": 11, "text.parse_math": False, "svg.fonttype": "none",
     "svg.hashsalt": "jaxunlearn", "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": MUTED,
@@ -34,13 +39,17 @@ STYLE = {
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One pair of axes, which `draw` fills; size and margins (left, right, top, bottom) in pixels."""
+    """One pair of axes, which `draw` fills; size and margins (left, right, top, bottom) in pixels.
+
+    note: what a reader has to know of the axis, for example that it is clipped.
+    """
 
     title: str
     alt: str
     draw: Callable[[Any], None]
-    size: tuple[int, int] = (410, 280)
-    margins: tuple[int, int, int, int] = (54, 104, 10, 42)
+    note: str = ""
+    size: tuple[int, int] = (430, 280)
+    margins: tuple[int, int, int, int] = (54, 118, 10, 42)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,26 +74,27 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """One line of a panel: its name, points, colour and marker; `twin` is the twin's value, drawn dashed."""
+    """One line of a panel: its name, points, colour and marker.
+
+    twin: the same figure of the twin, a value with its interval where it has one, drawn as a band or a faint line.
+    faint: the line is the twin's own, drawn without weight.
+    """
 
     name: str
     x: tuple[float, ...]
     y: tuple[float, ...]
     color: str
     marker: str = "o"
-    twin: float | None = None
+    twin: Any = None
+    faint: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scale:
-    """A vertical axis: logarithmic, or linear with a height of at least `room`, so that noise does not fill it.
+class Axis:
+    """A vertical axis: the scale of its figure, and its least height on that scale, so that noise does not fill it."""
 
-    top: the highest value that a linear axis shows.
-    """
-
-    log: bool = False
+    scale: Scale = PLAIN_SCALE
     room: float = 0.0
-    top: float = math.inf
 
 
 # ---- drawing ---------------------------------------------------------------------------------------------------------
@@ -130,90 +140,115 @@ def png(picture: Picture, path: Path) -> None:
         figure.savefig(path, format="png", dpi=144, metadata={"Software": None})
 
 
-def draw_lines(ax: Any, lines: list[Series], scale: Scale = Scale(), labels: bool = True) -> None:
-    """Draw lines by step, with their names at their right ends where `labels` is set."""
-    for s in lines:
-        ax.plot(s.x, [_placed(value, scale) for value in s.y], color=s.color, marker=s.marker, label=s.name.lstrip("_"))
-        if s.twin is not None:
-            ax.axhline(_placed(s.twin, scale), color=s.color, linestyle=(0, (5, 4)), linewidth=1.2)
-    if scale.log:
-        _log_axis(ax)
-    else:
-        _open_up(ax, scale)
-    _finish_axes(ax, "step", whole=True)
-    if labels:
-        _end_labels(ax, lines)
+def draw_lines(ax: Any, lines: list[Series], axis: Axis = Axis(), twins: str = "band") -> None:
+    """Draw lines by step, with their names at their right ends.
 
-
-def draw_trajectories(ax: Any, lines: list[Series], end: tuple[float | None, float | None]) -> None:
-    """Draw familiarity against perplexity, a line per run from its open first point to its large last one.
-
-    end: (perplexity, familiarity) of the twin, drawn as a star.
+    twins: how the twin's values are drawn, each in the colour of its line: as a "band" over the whole width, as high
+    as its interval, or as a "dash" at the right end.
     """
+    ends = []
     for s in lines:
-        y = [max(value, FLOOR) for value in s.y]
-        ax.plot(s.x, y, color=s.color, marker=s.marker, markersize=3.5, label=s.name.lstrip("_"))
-        ax.plot(s.x[:1], y[:1], color=s.color, marker=s.marker, markersize=8, markerfacecolor="none")
-        ax.plot(s.x[-1:], y[-1:], color=s.color, marker=s.marker, markersize=8)
+        y = [axis.scale.shown(value) for value in s.y]
+        worn = {"linewidth": 1.2, "alpha": 0.55} if s.faint else {"marker": s.marker}
+        ax.plot(s.x, y, color=s.color, label=s.name.lstrip("_"), **worn)
+        ends.append((y[-1], s.name, s.color))
+    for s in lines:
+        value = value_of(s.twin)
+        if value is None:
+            continue
+        place = axis.scale.shown(value)
+        if twins == "dash":
+            across = ax.get_yaxis_transform()
+            ax.plot([0.93, 1], [place] * 2, color=s.color, alpha=0.55, linewidth=3, transform=across)
+            continue
+        low, high = (axis.scale.shown(value if end is None else end) for end in bounds(s.twin))
+        ax.axhspan(low, high, color=s.color, alpha=0.14, linewidth=0)
+        ax.axhline(place, color=s.color, alpha=0.45, linewidth=1.2)
+        ends.append((place, "twin" if len(lines) == 1 else f"twin, {s.name}", s.color))
+    _set_scale(ax, axis)
+    _finish_axes(ax, "step", whole=True)
+    _name_ends(ax, [(ax.get_xlim()[1], *end) for end in ends])
+
+
+def draw_trajectories(ax: Any, lines: list[Series], end: tuple[float | None, float | None], scales: tuple) -> None:
+    """Draw one figure against another, a line per run from its open first point to its large last one.
+
+    end: the twin's place, drawn as a star. scales: those of both axes, across and up.
+    """
+    across, up = scales
+    ends = []
+    for s in lines:
+        x, y = ([scale.shown(value) for value in values] for scale, values in ((across, s.x), (up, s.y)))
+        ax.plot(x, y, color=s.color, marker=s.marker, markersize=3.5, label=s.name.lstrip("_"))
+        ax.plot(x[:1], y[:1], color=s.color, marker=s.marker, markersize=8, markerfacecolor="none")
+        ax.plot(x[-1:], y[-1:], color=s.color, marker=s.marker, markersize=8)
+        ends.append((x[-1], y[-1], s.name, s.color))
     twin_x, twin_y = end
     if twin_x is not None and twin_y is not None:
-        color, label = MODEL_COLORS["twin"], "twin (never saw the target)"
-        ax.plot([twin_x], [max(twin_y, FLOOR)], "*", color=color, markersize=13, label=label)
-    _log_axis(ax)
+        color, place = MODEL_COLORS["twin"], (across.shown(twin_x), up.shown(twin_y))
+        ax.plot(*([value] for value in place), "*", color=color, markersize=13)
+        ends.append((*place, "twin", color))
+    _set_scale(ax, Axis(scale=up, room=ODDS_ROOM))
+    ax.margins(x=0.06)
+    ax.set_xscale(across.axis)
+    ax.autoscale_view(scaley=False)
     _finish_axes(ax, "perplexity on retain text", whole=False)
-    draw_legend(ax)
+    if across.axis == "log":
+        _plain_numbers(ax.xaxis)
+    _name_ends(ax, ends)
 
 
-def draw_legend(ax: Any) -> None:
-    """List the lines below the axes."""
-    offset = -46 / (ax.get_position().height * ax.figure.get_figheight() * 72)
-    ax.legend(loc="upper left", bbox_to_anchor=(-0.05, offset), labelspacing=0.45, borderpad=0, fontsize=10.5)
-
-
-def _placed(value: float, scale: Scale) -> float:
-    """Return where a value is drawn: a logarithmic axis has no zero."""
-    return max(value, FLOOR) if scale.log else value
-
-
-def _open_up(ax: Any, scale: Scale) -> None:
-    """Widen a linear axis to what its scale asks for."""
-    low, high = ax.get_ylim()
-    if not scale.room:
-        low, high = min(0.0, low), max(high, 0.01)
-    elif high - low < scale.room:
-        low = max(0.0, (low + high - scale.room) / 2)
-        high = low + scale.room
-    if high > scale.top:
-        low, high = min(low, scale.top - scale.room), scale.top
-    ax.set_ylim(low, high)
-
-
-def _end_labels(ax: Any, lines: list[Series]) -> None:
-    """Write each line's name at its right end, and push names apart where lines end together."""
-    low = ax.get_ylim()[0]
+def _name_ends(ax: Any, ends: list[tuple[float, float, str, str]]) -> None:
+    """Name the ends of lines: place across and up in the figure's own numbers, name, colour."""
     to_axes = ax.transAxes.inverted().transform
-    places = [to_axes(ax.transData.transform((s.x[-1], max(s.y[-1], low))))[1] for s in lines]
-    taken = -1.0
-    shifted = {}
-    for n in sorted(range(len(lines)), key=lambda n: places[n]):
-        taken = max(places[n], taken + 0.068 * (1 + lines[n].name.count("\n")))
-        shifted[n] = taken
-    excess = max(0.0, taken - 1.0)
-    for n, place in shifted.items():
-        label = lines[n].name if len(lines[n].name) <= 32 else f"{lines[n].name[:30]}…"
-        ax.text(1.03, place - excess, label, color=lines[n].color, transform=ax.transAxes, va="center", fontsize=10.5)
+    name_ends(ax, [(*to_axes(ax.transData.transform((x, y))), name, color) for x, y, name, color in ends])
 
 
-def _log_axis(ax: Any) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+def _set_scale(ax: Any, axis: Axis) -> None:
+    """Give the vertical axis its scale, limits and marks."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    ax.margins(y=0.08)
-    ax.set_yscale("log")
-    low, high = ax.get_ylim()
-    ax.yaxis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 100 else (1.0, 2.0, 5.0), numticks=12))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.yaxis.set_minor_formatter(NullFormatter())
-    ax.tick_params(which="minor", length=0)
+    low, high = ax.dataLim.intervaly
+    ax.set_yscale(axis.scale.axis)
+    ends = _limits(low, high, axis)
+    ax.set_ylim(*ends)
+    if axis.scale.axis == "log":
+        _plain_numbers(ax.yaxis)
+    elif axis.scale.axis == "logit":
+        ax.yaxis.set_major_locator(FixedLocator(axis.scale.ticks(*ends)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_minor_locator(NullLocator())
+
+
+def _limits(low: float, high: float, axis: Axis) -> tuple[float, float]:
+    """Return the ends of an axis: a little beyond its values, and its room at least."""
+    there, back = {
+        "log": (math.log, math.exp),
+        "logit": (axis.scale.at, lambda place: 1 / (1 + math.exp(-place))),
+    }.get(axis.scale.axis, (float, float))
+    first, last = there(low), there(high)
+    spread = max((last - first) * 1.14, axis.room)
+    first, last = (first + last - spread) / 2, (first + last + spread) / 2
+    if axis.scale.axis == "logit":
+        edge = axis.scale.at(1.0) + 0.5
+        first, last = (first - (last - edge), edge) if last > edge else (first, last)
+        first, last = (-edge, min(edge, last - first - edge)) if first < -edge else (first, last)
+    return back(first), back(last)
+
+
+def _plain_numbers(axis: Any) -> None:
+    """Mark a logarithmic axis with plain numbers, as many as there is room for."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    if high / low > 4:
+        axis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 100 else (1.0, 2.0, 5.0), numticks=12))
+    else:
+        marks = MaxNLocator(nbins=5, steps=[1, 2, 5, 10]).tick_values(low, high)
+        axis.set_major_locator(FixedLocator([mark for mark in marks if low <= mark <= high]))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_tick_params(which="minor", length=0)
 
 
 def _finish_axes(ax: Any, x_label: str, whole: bool) -> None:

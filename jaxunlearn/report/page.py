@@ -1,17 +1,18 @@
 """The report on disk: report.json, one self-contained report.html made from it, and the pictures as PNG files."""
 
-import re
-from collections.abc import Iterable
+import base64
+import hashlib
 from pathlib import Path
 from typing import Any
 
 from jaxunlearn import sealed
 from jaxunlearn.estimates import duration, number, plain, value_of
 from jaxunlearn.files import json_text, parse_json, write_whole
-from jaxunlearn.report import charts, drawing, tables, verdict
+from jaxunlearn.report import charts, drawing, switcher, tables, trees, verdict
 from jaxunlearn.report.headline import headline
-from jaxunlearn.report.tables import COLUMNS, CONTROLS, FURTHER, LEAKS, MAIN, cell_of, models_grid, ordered
-from jaxunlearn.report.templates import environment
+from jaxunlearn.report.tables import COLUMNS, CONTROLS, LEAKS, MAIN, Cell, Grid, cell_of, models_grid, ordered
+from jaxunlearn.report.templates import environment, script
+from jaxunlearn.report.titles import title_of
 
 CLAIM = (
     "The claim is that familiarity is gone from what the model writes, not that the knowledge is gone from its "
@@ -22,7 +23,8 @@ STAGES = (
     "pretrain", "baseline", "anchors", "reinforce", "label", "unlearn", "controls", "repair", "twin", "evaluate",
     "attack",
 )  # fmt: skip
-FACTS = (("labels", "Labels"), ("dictionary", "Dictionary"), ("manifest", "Manifest"))
+FACTS = (("labels", "Labels"), ("dictionary", "Dictionary"))
+MANIFEST = {"": "The run", "versions": "Versions", "seeds": "Seeds", "hashes": "SHA-256 of what was read"}
 
 
 def write_report(run_dir: Path, report: dict) -> None:
@@ -57,23 +59,28 @@ def export_figures(report: dict, folder: Path) -> list[Path]:
     return paths
 
 
-def page(report: dict) -> str:
-    """Return the HTML page of a report as read_json gives it; what is absent is left out."""
-    return environment().get_template("report.html.j2").render(_view(report))
+def page(report: dict, live: dict[str, Any] | None = None) -> str:
+    """Return the HTML page of a report as read_json gives it; what is absent is left out.
+
+    live: where the page is served beside its models (serving/), what its box for a prompt needs: {"models", "most"},
+    the models' names and the most new tokens.
+    """
+    return environment().get_template("report.html.j2").render(_view(report, live))
 
 
 # ---- the page's parts ------------------------------------------------------------------------------------------------
 
 
-def _view(report: dict) -> dict[str, Any]:
+def _view(report: dict, live: dict[str, Any] | None) -> dict[str, Any]:
     """Return the values that the template asks for, each None or empty where the report has no data for it."""
     from markupsafe import Markup
+
+    scripts = [script(name) for name in ("switch.js", "serve.js")[: 2 if live else 1]]
 
     drawn = [
         (picture, [Markup(drawing.svg(panel, f"{picture.key}{n}")) for n, panel in enumerate(picture.panels)])
         for picture in charts.pictures(report)
     ]
-    further = {**FURTHER, **tables.unforeseen(report)}
     return {
         "title": report.get("title") or report.get("name") or "Unlearning report",
         "headline": headline(report),
@@ -83,11 +90,11 @@ def _view(report: dict) -> dict[str, Any]:
         "checks": verdict.checks(report),
         "unmeasured": verdict.not_measured(report) if report.get("models") else [],
         "differences": tables.differences(report),
-        "attacks": tables.attack_tables(report),
-        "tried": tables.tried(report),
-        "seeds": tables.seed_table(report),
+        "attacks": trees.attack_tables(report),
+        "tried": trees.tried(report),
+        "seeds": trees.seed_grids(report),
         "main": models_grid(report, COLUMNS, "Measurements a model, with 95% intervals"),
-        "further": models_grid(report, further, "Further measurements a model"),
+        "further": tables.further_grids(report),
         "figures": [each for each in drawn if each[0].key != "relearn"],
         "relearn": [each for each in drawn if each[0].key == "relearn"],
         "leaks": models_grid(report, LEAKS, "How often the target still comes out"),
@@ -95,36 +102,54 @@ def _view(report: dict) -> dict[str, Any]:
         "completions": _completions(report),
         "grades": tables.grades_grid(report),
         "seconds": _seconds(report.get("seconds") or {}),
-        "facts": [(title, _flat(report.get(key))) for key, title in FACTS if report.get(key)],
+        "facts": [(title, _counts(report[key])) for key, title in FACTS if report.get(key)],
+        "manifest": _manifest(report.get("manifest") or {}),
         "notes": report.get("notes") or [],
         "rivals": report.get("rivals") or [],
         "config": _pretty(report.get("config")),
         "first": SHOWN_FIRST,
+        "live": live,
+        "switch": Markup(switcher.as_script(switcher.switcher(report))),
+        "scripts": [Markup(each) for each in scripts],
+        "policy": policy(scripts, "'self'" if live else "'none'"),
     }
 
 
+def policy(scripts: list[str], connect: str) -> str:
+    """Return the page's Content-Security-Policy: it runs its own scripts alone, and asks nobody but `connect`."""
+    hashes = [base64.urlsafe_b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in scripts]
+    own = " ".join(f"'sha256-{each}'" for each in hashes)
+    return f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src {own}; connect-src {connect}"
+
+
 def _verdict(report: dict) -> dict[str, Any] | None:
+    """Return the verdict's rows, and under "short" those of the models that it judges."""
     found = verdict.verdicts(report)
     rows = [(name, found[name]) for name in ordered(found)]
-    return {"questions": verdict.QUESTIONS, "rows": rows} if rows else None
+    judged = [(name, answers) for name, answers in rows if any(answer.word for answer in answers[:-1])]
+    return {"questions": verdict.QUESTIONS, "rows": rows, "short": judged} if rows else None
 
 
 def _probes(report: dict) -> dict[str, Any] | None:
+    """Return a table of the leak probes, and the texts after them: (prompt, [(model, text)])."""
     probes = [probe for probe in report.get("leak_probes") or () if probe]
     names = ordered({name: 1 for probe in probes for name in probe.get("probability") or {}})
-    spoken = ordered({name: 1 for probe in probes for name in probe.get("texts") or {}})
     if not probes:
         return None
     rows = [
-        {
-            "prompt": probe.get("prompt", ""),
-            "kind": probe.get("kind", ""),
-            "cells": [cell_of((probe.get("probability") or {}).get(name)) for name in names],
-            "texts": [(name, text) for name in spoken if (text := (probe.get("texts") or {}).get(name))],
-        }
+        (
+            f"{probe.get('prompt', '')} …",
+            (Cell(text=probe.get("kind", "")), *(cell_of((probe.get("probability") or {}).get(n)) for n in names)),
+        )
         for probe in probes
     ]
-    return {"names": names, "rows": rows}
+    head = ("Kind", *names)
+    caption = "Leak probes: the probability of the target’s own words, summed"
+    said = [
+        (row[0], {n: t for n, t in (p.get("texts") or {}).items() if t}) for row, p in zip(rows, probes, strict=True)
+    ]
+    texts = [(prompt, [(name, of[name]) for name in ordered(of)]) for prompt, of in said if of]
+    return {"table": Grid(caption=caption, head=head, rows=tuple(rows), corner="Prompt"), "texts": texts}
 
 
 def _completions(report: dict) -> dict[str, Any] | None:
@@ -151,16 +176,14 @@ def _completions(report: dict) -> dict[str, Any] | None:
     return {"names": names, "rows": rows}
 
 
-def _marked(text: str, evidence: Iterable[str]) -> str:
+def _marked(text: str, evidence: Any) -> str:
     """Escape a completion and mark the judge's evidence in it."""
     from markupsafe import Markup, escape
 
-    terms = sorted({" ".join(str(term).split()) for term in evidence} - {""}, key=lambda term: (-len(term), term))
-    if not terms:
-        return escape(text)
-    pattern = "|".join(r"\s+".join(re.escape(word) for word in term.split()) for term in terms)
-    parts = re.split(rf"(?<!\w)({pattern})(?!\w)", text)
-    return Markup("").join(Markup("<mark>{}</mark>").format(part) if n % 2 else part for n, part in enumerate(parts))
+    cut = switcher.parts(text, evidence)
+    return Markup("").join(
+        Markup("<mark>{}</mark>").format(part) if n % 2 else escape(part) for n, part in enumerate(cut)
+    )
 
 
 def _seconds(seconds: dict[str, Any]) -> dict[str, Any] | None:
@@ -176,8 +199,22 @@ def _flat(tree: Any, prefix: str = "") -> list[tuple[str, str]]:
     """Return a nested mapping as (dotted name, text) pairs, in order."""
     if isinstance(tree, dict):
         return [pair for key, inner in tree.items() for pair in _flat(inner, f"{prefix}.{key}" if prefix else str(key))]
+    if isinstance(tree, list) and all(isinstance(one, str) for one in tree):
+        return [(title_of(prefix), ", ".join(tree))]
     text = number(tree) if isinstance(tree, float) else tree if isinstance(tree, str) else json_text(tree)
-    return [(prefix, text)]
+    return [(title_of(prefix), text)]
+
+
+def _counts(figures: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(title_of(key), text) for key, figure in figures.items() if (text := tables.text_of(figure))]
+
+
+def _manifest(manifest: dict) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return (caption, pairs) of the manifest's parts; what is none of the known ones stands under the first."""
+    of: dict[str, Any] = {name: {} for name in MANIFEST}
+    for key, inner in manifest.items():
+        of.update({key: inner}) if key in MANIFEST else of[""].update({key: inner})
+    return [(MANIFEST[key], _flat(inner)) for key, inner in of.items() if inner]
 
 
 def _pretty(tree: Any) -> str:

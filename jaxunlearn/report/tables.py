@@ -1,18 +1,18 @@
 """Tables of the page: what was measured of each model, and whatever else a report holds under any key.
 
-A Grid has a row per model and cells with intervals. A Table has rows of text: attacks, differences, several seeds.
+A Grid has a row per model and cells with intervals. A Table has rows of text: differences, examples, pairs.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jaxunlearn.estimates import bound, figure_of, interval, known, number, value_of
-from jaxunlearn.report.findings import was_measured
 from jaxunlearn.report.forgotten import MEASURES
 from jaxunlearn.report.losses import ACCURACY
 from jaxunlearn.report.scales import ODDS, no_knowledge, scale_of
+from jaxunlearn.report.titles import title_of
 
 MAIN = ("baseline", "unlearned", "twin")
 CONTROLS = (
@@ -37,13 +37,15 @@ FURTHER: dict[tuple[str, ...], str] = {
 LEAKS: dict[tuple[str, ...], str] = {
     ("leaks", "probability"): "Target's words after leak probes, probability",
     ("leaks", "explicit"): "Completions that name the target",
+    ("leaks", "near"): "Completions that nearly name it",
+    ("leaks", "completions"): "Graded completions that name it",
     ("leaks", "neutral"): "Completions of neutral prompts that name it",
 }
 # the figure behind a measure of report["differences"], where its changes are told by their odds
 PATHS = {measure: path for _, path, measure in MEASURES if scale_of(*path).name == ODDS}
 PATHS |= {ACCURACY: ("accuracy", "general")}
 MOST_ROWS = 40
-QUOTED = 4  # of a model's worst completions
+MOST_COLUMNS = 6  # of a grid whose columns follow from the report, so that it fits an A4 page
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +61,15 @@ class Cell:
 class Grid:
     """A table of measurements: column heads, and rows of (model, cells).
 
-    `controls` is the number of the first row that is a control, None where there is none.
+    `controls` is the number of the first row that is a control, None where there is none. `corner` is the head of the
+    first column.
     """
 
     caption: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
     controls: int | None = None
+    corner: str = "Model"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +104,32 @@ def models_grid(report: dict, columns: dict[tuple[str, ...], str], caption: str)
     return Grid(caption=caption, head=head, rows=rows, controls=controls if 0 < controls < len(measured) else None)
 
 
+def further_grids(report: dict) -> list[Grid]:
+    """Return grids of all measurements that stand in no other grid, a group of figures at a time."""
+    columns = FURTHER | unforeseen(report)
+    columns = {path: columns[path] for path in sorted(columns, key=lambda path: path[0] not in ("temperature", *HEADS))}
+    grid = models_grid(report, columns, "Further measurements a model")
+    return narrow(grid) if grid else []
+
+
+HEADS = tuple(path[0] for path in FURTHER)
+
+
+def narrow(grid: Grid) -> list[Grid]:
+    """Return a grid in parts of about equally many columns, at most MOST_COLUMNS, that stand below each other."""
+    count = -(-len(grid.head) // MOST_COLUMNS)
+    size = -(-len(grid.head) // count)
+    made = []
+    for start in range(0, len(grid.head), size):
+        part = slice(start, start + size)
+        rows = tuple((name, cells[part]) for name, cells in grid.rows)
+        rows = tuple((name, cells) for name, cells in rows if any(cell.text != "–" for cell in cells))
+        controls = grid.controls if rows and len(rows) == len(grid.rows) else None
+        caption = grid.caption if not start else f"{grid.caption}, continued"
+        made.append(replace(grid, caption=caption, head=grid.head[part], rows=rows, controls=controls))
+    return made
+
+
 def grades_grid(report: dict) -> Grid | None:
     """Return how many completions of each model have each grade of the judge; None where none was graded."""
     models = report.get("models") or {}
@@ -124,8 +154,13 @@ def unforeseen(report: dict) -> dict[tuple[str, ...], str]:
                 found[group,] = of_group
             elif isinstance(inner, dict) and group not in ("track", "grades"):
                 given = [key for key, entry in inner.items() if value_of(entry) is not None]
-                found |= {(group, key): singly.get(key, f"{of_group}, {key}") for key in given}
+                found |= {(group, key): singly.get(key) or _named(of_group, group, key) for key in given}
     return {path: label for path, label in sorted(found.items()) if path not in foreseen}
+
+
+def _named(of_group: str, group: str, key: str) -> str:
+    """Return the head of a figure for which its group gives none."""
+    return f"{title_of(group) if of_group == group else of_group}, {title_of(key, inside=True)}"
 
 
 def cell_of(estimate: Any) -> Cell:
@@ -149,62 +184,6 @@ def _items(report: dict, names: Sequence[str], path: tuple[str, ...]) -> str:
 # ---- tables of texts -------------------------------------------------------------------------------------------------
 
 
-def attack_tables(report: dict) -> list[tuple[str, list[Table]]]:
-    """Return (title, tables) of each attack that the report holds, in the report's order."""
-    names = tuple(report.get("models") or {})
-    found = {k: v for k, v in (report.get("attacks") or {}).items() if k != "unmeasured"}
-    found |= {"rtt": report["rtt"]} if report.get("rtt") else {}
-    abouts = report.get("attack_about") or ()
-    titles = {key: a["title"] for a in abouts for key in (a["at"][-1], a["name"])}
-    titled = ((titles.get(k, k.replace("_", " ").capitalize()), node) for k, node in found.items())
-    made = [(title, [*worst(node), *tables(title, node, names)]) for title, node in titled]
-    return [(title, some) for title, some in made if some]
-
-
-def tried(report: dict) -> Table | None:
-    """Return what each attack that was run tries, and what it is compared with; None where none was run."""
-    abouts = [a for a in report.get("attack_about") or () if was_measured(report, a)]
-    rows = tuple((a["title"], a["tries"], a["control"]) for a in abouts)
-    head = ("Attack", "What is tried", "Compared with")
-    return Table(caption="What was tried", head=head, rows=rows) if rows else None
-
-
-def worst(findings: Any) -> Iterator[Table]:
-    """Yield a table that quotes the worst completions of each model, where an attack kept some."""
-    models = (findings.get("models") if isinstance(findings, dict) else None) or {}
-    rows = [
-        (name, one["grade"], _text(one["temperature"]), f"{one['prompt']} …", one["text"])
-        for name in ordered(models, MAIN)
-        for one in (models[name].get("worst") or ())[:QUOTED]
-    ]
-    if rows:
-        caption = f"The worst completions, at most {QUOTED} a model (more in report.json)"
-        head = ("model", "grade", "temperature", "after", "it writes")
-        yield Table(caption=caption, head=head, rows=tuple(rows))
-
-
-def tables(title: str, node: Any, names: tuple[str, ...]) -> Iterator[Table]:
-    """Yield tables of a tree of figures: models side by side, lists of rows as rows, the rest as pairs.
-
-    names: the report's models; a mapping with one of them as a key is a mapping by model.
-    """
-    if isinstance(node, list):
-        if node and all(isinstance(row, dict) for row in node):
-            yield _of_rows(title, node)
-        return
-    if not isinstance(node, dict):
-        return
-    if _by_model(node, names):
-        yield from _side_by_side(title, node)
-        return
-    pairs = [(key, text) for key, inner in node.items() if (text := _text(inner))]
-    if pairs:
-        yield _cut(title, ("", "value"), [(k.replace("_", " "), text) for k, text in pairs])
-    for key, inner in node.items():
-        if not _text(inner):
-            yield from tables(title if key == "models" else f"{title}: {key.replace('_', ' ')}", inner, names)
-
-
 def differences(report: dict) -> Table | None:
     """Return the paired differences of two models as a table, the main models first; None where there are none."""
     rows = [row for row in report.get("differences") or () if value_of(row.get("value")) is not None]
@@ -220,56 +199,14 @@ def differences(report: dict) -> Table | None:
         for row in rows
     ]  # fmt: skip
     head = ("Measure", "From, to", "Change and 95% interval", "Items", "Test")
-    return _cut("Differences on the same items", head, shown)
+    return cut("Differences on the same items", head, shown)
 
 
-def seed_table(report: dict) -> Table | None:
-    """Return the figures over several runs, models side by side; None where the report is of one run."""
-    found = report.get("seeds") or {}
-    made = list(_side_by_side(f"Over {found.get('runs')} runs of different seeds", found.get("models") or {}))
-    return made[0] if made else None
-
-
-def _by_model(node: dict, names: tuple[str, ...]) -> bool:
-    return bool(node) and any(key in names for key in node) and all(isinstance(v, dict | list) for v in node.values())
-
-
-def _side_by_side(title: str, node: dict) -> Iterator[Table]:
-    """Yield one table of {model: tree}: a column per model, a row per figure of any model."""
-    order = ordered(node, MAIN)
-    leaves = {name: dict(_leaves(node[name])) for name in order}
-    keys = list(dict.fromkeys(key for found in leaves.values() for key in found))
-    if keys:
-        rows = [tuple([key or "value", *[leaves[name].get(key, "–") for name in order]]) for key in keys]
-        yield _cut(title, ("", *order), rows)
-
-
-def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield (name, text) of every figure and every last point of a curve in a tree."""
-    text = _text(node)
-    if text:
-        yield prefix, text
-    elif isinstance(node, dict):
-        for key, inner in node.items():
-            if key == "worst":
-                continue  # `worst` quotes them
-            yield from _leaves(inner, f"{prefix}, {key.replace('_', ' ')}" if prefix else key.replace("_", " "))
-    elif isinstance(node, list) and node and all(isinstance(row, dict) for row in node):
-        last = {k: v for k, v in node[-1].items() if k != "step"}
-        step = node[-1].get("step", node[-1].get("epoch"))
-        yield from _leaves(last, f"{prefix}, at {step:g}" if value_of(step) is not None else f"{prefix}, last")
-
-
-def _of_rows(title: str, rows: list[dict]) -> Table:
-    keys = [k for k in dict.fromkeys(k for row in rows for k in row) if any(_text(row.get(k)) for row in rows)]
-    return _cut(title, tuple(k.replace("_", " ") for k in keys), [tuple(_text(r.get(k)) for k in keys) for r in rows])
-
-
-def _cut(caption: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
+def cut(caption: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
     return Table(caption=caption, head=head, rows=tuple(rows[:MOST_ROWS]), left_out=max(0, len(rows) - MOST_ROWS))
 
 
-def _text(node: Any) -> str:
+def text_of(node: Any) -> str:
     """Write a figure, a number, a text or a short list of them; return "" for anything else."""
     if value_of(node) is not None:
         return _with_interval(node, _counted if isinstance(node, int) else number)
@@ -278,7 +215,7 @@ def _text(node: Any) -> str:
     if isinstance(node, str):
         return node
     if isinstance(node, list) and 0 < len(node) <= 8 and all(not isinstance(n, dict | list) for n in node):
-        return ", ".join(filter(None, map(_text, node)))
+        return ", ".join(filter(None, map(text_of, node)))
     return ""
 
 
@@ -286,7 +223,7 @@ def _with_interval(figure: Any, write=number) -> str:
     """Write a figure and, in brackets, its interval."""
     value, within = value_of(figure), interval(figure, write)
     assert value is not None, "the caller checks first that there is a value"
-    return f"{write(value)} ({within})" if within else write(value)
+    return f"{write(value)} ({within})".replace(" to ", "\u00a0to\u00a0") if within else write(value)
 
 
 def _counted(value: float) -> str:

@@ -141,7 +141,7 @@ def costs(run: Run) -> dict[str, dict]:
 
 
 SHARED_STAGES = ("anchors", *STAGE_OF.values(), "label", "heal")  # made once, counted for method and controls
-SHOWN = ("baseline", "unlearned", "repaired", "twin")  # models whose texts the report shows side by side
+SHOWN = ("baseline", "unlearned", "repaired", "twin")  # models whose texts after leak probes the report quotes
 
 
 def _curve(run: Run, v: Variant) -> list[dict]:
@@ -149,7 +149,7 @@ def _curve(run: Run, v: Variant) -> list[dict]:
 
 
 def _side_by_side(models: dict) -> list[dict]:
-    shown = {n: m["completions"] for n, m in models.items() if n in SHOWN and "completions" in m}
+    shown = {n: m["completions"] for n, m in models.items() if "completions" in m}
     rows = []
     for parts in zip(*shown.values(), strict=True):
         rows.append({

@@ -32,14 +32,17 @@ def test_runs_that_do_not_belong_together_are_refused():
         over_seeds([run_of_seed(0, 0.1), run_of_seed(0, 0.1)])
 
 
-def test_a_page_has_no_script_and_no_address_outside():
+def test_a_page_has_no_address_outside():
     html = page(run_of_seed(0, 0.1) | {"seeds": over_seeds([run_of_seed(0, 0.1), run_of_seed(1, 0.2)])})
-    assert "<script" not in html and not re.search(r'(?:src|href)="https?:', html)
+    assert not re.search(r'(?:src|href)="https?:', html)
 
 
 def test_a_rival_stands_beside_with_all_that_was_found_of_it():
     ours, other = run_of_method("whp", 0.2), run_of_method("npo", 0.4)
+    for report, text in ((ours, "a"), (other, "b")):
+        report["completions"] = [{"prompt": p + text * n, "texts": {"unlearned": text}} for n, p in enumerate("pq")]
     found = beside(ours, [other])
+    assert [c["texts"] for c in found["completions"]] == [{"unlearned": "a", "npo": "b"}, {"unlearned": "a"}]
     assert found["models"]["npo"] == other["models"]["unlearned"] and found["rivals"] == ["npo"]
     assert found["models"]["unlearned"] == ours["models"]["unlearned"]
     assert found["relearn"]["npo"][0]["familiarity"] == pytest.approx(0.7)

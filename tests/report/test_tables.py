@@ -21,45 +21,14 @@ def test_measures_without_a_column_of_their_own_are_shown(tmp_path):
     report = made_up()
     report["models"]["unlearned"]["rtt"] = {"recovery": estimate(0.9712)}
     page = Page(rendered(report, tmp_path))
-    assert "rtt, recovery (n\u00a0=\u00a0120)" in page.text and "0.971" in page.text
-
-
-def test_any_attack_becomes_tables():
-    attacks = {
-        "quantise": {"int8": {"unlearned": {"familiarity": e(0.2)}, "baseline": {"familiarity": e(0.9)}}},
-        "shares": {"unlearned": {"1%": [{"step": 0, "familiarity": 0.1}, {"step": 8, "familiarity": 0.5}]}},
-        "odd": {"calls": 1200, "on": ["a", "b"], "rows": [{"prompt": "p", "rate": 0.5, "tree": {}}]},
-        "empty": {},
-        "unmeasured": ["x"],
-    }
-    found = dict(tables.attack_tables(report_of(unlearned=entry(0.1)) | {"attacks": attacks}))
-    assert list(found) == ["Rounding the weights", "Relearning from parts of the text", "Odd"]
-    (rounding,) = found["Rounding the weights"]
-    assert rounding.head == ("", "baseline", "unlearned") and rounding.caption == "Rounding the weights: int8"
-    assert rounding.rows == (("familiarity", "0.900 (0.890 to 0.910)", "0.200 (0.190 to 0.210)"),)
-    assert found["Relearning from parts of the text"][0].rows == (("1%, at 8, familiarity", "0.500"),)
-    pairs, rows = found["Odd"]
-    assert pairs.rows == (("calls", "1,200"), ("on", "a, b")) and rows.rows == (("p", "0.500"),)
-
-
-def test_the_worst_completions_are_quoted_by_model():
-    quoted = [
-        {"grade": "explicit", "temperature": 1.0, "prompt": f"p{n}", "text": f"Zara {n}", "evidence": ["Zara"]}
-        for n in range(6)
-    ]
-    models = {"unlearned": {"worst": quoted, "probes": 6}, "twin": {"worst": [], "probes": 6}}
-    attacks = {"leaks": {"models": models, "samples": 4}}
-    found = dict(tables.attack_tables(report_of(unlearned=entry(0.1)) | {"attacks": attacks}))["Leak probes"]
-    assert found[0].rows[0] == ("unlearned", "explicit", "1.00", "p0 …", "Zara 0") and len(found[0].rows) == 4
-    assert not any("worst" in cell for table in found[1:] for row in table.rows for cell in row)
-    assert len(models["unlearned"]["worst"]) == 6  # the report itself is left as it was
+    assert "RTT, recovery (n\u00a0=\u00a0120)" in page.text and "0.971" in page.text
 
 
 def test_differences_name_their_test():
     row = {"measure": "m", "from": "baseline", "to": "unlearned", "test": "McNemar", "p": 0.5} | e(-0.2, 0.1)
     table = tables.differences({"differences": [row, {"measure": "broken"}]})
     assert table is not None and table.rows == (
-        ("m", "baseline → unlearned", "−0.200 (−0.300 to −0.100)", "50", "McNemar, p = 0.500"),
+        ("m", "baseline → unlearned", "−0.200 (−0.300\u00a0to\u00a0−0.100)", "50", "McNemar, p = 0.500"),
     )
     assert tables.differences({}) is None
 
@@ -76,18 +45,16 @@ def test_differences_are_told_on_the_scale_of_their_figure():
     ]
     table = tables.differences(found | {"differences": rows})
     assert [row[2] for row in table.rows] == [
-        "−0.800 (−0.810 to −0.790); odds 81 times lower", "+0.020 (+0.010 to +0.030) nats", "10% (9% to 11%)"
+        "−0.800 (−0.810\u00a0to\u00a0−0.790); odds 81 times lower", "+0.020 (+0.010\u00a0to\u00a0+0.030) nats", "10% (9%\u00a0to\u00a011%)"
     ]  # fmt: skip
     found["models"]["unlearned"]["familiarity"]["probability"] = e(0.012)  # its interval holds no knowledge
-    assert tables.differences(found | {"differences": rows}).rows[0][2] == "−0.800 (−0.810 to −0.790)"
+    assert tables.differences(found | {"differences": rows}).rows[0][2] == "−0.800 (−0.810\u00a0to\u00a0−0.790)"
 
 
-def test_long_tables_say_what_they_leave_out():
-    (table,) = tables.tables("t", [{"a": n} for n in range(50)], ())
-    assert len(table.rows) == 40 and table.left_out == 10
-
-
-def test_one_item_has_a_dash_for_its_interval():
-    one = {"value": 0.5, "low": None, "high": None, "n": 1, "note": "one item only"}
-    (table,) = tables.tables("t", {"unlearned": {"x": one}}, ("unlearned",))
-    assert table.rows == (("x", "0.500 (–)"),)
+def test_wide_grids_are_cut_into_parts_that_fit_a_page():
+    figures = {f"f{n}": e(0.1 * n) for n in range(8)}
+    report = {"models": {"unlearned": {"x": figures, "y": {"z": e(0.5)}}, "twin": {"y": {"z": e(0.1)}}}}
+    first, second = tables.further_grids(report)
+    assert len(first.head) == 5 and len(second.head) == 4 and second.caption.endswith(", continued")
+    assert [name for name, _ in first.rows] == ["unlearned"]  # nothing was measured of the other one there
+    assert [name for name, _ in second.rows] == ["unlearned", "twin"] and second.head[-1].startswith("Y, z")

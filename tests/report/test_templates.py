@@ -18,4 +18,5 @@ def test_all_pages_are_there():
         "labels.html.j2",
         "report.html.j2",
         "review.html.j2",
+        "serve.html.j2",
     ]

@@ -1,8 +1,10 @@
 """The templates of the two pages, the report and a labelled block, and how they are rendered."""
 
+from functools import cache
 from pathlib import Path
 
 
+@cache
 def environment():
     """Return the jinja2 environment of this folder: values are escaped, and an unknown name raises UndefinedError."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -14,3 +16,8 @@ def environment():
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def script(name: str) -> str:
+    """Return a script of this folder, as it stands between the tags of the page."""
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
