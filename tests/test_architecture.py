@@ -24,7 +24,7 @@ LAYERS = (  # a package imports from lower rows alone, never from another one of
     ("run",),
     ("attacks",),
     ("stages",),
-    ("perf", "certificate"),
+    ("perf", "certificate", "serving"),
     ("cli",),
 )
 ROW = {name: row for row, names in enumerate(LAYERS) for name in names}
@@ -235,7 +235,7 @@ ELSEWHERE = {  # modules without a test file of their name: where they are teste
     "attacks.__main__": "one call; tests/attacks/test_main.py runs it",
     **dict.fromkeys(("anchors", "anchors.auditing", "anchors.building", "data", "kernels"), "a docstring"),
     "evals": "METRICS: tests/evals/test_metrics.py",
-    **dict.fromkeys(("llm", "models", "parallel", "perf", "report", "training", "whp"), "a docstring"),
+    **dict.fromkeys(("llm", "models", "parallel", "perf", "report", "serving", "training", "whp"), "a docstring"),
     "cli.model": "tests/stages/test_stages.py (generate, score), tests/stages/test_export.py",
     "cli.perf": "tests/perf/test_bench.py, tests/perf/test_plan.py",
     "config": "re-exports",

@@ -11,7 +11,7 @@ import platform
 import sys
 from contextlib import nullcontext
 
-from jaxunlearn.cli import anchors, audit, completion, configs, ending, model, parsing, perf, run, start
+from jaxunlearn.cli import anchors, audit, completion, configs, ending, model, parsing, perf, run, serve, start
 from jaxunlearn.files import cache_folder
 from jaxunlearn.parallel import preemption, processes
 from jaxunlearn.parallel.console import LOG, alive
@@ -20,7 +20,7 @@ from jaxunlearn.parallel.host_memory import keep_freed
 SUBCOMMANDS = (  # in the order of `jaxunlearn --help`
     run.add_demo, start.add_init, start.add_prompts, run.add_run, run.add_stages, anchors.add_anchors, run.add_labels,
     model.add_generate, model.add_score, model.add_export, run.add_methods, run.add_sweep, perf.add_bench,
-    perf.add_plan, run.add_birthdays, run.add_report, configs.add_configs, configs.add_config,
+    perf.add_plan, run.add_birthdays, run.add_report, serve.add_serve, configs.add_configs, configs.add_config,
     audit.add_certify, audit.add_verify, completion.add_completion,
 )  # fmt: skip
 WAITS = ("serve",)  # subcommands that wait for somebody; the others say what they are at when they work for long

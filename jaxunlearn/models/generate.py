@@ -43,13 +43,7 @@ def generate(
     """
     if not prompts:
         return []
-    if any(not p for p in prompts):
-        raise InputError("an empty prompt cannot be continued; give at least one token (BOS)")
-    if (largest := max(map(max, prompts))) >= model.c.V:
-        raise InputError(f"a prompt holds the token {largest}, which has no row in the embedding of {model.c.V}")
-    width = -(-max(map(len, prompts)) // 32) * 32
-    width = min(width, max(model.c.context - max_new_tokens, max(map(len, prompts))))
-    context_fits(model.c, width + max_new_tokens, "prompt and completion together")
+    width = width_of(model, prompts, max_new_tokens)
     mesh = jax.sharding.get_mesh().shape
     ways = mesh["data"] * mesh["fsdp"]
     batch = -(-(batch or len(prompts)) // ways) * ways
@@ -74,6 +68,18 @@ def generate(
     return out
 
 
+def width_of(model, prompts: list[list[int]], max_new_tokens: int) -> int:
+    """Return the common length that prompts are padded to; raises InputError as `generate` does."""
+    if any(not p for p in prompts):
+        raise InputError("an empty prompt cannot be continued; give at least one token (BOS)")
+    if (largest := max(map(max, prompts))) >= model.c.V:
+        raise InputError(f"a prompt holds the token {largest}, which has no row in the embedding of {model.c.V}")
+    width = -(-max(map(len, prompts)) // 32) * 32
+    width = min(width, max(model.c.context - max_new_tokens, max(map(len, prompts))))
+    context_fits(model.c, width + max_new_tokens, "prompt and completion together")
+    return width
+
+
 def _before_eos(tokens: list[int], eos_ids) -> list[int]:
     ends = [n for n, t in enumerate(tokens) if t in eos_ids]
     return tokens[: ends[0]] if ends else tokens
@@ -88,9 +94,17 @@ def decode(model, tokens_BP, pad_B, key, eos, temperature, *, max_new: int, top_
     Decoding stops early once every row has met one of the ids `eos` (-1: none); what is not reached stays 0. Where
     logits are not numbers the token is NAN.
     """
-    B, P = tokens_BP.shape
+    P = tokens_BP.shape[1]
+    first, on = steps(model, pad_B, key, eos, Sampling(temperature, top_k, top_p), P=P, max_new=max_new)
+    return on(first(tokens_BP), max_new)[3]
+
+
+def steps(model, pad_B, key, eos, sampling: Sampling, *, P: int, max_new: int):
+    """Return the two halves of decoding: first(tokens_BP), and on(carry, until), which goes on until `until` tokens.
+
+    Both give the state of decoding: how many tokens there are, the last of each row, which rows met EOS, new_BT, cache.
+    """
     length, c = P + max_new, model.c
-    cache = _empty_cache(c, B, length)
     real_BS = jnp.arange(length)[None] >= pad_B[:, None]
 
     def forward(tokens_BT, at, cache):
@@ -101,12 +115,15 @@ def decode(model, tokens_BP, pad_B, key, eos, temperature, *, max_new: int, top_
         return replicated(model.logits(h_BTD[:, -1:]))[:, 0], cache
 
     def choose(logits_BV, n):
-        next_B = sample(logits_BV, jax.random.fold_in(key, n), Sampling(temperature, top_k, top_p))
+        next_B = sample(logits_BV, jax.random.fold_in(key, n), sampling)
         return jax.reshard(jnp.where(jnp.isnan(logits_BV).any(axis=-1), NAN, next_B), act("B"))
 
-    def more(carry):
-        n, _, done_B, *_ = carry
-        return (n < max_new) & ~jnp.all(replicated(done_B))
+    def first(tokens_BP):
+        B = tokens_BP.shape[0]
+        logits_BV, cache = forward(tokens_BP, 0, _empty_cache(c, B, length))
+        first_B = choose(logits_BV, 0)
+        new_BT = jnp.zeros((B, max_new), jnp.int32, out_sharding=act("BT")).at[:, 0].set(first_B)
+        return 1, first_B, _is_eos(first_B, eos), new_BT, cache
 
     def step(carry):
         n, last_B, done_B, new_BT, cache = carry
@@ -115,10 +132,10 @@ def decode(model, tokens_BP, pad_B, key, eos, temperature, *, max_new: int, top_
         new_BT = jax.lax.dynamic_update_slice_in_dim(new_BT, next_B[:, None], n, axis=1)
         return n + 1, next_B, done_B | _is_eos(next_B, eos), new_BT, cache
 
-    logits_BV, cache = forward(tokens_BP, 0, cache)
-    first_B = choose(logits_BV, 0)
-    new_BT = jnp.zeros((B, max_new), jnp.int32, out_sharding=act("BT")).at[:, 0].set(first_B)
-    return jax.lax.while_loop(more, step, (1, first_B, _is_eos(first_B, eos), new_BT, cache))[3]
+    def on(carry, until):
+        return jax.lax.while_loop(lambda c: (c[0] < until) & ~jnp.all(replicated(c[2])), step, carry)
+
+    return first, on
 
 
 def _empty_cache(c, B: int, S: int) -> Cache:

@@ -10,8 +10,8 @@ from jaxunlearn import cli
 
 NAMES = (
     "demo", "run", "pretrain", "reinforce", "label", "unlearn", "repair", "evaluate", "attack", "anchors", "labels",
-    "generate", "score", "export", "methods", "sweep", "bench", "plan", "birthdays", "report", "configs", "config",
-    "completion",
+    "generate", "score", "export", "methods", "sweep", "bench", "plan", "birthdays", "report", "serve", "configs",
+    "config", "completion",
 )  # fmt: skip
 
 
