@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxunlearn.errors import Diverged
 from jaxunlearn.models.generate import GREEDY, NAN, Sampling, steps, width_of
-from jaxunlearn.parallel.sharding import fetch, put
+from jaxunlearn.parallel.sharding import put
 
 ROUND = 32  # new tokens: a longer answer has the program of the next multiple, so that few are compiled
 
@@ -32,15 +32,15 @@ def stream(
     worn = {"P": width, "max_new": room, "top_k": sampling.top_k, "top_p": sampling.top_p}
     carry, given_out = _begin(model, put(tokens_BP, "BT"), given, **worn), 0
     while True:
-        count, done = int(carry[0]), bool(fetch(carry[2])[0])
-        new = list(map(int, fetch(carry[3])[0, given_out:count]))
+        count, done_B, new_BT = jax.device_get((carry[0], carry[2], carry[3]))  # one wait for all three
+        new = list(map(int, new_BT[0, given_out:count]))
         if NAN in new:
             raise Diverged("the model's logits are not numbers after this prompt and what it then wrote")
         given_out, ended = count, [n for n, token in enumerate(new) if token in eos_ids]
         new = new[: ended[0]] if ended else new
         if new:
             yield new
-        if done or count >= max_new_tokens:
+        if done_B[0] or count >= max_new_tokens:
             return
         carry = _on(model, carry, np.int32(min(count + every, max_new_tokens)), given, **worn)
 

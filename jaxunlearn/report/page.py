@@ -18,6 +18,7 @@ CLAIM = (
     "The claim is that familiarity is gone from what the model writes, not that the knowledge is gone from its "
     "weights: relearning and leak probes below show how much stays."
 )
+OWN = ("unlearned", "repaired")  # of the summary; the controls and rivals stand in the whole verdict
 SHOWN_FIRST = 10  # completions; the page folds the others away
 STAGES = (
     "pretrain", "baseline", "anchors", "reinforce", "label", "unlearn", "controls", "repair", "twin", "evaluate",
@@ -123,11 +124,12 @@ def policy(scripts: list[str], connect: str) -> str:
 
 
 def _verdict(report: dict) -> dict[str, Any] | None:
-    """Return the verdict's rows, and under "short" those of the models that it judges."""
+    """Return the verdict's rows, and under "short" those of the models that the run is about."""
     found = verdict.verdicts(report)
     rows = [(name, found[name]) for name in ordered(found)]
     judged = [(name, answers) for name, answers in rows if any(answer.word for answer in answers[:-1])]
-    return {"questions": verdict.QUESTIONS, "rows": rows, "short": judged} if rows else None
+    own = [(name, answers) for name, answers in judged if name in OWN]
+    return {"questions": verdict.QUESTIONS, "rows": rows, "short": own or judged} if rows else None
 
 
 def _probes(report: dict) -> dict[str, Any] | None:

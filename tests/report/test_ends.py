@@ -1,13 +1,15 @@
 """Names at the ends of lines: none over another, none over the edge, in whatever number and length they come."""
 
+import itertools
 import re
 
 import pytest
+from matplotlib.figure import Figure
 from support import drawn
 from support.reports import curve, made_up
 
 from jaxunlearn.report import charts, drawing
-from jaxunlearn.report.ends import ROOM, SIZE, text_width
+from jaxunlearn.report.ends import ROOM, SIZE, name_ends, text_width
 
 LONG = "retain text alone with a name that is far too long for any margin"
 
@@ -39,6 +41,17 @@ def test_the_check_sees_texts_over_each_other_and_over_the_edge():
     assert drawn.faults(frame.format(one + text.format("start", 10, 35, "abcdef"))) == []
     assert drawn.faults(frame.format(one + text.format("end", 60, 25, "second"))) == ["'abcdef' lies over 'second'"]
     assert drawn.faults(frame.format(text.format("middle", 95, 20, "abcdef"))) == ["'abcdef' is cut off at the edge"]
+
+
+@pytest.mark.parametrize("at", [0.0, 0.5, 1.0])
+def test_names_of_lines_that_end_in_one_place_stay_beside_the_axes(at):
+    figure = Figure(figsize=(430 / 72, 280 / 72))
+    ax = figure.add_axes((0.13, 0.15, 0.6, 0.81))
+    name_ends(ax, [(1.0, at, f"{n} {LONG}", "#000000") for n in range(6)])
+    places = sorted(text.get_position()[1] for text in ax.texts)
+    high = 26 / (0.81 * 280)  # two lines of 13 pixels
+    assert all(b - a > high for a, b in itertools.pairwise(places))
+    assert places[0] > -0.01 and places[-1] + high / 2 < 1.03
 
 
 def test_long_names_are_cut_to_two_lines_that_fit(crowded):
