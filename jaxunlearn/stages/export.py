@@ -18,10 +18,12 @@ from jaxunlearn.models.transformer import Model
 from jaxunlearn.outputs import note, refuse_around, refuse_foreign, refuse_full, replace_folder
 from jaxunlearn.report.claim import claim
 from jaxunlearn.report.tables import COLUMNS, MAIN
+from jaxunlearn.report.verdict import QUESTIONS, verdicts
 from jaxunlearn.stages.metadata import head
 
 FORMATS = {"hf": ("float32", "float16", "bfloat16"), "gguf": write.DTYPES}
 BESIDE = ("Modelfile", "README.md")  # written beside a GGUF file
+BEFORE = ("baseline", "reinforced", "twin")  # models of a run that nothing was forgotten by
 SHORT = {"float32": "f32", "float16": "f16", "q8_0": "q8_0"}
 
 
@@ -187,7 +189,16 @@ def _measured(report: dict, part: str) -> str:
         if any(cells):
             rows.append(f"| {label} | {' | '.join(cells)} |")
     grid = [f"| | {' | '.join(map(markdown_text, names))} |", "|---" * (len(names) + 1) + "|", *rows]
-    return "## Measured, with 95% intervals\n\n" + "\n".join(grid) + f"\n\n{claim(report)}"
+    parts = ["## Measured, with 95% intervals", "\n".join(grid), "\n".join(_judged(report, part))]
+    parts.append(claim(report, part) if part not in BEFORE else "")
+    return "\n\n".join(text for text in parts if text)
+
+
+def _judged(report: dict, part: str) -> list[str]:
+    """Return the verdict on an exported model, a line a question, as the report's page has it."""
+    answers = verdicts(report).get(part) or ()
+    judged = zip(QUESTIONS[:-1], answers, strict=False)  # the last question is what it took
+    return [f"- {question} {markdown_text(answer.word)}" for question, answer in judged if answer.word]
 
 
 def _rounded(dtype: str, lost: Sequence[str]) -> str:

@@ -73,6 +73,7 @@ def test_the_hugging_face_directory_has_a_card_and_a_generation_config(made_run,
     assert "base_model: owner/base" in card and "8 steps of 16 blocks at 1e-06" in card and "alpha 5" in card
     assert "| Familiarity, next word | 0.25 (0.125 to 0.5) | 0.25 (0.125 to 0.5) |" in card
     assert "Nothing is claimed: no measure shows that the model forgot anything" in card  # its figures are equal
+    assert "- Forgotten? undecided: next word has no interval, n" in card and "- Kept? not measured" in card
     other = tmp_path / "other"
     other.mkdir()
     (other / "letter.txt").write_text("mine")
