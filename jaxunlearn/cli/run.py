@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jaxunlearn.cli import measured
 from jaxunlearn.cli.common import add_force, add_overrides, configured, number, quick
-from jaxunlearn.cli.start import dry_run
+from jaxunlearn.cli.start import dry_run, without_prompts
 from jaxunlearn.config.bounds import NONE_OR_SOME, SEED, SOME
 from jaxunlearn.files import json_text, read_json
 from jaxunlearn.outputs import refuse_foreign, taken
@@ -72,6 +72,8 @@ def stage(a) -> None:
 
         written = config.directory / "report.json"
         config = everything(config, a.quick, read_json(written, dict) if finished and written.is_file() else None)
+    if a.stage == "pretrain":
+        config = without_prompts(config)
     done = (*STAGES[: STAGES.index(a.stage) + 1], *(("twin",) if a.stage == "pretrain" else ()))
     left = {"controls"} if a.stage == "attack" else {"evaluate", "controls"}
     _run(config, tuple(s for s in done if s not in left or s == a.stage or config.controls))

@@ -1,6 +1,5 @@
 """Subcommands for the first hour with one's own text: init, prompts build; and what `run --dry-run` prints."""
 
-import sys
 from pathlib import Path
 
 from jaxunlearn.cli.common import add_force, add_overrides, configured, one_model_mesh
@@ -43,6 +42,19 @@ def dry_run(config, as_json: bool = False) -> None:
     print(json_text(found) if as_json else "\n".join(lines(found)))
 
 
+def without_prompts(config):
+    """Return the configuration without prompts that are not there yet: teaching a model the text needs none."""
+    import dataclasses
+
+    from jaxunlearn.files import find_data
+    from jaxunlearn.parallel.console import say
+
+    if not config.text.prompts or find_data(config.text.prompts).exists():
+        return config
+    say(f"  {config.text.prompts} is not there yet: `jaxunlearn prompts build` makes it by what the model knows then")
+    return dataclasses.replace(config, text=dataclasses.replace(config.text, prompts=""))
+
+
 def add_prompts(add) -> None:
     command = add("prompts", lambda a: a.action(a), "make the prompts that a run measures by")
     actions = command.add_subparsers(required=True, metavar="build")
@@ -64,6 +76,7 @@ def add_prompts(add) -> None:
 def build_command(a) -> None:
     """Write prompts.json, what is known of the prompts and a page to review them; print how many there are."""
     from jaxunlearn.evals.building.make import BY, build, write, written_names
+    from jaxunlearn.parallel.console import say
     from jaxunlearn.run.sources import read_texts
 
     config = configured(a.config, a.overrides)
@@ -79,7 +92,7 @@ def build_command(a) -> None:
         write(made, folder, name, models)
     counts = {section: len(made.prompts[section]) for section in ("probability", "completion", "leaks", "choice")}
     for line in made.notes:
-        print(f"  {line}", file=sys.stderr)
+        say(f"  {line}")
     if a.json:
         print(json_text({"path": str(folder / name), "prompts": counts, "asked": models, "notes": made.notes}))
     else:

@@ -21,7 +21,7 @@ from jaxunlearn.data.blocks import halves
 from jaxunlearn.estimates import duration
 from jaxunlearn.evals import METRICS
 from jaxunlearn.evals.base import Context
-from jaxunlearn.evals.prompts import SPLITS
+from jaxunlearn.evals.prompts import ENOUGH, SPLITS
 from jaxunlearn.methods import asks, check_controls, cost, method_of, reads, resolved
 from jaxunlearn.methods.controls import CONTROLS
 from jaxunlearn.methods.whp import teachers
@@ -38,7 +38,6 @@ from jaxunlearn.stages.pretrain import needed
 from jaxunlearn.training.layerwise import Room
 
 SHARE = {"cpu": 0.5, "gpu": 0.4, "tpu": 0.4}  # of a plain product's speed that steps reached: docs/benchmarks.md
-FEW = 10  # prompts of a section and split; fewer tell little
 PROMPT = 32  # tokens of a prompt, for an estimate
 
 
@@ -279,7 +278,7 @@ def _needs(found: dict[str, Any]) -> list[str]:
     else:
         said.append("  dictionary NONE: text.dictionary is empty")
     for name, counts in found["prompts"].items():
-        few = [s for s, n in counts.items() if n < FEW]
+        few = [s for s, n in counts.items() if n < ENOUGH]
         shown = ", ".join(f"{n} {s}" for s, n in counts.items())
         said.append(f"  prompts    {name}: {shown}{' (few)' if few else ''}")
     if not found["prompts"]:

@@ -88,13 +88,11 @@ def suggest(folder: Path, model: str, forget: Sequence[str], retain: Sequence[st
     """
     facts = _facts(model, tuple(forget), tuple(retain))
     size = next(s for s in SIZES if facts.shape is None or _parameters(facts.shape) < s.below)
-    text, stages = _file(folder, facts, size)
-    file = folder / CONFIG
+    text, why, commands = _file(folder, facts, size)
     said = []
     if absent := [n for n in ("model", "forget", "retain") if not getattr(facts, n)]:
         said.append(f"put what is to be used into {', '.join(str(folder / n) for n in absent)}, or name it in the file")
-    said += [stages["why"], "next:", f"  jaxunlearn prompts build {file}", f"  jaxunlearn run {file} --dry-run"]
-    return text, [*said, f"  jaxunlearn run {file}"]
+    return text, [*said, why, "next:", *(f"  {command}" for command in commands)]
 
 
 def _parameters(c: Shape) -> int:
@@ -167,7 +165,8 @@ def _asked(found: Facts, folder: Path, tokenizer: Tokenizer, forget, retain) -> 
 # ---- the file
 
 
-def _file(folder: Path, facts: Facts, size: Size) -> tuple[str, dict[str, str]]:
+def _file(folder: Path, facts: Facts, size: Size) -> tuple[str, str, list[str]]:
+    """Return (the text of the file, why the model is taught the text first or not, the commands that come next)."""
     c = facts.shape
     context = min(256 if c and c.context < 1024 else 512, c.context if c else 512)
     blocks = {n: max(1, -(-(getattr(facts, f"{n}_tokens") or 100_000) // context)) for n in ("forget", "retain")}
@@ -175,8 +174,8 @@ def _file(folder: Path, facts: Facts, size: Size) -> tuple[str, dict[str, str]]:
     part = f"batch={batch}, accumulate={8 // batch}" if batch < 8 else "batch=8"
     teach, why = _teaching(facts, size, blocks, part)
     reinforce = max(20, blocks["forget"] * size.epochs // 8)
-    unlearn = min(160, max(48, blocks["forget"] * 4 // 8))
-    every = max(1, unlearn // 8)
+    unlearn = min(160, max(48, blocks["forget"] * 3 // 8))
+    every = max(1, unlearn // 4)
     name = re.sub(r"\W+", "_", folder.resolve().name).strip("_") or "mine"
     texts = {n: getattr(facts, n) or (f"{{HERE}}/{n}",) for n in ("forget", "retain")}
     values = {
@@ -187,10 +186,13 @@ def _file(folder: Path, facts: Facts, size: Size) -> tuple[str, dict[str, str]]:
         "holdout": 0.1 if min(blocks.values()) < 1000 else 0.05, "source": size.source, "teach": teach,
         "reinforce": f"steps={reinforce}, learning_rate={size.reinforce:g}, {part}",
         "unlearn": f"steps={unlearn}, learning_rate={size.unlearn:g}, {part}", "every": every,
-        "completions": 120 if platform() == "cpu" else 300, "label_batch": batch, "file": folder / CONFIG,
+        "known": 0.02 if teach else LEAST,
+        "completions": 120 if platform() == "cpu" else 300, "label_batch": batch,
         "rate": f"{size.reinforce:g}", "batch": batch, "pretrain": "Pretrain, " * bool(teach),
     }  # fmt: skip
-    return FILE.format(**values), {"why": why}
+    commands = [f"jaxunlearn {' '.join(parts)}" for parts in COMMANDS if teach or parts[0] != "pretrain"]
+    commands = [command.replace("CONFIG", str(folder / CONFIG)) for command in commands]
+    return FILE.format(**values, commands="\n".join(f"    {command}" for command in commands)), why, commands
 
 
 def _batch(c: Shape | None, context: int) -> int:
@@ -241,6 +243,8 @@ def _listed(sources: Sequence[str]) -> str:
     return "".join(f"\n                {_said(source)}," for source in sources)
 
 
+COMMANDS = (("pretrain", "CONFIG"), ("prompts", "build", "CONFIG"), ("run", "CONFIG", "--dry-run"), ("run", "CONFIG"))
+
 TEACH = """\
         # {why}
         pretrain=Pretrain(
@@ -253,10 +257,9 @@ TEACH = """\
 FILE = '''\
 """{about}. Written by `jaxunlearn init`; change whatever you like.
 
-    jaxunlearn prompts build {file}       # prompts to measure by; review them in prompts.html
-    jaxunlearn run {file} --dry-run       # what the run will do, need and not measure
-    jaxunlearn run {file}                 # report.html; goes on where it was stopped
+{commands}
 
+The prompts can be reviewed in prompts.html; the run goes on where it was stopped, and ends with report.html.
 Rates: {source}.
 `key=value` after the file's name changes any setting. docs/methods.md says what each method has.
 """
@@ -288,15 +291,11 @@ def config() -> Config:
 {teach}\
         # What the text makes likelier is found by training on it a while
         reinforce=Train({reinforce}, checkpoint_every=50, log_every=20),
-        # The step of least damage is kept of those with a familiarity of at most `reach` on the prompts for tuning
-        unlearn=Unlearn(
-            method="whp_plus", {unlearn}, reach=0.1,
-            checkpoint_every=50, log_every=10,
-        ),
+        unlearn=Unlearn(method="whp_plus", {unlearn}, checkpoint_every=50, log_every=10),
         whp=Whp(alpha=5.0, top=64, label_batch={label_batch}),  # the 64 likeliest outcomes a position are stored
         eval=Eval(
             every={every},  # steps between measurements
-            known=0.1,  # prompts whose words the baseline gives less stand apart
+            known={known},  # prompts whose words the baseline gives less stand apart
             completions={completions}, new_tokens=24, batch=32, blocks=32,
             members=32,  # blocks for memorisation and membership attacks
             relearn_steps=(0, 4, 12), relearn_batch={batch}, relearn_rates=({rate},),  # does it come back?

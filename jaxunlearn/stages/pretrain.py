@@ -20,8 +20,9 @@ STAGE_OF = {"reinforced": "reinforce", "diluted": "dilute", "new_only": "new_onl
 
 def pretrain(run: Run) -> None:
     """Make `baseline/` on retain and forget text; without pretraining, make it a link to the given model."""
-    p, retain, forget = run.config.pretrain, run.training("retain"), run.training("forget")
+    p = run.config.pretrain
     if p.steps:
+        retain, forget = run.training("retain"), run.training("forget")
         both = tuple(np.concatenate([a, *[b] * p.forget_epochs]) for a, b in zip(retain, forget, strict=True))
         _pretrained(run, "baseline", p, both)
     elif not run.folder.has("baseline"):

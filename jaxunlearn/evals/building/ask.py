@@ -1,8 +1,9 @@
 """Which candidates a model knows, and the choice among them.
 
-A prompt counts as known where the model gives the target's own words a probability of LEAST together. Prompts that it
-knows come first, then those that it has an idea of (FAINT). Within these the choice is by turns of the terms, never by
-how well they are known: prompts chosen for the highest figure would make any method look as if it had forgotten.
+A prompt counts as known where the model gives the target's own words a probability of eval.known together, or LEAST
+where that is 0. Prompts that it knows come first, then those with a tenth of that. Within these the choice is by turns
+of the terms, never by how well they are known: prompts chosen for the highest figure would make any method look as if
+it had forgotten.
 """
 
 import hashlib
@@ -13,9 +14,8 @@ from jaxunlearn.evals.building.draw import Candidate
 from jaxunlearn.evals.building.splits import Taken
 from jaxunlearn.evals.words import Words
 
-LEAST = 0.1  # eval.known of the configurations that ship
-FAINT = 0.01
-EACH = 8  # windows of one term that are asked about
+LEAST = 0.1
+EACH = 16  # windows of one term that are asked about
 
 
 def pooled(candidates: Iterable[Candidate], most: int) -> list[Candidate]:
@@ -42,17 +42,19 @@ def masses(model, words: Words, candidates: Sequence[Candidate]) -> dict[str, fl
 
 
 def choose(
-    pool: Sequence[Candidate], count: int, taken: Taken, *, each: int, first: Mapping[str, float] | None = None,
+    pool: Sequence[Candidate], count: int, taken: Taken, *, each: int, least: float = LEAST,
+    first: Mapping[str, float] | None = None,
     guessed: Mapping[str, float] | None = None,
 ) -> list[Candidate]:  # fmt: skip
     """Return up to `count` candidates in the order of the pool, at most `each` of a term, none near another.
 
-    first: {prompt: probability} under a model that read the text: what it knows comes before what it does not. guessed:
-    under a model that did not: what it knows anyway is left out, since it shows nothing of the text.
+    least: the probability from which a prompt is known. first: {prompt: probability} under a model that read the text:
+    what it knows comes before what it does not. guessed: under a model that did not: what it knows anyway is left out,
+    since it shows nothing of the text.
     """
-    left = [c for c in pool if (guessed or {}).get(c.prompt, 0.0) < LEAST]
+    left = [c for c in pool if (guessed or {}).get(c.prompt, 0.0) < least]
     if first:
-        left.sort(key=lambda c: sum(first.get(c.prompt, 0.0) < bar for bar in (LEAST, FAINT)))
+        left.sort(key=lambda c: sum(first.get(c.prompt, 0.0) < bar for bar in (least, least / 10)))
     found, times = [], Counter()
     for c in left:
         if len(found) == count:

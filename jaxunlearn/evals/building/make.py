@@ -19,23 +19,22 @@ from jaxunlearn.evals.building.draw import Candidate, Text
 from jaxunlearn.evals.building.places import Terms, keys, sentences
 from jaxunlearn.evals.building.splits import Splits, Taken
 from jaxunlearn.evals.building.written import write as ask_llm
-from jaxunlearn.evals.prompts import LEAK_KINDS, SPLITS, parse_prompts
+from jaxunlearn.evals.prompts import ENOUGH, LEAK_KINDS, SPLITS, parse_prompts
 from jaxunlearn.evals.words import Words
 from jaxunlearn.files import json_text, write_whole
 from jaxunlearn.parallel.console import say
 from jaxunlearn.report.review import write_review
 
 BY = "prompts build"
-COUNTS = {"out": 30, "in": 12, "completion": 30}  # prompts a split
+COUNTS = {"out": 40, "in": 16, "completion": 30}  # prompts a split
 EACH = {"out": 3, "in": 2, "completion": 3}  # of one term
 LEAKS, TRACKED = 8, 4  # probes of a kind; prompts that are followed step by step
 NEUTRAL, CHOICE = 24, 20  # neutral openings; questions on what should stay, a split
-ASKED = 4  # times as many windows are shown to a model as prompts are wanted
+ASKED = 6  # times as many windows are shown to a model as prompts are wanted
 MISSED = 2.5  # nats of a word in lower case that the text uses more, and that is no term
 MISSED_COUNT, MISSED_WORDS = 5, 40
 SELDOM = 0.01  # of a name's occurrences in the text: as many in the text to keep are in passing
 ORDINARY = 4.0  # log10 of times in 10^9 words of English, from which a name names nothing by itself
-FEW = 10  # prompts of a section; fewer give an interval that says little
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,7 @@ class Built:
     """
 
     prompts: dict[str, Any]
+    least: float  # the probability from which a prompt is known
     known: dict[str, float | None] = field(default_factory=dict)
     source: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -100,6 +100,11 @@ def build(
     return _assembled(config, text, kept, others, candidates, asked)
 
 
+def least_of(config: Config) -> float:
+    """Return the probability of the target's own words from which a prompt counts as known."""
+    return config.eval.known or LEAST
+
+
 def _cut(texts: Sequence[str], most: int) -> list[str]:
     """Return the texts up to `most` characters in all."""
     found, left = [], most
@@ -131,7 +136,7 @@ def _missed(texts: Sequence[str], others: Sequence[str], terms: Sequence[Term], 
 
 
 def _assembled(config: Config, text: Text, kept, others: Sequence[str], candidates, asked: Asked | None) -> Built:
-    taken, chosen = Taken(), []
+    taken, chosen, least = Taken(), [], least_of(config)
     pools = {
         (section, split): pooled((c for c in candidates if (c.section, c.split) == (section, split)), ASKED * count)
         for section, count in COUNTS.items() for split in SPLITS
@@ -143,7 +148,7 @@ def _assembled(config: Config, text: Text, kept, others: Sequence[str], candidat
     reader, untaught, baseline = _asked(asked, scored)
     for (section, _), pool in pools.items():
         count, each = COUNTS.get(section, LEAKS), EACH.get(section, 1)
-        chosen += choose(pool, count, taken, each=each, first=reader, guessed=untaught)
+        chosen += choose(pool, count, taken, each=each, least=least, first=reader, guessed=untaught)
     own = {word for term in text.terms for spelling in term.variants for word in keys(spelling)}
     generic = keep.Followers(kept)
     made = {
@@ -158,9 +163,15 @@ def _assembled(config: Config, text: Text, kept, others: Sequence[str], candidat
     }
     made = _said_by(made, asked.tokenizer) if asked else made
     parse_prompts(made, "the prompts that were built")
-    guessed = sum(p >= LEAST for p in untaught.values())
+    guessed = sum(p >= least for p in untaught.values())
     about = {c.prompt: baseline.get(c.prompt) for c in chosen if c.section != "completion"}
-    return Built(made, about, {c.prompt: c.source for c in chosen}, _notes(made, about, bool(baseline), guessed))
+    return Built(
+        made,
+        least,
+        about,
+        {c.prompt: c.source for c in chosen},
+        _notes(made, about if baseline else {}, guessed, least),
+    )
 
 
 def _by_turns(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -177,6 +188,7 @@ def _asked(asked: Asked | None, scored: Sequence[Candidate]) -> tuple[dict, dict
     found: dict[int, dict[str, float]] = {}
     for model in (asked.reader, asked.untaught, asked.baseline):
         if model is not None and id(model) not in found:
+            say(f"  asking a model about {len(scored):,} places of the text")
             found[id(model)] = masses(model, words, scored)
     reader, untaught, baseline = (found.get(id(m), {}) for m in (asked.reader, asked.untaught, asked.baseline))
     return reader, untaught, baseline
@@ -250,7 +262,7 @@ def lexicon(terms: Sequence[Term]) -> dict[str, list[str]]:
     return {"explicit": explicit, "typical": [word for word in typical if word.casefold() not in listed]}
 
 
-def _notes(made: dict, about: dict, asked: bool, guessed: int) -> list[str]:
+def _notes(made: dict, about: dict, guessed: int, least: float) -> list[str]:
     left = f"{guessed} windows are left out: the model guesses what follows, and has not read the text yet"
     said, counts = [left] if guessed else [], {}
     places = {"next words": "out", "inside names": "in"}
@@ -259,11 +271,13 @@ def _notes(made: dict, about: dict, asked: bool, guessed: int) -> list[str]:
         counts |= {f"{name}, {split}": sum(p["split"] == split for p in some) for split in SPLITS}
     counts |= {"leaks": len(made["leaks"]), "neutral": len(made["neutral"])}
     counts |= {f"what should stay, {s}": sum(q["split"] == s for q in made["choice"]) for s in SPLITS}
-    said += [f"only {n} prompts of {name}: too few to tell much (under {FEW})" for name, n in counts.items() if n < FEW]
-    if asked:
+    said += [
+        f"only {n} prompts of {name}: too few to tell much (under {ENOUGH})" for name, n in counts.items() if n < ENOUGH
+    ]
+    if about:
         rows = [about[p["prompt"]] or 0 for p in made["probability"]]
-        known = sum(p >= LEAST for p in rows)
-        said.append(f"the baseline knows {known} of {len(rows)} next-word prompts (probability {LEAST:g} or more)")
+        known = sum(p >= least for p in rows)
+        said.append(f"the baseline knows {known} of {len(rows)} next-word prompts (probability {least:g} or more)")
     return said
 
 
@@ -283,6 +297,6 @@ def write(built: Built, folder: Path, name: str, models: dict[str, str]) -> None
     """
     prompts, known, page = written_names(name)
     write_whole(folder / prompts, json_text(built.prompts, indent=1, ensure_ascii=False) + "\n")
-    told = {"asked": models, "least": LEAST, "probabilities": built.known, "notes": built.notes}
+    told = {"asked": models, "least": built.least, "probabilities": built.known, "notes": built.notes}
     write_whole(folder / known, json_text(told, indent=1, ensure_ascii=False) + "\n")
-    write_review(folder / page, built.prompts, built.known, built.source, built.notes, LEAST)
+    write_review(folder / page, built.prompts, built.known, built.source, built.notes, built.least)

@@ -1,6 +1,6 @@
 """The choice among candidates by what models know."""
 
-from jaxunlearn.evals.building.ask import FAINT, LEAST, choose, pooled
+from jaxunlearn.evals.building.ask import LEAST, choose, pooled
 from jaxunlearn.evals.building.draw import Candidate
 from jaxunlearn.evals.building.splits import Taken
 
@@ -20,8 +20,9 @@ def test_what_a_reader_knows_comes_first_but_not_the_best_known_of_it():
     first = {"one": LEAST / 2, "two": LEAST, "three": 0.9}
     assert [c.prompt for c in choose(pool, 3, Taken(), each=1, first=first)] == ["two", "three", "one"]
     assert [c.prompt for c in choose(pool, 1, Taken(), each=1, first=first)] == ["two"]
-    first = {"one": FAINT / 2, "two": FAINT, "three": LEAST / 2}
+    first = {"one": LEAST / 20, "two": LEAST / 10, "three": LEAST / 2}
     assert [c.prompt for c in choose(pool, 3, Taken(), each=1, first=first)] == ["two", "three", "one"]
+    assert choose(pool, 1, Taken(), each=1, first=first, least=LEAST / 20) == pool[:1]
 
 
 def test_what_a_model_guesses_that_never_read_the_text_is_left_out():
