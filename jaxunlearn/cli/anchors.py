@@ -5,6 +5,7 @@ from pathlib import Path
 from jaxunlearn.cli.common import add_force, add_overrides, configured, one_model_mesh
 from jaxunlearn.errors import InputError
 from jaxunlearn.files import json_text
+from jaxunlearn.parallel.console import doing
 
 
 def add_anchors(add) -> None:
@@ -39,6 +40,7 @@ def build_command(a) -> None:
     out = Path(a.out) if a.out else config.directory / "anchors"
     if not a.force:
         refuse_foreign(out, WRITTEN, by=BY)
+    doing("reading the texts")
     documents, retain = read_texts(config)
     lift = _lift(config, documents) if a.lift else None
     path = build_dictionary(config, documents, retain, out, again=True, lift=lift)
@@ -96,6 +98,7 @@ def audit_command(a) -> int:
 
     tokenizer = load_tokenizer(a.tokenizer) if a.tokenizer else None
     fix = Path(a.fix)
+    doing("reading and checking")
     with taken(fix.parent, [fix.name] if a.fix else [], by="anchors audit --fix", force=a.force):
         found = audit_files(
             a.file, a.text, retain=a.retain, tokenizer=tokenizer, match=a.match, unwrap=a.unwrap, fix=a.fix,
@@ -114,6 +117,6 @@ def audit_command(a) -> int:
         for finding in found.spared:
             print(f"kept, as the text has it so often: {finding.message}")
         if found.spared:
-            print("give these other translations, or take them out: by hand, or with --drop-frequent")
+            print("mend these by hand, or take them out with --drop-frequent")
         Console().print(rich_table(found.left))
     return exit_status(found.left)

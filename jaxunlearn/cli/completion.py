@@ -38,7 +38,7 @@ def script(top, shell: str) -> str:
     except ImportError as error:
         raise RunError(f"completion needs shtab ({error}); pip install shtab") from None
     keys = [s.key for s in settings() if not s.section]
-    words = {"configs": " ".join(n for n in shipped() if n != "__init__"), "keys": " ".join(f"{k}=" for k in keys)}
+    words = {"configs": " ".join(shipped()), "keys": " ".join(f"{k}=" for k in keys)}
     functions = {"config": "_jaxunlearn_config", "overrides": "_jaxunlearn_keys", "words": "_jaxunlearn_keys"}
     marked(top, functions, shtab.FILE)
     return shtab.complete(top, shell, preamble={"bash": BASH.format(**words), "zsh": ZSH.format(**words)})

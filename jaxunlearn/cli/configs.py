@@ -24,7 +24,7 @@ def add_configs(add) -> None:
 
 def configs(a) -> None:
     """Print the shipped configurations: name and first line of the docstring."""
-    found = {name: about(str(path)) for name, path in shipped().items() if name != "__init__"}
+    found = {name: about(str(path)) for name, path in shipped().items()}
     if a.json:
         rows = [{"name": n, "path": str(shipped()[n]), "one_line": t.split("\n")[0], "about": t}
                 for n, t in found.items()]  # fmt: skip

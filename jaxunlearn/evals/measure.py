@@ -25,7 +25,7 @@ def _measured(model, context: Context, often_alone: bool = False) -> Figures:
     found: Figures = {}
     for metric in applying(context):
         if metric.often or not often_alone:
-            part(f"measuring {metric.name}")
+            part(f"measuring {metric.name.replace('_', ' ')}")
             merge(found, metric.measure(model, replace(context, found=found)))
     return found
 

@@ -104,5 +104,6 @@ def _beat(ended: threading.Event, every: float) -> None:
             if wait <= 0:
                 what = ": ".join(filter(None, (_Screen.doing, _Screen.part)))
                 if what:
-                    progress(f"  ... {what}, for {now - _Screen.since:.0f} s", last=False)
+                    spent = f", for {now - _Screen.since:.0f} s" * (now - _Screen.since >= 1)
+                    progress(f"  ... {what}{spent}", last=False)
                 wait = every

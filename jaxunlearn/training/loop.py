@@ -45,7 +45,7 @@ def fit(
         for step in range(int(state.step), c.steps):
             state, metrics = step_fn(state, rate(c, step), *batch_fn(step))
             progress.take(step + 1, metrics)
-            part(f"step {step + 1}")
+            part(f"step {step + 1} of {c.steps}")
             if measure and (step + 1) in measure_at:
                 progress.flush()  # a state whose loss is not finite is neither measured nor kept
                 measure(step + 1, state)

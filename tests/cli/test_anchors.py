@@ -6,8 +6,10 @@ from jaxunlearn.cli import main
 
 
 def test_a_dictionary_is_built_where_asked_for_and_audited_there(world, tmp_path, capsys):
-    assert main(["anchors", "build", str(world / "world.py"), "--out", str(tmp_path), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    assert main(["anchors", "build", str(world / "world.py"), "--out", str(tmp_path), "--json", "-q"]) == 0
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    assert printed.err == ""
     assert found == {"path": str(tmp_path / "dictionary.json"), "terms": found["terms"], "source": "offline"}
     dictionary = json.loads((tmp_path / "dictionary.json").read_text())
     assert found["terms"] == len(dictionary) > 0

@@ -1,11 +1,13 @@
 """Help that knows the configuration, -v and -q at every depth, --version, the page for a bare command."""
 
+import logging
 import platform
 import sys
 
 import pytest
 
 from jaxunlearn import cli
+from jaxunlearn.parallel.console import LOG
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +40,11 @@ def test_v_and_q_may_stand_at_any_depth():
         assert found.quiet and not found.verbose
     plain = cli.parse(["run", "mine.py"])
     assert not plain.quiet and not plain.verbose
+
+
+def test_v_and_q_decide_what_is_printed():
+    for more, level in (["-q"], logging.ERROR), (["-v"], logging.INFO), ([], logging.WARNING):
+        assert cli.main(["configs", "--json", *more]) == 0 and LOG.level == level
 
 
 def test_v_with_q_is_bad_usage(capsys):

@@ -51,9 +51,9 @@ def test_the_commit_of_a_checkout_and_whether_it_was_changed(tmp_path):
 def test_somebody_elses_repository_is_not_taken_for_the_packages(tmp_path, monkeypatch):
     installed = tmp_path / "theirs" / ".venv" / "site-packages" / "pack"
     installed.mkdir(parents=True)
-    (tmp_path / "theirs" / "own.py").write_text("")
+    (installed / "a.py").write_text("")  # which they keep in their repository, too
     git(tmp_path / "theirs", "init", "-q")
-    git(tmp_path / "theirs", "add", "own.py")
+    git(tmp_path / "theirs", "add", ".")
     git(tmp_path / "theirs", "commit", "-q", "-m", "first")
     code = versions.code.__wrapped__
     assert "commit" not in code(installed)

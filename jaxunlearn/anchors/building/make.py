@@ -11,7 +11,7 @@ from jaxunlearn.config import Config
 from jaxunlearn.data.documents import Document
 from jaxunlearn.errors import InputError
 from jaxunlearn.outputs import lock, note
-from jaxunlearn.parallel.console import say
+from jaxunlearn.parallel.console import doing, say
 
 BY, WRITTEN = "anchors build", ("dictionary.json", "terms.md")
 LOCK = ".jaxunlearn_anchors.lock"
@@ -59,6 +59,7 @@ def build_offline(config: Config, documents, retain, out: Path, *, again: bool =
     """Return the dictionary of terms found by counting, with drawn translations; it is kept in `out` with terms.md."""
     if (out / "dictionary.json").is_file() and not again:
         return load_dictionary(out / "dictionary.json")
+    doing("finding terms by counting")
     terms = settled(extract_terms(documents, retain, settings=config.anchors.extract, lift=lift))
     texts = ("\n".join(d.text for d in side) for side in (documents, retain))
     dictionary = make_dictionary(terms, *texts, seed=config.anchors.seed)
