@@ -37,23 +37,53 @@ def scored(found):
     return [r[0] if isinstance(r, list | tuple) else r for s in samples for r in s["filtered_resps"]]
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_the_harness_makes_it_by_its_name_and_scores_items_as_its_own_backend_does(tmp_path, monkeypatch):
+@pytest.fixture
+def theirs(tmp_path):
+    """The harness's own backend on a tiny random Llama in the folder `model`."""
     pytest.importorskip("torch", reason="the harness's own backend needs torch")
-    from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
-    from lm_eval.tasks import TaskManager
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     folder = write_model(tmp_path / "model")
-    file, tasks = str(folder / "tokenizer.json"), task(tmp_path / "rows.jsonl")
+    file = str(folder / "tokenizer.json")
     tokens = PreTrainedTokenizerFast(tokenizer_file=file, bos_token="<s>", eos_token="</s>", pad_token="</s>")
-    theirs = HFLM(pretrained=LlamaForCausalLM.from_pretrained(folder).eval(), tokenizer=tokens, batch_size=3)
+    return HFLM(pretrained=LlamaForCausalLM.from_pretrained(folder).eval(), tokenizer=tokens, batch_size=3)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_harness_makes_it_by_its_name_and_items_score_as_in_its_own_backend(tmp_path, theirs):
+    from lm_eval.api.instance import Instance
+    from lm_eval.api.registry import get_model
+
+    given = {"batch_size": 3, "max_batch_size": None, "device": None}  # as simple_evaluate hands them on
+    ours = get_model("jaxunlearn").create_from_arg_string(f"pretrained={tmp_path / 'model'}", given)
+    assert isinstance(ours, JaxUnlearn) and ours.batch == 3
+
+    def both(kind, arguments):
+        asked = [Instance(kind, {}, a, n) for n, a in enumerate(arguments)]
+        return getattr(ours, kind)(asked), getattr(theirs, kind)(asked)
+
+    mine, expected = both("loglikelihood", [("a b", " c"), ("", "b b a"), ("a b c " * 20, "a"), ("c", " a b")])
+    assert [m[0] for m in mine] == pytest.approx([e[0] for e in expected], abs=1e-4)
+    assert [m[1] for m in mine] == [e[1] for e in expected]
+    mine, expected = both("loglikelihood_rolling", [("a b c b b",), ("c a b " * 25,)])
+    assert mine == pytest.approx(expected, abs=1e-4)
+    mine, expected = both("generate_until", [("a b", {"until": [], "max_gen_toks": 4})])
+    assert mine == expected
+
+
+@pytest.mark.nightly
+@pytest.mark.filterwarnings("ignore")
+def test_a_whole_evaluation_by_its_name_gives_the_scores_of_the_harness_s_own_backend(tmp_path, theirs, monkeypatch):
+    from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     alone = TaskManager(include_defaults=False)  # reading the harness's own takes seconds
+    tasks = task(tmp_path / "rows.jsonl")
     asked = {"tasks": tasks, "task_manager": alone, "bootstrap_iters": 0, "log_samples": True}
     expected = simple_evaluate(theirs, **asked)
-    found = simple_evaluate(model="jaxunlearn", model_args=f"pretrained={folder}", batch_size=3, **asked)
+    found = simple_evaluate(model="jaxunlearn", model_args=f"pretrained={tmp_path / 'model'}", batch_size=3, **asked)
     assert len(scored(found)) == 12 and scored(found) == pytest.approx(scored(expected), abs=1e-4)
     assert found["results"]["letters"]["acc,none"] == expected["results"]["letters"]["acc,none"]
 
