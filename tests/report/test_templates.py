@@ -13,4 +13,5 @@ def test_values_are_escaped_and_an_unknown_name_is_an_error():
 
 
 def test_all_pages_are_there():
-    assert environment().list_templates(extensions=["j2"]) == ["certificate.html.j2", "labels.html.j2", "report.html.j2"]
+    names = ["certificate.html.j2", "labels.html.j2", "report.html.j2"]
+    assert environment().list_templates(extensions=["j2"]) == names
