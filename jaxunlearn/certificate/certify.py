@@ -12,6 +12,7 @@ from jaxunlearn.certificate import findings, measured, measures, rules, signing,
 from jaxunlearn.certificate.digests import SUMS, files_of, sha256_of, write_sums
 from jaxunlearn.certificate.page import page
 from jaxunlearn.certificate.source import Source
+from jaxunlearn.config.versions import code, versions
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.estimates import value_of
 from jaxunlearn.evals.extraction import WINDOWS, Windows, shares
@@ -20,7 +21,6 @@ from jaxunlearn.files import read_json, write_whole
 from jaxunlearn.outputs import refuse_foreign, taken
 from jaxunlearn.report.findings import FAMILIARITY
 from jaxunlearn.run import preregistration
-from jaxunlearn.run.directory import versions
 from jaxunlearn.stages.summary import without_places
 
 REPEATED = 12  # prompts, and windows, that `verify` asks again: half of them evenly spread, half the strongest
@@ -134,7 +134,7 @@ def _predicate(s: Source, asked: Windows, found: dict, known: list[str]) -> dict
                 seen.add(row["prompt"])
     relearned = {role: measures.steps_to_half(s.report, n) for role, n in (("model", s.name), ("twin", "twin"))}
     content = {
-        "made": preregistration.now(), "code": {"versions": versions(), "source_sha256": statement.source_digest()},
+        "made": preregistration.now(), "code": _code(),
         "model": s.name, "title": s.report.get("title") or s.report.get("name"),
         "asked": _asked(s), "method": _method(s), "preregistration": _registered(s), "known_by": known,
         "verdict": rules.verdict(made, known, needed), "conditions": needed, "measures": made,
@@ -146,6 +146,12 @@ def _predicate(s: Source, asked: Windows, found: dict, known: list[str]) -> dict
         "configuration": s.report.get("config"),
     }  # fmt: skip
     return content
+
+
+def _code() -> dict[str, Any]:
+    """Return the versions, the commit of a checkout, and the hash of the program that certifies."""
+    commit = {key: found for key, found in code().items() if key in ("commit", "dirty")}
+    return {"versions": versions(), "source_sha256": statement.source_digest()} | commit
 
 
 def _asked(s: Source) -> dict[str, Any]:

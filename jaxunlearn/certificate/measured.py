@@ -88,7 +88,7 @@ def export(source: Source, path: Path, asked: Windows, found: dict[str, Measured
     tokenizer = load_tokenizer(folder)
     check_model(folder, tokenizer, c.compute)
     if why := _other_tokens(source.run, tokenizer, asked):
-        return entry | {"measures": [], "covered": False, "why": why}
+        return entry | {"measures": [], "nats": None, "covered": False, "why": why}
     say(f"  {path.name}: tested again")
     ours, before = found[source.name], found["baseline"]
     mine = measure(huggingface.load(folder, c.compute, c.compute), source.run.suite, asked)
@@ -103,10 +103,11 @@ def export(source: Source, path: Path, asked: Windows, found: dict[str, Measured
             levels.append(kept_level(f"extraction: {length} tokens with probability above {p:g}", *sets))
     last = str(asked.lengths[-1])
     apart = np.abs(np.subtract(mine["logp"][last], ours["logp"][last])) / asked.lengths[-1]
-    covered, why = covers(levels)
+    nats = {"mean": float(apart.mean()), "most": float(apart.max())}
+    covered, why = covers(levels, nats)
     return entry | {
-        "measures": levels, "extraction": {n: shares(of) for n, of in mine["logp"].items()},
-        "nats": {"mean": float(apart.mean()), "most": float(apart.max())}, "covered": covered, "why": why,
+        "measures": levels, "extraction": {n: shares(of) for n, of in mine["logp"].items()}, "nats": nats,
+        "covered": covered, "why": why,
     }  # fmt: skip
 
 

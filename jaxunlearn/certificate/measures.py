@@ -4,7 +4,6 @@ Everything is read from report.json and from what `certify` measured itself (mea
 and `missing` names it.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -169,28 +168,21 @@ def _same(baseline: Any, twin: Any, guess: float) -> Any:
 
 
 def _perplexity(report: dict, name: str) -> dict | None:
-    """Return the measure of the perplexity of the text; the way is that of nats, so a half is half of the nats."""
-    figures = _figures(report, name, ("perplexity", "forget"))
+    """Return the measure of the perplexity of the text, on the scale of nats; the fitted one where there is one."""
+    path, label = ("perplexity", "forget_fitted"), "forget text, perplexity, temperature fitted"
+    if figure_of(report, name, path) is None:
+        path, label = ("perplexity", "forget"), "forget text, perplexity"
+    figures = _figures(report, name, path)
     if not {"model", "baseline"} <= figures.keys():
         return None
-    nats = {role: _negative_log(figure) for role, figure in figures.items()}
+    twin, baseline = figures.get("twin"), figures["baseline"]
     if name == "twin":
-        share = SAME if _apart(nats["baseline"], nats["model"]) else None
-    else:
-        low = nats.get("twin")
-        share = paired.share(report, "", name, nats["model"], low, nats["baseline"]) if low else None
+        (_, most), (least, _) = bounds(baseline), bounds(twin)
+        return measure(PERPLEXITY, PRESSED, figures, SAME if most and least and most < least else None)
+    share = paired.share_in_nats(report, label, name, figures["model"], twin, baseline) if twin else None
     found = measure(PERPLEXITY, PRESSED, figures, share)
-    return found | ({} if share else {"grade": "", "note": "needs a twin: nobody knows a perplexity of no knowledge"})
-
-
-def _apart(high: dict, low: dict) -> bool:
-    return high["low"] is not None and low["high"] is not None and high["low"] > low["high"]
-
-
-def _negative_log(figure: dict) -> dict:
-    low, high = bounds(figure)
-    ends = {"low": None if high is None else -math.log(high), "high": None if low is None else -math.log(low)}
-    return {"value": -math.log(figure["value"]), **ends, "n": figure.get("n")}
+    note = "tells nothing here: without a twin nobody knows the perplexity of no knowledge"
+    return found | ({} if twin else {"grade": "", "note": note})
 
 
 def _attacks(report: dict, name: str) -> list[dict]:

@@ -22,6 +22,7 @@ MEANING = {
     NO_BASELINE: "The model was not shown to know the text before, so there was nothing to forget.",
 }
 PLAIN, PRESSED, SHOWN = "plain", "pressed", "shown"
+SAME_NATS = 0.05  # a token; two models that are nowhere further apart write the same
 RELEARNING = "familiarity after relearning"  # the attack without which nothing is called erased
 LEFT = (BAD, SO_SO)
 
@@ -64,9 +65,9 @@ def _of(measures: Iterable[Measure], grades: Sequence[str]) -> list[Measure]:
 
 
 def _told(m: Measure) -> str:
-    """Return a measure's title with how much of the way from the twin to the baseline is left."""
+    """Return a measure's title with how much of the way to the baseline, from the twin or from nothing, is left."""
     way = m.get("left")
-    return f"{m['title']}, {percent(way)} of the way from the twin" if way and way["low"] is not None else m["title"]
+    return f"{m['title']}, {percent(way)} of the way to the baseline" if way and way["low"] is not None else m["title"]
 
 
 def percent(way: Mapping[str, Any]) -> str:
@@ -80,13 +81,17 @@ def _said(word: str, reasons: list[str]) -> dict[str, Any]:
     return {"word": word, "meaning": MEANING[word], "reasons": reasons}
 
 
-def covers(measures: Sequence[Measure]) -> tuple[bool, str]:
+def covers(measures: Sequence[Measure], nats: Mapping[str, float] | None) -> tuple[bool, str]:
     """Return whether an exported file is covered, and why not: every measure has to stay at the certified model's.
 
-    measures: of the export, graded on the way from the certified model to the baseline.
+    measures: of the export, graded on the way from the certified model to the baseline. nats: how far its windows'
+    log-probabilities are from the certified model's, a token: where no measure tells the two models apart, not even
+    the "most" may be above SAME_NATS.
     """
     graded = [m for m in measures if m["grade"]]
     if not graded:
-        return False, "no test tells the certified model from the baseline, so none can tell what the export is"
+        if nats and nats["most"] <= SAME_NATS:
+            return True, ""
+        return False, "no test tells the certified model from the baseline, and the export does not write as it does"
     off = [f"{m['title']}{' (undecided)' if m['grade'] == UNSURE else ''}" for m in graded if m["grade"] != GOOD]
     return not off, f"not at the certified model's level: {'; '.join(off)}" if off else ""

@@ -70,7 +70,7 @@ def _verdict(folder: Path, found: dict) -> Iterator[Check]:
         again = rules.verdict(p["measures"], p["known_by"], p["conditions"])
         said = "the verdict follows from the figures by the rules"
         yield _said(again == p["verdict"], said, f"by them it is: {again['word']}")
-        covers = {e["name"]: rules.covers(e["measures"])[0] if e["measures"] else False for e in p["exports"]}
+        covers = {e["name"]: rules.covers(e["measures"], e["nats"])[0] for e in p["exports"]}
         off = [e["name"] for e in p["exports"] if e["covered"] != covers[e["name"]]]
         yield _said(not off, "which exports are covered follows from their figures", ", ".join(off))
     except (KeyError, TypeError, AttributeError) as error:

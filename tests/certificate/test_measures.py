@@ -62,7 +62,7 @@ def test_without_a_twin_the_way_begins_at_nothing_and_a_perplexity_tells_nothing
     del found["models"]["twin"], found["relearn"]["twin"]
     made = by_title(found)
     assert made[NEXT_WORD]["left"]["value"] == pytest.approx(0.5 / 0.9) and made[NEXT_WORD]["grade"] == "bad"
-    assert made[PERPLEXITY]["grade"] == "" and "needs a twin" in made[PERPLEXITY]["note"]
+    assert made[PERPLEXITY]["grade"] == "" and "without a twin" in made[PERPLEXITY]["note"]
     assert made[RELEARNING]["grade"] == "bad"
     assert missing([], found, False)[0] == "a twin that never saw the text"
 

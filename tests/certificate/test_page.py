@@ -11,7 +11,7 @@ REGISTERED = {
     "changes": [{"names": ["attack.kinds: [] -> [\"rtt\"]"], "time": "2026-01-03"}, {"names": []}],
 }  # fmt: skip
 FINDING = {"test": "completion", "prompt": "He <b>", "came_out": "Orm & co", "probability": None, "twin": None}
-EXPORT = {"name": "q4.gguf", "files": [], "measures": [], "covered": False, "why": "not at the level"}
+EXPORT = {"name": "q4.gguf", "files": [], "measures": [], "nats": None, "covered": False, "why": "not at the level"}
 
 
 def told(made):

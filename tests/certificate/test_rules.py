@@ -27,7 +27,7 @@ GOOD = [m("plain", "good"), m("pressed", "good", RELEARNING)]
         (GOOD, ERASED, "within the margin of the twin"),
         ([*GOOD, m("pressed", "", "rounding"), m("shown", "bad")], ERASED, "within the margin"),
         ([m("plain", "good"), m("pressed", "bad", RELEARNING)], SUPPRESSED,
-         "comes back: familiarity after relearning, 77% (54% to 88%) of the way from the twin"),
+         "comes back: familiarity after relearning, 77% (54% to 88%) of the way to the baseline"),
         ([*GOOD, m("pressed", "so-so", "probes")], SUPPRESSED, "comes back: probes"),
         ([*GOOD, m("plain", "so-so", "completion"), m("pressed", "bad", "probes")], RESIDUAL,
          "left without any attack: completion"),
@@ -56,10 +56,16 @@ def test_a_condition_that_is_not_met_bars_erased_alone():
 
 
 def test_an_export_is_covered_where_every_measure_stays():
-    assert covers([m("plain", "good"), m("plain", "")]) == (True, "")
-    assert covers([m("plain", "good"), m("plain", "bad", "b")]) == (False, "not at the certified model's level: b")
-    assert covers([m("plain", "unsure", "b")])[1].endswith("b (undecided)")
-    assert not covers([m("plain", "")])[0] and not covers([])[0]
+    far = {"mean": 1.0, "most": 2.0}
+    assert covers([m("plain", "good"), m("plain", "")], far) == (True, "")
+    assert covers([m("plain", "good"), m("plain", "bad", "b")], far) == (False, "not at the certified model's level: b")
+    assert covers([m("plain", "unsure", "b")], far)[1].endswith("b (undecided)")
+
+
+def test_where_no_measure_tells_an_export_has_to_write_as_the_model_does():
+    assert covers([m("plain", "")], {"mean": 0.0, "most": 0.05}) == (True, "")
+    assert not covers([m("plain", "")], {"mean": 0.0, "most": 0.051})[0] and not covers([], None)[0]
+    assert not covers([m("plain", "bad")], {"mean": 0.0, "most": 0.0})[0]
 
 
 def test_shares_are_written_with_their_interval():

@@ -61,7 +61,7 @@ def test_a_forged_word_does_not_follow_from_the_figures(made):
 
 
 def test_a_forged_export_and_figures_that_are_gone_are_found(made):
-    entry = {"name": "a.gguf", "files": [], "measures": [], "covered": True, "why": ""}
+    entry = {"name": "a.gguf", "files": [], "measures": [], "nats": None, "covered": True, "why": ""}
     edit(made, lambda p: p["exports"].append(entry))
     assert any("which exports are covered" in what and "a.gguf" in what for what in wrong(made))
     edit(made, lambda p: p.pop("measures"))
@@ -79,7 +79,14 @@ def test_an_export_is_known_by_name_and_files(tmp_path, report, logps):
     (tmp_path / "a.gguf").write_text("weights")
     from jaxunlearn.certificate.digests import files_of
 
-    entry = {"name": "a.gguf", "files": files_of(tmp_path / "a.gguf"), "measures": [], "covered": False, "why": "no"}
+    entry = {
+        "name": "a.gguf",
+        "files": files_of(tmp_path / "a.gguf"),
+        "measures": [],
+        "nats": None,
+        "covered": False,
+        "why": "no",
+    }
     certificate(tmp_path / "c", report, logps, exports=[entry])
     assert wrong(tmp_path / "c", exports=[tmp_path / "a.gguf"]) == []
     assert any("a.gguf: give --export" in c.what for c in verify(tmp_path / "c") if c.outcome == UNCHECKED)
