@@ -34,6 +34,7 @@ def test_where_scaling_changes_nothing_there_is_no_penalty():
     assert float(value) == 0 and not np.asarray(slope).any()
 
 
+@pytest.mark.nightly
 def test_a_step_adds_the_penalty_on_text_to_keep(mesh):
     recipe = Recipe(METHODS["gradient_difference"], (("retain_weight", 1.0),), invariance=0.3)
     plain, part = dataclasses.replace(recipe, invariance=0.0), jax.tree.map(lambda w: 4 * w, transformer.init(SHAPE, 0))

@@ -46,6 +46,7 @@ def test_the_divergence_of_two_distributions_and_its_slope_by_hand():
     assert abs(float(found[0])) < 1e-7
 
 
+@pytest.mark.nightly
 def test_it_is_the_same_with_a_split_vocabulary():
     tokens = np.arange(8 * 6).reshape(8, 6).astype(np.int32)
     found = []

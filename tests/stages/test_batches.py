@@ -98,6 +98,7 @@ def test_a_reference_is_computed_once_and_one_of_an_earlier_form_again(mesh, tmp
     np.testing.assert_array_equal(batches.reference(run, "npo_forget", part, other), found)  # not computed again
 
 
+@pytest.mark.nightly
 def test_folds_are_unlearned_one_upon_another_and_those_to_come_are_kept(mesh, folder):
     small = ("universe.people=2000", "init.D=32", "init.L=2", "init.H=8", "init.F=64", "text.context=128")
     given = ["unlearn.method=npo", "unlearn.retain_weight=1", "unlearn.folds=3", "unlearn.steps=6", "unlearn.batch=16"]
