@@ -104,7 +104,9 @@ BOUNDS: dict[type, dict[str, Range]] = {
     training.Pretrain: {"forget_epochs": NONE_OR_SOME},
     training.Unlearn: dict.fromkeys(
         ("retain_weight", "beta", "gamma", "strength", "scale", "steering"), OWN
-    ) | {"layer": Range(0, 1 << 14), "reach": SHARE, "retain_batch": NONE_OR_SOME, "sam": DECAY,},
+    ) | {"layer": Range(0, 1 << 14), "reach": SHARE, "retain_batch": NONE_OR_SOME, "sam": DECAY,
+        "invariance": NOT_NEGATIVE, "folds": Range(1, 1 << 14),
+    },
     training.Adversary: {"every": NONE_OR_SOME, "rates": RATE, "weight": NOT_NEGATIVE, "blocks": SOME},
     training.Select: {
         "budget": NOT_NEGATIVE, "rate": NOT_NEGATIVE, "pcs": Range(0, 1 << 20, also=(-1,)), "elicit": DECAY,

@@ -122,6 +122,8 @@ class Unlearn(Train):
     retain_batch: int = 0  # blocks of text to keep in a microbatch; 0: as many as `batch`
     adversary: Adversary = field(default_factory=Adversary)
     sam: float = 0.0  # how far from the weights the forget loss's gradient is taken (methods/sam.py); 0: at them
+    invariance: float = 0.0  # weight of the ILU penalty on text to keep (methods/invariance.py); 0: none
+    folds: int = 1  # of the text to forget, unlearned layer upon layer (methods/layered.py); 1: all at once
     select: Select = field(default_factory=Select)
     mudman: Mudman = field(default_factory=Mudman)
     collapse: Collapse = field(default_factory=Collapse)

@@ -33,9 +33,12 @@ def as_taught(logits, at: Rows):
 
 
 def linear_distillation(
-    h_BTD, w_DV, teachers, mask_BT, *, target: Target = as_taught, labels_BT=None, seen_BV=None, rows: int = ROWS
-):
+    h_BTD, w_DV, teachers, mask_BT, *, target: Target = as_taught, divergence=None, labels_BT=None, seen_BV=None,
+    rows: int = ROWS,
+):  # fmt: skip
     """Return (sum of KL(target || student) in nats, count) in fp32 over the positions of mask_BT.
+
+    divergence(logits_RV, wanted_RV) -> (divergence_R, its gradient to the logits) may stand for the KL (jsd_rows).
 
     teachers: pairs (h_BTD, w_DV); no gradient reaches them. target(logits of every teacher, Rows) -> wanted_RV: logits
     up to a constant a row, -inf: ruled out. It runs on each device's columns, so a sum over the vocabulary needs
@@ -43,7 +46,7 @@ def linear_distillation(
     over "tensor"; the caller divides once, by the global count.
     """
     taught = Taught(tuple(map(tuple, teachers)), mask_BT, _given(labels_BT=labels_BT, seen_BV=seen_BV))
-    return _distil((target, rows), h_BTD, w_DV, taught)
+    return _distil((target, divergence or kl_rows, rows), h_BTD, w_DV, taught)
 
 
 class Taught(NamedTuple):
@@ -80,13 +83,13 @@ def _scaled(gradients, cotangents):
 
 
 def _distil_sharded(how, h_BTD, w_DV, taught: Taught, *, gradient: bool) -> Any:
-    target, rows = how
+    target, divergence, rows = how
 
     def local(h_BTD, w_DV, taught):
         wanted, per_row = _wanted_rows(target, taught.teachers, taught.extras)
 
         def row_loss(logits_RV, mine):
-            return _kl_rows(logits_RV, wanted(mine))
+            return divergence(logits_RV, wanted(mine))
 
         return over_rows(row_loss, h_BTD, w_DV, taught.mask_BT, per_row, gradient=gradient, rows=rows)
 
@@ -128,12 +131,26 @@ def _wanted_rows(target, teachers, extras):
     return wanted, per_row
 
 
-def _kl_rows(logits_RV, wanted_RV):
+def kl_rows(logits_RV, wanted_RV):
     """Return KL(softmax(wanted) || softmax(logits)) of each row in nats and its gradient to the logits."""
     logp_RV, logq_RV = log_softmax_V(logits_RV), log_softmax_V(wanted_RV)
     q_RV = jnp.exp(logq_RV)
     terms_RV = jnp.where(q_RV > 0, q_RV * (logq_RV - logp_RV), 0)  # 0 log 0 is 0, also where -inf rules a token out
     return jax.lax.psum(jnp.sum(terms_RV, axis=-1), "tensor"), jnp.exp(logp_RV) - q_RV
+
+
+def jsd_rows(logits_RV, wanted_RV):
+    """Return the Jensen-Shannon divergence of both softmaxes of each row in nats and its gradient to the logits.
+
+    With p the student, q the target and m their mean it is (KL(p || m) + KL(q || m)) / 2, at most log 2.
+    """
+    logp_RV, logq_RV = log_softmax_V(logits_RV), log_softmax_V(wanted_RV)
+    p_RV, q_RV = jnp.exp(logp_RV), jnp.exp(logq_RV)
+    logm_RV = jnp.logaddexp(logp_RV, logq_RV) - jnp.log(2.0)
+    slope_RV = jnp.where(p_RV > 0, (logp_RV - logm_RV) / 2, 0)  # d JSD / d p
+    of_q_RV = jnp.where(q_RV > 0, q_RV * (logq_RV - logm_RV) / 2, 0)
+    along_R1 = jax.lax.psum(jnp.sum(p_RV * slope_RV, axis=-1, keepdims=True), "tensor")
+    return along_R1[:, 0] + jax.lax.psum(jnp.sum(of_q_RV, axis=-1), "tensor"), p_RV * (slope_RV - along_R1)
 
 
 # ---- targets that were stored: the likeliest outcomes of each position

@@ -15,6 +15,7 @@ from jaxunlearn.methods import (
     breaking,
     dpo,
     inference,
+    jensun,
     kga,
     npo,
     reset,
@@ -32,7 +33,7 @@ METHODS: dict[str, Method] = {
     for m in (
         whp.HARD, whp.SOFT, whp.PLUS, whp.AVERAGED, inference.INFERENCE,
         ascent.ASCENT, ascent.DIFFERENCE, ascent.WITH_KL, npo.NPO, npo.SIMNPO, dpo.DPO,
-        answers.IDK_ANSWERS, answers.RANDOM_INCORRECT, answers.FALSE_FACTS,
+        answers.IDK_ANSWERS, answers.RANDOM_INCORRECT, answers.FALSE_FACTS, jensun.JENSUN,
         rmu.RMU, breaking.BREAKING, undial.UNDIAL, kga.KGA, task_vector.TASK_VECTOR, RETAIN_ONLY, reset.RESET_HEAL,
         inference.PROMPTING,
     )
@@ -129,7 +130,8 @@ def asks(method: Method, config: Config) -> tuple[str, ...]:
 def recipe_of(method: Method, config: Config) -> Recipe:
     """Return what the train step of a method depends on, and nothing else, so that equal steps are compiled once."""
     values = tuple(sorted(values_of(method, config).items()))
-    return Recipe(method, values, retain_loss(method, config), label_rules(config), config.unlearn.sam)
+    u = config.unlearn
+    return Recipe(method, values, retain_loss(method, config), label_rules(config), u.sam, u.invariance)
 
 
 def label_rules(config: Config) -> Whp:

@@ -121,13 +121,14 @@ class Method:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the compiled step of a method depends on: record, settings, retain loss, label settings, SAM; hashable."""
+    """What the compiled step of a method depends on: record, settings, retain loss, labels, SAM, ILU; hashable."""
 
     method: Method
     values: tuple[tuple[str, Any], ...] = ()
     retain_loss: str = "nll"
     whp: Whp = field(default_factory=Whp)
     sam: float = 0.0
+    invariance: float = 0.0
 
     def __getitem__(self, key: str) -> Any:
         return dict(self.values).get(key, 0.0)

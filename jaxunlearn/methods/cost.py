@@ -3,8 +3,9 @@
 A training step costs 3 passes a block (forward, and twice that backward), a frozen model 1. RMU's shorter passes and
 the shorter sequences of questions are counted as whole ones. Measuring is not counted. All of it is read off the
 method's record: trained parts, models asked at each step, models made first, stored references. An adversary trains its
-own blocks and has the forget loss once more (methods/adversary.py); SAM has it twice (methods/sam.py). MUDMAN's fork
-trains a microbatch beside the step; RepSelect has one pass of the forget loss, one of its adapter, and then the KL.
+own blocks and has the forget loss once more (methods/adversary.py); SAM has it twice (methods/sam.py), ILU three passes
+on text to keep. MUDMAN's fork trains a microbatch beside the step; RepSelect has one pass of the forget loss, one of
+its adapter, and then the KL.
 """
 
 from jaxunlearn.config import Config, Train
@@ -31,6 +32,8 @@ def step_passes(config: Config) -> float:
     kept, kl = parts.count("retain"), "retain" in parts and retain_loss(method, config) == "kl"
     forget = forget_passes(config)
     total = forget + (TRAINED * kept + FROZEN * kl) * (u.retain_batch or u.batch) / u.batch
+    if u.invariance:
+        total += 3 * TRAINED * (u.retain_batch or u.batch) / u.batch
     if u.adversary.every and u.adversary.weight:
         total += forget + TRAINED * u.adversary.blocks / (u.batch * u.accumulate)
     if u.mudman.every:

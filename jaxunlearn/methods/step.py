@@ -8,9 +8,11 @@ import jax.numpy as jnp
 from jaxunlearn.config import Train
 from jaxunlearn.kernels.linear_cross_entropy import IGNORE
 from jaxunlearn.methods.base import Batch, Recipe
+from jaxunlearn.methods.invariance import penalised
 from jaxunlearn.methods.sam import sharpened
 from jaxunlearn.models import lora
 from jaxunlearn.training.step import State, accumulated, train_step, updated
+from jaxunlearn.training.step import gradients as nll_gradients
 
 Side = Literal["both", "forget", "retain"]  # the whole loss, without its term on text to keep, or that term alone
 
@@ -45,8 +47,16 @@ def gradients(part, frozen: dict, batch: dict, recipe: Recipe, side: Side = "bot
     """Return (loss, gradient, each term's own mean) over A microbatches, every term divided by its whole count.
 
     side: which terms of the loss. The gradients of "forget" and "retain" add up to that of "both". With recipe.sam the
-    gradient of the forget terms is SAM's.
+    gradient of the forget terms is SAM's. With recipe.invariance the side of text to keep has ILU's penalty.
     """
+    loss, g, means = _sharpened(part, frozen, batch, recipe, side)
+    if not recipe.invariance or side == "forget":
+        return loss, g, means
+    more, slope, s = penalised(lambda m: nll_gradients(m, *batch["retain"])[1], part, recipe.invariance)
+    return loss + more, jax.tree.map(jnp.add, g, slope), means | {"invariance": s}
+
+
+def _sharpened(part, frozen: dict, batch: dict, recipe: Recipe, side: Side):
     if not recipe.sam or side == "retain":
         return _gradients(part, frozen, batch, recipe, side)
     found = sharpened(lambda part: _gradients(part, frozen, batch, recipe, "forget"), recipe.sam)(part)

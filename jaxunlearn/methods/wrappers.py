@@ -1,16 +1,16 @@
 """What goes around any method's loss: which of it a configuration asks for, what is refused, what the card says.
 
-Each stands in a file of its own, with faults(config, method, parts) -> sentences. SAM changes the gradient. The
-adversary, RepSelect, MUDMAN and CIR have a step of their own (stages/around.py), of which a run has one. Embedding
-erasure comes before the first step.
+Each stands in a file of its own, with faults(config, method, parts) -> sentences. SAM and ILU change the gradient,
+folds the batch. The adversary, RepSelect, MUDMAN and CIR have a step of their own (stages/around.py), of which a run
+has one. Embedding erasure comes before the first step.
 """
 
 from jaxunlearn.config import Config
-from jaxunlearn.methods import adversary, collapse, erase, mudman, sam, select
+from jaxunlearn.methods import adversary, collapse, erase, invariance, layered, mudman, sam, select
 from jaxunlearn.methods.base import Method
 from jaxunlearn.models.transformer import Shape
 
-PARTS = (adversary, sam, select, mudman, collapse, erase)
+PARTS = (adversary, sam, invariance, layered, select, mudman, collapse, erase)
 
 
 def filters(config: Config) -> dict[str, str]:
@@ -43,6 +43,8 @@ def faults(config: Config, method: Method, parts: tuple[str, ...]) -> list[str]:
             wrong.append(f"{name} needs whole gradients: leave out unlearn.update=layers, or set {off}")
         if method.updates:
             wrong.append(f"{name} moves the feed-forwards, {method.name} weights of its own choice; set {off}")
+    if u.update == "layers" and u.invariance:
+        wrong.append("unlearn.invariance needs whole gradients: leave out unlearn.update=layers")
     if u.collapse.norm and u.sam:
         wrong.append("unlearn.collapse takes the gradient where the weights are: leave out unlearn.sam")
     return wrong
@@ -65,6 +67,10 @@ def said(unlearn: dict) -> list[str]:
         found.append(f"against an adversary forked every {every} steps")
     if rho := unlearn.get("sam"):
         found.append(f"with SAM at {rho:g}")
+    if weight := unlearn.get("invariance"):
+        found.append(f"with a penalty of {weight:g} on what scaling the weights changes (ILU, arXiv 2506.01339)")
+    if (folds := unlearn.get("folds", 1)) > 1:
+        found.append(f"{folds} folds one upon another (Layered Unlearning, arXiv 2505.09500)")
     if budget := of("select", "budget"):
         found.append(f"along the minor components of its gradient to a KL of {budget:g} (RepSelect, arXiv 2606.17168)")
     if every := of("mudman", "every"):

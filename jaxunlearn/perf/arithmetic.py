@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxunlearn.config import Config, Train
+from jaxunlearn.config import Config, Train, Unlearn
 from jaxunlearn.models import transformer
 from jaxunlearn.models.weights import parameter_bytes, parameters
-from jaxunlearn.perf.programs import PROMPT, Program, act_ways, kinds_of
+from jaxunlearn.perf.programs import PROMPT, Program, act_ways, adverse, kinds_of
 from jaxunlearn.perf.topology import GPU_COUNTS, SHAPES, Topology
 from jaxunlearn.training.layerwise import Room, by_layers, gradients_held
 
@@ -63,11 +63,14 @@ def step_bytes(c: transformer.Shape, o: Choice, t: Train, T: int) -> dict[str, i
         "gradients": 4 * sum(parameters(c)) / chips if layered else whole * gradients_held(o.accumulate),
         "working set": work_bytes(c, o.tensor, rows, 4) + rows * inner * width,
     }
+    if isinstance(t, Unlearn) and adverse(t):  # the copy and its two moments; its gradient is held beside the model's
+        found |= {"adversary": 3 * parameter_bytes(c, "float32") / chips, "gradients": found["gradients"] + whole}
     return {kind: int(n) for kind, n in found.items()}
 
 
 def settled(t: Any, c: transformer.Shape, there: Room, plain: bool = True) -> Any:
     """Return the settings with the update that the step will choose; plain: its loss is cross-entropy alone."""
+    plain = plain and not (isinstance(t, Unlearn) and (adverse(t) or t.sam))
     return dataclasses.replace(t, update="layers" if plain and by_layers(t, c, there) else "whole")
 
 

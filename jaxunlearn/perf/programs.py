@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 
-from jaxunlearn.config import Config, Train
+from jaxunlearn.config import Config, Train, Unlearn
 from jaxunlearn.errors import InputError
-from jaxunlearn.methods import label_rules, recipe_of
+from jaxunlearn.methods import adversary, label_rules, recipe_of
 from jaxunlearn.methods.step import step
 from jaxunlearn.methods.whp import HARD
 from jaxunlearn.models import generate, transformer
@@ -72,6 +72,8 @@ def covered(config: Config) -> None:
         "unlearn.method": (u.method, HARD.name), "unlearn.retain_weight": (u.retain_weight, None),
         "whp.labels": (w.labels, "hard"), "whp.offset": (w.offset, "baseline"),
         "reinforce.lora.rank": (config.reinforce.lora.rank, 0), "unlearn.lora.rank": (u.lora.rank, 0),
+        "unlearn.select.budget": (u.select.budget, 0), "unlearn.mudman.every": (u.mudman.every, 0),
+        "unlearn.collapse.norm": (u.collapse.norm, 0),
     }  # fmt: skip
     if other := [f"{key}={value} (only {known})" for key, (value, known) in given.items() if value != known]:
         raise InputError(f"plans are made for full fine-tuning on hard generic labels; not for {', '.join(other)}")
@@ -100,16 +102,39 @@ def program(name: str, config: Config, c: transformer.Shape) -> Program:
 
 
 def _unlearning(config: Config, weights, frozen=None) -> Program:
-    """Return the step on stored hard labels, or the fused one, which asks two frozen models for them."""
+    """Return the step on stored hard labels, or the fused one, which asks two frozen models for them.
+
+    With an adversary its copy of the weights and that copy's moments are a kind of their own.
+    """
     t, plain = config.unlearn, _step(config.unlearn, weights, config.text.context)
-    compiled = compiled_step(t, step, recipe=recipe_of(HARD, config))
     state, rate, *batch = plain.arguments
+    kinds, function, lesson = plain.kinds, step, ()
+    if adverse(t):
+        state, function, lesson = state._replace(fork=_fork(weights)), adversary.step, (_lesson(config),)
+        kinds = kinds | {"adversary": state.fork}
+    compiled = compiled_step(t, function, recipe=recipe_of(HARD, config))
     if frozen is None:
-        return Program(compiled, (state, rate, {}, {"labels": tuple(batch)}), plain.kinds, t.steps > 0)
+        return Program(compiled, (state, rate, {}, {"labels": tuple(batch)}, *lesson), kinds, t.steps > 0)
     passage, models = _passage(config, t.batch, t.accumulate), {"baseline": frozen, "reinforced": frozen}
-    kinds = plain.kinds | {"frozen weights": models, "inputs": passage}
-    arguments = (state, rate, models, {"passages": (passage,)})
+    kinds = kinds | {"frozen weights": models, "inputs": passage}
+    arguments = (state, rate, models, {"passages": (passage,)}, *lesson)
     return Program(compiled, arguments, kinds, config.whp.mode == "fused")
+
+
+def adverse(t: Unlearn) -> bool:
+    """Return whether a copy of the weights is trained beside them."""
+    return bool(t.adversary.every and t.adversary.weight)
+
+
+def _fork(weights):
+    return jax.eval_shape(partial(init_state, c=adversary.ADAM), weights)
+
+
+def _lesson(config: Config) -> adversary.Lesson:
+    """Return what the adversary learns from at a step, abstract."""
+    batch_size_fits(blocks := config.unlearn.adversary.blocks)
+    tokens_ABT, labels_ABT = (array("ABT", 1, blocks, config.text.context) for _ in range(2))
+    return adversary.Lesson(tokens_ABT, labels_ABT, np.float32(1e-3), np.bool_(True), np.float32(1))
 
 
 def _step(t: Train, weights, T: int) -> Program:
@@ -129,8 +154,10 @@ def _decoding(config: Config, c: transformer.Shape, weights) -> Program:
     eos, temperature = jax.ShapeDtypeStruct((1,), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
     arguments = (weights, array("BT", B, PROMPT), array("B", B), key, eos, temperature)
     static = {"max_new": min(config.eval.new_tokens, c.context - PROMPT), "top_k": config.eval.top_k, "top_p": 1.0}
-    kinds = {"weights": weights, "optimiser": state.opt}
-    return Program(generate.decode, arguments, kinds, True, beside=local_bytes(state.opt), static=static)
+    kinds, beside = {"weights": weights, "optimiser": state.opt}, local_bytes(state.opt)
+    if adverse(config.unlearn):
+        kinds, beside = kinds | {"adversary": _fork(weights)}, beside + local_bytes(_fork(weights))
+    return Program(generate.decode, arguments, kinds, True, beside=beside, static=static)
 
 
 def _at_rest(weights, dtype: str):

@@ -7,7 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxunlearn.config import Train, Unlearn
-from jaxunlearn.methods import adversary, collapse, mudman, select
+from jaxunlearn.data.blocks import Rows
+from jaxunlearn.errors import InputError
+from jaxunlearn.methods import adversary, collapse, layered, mudman, select
 from jaxunlearn.methods.base import Recipe
 from jaxunlearn.parallel.sharding import batch_size_fits
 from jaxunlearn.run import Run
@@ -47,6 +49,34 @@ def sized(c: Unlearn, blocks: int) -> Unlearn:
 def rows_of(c: Train, part: Part, n: int) -> tuple:
     """Return step n's microbatches of a part's arrays."""
     return tuple(microbatches(c, part.arrays, part.letters, len(part.arrays[0]), part.seed, n))
+
+
+class Folded:
+    """The parts of a batch while fold upon fold is unlearned (methods/layered.py).
+
+    Raises InputError for more folds than the text to forget has blocks to train on.
+    """
+
+    def __init__(self, run: Run, c: Unlearn):
+        self.c, self.text, self.seed = c, run.training("forget"), run.config.seed
+        if (blocks := len(self.text[0])) < c.folds:
+            raise InputError(f"unlearn.folds = {c.folds}, but the text to forget has {blocks} blocks to train on")
+
+    def at(self, n: int, parts: dict, stored: dict) -> tuple[dict, dict]:
+        """Return the parts of step n, and its stored references, of the folds that are unlearned and kept then."""
+        unlearned = layered.stage(n, self.c.steps, self.c.folds)
+        gone, to_come = layered.parted(len(self.text[0]), self.c.folds, unlearned)
+        now = {name: part if name == "retain" else _some(part, gone) for name, part in parts.items()}
+        if layered.keeps_folds(n, unlearned, self.c.folds):
+            now["retain"] = _some(Part(self.text, ("BT", "BT"), self.seed + 1), to_come)
+        return now, {name: _some(part, gone) for name, part in stored.items()}
+
+
+def _some(part, rows: np.ndarray):
+    """Return a part with these rows alone; "passages" is a list of parts."""
+    if isinstance(part, list):
+        return [_some(one, rows) for one in part]
+    return part._replace(arrays=tuple(Rows(a, rows) for a in part.arrays))
 
 
 def own_step(c: Unlearn) -> Callable[[Fed], Feed] | None:

@@ -22,7 +22,7 @@ from jaxunlearn.run import Run
 from jaxunlearn.run.resume import holds, keep, kept, trained_on
 from jaxunlearn.run.store import hash_of, load_model, read_labels, read_soft_labels
 from jaxunlearn.run.variants import Variant, variants
-from jaxunlearn.stages.around import Fed, Part, own_step, rows_of, sized
+from jaxunlearn.stages.around import Fed, Folded, Part, own_step, rows_of, sized
 from jaxunlearn.stages.fit import Feed
 from jaxunlearn.training.step import compiled_step
 from jaxunlearn.whp.labels import LETTERS, Passage
@@ -38,15 +38,17 @@ def method_feed(run: Run, variant: Variant, frozen: dict[str, Any]) -> Feed:
     c, parts = config.unlearn, {name: _part(run, variant, name) for name in reads(method, config)}
     logp = {name: reference(run, f"{method.name}_{name}", parts[name], frozen) for name in method.stores}
     sizes = {"retain": sized(c, c.retain_batch)} if c.retain_batch else {}
+    stored = {name: Part((logp_N,), ("B",), parts[name].seed) for name, logp_N in logp.items()}
+    folded = Folded(run, c) if c.folds > 1 else None
 
     def batch(n: int) -> list:
+        now, before = folded.at(n, parts, stored) if folded else (parts, stored)
         made: dict[str, Any] = {
             name: tuple(_passage(c, p, n) for p in part) if name == "passages" else rows_of(sizes.get(name, c), part, n)
-            for name, part in parts.items()
+            for name, part in now.items()
         }
-        for name, logp_N in logp.items():
-            stored = Part((logp_N,), ("B",), parts[name].seed)
-            made.setdefault("reference", {})[name] = rows_of(c, stored, n)[0]
+        for name, part in before.items():
+            made.setdefault("reference", {})[name] = rows_of(c, part, n)[0]
         return [frozen, made]
 
     recipe = recipe_of(method, config)
@@ -119,8 +121,10 @@ def _padded(sequences: list[tuple[list[int], int]], width: int) -> tuple[np.ndar
 
 
 def check(run: Run) -> None:
-    """Raise InputError, before any work, for a file of answers that a variant's training would fail on."""
+    """Raise InputError, before any work, for answers or folds that a variant's training would fail on."""
     for v in variants(run.config):
+        if v.config.unlearn.folds > 1:
+            Folded(run, v.config.unlearn)
         for name in {"answers", "true"} & set(reads(v.method, v.config)):
             _answers(run, v, name)
 

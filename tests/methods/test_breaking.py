@@ -81,7 +81,7 @@ def test_the_layers_are_those_of_the_source_by_share(given, L, wanted):
     assert breaking.layers_of(*given, L) == wanted
 
 
-@pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 2, 2)])
+@pytest.mark.parametrize("sizes", [(1, 1, 1), pytest.param((2, 2, 2), marks=pytest.mark.nightly)])
 def test_at_the_baseline_it_is_one_and_its_step_turns_the_outputs(sizes):
     with jax.set_mesh(mesh_of(sizes)):
         model = transformer.init(SHAPE, 0)

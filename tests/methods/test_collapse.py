@@ -61,6 +61,7 @@ def batch(A=1):
     return {n: placed(pair if A == 2 else [a[1:] for a in pair]) for n, pair in made.items()}
 
 
+@pytest.mark.nightly
 def test_the_backward_pass_collects_the_factors_of_every_token_but_the_first_and_last(mesh):
     model, parts = transformer.init(SHAPE, 0), batch(2)
     found, g, made = jax.jit(lambda m: collapse.collected(m, {}, parts, recipe()))(model)
@@ -120,6 +121,7 @@ def test_steps_collect_first_and_then_move_by_what_is_left_at_a_fixed_norm(mesh)
     assert int(state.step) == 3 and state.opt == ()
 
 
+@pytest.mark.nightly
 def test_sums_and_a_step_are_the_same_on_several_devices():
     found = []
     for sizes in ((1, 1, 1), (2, 2, 2)):

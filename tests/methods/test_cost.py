@@ -36,6 +36,7 @@ def test_cost_by_hand():
     assert passes(kl | {"sam": 0.01}) == 240 + 7 * 2 + 80 * (2 * 3 + 4)
     assert passes(kl | {"mudman": Mudman(every=4)}) == 240 + 7 * 2 + 80 * (3 + 4) + 5 * 8 * 3  # the fork's microbatch
     assert passes(kl | {"collapse": Collapse(norm=0.1)}) == 240 + 7 * 2 + 80 * (3 + 4)
+    assert passes(kl | {"invariance": 1.0, "retain_batch": 16}) == 240 + 7 * 2 + 80 * (3 + 2 * 4 + 2 * 9)
     chosen = {
         "method": "gradient_difference",
         "select": Select(budget=0.01, blocks=4),

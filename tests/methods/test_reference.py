@@ -266,6 +266,22 @@ def fed_forward(w, tokens, n):
     return llama64.hidden_after(w, tokens, n + 1) - llama64.hidden_after(without, tokens, n + 1)
 
 
+def jensun(c: Case, w):  # arXiv 2509.02820: to a one-hot token, written as two KLs to the mean
+    tokens, labels = c.answers(told(c, "idk"))
+    return jsd(c.logits(w, tokens), np.log(np.eye(SHAPE.V)[np.maximum(labels, 0)] + 1e-300), labels != IGNORE)
+
+
+def near_baseline(c: Case, w):
+    tokens, labels = c.retain
+    return jsd(c.logits(w, tokens), c.logits("baseline", tokens), labels != IGNORE)
+
+
+def jsd(one, other, mask):
+    p, q = (np.exp(log_softmax(v))[mask] for v in (one, other))
+    kls = [np.where(a > 0, a * (np.log(np.maximum(a, 1e-300)) - np.log((p + q) / 2)), 0).sum(-1) for a in (p, q)]
+    return (sum(kls) / 2).mean()
+
+
 def undial(c: Case, w, strength=2.0):  # arXiv 2402.10052, eq. 3
     tokens, labels = c.forget
     target = c.logits("baseline", tokens) - strength * np.eye(SHAPE.V)[np.maximum(labels, 0)]
@@ -343,6 +359,7 @@ CASES = {  # what is unlearned by: settings, the method's own loss, the term on 
     "simnpo": ((TWO, "unlearn.beta=0.3", "unlearn.gamma=0.4"), simnpo, nll_kept, (3,)),
     "dpo": (("unlearn.beta=0.3",), dpo, nll_kept, (3,)),
     "idk": ((), taught("idk"), nll_kept, (3,)),
+    "jensun": ((), jensun, near_baseline, (3,)),
     "rmu": (("unlearn.layer=1", "unlearn.steering=2.5"), rmu, held, (3,)),
     "mlp_breaking": (("unlearn.settings=first_layer=0,last_layer=1,components=2",), breaking, held, (3,)),
     "undial": (("unlearn.strength=2",), undial, nll_kept, (3,)),

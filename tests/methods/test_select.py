@@ -126,6 +126,7 @@ def test_steps_go_on_until_the_next_would_exceed_the_budget(mesh):
     assert float(total) / float(count) == pytest.approx(kls[1], rel=1e-3)  # the last valid weights are kept
 
 
+@pytest.mark.nightly
 def test_the_adapter_draws_the_text_out_and_touches_the_feed_forwards_alone(mesh):
     model = transformer.init(SHAPE, 0)
     pair = placed([a[1:] for a in texts(2, 4, T=6, seed=9)])
@@ -140,6 +141,7 @@ def test_the_adapter_draws_the_text_out_and_touches_the_feed_forwards_alone(mesh
     assert [name for name, moved in changed.items() if moved] == ["gate_DF", "up_DF", "down_FD"]
 
 
+@pytest.mark.nightly
 def test_the_filter_is_the_same_on_every_mesh_and_split_as_the_weights_are():
     shapes = {"gate_DF": (2, 16, 24), "down_FD": (2, 24, 16)}
     g, found = {name: np.random.default_rng(0).normal(size=s).astype(np.float32) for name, s in shapes.items()}, []

@@ -34,6 +34,10 @@ def test_the_card_names_what_went_around_the_loss():
     assert "by masked gradients at a fork of every 4 steps (MUDMAN" in said["mudman"]
     assert "by collapsed gradients of norm 0.2 (CIR" in said["collapse"]
     assert "against an adversary forked every 4 steps" in said["adversary"]
+    assert wrappers.said({"invariance": 0.5, "folds": 3}) == [
+        "with a penalty of 0.5 on what scaling the weights changes (ILU, arXiv 2506.01339)",
+        "3 folds one upon another (Layered Unlearning, arXiv 2505.09500)",
+    ]
     assert wrappers.said({"sam": 0.01}) == ["with SAM at 0.01"] and wrappers.said({}) == []  # an earlier version's
 
 

@@ -47,6 +47,25 @@ def test_an_estimate_says_so_and_its_arguments_are_exact():
     assert layers["bytes"]["activations"] == 2 * (2 * 32) * 64 * 3 * 2  # inputs of 3 layers, of both microbatches, bf16
 
 
+def test_an_adversarys_copy_and_its_moments_are_counted():
+    given = small("unlearn.adversary.every=24", "unlearn.adversary.blocks=16")
+    only = ("unlearn_step", "generate")
+    plain, found = (plan.plan(c, "h100:8", only=only)["functions"] for c in (small(), given))
+    step, before = found["unlearn_step"]["bytes"], plain["unlearn_step"]["bytes"]
+    assert step["adversary"] == 3 * step["weights"] + 2 * 4  # fp32: the copy and two moments; two counters
+    assert step["gradients"] == before["gradients"] + step["weights"]  # one at the copy
+    assert found["generate"]["peak_bytes"] == plain["generate"]["peak_bytes"] + step["adversary"]
+    with jax.set_mesh(mesh_of((1, 8, 1))):  # the arguments are those of the step
+        p = programs.program("unlearn_step", given, programs.plan_shape(given))
+        after, metrics = jax.eval_shape(p.function, *p.arguments)
+    assert programs.local_bytes(after.fork) == step["adversary"] and "forget_at_adversary" in metrics
+
+
+def test_filters_are_not_planned():
+    with pytest.raises(InputError, match=r"not for unlearn.mudman.every=4 \(only 0\)"):
+        plan.plan(small("unlearn.mudman.every=4"), "h100:8")
+
+
 def test_the_update_that_the_step_will_choose_is_said_and_planned():
     """Llama-2-7b's weights and moments fill a card of 80 GB, and eight of them have room for whole gradients."""
     one = plan.plan(load_config("bench_7b"), "h100:1", only=("unlearn_step", "fused_step"))

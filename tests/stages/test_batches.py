@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxunlearn.config import load_config, override
+from jaxunlearn.errors import InputError
 from jaxunlearn.files import find_data
 from jaxunlearn.methods import METHODS, reads, recipe_of
 from jaxunlearn.methods.answers import load_questions
@@ -95,3 +96,30 @@ def test_a_reference_is_computed_once_and_one_of_an_earlier_form_again(mesh, tmp
     assert (found < -1).all()
     other = {"baseline": jax.tree.map(lambda w: 2 * w, model)}
     np.testing.assert_array_equal(batches.reference(run, "npo_forget", part, other), found)  # not computed again
+
+
+@pytest.mark.nightly
+def test_folds_are_unlearned_one_upon_another_and_those_to_come_are_kept(mesh, folder):
+    small = ("universe.people=2000", "init.D=32", "init.L=2", "init.H=8", "init.F=64", "text.context=128")
+    given = ["unlearn.method=npo", "unlearn.retain_weight=1", "unlearn.folds=3", "unlearn.steps=6", "unlearn.batch=16"]
+    run = open_run(load_config("universe", [*given, f"run.dir={folder}", *small]))
+    (variant, *_), (tokens, _) = variants(run.config), run.training("forget")
+    logp = -np.arange(len(tokens), dtype=np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batches, "reference", lambda run, name, part, frozen: logp)
+        feed = batches.method_feed(run, variant, {})
+    place, folds = {row.tobytes(): n for n, row in enumerate(tokens)}, np.array_split(np.arange(len(tokens)), 3)
+    fold_of = {int(n): k for k, fold in enumerate(folds) for n in fold}
+    for n, unlearned in enumerate((1, 1, 2, 2, 3, 3)):
+        _, parts = feed.batch(n)
+        rows = [place[row.tobytes()] for row in np.asarray(parts["forget"][0])[0]]
+        assert {fold_of[row] for row in rows} <= set(range(unlearned))
+        np.testing.assert_array_equal(np.asarray(parts["reference"]["forget"])[0], logp[rows])  # of the same blocks
+        kept = [place.get(row.tobytes()) for row in np.asarray(parts["retain"][0])[0]]
+        if n in (1, 3):
+            assert {fold_of[row] for row in kept} <= set(range(unlearned, 3))
+        else:
+            assert not any(row is not None for row in kept)
+    many = override(run.config, ["unlearn.folds=16000", "unlearn.steps=16000"])
+    with pytest.raises(InputError, match=r"unlearn.folds = 16000, but the text to forget has \d+ blocks to train on"):
+        batches.check(run.with_(many))
