@@ -45,7 +45,8 @@ def test_differences_are_told_on_the_scale_of_their_figure():
     ]
     table = tables.differences(found | {"differences": rows})
     assert [row[2] for row in table.rows] == [
-        "−0.800 (−0.810\u00a0to\u00a0−0.790); odds 81 times lower", "+0.020 (+0.010\u00a0to\u00a0+0.030) nats", "10% (9%\u00a0to\u00a011%)"
+        "−0.800 (−0.810\u00a0to\u00a0−0.790); odds 81 times lower",
+        "+0.020 (+0.010\u00a0to\u00a0+0.030) nats", "10% (9%\u00a0to\u00a011%)"
     ]  # fmt: skip
     found["models"]["unlearned"]["familiarity"]["probability"] = e(0.012)  # its interval holds no knowledge
     assert tables.differences(found | {"differences": rows}).rows[0][2] == "−0.800 (−0.810\u00a0to\u00a0−0.790)"
