@@ -1,7 +1,9 @@
-"""The templates of the two pages, the report and a labelled block, and how they are rendered."""
+"""The templates of the pages, and how they are rendered."""
 
 from functools import cache
 from pathlib import Path
+
+from jaxunlearn.files import read_text
 
 
 @cache
@@ -20,4 +22,4 @@ def environment():
 
 def script(name: str) -> str:
     """Return a script of this folder, as it stands between the tags of the page."""
-    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+    return read_text(Path(__file__).parent / name)
