@@ -24,7 +24,8 @@ NOTHING = (
     "eval.tofu=DIR or eval.muse=DIR"
 )
 WITHOUT_A_RUN = (  # fields of eval.* that speak of a run
-    "every", "at", "known", "relearn_steps", "relearn_blocks", "relearn_batch", "relearn_rates", "members",
+    "every", "at", "known", "allow_unknown", "relearn_steps", "relearn_blocks", "relearn_batch", "relearn_rates",
+    "members",
 )  # fmt: skip
 
 
