@@ -13,18 +13,19 @@ LICENCE = ("license", "license_name", "license_link")
 UNKNOWN = "unknown"  # the hub's word for a licence that nobody stated
 
 
-def head(run: Path, base: str | None, library: str) -> tuple[str, str]:
-    """Return (the metadata between its two lines, a sentence on the licence) for a model of a run.
+def head(source: Path, base: str | None, library: str) -> tuple[str, str]:
+    """Return (the metadata between its two lines, a sentence on the licence) for a model in a folder.
 
-    run: the run's folder. base: what the run began from, as its configuration names it. The licence is the baseline's,
-    as the card beside its weights states it.
+    base: what its run began from, as the configuration names it; "" for fresh weights, None where no run made it. The
+    licence is the baseline's, as the card beside its weights states it, or the model's own.
     """
     from huggingface_hub import ModelCardData
 
-    stated = _stated((run / "baseline").resolve())
+    run = source.resolve().parent
+    stated = _stated((run / "baseline").resolve()) or _stated(source)
     name = base_name(run, base)
     known: dict[str, Any] = {key: stated[key] for key in LICENCE if isinstance(stated.get(key), str)}
-    said = _licence_said(known)
+    said = _licence_said(known, base)
     known.setdefault("license", UNKNOWN)
     if name:
         known |= {"base_model": name, "base_model_relation": "finetune"}
@@ -35,9 +36,11 @@ def head(run: Path, base: str | None, library: str) -> tuple[str, str]:
     return f"---\n{text.strip()}\n---", said
 
 
-def _licence_said(known: dict[str, Any]) -> str:
+def _licence_said(known: dict[str, Any], base: str | None) -> str:
     if "license" in known:
         return f"Licence: {known.get('license_name', known['license'])}, that of the model that this was made from."
+    if base == "":
+        return "The weights were trained from nothing: write a licence above, in the place of `unknown`."
     return (
         "The licence of the model that this was made from holds for this one too. It is not on record beside the "
         "weights: write it above, in the place of `unknown`, before you give this away."

@@ -20,7 +20,7 @@ def test_licence_and_name_are_those_of_the_baseline(tmp_path):
     (folder / "README.md").write_text(CARD)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "baseline").symlink_to(folder)
-    text, said = head(tmp_path / "run", str(folder), "gguf")
+    text, said = head(tmp_path / "run" / "unlearned", str(folder), "gguf")
     assert read(text) == {
         "license": "other", "license_name": "llama2", "license_link": "L", "base_model": "owner/base-1",
         "base_model_relation": "finetune", "library_name": "gguf", "pipeline_tag": "text-generation",
@@ -33,9 +33,13 @@ def test_what_is_not_on_record_is_called_so(tmp_path):
     (tmp_path / "baseline").mkdir()
     for content in ("", "---\nlicense: [1\n---\n", "no metadata"):
         (tmp_path / "baseline" / "README.md").write_text(content)
-        text, said = head(tmp_path, None, "transformers")
+        text, said = head(tmp_path / "unlearned", None, "transformers")
         assert read(text)["license"] == UNKNOWN and "base_model" not in read(text)
         assert "not on record" in said
+    assert "trained from nothing" in head(tmp_path / "unlearned", "", "transformers")[1]
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / "README.md").write_text(CARD)  # a model that no run made
+    assert "llama2" in head(tmp_path / "alone", None, "transformers")[1]
     for named, base in (("owner/name", "owner/name"), ("/home/me/model", ""), (3, "")):
         (tmp_path / "baseline" / "config.json").write_text(json.dumps({"_name_or_path": named}))
         assert base_name(tmp_path, None) == base
