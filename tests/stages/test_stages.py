@@ -105,11 +105,12 @@ def test_labels_are_stored_with_their_provenance(finished):
     assert (five != zero).any() and ((five == -100) == (zero == -100)).all()
 
 
-def test_running_again_does_nothing_and_says_the_same(finished, world):
+def test_running_again_does_nothing_and_says_the_same(finished, world, capsys):
     before = (finished / "unlearned" / "model.safetensors").stat().st_mtime_ns
     report = json.loads((finished / "report.json").read_text())
-    code, _, err = cli("run", world / "world.py", "--ablate")
-    assert code == 0 and "[unlearn]" not in err and "[evaluate]" not in err
+    assert main(["run", str(world / "world.py"), "--ablate"]) == 0
+    said = capsys.readouterr().err
+    assert "[unlearn]" not in said and "[evaluate]" not in said
     assert (finished / "unlearned" / "model.safetensors").stat().st_mtime_ns == before
     assert json.loads((finished / "report.json").read_text())["models"] == report["models"]
 
