@@ -30,7 +30,7 @@ from jaxunlearn.methods.step import gradients
 from jaxunlearn.models import lora
 from jaxunlearn.models.transformer import Shape
 from jaxunlearn.models.weights import FEED_FORWARD, size
-from jaxunlearn.parallel.sharding import param, replicated
+from jaxunlearn.parallel.sharding import batch_size_fits, param, replicated
 from jaxunlearn.training.step import State
 from jaxunlearn.training.step import gradients as nll_gradients
 
@@ -187,10 +187,14 @@ def faults(config: Config, method: Method, parts: tuple[str, ...]) -> list[str]:
 
 
 def fits(config: Config, c: Shape) -> None:
-    """Raise InputError for more components, or a larger rank of the temporary adapter, than a matrix has."""
+    """Raise InputError for more components, or a larger rank of the temporary adapter, than a matrix has.
+
+    Also for blocks of text to keep that the mesh cannot split.
+    """
     s = config.unlearn.select
     if not s.budget:
         return
+    batch_size_fits(s.blocks)
     for name in FEED_FORWARD:
         if s.pcs > (least := min(size(c, name[-2]), size(c, name[-1]))):
             raise InputError(f"unlearn.select.pcs = {s.pcs} is more than {name} has, {least}; -1: an eighth of that")

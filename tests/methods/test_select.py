@@ -183,7 +183,7 @@ def test_it_needs_text_to_keep():
         check_config(dataclasses.replace(alone, unlearn=Unlearn(steps=1, select=Select(budget=0.01))))
 
 
-def test_more_components_than_a_matrix_has_are_refused_before_loading():
+def test_more_components_than_a_matrix_has_are_refused_before_loading(mesh):
     def fits(**given):
         s = Select(**{"budget": 0.01} | given)
         select.fits(dataclasses.replace(GIVEN, init=Llama(), unlearn=Unlearn(select=s)), SHAPE)
@@ -194,4 +194,6 @@ def test_more_components_than_a_matrix_has_are_refused_before_loading():
     with pytest.raises(InputError, match=r"unlearn.select.rank = 17 is larger than"):
         fits(rank=17)
     fits(budget=0.0, pcs=99)
+    with jax.set_mesh(mesh_of((1, 8, 1))), pytest.raises(InputError, match="a batch of 12 blocks does not divide"):
+        fits(blocks=12)
     assert select.rank_of(Select(), 16, 24) == 2 and select.rank_of(Select(pcs=5), 16, 24) == 5
