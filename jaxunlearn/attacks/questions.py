@@ -141,7 +141,7 @@ def attack_questions(target: Target) -> dict[str, dict]:
             raise Diverged(f"rewards broke {of} at every rate tried; set attack.questions.rates below {min(rates):g}")
         return max(tries, key=lambda one: float(np.mean(one["after"])))
 
-    found = {}
+    found: dict[str, dict] = {}
     for name, of in target.weights():
         if name == "baseline":
             items = target.kept("questions", of, depends, lambda of=of: {"after": _asked(target.load(of), run, asked)})
@@ -150,9 +150,9 @@ def attack_questions(target: Target) -> dict[str, dict]:
             continue
         one = target.kept("questions", of, depends, lambda of=of: make(of))
         target.pair(name, REWARDED, [one["after"]])
-        figures = {"after rewards": _figure(one["after"])}
-        found[name] = {"familiarity": figures, "rate": one["rate"], "before": _figure(one["before"])}
-        found[name]["rewarded"] = {"first": one["shares"][0], "last": float(np.mean(one["shares"][-5:]))}
+        rewarded: dict[str, Any] = {"first": one["shares"][0], "last": float(np.mean(one["shares"][-5:]))}
+        figures: dict[str, Any] = {"familiarity": {"after rewards": _figure(one["after"])}, "rate": one["rate"]}
+        found[name] = figures | {"before": _figure(one["before"]), "rewarded": rewarded}
     return found
 
 

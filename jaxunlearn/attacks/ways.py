@@ -96,7 +96,7 @@ def check(run: Run) -> str:
 def fewer(config: Config) -> WaysAttack:
     """Return the settings of `--quick`: adapters and text to keep, few steps, one rate where none is given."""
     c = config.attack.ways
-    of = tuple(name for name in c.of if name in ("lora", "retain"))
+    of = tuple(name for name in c.of if name not in ("adam", "sgd", "lion"))
     return dataclasses.replace(c, of=of, steps=(min(min(c.steps), 5),), rates=c.rates or wide(config)[2:3])
 
 
