@@ -67,7 +67,7 @@ class WaysAttack:
 
     # each is tried: AdamW, SGD and Lion on all weights, LoRA, and text to keep in the place of the text
     of: tuple[Literal["adam", "lora", "sgd", "lion", "retain"], ...] = ("adam", "lora", "sgd", "lion", "retain")
-    steps: tuple[int, ...] = (5, 10, 20, 50)  # the best of them counts
+    steps: tuple[int, ...] = (5, 10, 20)  # the best of them counts; with many more the twin learns the blocks, too
     rates: tuple[float, ...] = ()  # learning rates of AdamW; empty: five over two decades (attacks/relearn.py: wide)
     rank: int = 8  # of the adapter
 

@@ -2,8 +2,10 @@
 
 import types
 
+import jax
 import numpy as np
 import pytest
+from support.mesh import mesh_of
 
 from jaxunlearn.attacks import halfway
 from jaxunlearn.attacks.halfway import HALFWAY, attack_halfway
@@ -11,10 +13,16 @@ from jaxunlearn.config import load_config, override
 from jaxunlearn.run import open_run
 
 
+@pytest.fixture(scope="module")
+def run(world, tmp_path_factory):
+    place = tmp_path_factory.mktemp("halfway") / "run"
+    with jax.set_mesh(mesh_of((1, 1, 1))):
+        return open_run(load_config(str(world / "world.py"), [f"run.dir={place}", "attack.halfway.share=0.5"]))
+
+
 @pytest.fixture
-def target(mesh, world, tmp_path):
+def target(mesh, run):
     """A target whose models are their names."""
-    run = open_run(load_config(str(world / "world.py"), [f"run.dir={tmp_path}/run", "attack.halfway.share=0.5"]))
     names, skipped = ["baseline", "unlearned", "twin"], []
     return types.SimpleNamespace(
         run=run, names=names, skipped=skipped, skip=lambda *what: skipped.append(what),

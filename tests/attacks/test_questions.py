@@ -7,7 +7,6 @@ import jax
 import numpy as np
 import pytest
 from support.facts import SHAPE
-from support.logits import probabilities
 from support.mesh import mesh_of
 
 from jaxunlearn.attacks import questions
@@ -51,8 +50,9 @@ def test_the_update_goes_up_the_rewarded_answers_log_probability(mesh):
     labels_BT = np.full((8, 32), -100, np.int32)
     labels_BT[:, 3:5] = tokens_BT[:, 4:6]  # answers of two tokens after four
     gain_B = np.array([1, -1, 0, 0, 0, 0, 0, 0], np.float32)
-    p_NTV = np.stack([probabilities(m, row.tolist()) for row in tokens_BT[:2]])
-    logp_N = [np.log([p_TV[3, row[4]], p_TV[4, row[5]]]).mean() for p_TV, row in zip(p_NTV, tokens_BT, strict=False)]
+    logits_BTV = np.asarray(jax.jit(lambda m, t: m.logits(m(t)))(m, put(tokens_BT, "BT")), np.float64)
+    logp_BTV = logits_BTV - np.log(np.exp(logits_BTV).sum(-1, keepdims=True))
+    logp_N = [logp_BTV[n, [3, 4], tokens_BT[n, 4:6]].mean() for n in (0, 1)]
     step, arrays = compiled_step(c, policy_step), (put(tokens_BT, "BT"), put(labels_BT, "BT"), put(gain_B, "B"))
     state, first = step(init_state(lora.init(SHAPE, c.lora, 0), c), np.float32(1e-2), *arrays, m)
     assert float(first["loss"]) == pytest.approx(-(logp_N[0] - logp_N[1]) / 8, rel=1e-4)  # a mean over eight answers

@@ -4,7 +4,9 @@ import dataclasses
 import math
 import types
 
+import jax
 import pytest
+from support.mesh import mesh_of
 
 from jaxunlearn.attacks import relearn, ways
 from jaxunlearn.attacks.relearn import Relearning, wide
@@ -18,9 +20,16 @@ from jaxunlearn.run import open_run
 from jaxunlearn.training.loop import batch_size_fits
 
 
+@pytest.fixture(scope="module")
+def opened(world, tmp_path_factory):
+    place = tmp_path_factory.mktemp("ways") / "run"
+    with jax.set_mesh(mesh_of((1, 1, 1))):
+        return open_run(load_config(str(world / "world.py"), [f"run.dir={place}", "attack.ways.rank=4"]))
+
+
 @pytest.fixture
-def run(mesh, world, tmp_path):
-    return open_run(load_config(str(world / "world.py"), [f"run.dir={tmp_path}/run", "attack.ways.rank=4"]))
+def run(mesh, opened):
+    return opened
 
 
 def test_five_rates_over_two_decades(run):
@@ -97,7 +106,7 @@ def test_the_best_step_and_rate_of_each_way_count(run, monkeypatch):
     for findings in found.values():
         for one in findings.values():
             assert not {"items"} & set(one)
-    object.__setattr__(run.inputs, "retain", None)
+    target.run = dataclasses.replace(run, inputs=dataclasses.replace(run.inputs, retain=None))
     assert list(attack_ways(target)["unlearned"]) == ["SGD"] and "text.retain" in skipped[0][1]
 
 
