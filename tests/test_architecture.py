@@ -239,6 +239,7 @@ ELSEWHERE = {  # modules without a test file of their name: where they are teste
     "cli.model": "tests/stages/test_stages.py (generate, score), tests/stages/test_export.py",
     "cli.perf": "tests/perf/test_bench.py, tests/perf/test_plan.py",
     "config": "re-exports",
+    "config.attacks": "fields alone: tests/config/test_fields.py",
     "evals.building": "a docstring",
     "config.training": "fields alone: tests/config/test_fields.py",
     "data.universe.relations": "tables: tests/data/universe/test_general.py, test_vocabulary.py",

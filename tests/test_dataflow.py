@@ -68,6 +68,34 @@ RUN = """
 | attack relearn, twin, 10% of the text (2 blocks, 3 epochs) | twin | forget x2 |  | next word (report) |  |  |
 | attack relearn, unlearned, 100% of the text (16 blocks, 3 epochs) | unlearn, step 4 | forget x16 |  | next word (report) |  |  |
 | attack relearn, twin, 100% of the text (16 blocks, 3 epochs) | twin | forget x16 |  | next word (report) |  |  |
+| attack ways, baseline | baseline |  |  | next word (report) |  |  |
+| attack ways, unlearned, adam | unlearn, step 4 | forget x3 |  | next word (report) |  |  |
+| attack ways, twin, adam | twin | forget x3 |  | next word (report) |  |  |
+| attack ways, unlearned, lora | unlearn, step 4 | forget x3 |  | next word (report) |  |  |
+| attack ways, twin, lora | twin | forget x3 |  | next word (report) |  |  |
+| attack ways, unlearned, sgd | unlearn, step 4 | forget x3 |  | next word (report) |  |  |
+| attack ways, twin, sgd | twin | forget x3 |  | next word (report) |  |  |
+| attack ways, unlearned, lion | unlearn, step 4 | forget x3 |  | next word (report) |  |  |
+| attack ways, twin, lion | twin | forget x3 |  | next word (report) |  |  |
+| attack ways, unlearned, retain | unlearn, step 4 | retain x16 |  | next word (report) |  |  |
+| attack ways, twin, retain | twin | retain x16 |  | next word (report) |  |  |
+| attack halfway, baseline | baseline |  |  | next word (report) |  |  |
+| attack halfway, unlearned | unlearn, step 4 | forget x16; forget x8 |  | next word (report) |  |  |
+| attack halfway, twin | twin | forget x16; forget x8 |  | next word (report) |  |  |
+| attack benign, baseline | baseline |  |  | other |  |  |
+| attack benign, unlearned | unlearn, step 4 | other x3 |  | other |  |  |
+| attack benign, twin | twin | other x3 |  | other |  |  |
+| attack depth, baseline | baseline |  |  | next word (report) |  |  |
+| attack depth, unlearned | baseline |  | states of unlearn, step 4 | next word (report) |  |  |
+| attack depth, twin | baseline |  | states of twin | next word (report) |  |  |
+| attack depth, half frozen | baseline |  | states of attack stress test | next word (report) |  |  |
+| attack distance, unlearned | unlearn, step 4 |  | the way from baseline |  |  | forget to report x2; retain to report x2 |
+| attack distance, twin | twin |  | the way from baseline |  |  | forget to report x2; retain to report x2 |
+| attack distance, reinforced | reinforce |  | the way from baseline |  |  | forget to report x2; retain to report x2 |
+| attack distance, repaired | repair |  | the way from baseline |  |  | forget to report x2; retain to report x2 |
+| attack distance, dictionary alone (alpha 0) | dictionary_alone, step 4 |  | the way from baseline |  |  | forget to report x2; retain to report x2 |
+| attack distance, own argmax labels | own_argmax, step 4 |  | the way from baseline |  |  | forget to report x2; retain to report x2 |
+| attack distance, retain text alone | retain_only, step 4 |  | the way from baseline |  |  | forget to report x2; retain to report x2 |
 | attack latent, baseline | baseline |  |  | facts: a fold, by the states of the rest |  |  |
 | attack latent, unlearned | unlearn, step 4 |  |  | facts: a fold, by the states of the rest |  |  |
 | attack latent, twin | twin |  |  | facts: a fold, by the states of the rest |  |  |

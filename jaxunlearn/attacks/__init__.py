@@ -9,14 +9,20 @@ from collections.abc import Collection
 from typing import Any
 
 from jaxunlearn.attacks.base import Attack, Target
+from jaxunlearn.attacks.benign import BENIGN
 from jaxunlearn.attacks.context import CONTEXT
+from jaxunlearn.attacks.depth import DEPTH
+from jaxunlearn.attacks.distance import DISTANCE
+from jaxunlearn.attacks.halfway import HALFWAY
 from jaxunlearn.attacks.hiding import add_hidden
 from jaxunlearn.attacks.latent import LATENT
 from jaxunlearn.attacks.probes import PROBES
 from jaxunlearn.attacks.quantise import QUANTISE
+from jaxunlearn.attacks.questions import QUESTIONS
 from jaxunlearn.attacks.relearn import RELEARN
 from jaxunlearn.attacks.rtt import RTT
 from jaxunlearn.attacks.shares import SHARES
+from jaxunlearn.attacks.ways import WAYS
 from jaxunlearn.config import Config, as_dict
 from jaxunlearn.errors import InputError
 from jaxunlearn.parallel.console import say
@@ -29,6 +35,12 @@ ATTACKS: dict[str, Attack] = {  # in the order of the report
     "quantise": QUANTISE,
     "context": CONTEXT,
     "shares": SHARES,
+    "ways": WAYS,
+    "halfway": HALFWAY,
+    "questions": QUESTIONS,
+    "benign": BENIGN,
+    "depth": DEPTH,
+    "distance": DISTANCE,
     "latent": LATENT,
     "rtt": RTT,
     "probes": PROBES,

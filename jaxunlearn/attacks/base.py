@@ -115,7 +115,7 @@ class Target:
 class Attack:
     """One attempt to bring the text back. To add one: a file with a record, and a line in ATTACKS.
 
-    name: as attack.kinds has it; settings, where there are any, are attack.NAME.* (a dataclass in config/fields.py).
+    name: as attack.kinds has it; settings, where there are any, are attack.NAME.* (a dataclass in config/attacks.py).
     title, tries, control: its title, what is tried, and what that is compared with, a sentence each, for the report.
     run: a target -> findings (JSON values), None where there are none. Figures of a model go to target.add, what each
     item gave to target.pair: by these the verdict grades.

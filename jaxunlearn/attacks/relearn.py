@@ -7,7 +7,8 @@ control is the twin's best of the same rates.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,12 +20,22 @@ from jaxunlearn.errors import Diverged
 from jaxunlearn.evals.familiarity import completion_familiarity
 from jaxunlearn.evals.prompts import ProbabilityPrompt
 from jaxunlearn.evals.suite import Suite, specific_mass
+from jaxunlearn.models import lora
 from jaxunlearn.parallel.console import say
 from jaxunlearn.run import Run
 from jaxunlearn.training.loop import fit, microbatches
 from jaxunlearn.training.step import compiled_step, init_state
 
 FEWEST = 5  # prompts that must be left once the stated ones are out; with fewer all are asked
+WIDE = (0.25, 0.8, 2.5, 8.0, 25.0)  # times the run's own rate: five over two decades
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Way:
+    """How the attacker trains: the changes to `training`, and the rates tried; none: those of `rates_of`."""
+
+    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of Train
+    rates: tuple[float, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,7 +43,7 @@ class Relearning:
     """One relearning: (tokens_NT, labels_NT), the steps that are measured, the prompts, and whether completions are.
 
     told: the blocks state the facts of all prompts but a few, so all are asked: what comes back may just have been
-    read, and only the twin tells what that is worth.
+    read, and only the twin tells what that is worth. way: how it is trained.
     """
 
     arrays: tuple[np.ndarray, np.ndarray]
@@ -40,12 +51,22 @@ class Relearning:
     prompts: Sequence[ProbabilityPrompt]
     told: bool = False
     completions: bool = False
+    way: Way = Way()
 
 
 def rates_of(config: Config) -> tuple[float, ...]:
     """Return the learning rates of the attacker; by default 1, 4 and 16 times the larger of the run's own two."""
-    usual = max(config.unlearn.learning_rate, config.reinforce.learning_rate)
-    return config.eval.relearn_rates or tuple(usual * k for k in (1.0, 4.0, 16.0))
+    return config.eval.relearn_rates or tuple(_usual(config) * k for k in (1.0, 4.0, 16.0))
+
+
+def wide(config: Config, given: Sequence[float] = (), times: float = 1.0) -> tuple[float, ...]:
+    """Return `times` the given rates; of none: five over two decades about the larger of the run's own two."""
+    rates = given or tuple(_usual(config) * k for k in WIDE)
+    return tuple(dict.fromkeys(min(rate * times, 1.0) for rate in rates))
+
+
+def _usual(config: Config) -> float:
+    return max(config.unlearn.learning_rate, config.reinforce.learning_rate)
 
 
 def training(config: Config, steps: int, rate: float) -> Train:
@@ -66,7 +87,7 @@ def best_relearned(target: Target, name: str, what: Relearning) -> list[dict]:
 
     A rate at which the attack itself diverges is left out. Raises Diverged where all do.
     """
-    runs, rates = [], rates_of(target.run.config)
+    runs, rates = [], what.way.rates or rates_of(target.run.config)
     for rate in rates:
         try:
             runs.append(_relearn(target, target.load(name), what, rate))
@@ -83,25 +104,34 @@ def best_relearned(target: Target, name: str, what: Relearning) -> list[dict]:
 def _relearn(target: Target, start, what: Relearning, rate: float) -> list[dict]:
     """Relearn at one rate; return a point for each measured step.
 
-    The last one also has "asked", the prompts' numbers among all next-word prompts, and "items", a number a prompt.
+    Each has "items", a number a prompt; the last also "asked", the prompts' numbers among all next-word prompts.
     """
     config, suite, points = target.run.config, target.run.suite, []
-    c, last, everyone = training(config, max(what.steps), rate), max(what.steps), out_of(suite)
+    last, everyone = max(what.steps), out_of(suite)
+    c = dataclasses.replace(training(config, last, rate), **what.way.changes)
+    part, base = adapted(start, c, config.seed)
 
     def look(n, state):
-        mass = specific_mass(state.model, suite, what.prompts)
-        point = {"step": n, "familiarity": float(np.mean(mass)), "rate": rate, "n": len(mass)}
+        model = lora.over(base, state.model)
+        mass = specific_mass(model, suite, what.prompts)
+        point = {"step": n, "familiarity": float(np.mean(mass)), "rate": rate, "n": len(mass), "items": mass}
         points.append(point | ({"told": True} if what.told else {}))
         if n == last:
-            points[-1] |= {"asked": [everyone.index(p) for p in what.prompts], "items": mass}
+            points[-1] |= {"asked": [everyone.index(p) for p in what.prompts]}
         if what.completions and n == last and suite.prompts.completion:
-            points[-1]["explicit"] = completion_familiarity(state.model, suite)["leaks"]["explicit"]
+            points[-1]["explicit"] = completion_familiarity(model, suite)["leaks"]["explicit"]
 
     def batch(n):
-        return microbatches(c, what.arrays, ("BT", "BT"), len(what.arrays[0]), config.seed, n)
+        found = microbatches(c, what.arrays, ("BT", "BT"), len(what.arrays[0]), config.seed, n)
+        return found if base is None else [*found, base]
 
-    fit(init_state(start, c), compiled_step(c), batch, c, measure=look, measure_at=what.steps)
+    fit(init_state(part, c), compiled_step(c), batch, c, measure=look, measure_at=what.steps)
     return points
+
+
+def adapted(model, c: Train, seed: int) -> tuple[Any, Any]:
+    """Return (what an attacker trains, the frozen model below it): the model itself and None, or a fresh adapter."""
+    return (lora.init(model.c, c.lora, seed), model) if c.lora.rank else (model, None)
 
 
 def out_of(suite: Suite) -> list[ProbabilityPrompt]:
@@ -158,11 +188,11 @@ def cannot_relearn(run: Run) -> str:
 def attack_relearn(target: Target) -> dict[str, list]:
     """Relearn a few blocks of the text, and of unrelated text as the control; follow familiarity by step."""
     run = target.run
-    rows = _few(run)
+    rows = few(run)
     found = relearned(target, "", ("unlearned", "twin", STRESS, FILTER), rows=rows)
     if run.inputs.retain is not None:
-        few = tuple(array_NT[: len(rows)] for array_NT in run.training("retain"))
-        found |= relearned(target, "unrelated text", ("unlearned",), rows=rows, on=few)
+        some = tuple(array_NT[: len(rows)] for array_NT in run.training("retain"))
+        found |= relearned(target, "unrelated text", ("unlearned",), rows=rows, on=some)
     return found
 
 
@@ -175,10 +205,11 @@ def relearning(run: Run, only: tuple[str, ...]) -> dict[str, list]:
     if why := cannot_relearn(run):
         target.skip(RELEARN.title, why)
         return {}
-    return relearned(target, "", only, rows=_few(run), completions=True)
+    return relearned(target, "", only, rows=few(run), completions=True)
 
 
-def _few(run: Run) -> np.ndarray:
+def few(run: Run) -> np.ndarray:
+    """Return the few blocks of the text that are relearned, by number."""
     return run.forget_split[0][: run.config.eval.relearn_blocks]
 
 

@@ -19,7 +19,7 @@ from jaxunlearn.config import Attack as Settings
 from jaxunlearn.config import Config, RttAttack, Train, as_dict
 from jaxunlearn.data.facts import LETTERS, Fact, Pairing, pairings
 from jaxunlearn.data.tokenizer import Tokenizer
-from jaxunlearn.estimates import Estimate, rate_estimate
+from jaxunlearn.estimates import SHARE, Estimate, mean_estimate, rate_estimate
 from jaxunlearn.evals.differences import share_of_way
 from jaxunlearn.evals.memorisation import rows_with_labels
 from jaxunlearn.evals.suite import Suite
@@ -63,14 +63,19 @@ def told(tokenizer: Tokenizer, prompt: str, answer: str) -> list[int]:
 # ---- scoring
 
 
-def answers_chosen(model, suite: Suite, facts: Sequence[Fact], scoring: str) -> np.ndarray:
-    """Return [N], the number of the likeliest option of each fact, by its text or by its letter."""
+def answers_scored(model, suite: Suite, facts: Sequence[Fact], scoring: str) -> list[list[float]]:
+    """Return the probability of each option of each fact, by its text or by its letter."""
     if scoring == "letters":
         pairs: list[tuple[str, str]] = [(f.lettered, LETTERS[n]) for f in facts for n in range(len(f.options))]
     else:
         pairs = [(f.question, option) for f in facts for option in f.options]
     scores = iter(suite.words.probabilities(model, pairs))
-    return np.array([int(np.argmax([next(scores) for _ in f.options])) for f in facts], int)
+    return [[next(scores) for _ in f.options] for f in facts]
+
+
+def answers_chosen(model, suite: Suite, facts: Sequence[Fact], scoring: str) -> np.ndarray:
+    """Return [N], the number of the likeliest option of each fact."""
+    return np.array([int(np.argmax(one)) for one in answers_scored(model, suite, facts, scoring)], int)
 
 
 def answers_right(model, suite: Suite, facts: Sequence[Fact], scoring: str) -> np.ndarray:
@@ -89,22 +94,25 @@ def retrain(
 
     With `unrelated` (prompt, answer) pairs these are trained in the place of T; share: of T, how much. Both take as
     many steps an epoch as the whole of T. Result: "before" and "right" (0 or 1 for each fact of V, pairing by pairing,
-    at the best point), "trained" (the same of what was trained, where most of it was right: what the attack can teach;
-    empty for unrelated pairs), "rate", "epoch", "curves" {rate: accuracy on V by epoch, 0 first}, "floor" (what the
-    best of these points gives by guessing) and "tries", how many they are.
+    at the best point), "probability" (of the right option of each, there), "trained" (0 or 1 for each of what was
+    trained, where most of it was right: what the attack can teach; empty for unrelated pairs), "rate", "epoch",
+    "curves" {rate: accuracy on V by epoch, 0 first}, "floor" (what the best of these points gives by guessing) and
+    "tries", how many they are.
     """
     asked = [[facts[i] for i in p.ask] for p in pairs]
     answers = [[f.answer for f in some] for some in asked]
     by_rate: dict[float, list[list[np.ndarray]]] = {}
+    given: dict[float, list[list[np.ndarray]]] = {}
     learned: dict[float, list[list[np.ndarray]]] = {}
     for rate in rates:
-        by_rate[rate], learned[rate] = [], []
+        by_rate[rate], given[rate], learned[rate] = [], [], []
         for n, p in enumerate(pairs):
             chosen = [facts[i] for i in p.train[: max(1, round(share * len(p.train)))]]
             arrays = rows(suite, unrelated or texts(chosen, c.rtt.scoring))
             asks = {"asked": asked[n], "trained": [] if unrelated else chosen}
-            made, known = _one(start(), suite, arrays, c, rate, **asks, per_epoch=-(-len(p.train) // c.rtt.batch))
+            made, sure, known = _one(start(), suite, arrays, c, rate, **asks, per_epoch=-(-len(p.train) // c.rtt.batch))
             by_rate[rate].append(made)
+            given[rate].append(sure)
             learned[rate].append(known)
     right = {
         r: [[chosen == a for chosen in run] for run, a in zip(runs, answers, strict=True)]
@@ -119,6 +127,7 @@ def retrain(
         "rate": best[0], "epoch": best[1], "curves": {f"{r:g}": curve for r, curve in curves.items()},
         "before": [int(x) for points in right[rates[0]] for x in points[0]],
         "right": [int(x) for points in right[best[0]] for x in points[best[1]]],
+        "probability": [float(x) for points in given[best[0]] for x in points[best[1]]],
         "trained": max(([int(x) for run in learned[r] for x in run[e]] for r, e in points), key=sum),
         "floor": best_by_guessing(tries, options, c.seed).to_json(), "tries": len(tries),
     }  # fmt: skip
@@ -127,9 +136,10 @@ def retrain(
 def _one(
     start, suite: Suite, arrays, c: Settings, rate: float, *, asked: Sequence[Fact], trained: Sequence[Fact],
     per_epoch: int,
-) -> tuple[list[np.ndarray], list[np.ndarray]]:  # fmt: skip
-    """Train one model at one rate; return ([option chosen for each fact of V], [each of T right]) after each epoch.
+) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:  # fmt: skip
+    """Train one model at one rate; return what it knows after each epoch.
 
+    That is ([option chosen for each fact of V], [probability of its right option], [each of T right]).
     per_epoch: steps of an epoch of T; fewer facts are then seen more often.
     """
     steps = per_epoch * c.rtt.epochs
@@ -137,10 +147,12 @@ def _one(
         steps=steps, learning_rate=rate, batch=c.rtt.batch, warmup=min(WARMUP, steps // 4), schedule="constant",
         b2=0.999,
     )  # fmt: skip
-    points, known = [], []
+    points, sure, known = [], [], []
 
     def look(_, state):
-        points.append(answers_chosen(state.model, suite, asked, c.rtt.scoring))
+        scores = answers_scored(state.model, suite, asked, c.rtt.scoring)
+        points.append(np.array([int(np.argmax(one)) for one in scores], int))
+        sure.append(np.array([one[f.answer] for one, f in zip(scores, asked, strict=True)]))
         known.append(answers_right(state.model, suite, trained, c.rtt.scoring) if trained else np.array([], bool))
 
     def batch(step):
@@ -148,7 +160,7 @@ def _one(
 
     at = {epoch * per_epoch for epoch in range(c.rtt.epochs + 1)}
     fit(init_state(start, settings), compiled_step(settings), batch, settings, measure=look, measure_at=at)
-    return points, known
+    return points, sure, known
 
 
 # ---- what it says
@@ -167,12 +179,14 @@ def recovery(right: Sequence[int], original: Sequence[int]) -> Estimate | None:
 def figures(found: dict, original: dict | None) -> dict[str, dict]:
     """Return the report's entry of one model: accuracy before and after RTT, the best on T, and what comes back.
 
+    probability: of the right answers, where the accuracy is best; less is lost there than in right or wrong.
     floor: the best of as many guesses. recovery: accuracy over the original's. above_guessing: the share of the way
     from the floor to the original's accuracy; left out where that is not above the floor for sure.
     """
     counted = {"before": "before", "accuracy": "right", "trained": "trained"}
     made = {k: rate_estimate(sum(found[of]), len(found[of])).to_json() for k, of in counted.items() if found[of]}
     made["floor"] = found["floor"]
+    made["probability"] = mean_estimate(found["probability"], SHARE).to_json()
     if original:
         right, floor = found["right"], [found["floor"]["value"]] * len(found["right"])
         above = share_of_way(floor, original["right"], right) if len(right) > 1 else None
@@ -225,7 +239,13 @@ def _depends(run: Run) -> list:
     """Return all settings and inputs that a result depends on, the rates aside."""
     c = _settings(run)
     settings = [as_dict(c.rtt)[k] for k in ("scoring", "splits", "pairings", "epochs", "batch", "facts")]
-    return [c.seed, *settings, list(_rates(run.config)), sha256_text(repr(run.facts)), "floor, equal steps, best on T"]
+    return [
+        c.seed,
+        *settings,
+        list(_rates(run.config)),
+        sha256_text(repr(run.facts)),
+        "floor, equal steps, best on T, probability",
+    ]
 
 
 def _retrained(target: Target, *names: str) -> dict[str, dict]:

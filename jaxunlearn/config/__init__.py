@@ -1,22 +1,30 @@
 """Configuration: frozen dataclasses, read from one Python file a run, with dotted overrides."""
 
+from jaxunlearn.config.attacks import (
+    Attack,
+    BenignAttack,
+    ContextAttack,
+    DepthAttack,
+    DistanceAttack,
+    HalfwayAttack,
+    ProbesAttack,
+    QuantiseAttack,
+    QuestionsAttack,
+    RttAttack,
+    SharesAttack,
+    WaysAttack,
+)
 from jaxunlearn.config.check import check
 from jaxunlearn.config.fields import (
     Anchors,
-    Attack,
     Config,
-    ContextAttack,
     Eval,
     Extract,
     Llama,
     Llm,
     LlmJudge,
     Mesh,
-    ProbesAttack,
-    QuantiseAttack,
-    RttAttack,
     Run,
-    SharesAttack,
     Sweep,
     Text,
     Universe,
@@ -38,8 +46,9 @@ from jaxunlearn.config.training import (
 )
 
 __all__ = [
-    "Adversary", "Anchors", "Attack", "Collapse", "Config", "ContextAttack", "Erase", "Eval", "Extract", "Llama", "Llm",
-    "LlmJudge", "Lora", "Mesh", "Mudman", "Pretrain", "ProbesAttack", "QuantiseAttack", "Repair", "Reset", "RttAttack",
-    "Run", "Select", "SharesAttack", "Sweep", "Text", "Train", "Universe", "Unlearn", "Whp", "as_dict", "check",
-    "find_config", "load_config", "of_method", "override", "to_json", "with_method",
+    "Adversary", "Anchors", "Attack", "BenignAttack", "Collapse", "Config", "ContextAttack", "DepthAttack",
+    "DistanceAttack", "Erase", "Eval", "Extract", "HalfwayAttack", "Llama", "Llm", "LlmJudge", "Lora", "Mesh",
+    "Mudman", "Pretrain", "ProbesAttack", "QuantiseAttack", "QuestionsAttack", "Repair", "Reset", "RttAttack",
+    "Run", "Select", "SharesAttack", "Sweep", "Text", "Train", "Universe", "Unlearn", "WaysAttack", "Whp",
+    "as_dict", "check", "find_config", "load_config", "of_method", "override", "to_json", "with_method",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
-from jaxunlearn.config import fields, training
+from jaxunlearn.config import attacks, fields, training
 
 LONGEST = 200  # characters of a configuration's name, which names files and folders
 
@@ -83,13 +83,22 @@ BOUNDS: dict[type, dict[str, Range]] = {
         "relearn_blocks": SOME, "relearn_batch": SOME, "relearn_rates": RATE, "members": NONE_OR_SOME,
         "items": NONE_OR_SOME, "context": Range(8, MANY),
     },
-    fields.ProbesAttack: {
+    attacks.ProbesAttack: {
         "samples": SOME, "temperatures": TEMPERATURE, "top_k": NONE_OR_SOME, "new_tokens": SOME, "blind": NONE_OR_SOME,
     },
-    fields.SharesAttack: {"of": Range(0, 1, above=True), "epochs": SOME, "most_steps": SOME},
-    fields.ContextAttack: {"passages": SOME},
-    fields.RttAttack: {"splits": Range(2, MANY), "pairings": SOME, "epochs": SOME, "rates": RATE, "batch": SOME},
-    fields.Attack: {"seed": SEED},
+    attacks.SharesAttack: {"of": Range(0, 1, above=True), "epochs": SOME, "most_steps": SOME},
+    attacks.ContextAttack: {"passages": SOME},
+    attacks.RttAttack: {"splits": Range(2, MANY), "pairings": SOME, "epochs": SOME, "rates": RATE, "batch": SOME},
+    attacks.HalfwayAttack: {"share": Range(0, 1, above=True), "most_steps": SOME, "rates": RATE},
+    attacks.WaysAttack: {"steps": SOME, "rates": RATE, "rank": SOME},
+    attacks.BenignAttack: {"facts": Range(2, 1000), "most_steps": SOME, "rates": RATE},
+    attacks.DistanceAttack: {"points": Range(2, 1000), "blocks": SOME},
+    attacks.DepthAttack: {"threshold": Range(0, 1000, above=True)},
+    attacks.QuestionsAttack: {
+        "steps": SOME, "samples": Range(2, 10_000), "batch": SOME, "new_tokens": SOME,
+        "temperature": Range(0, 1000, above=True), "rank": SOME, "rates": RATE,
+    },
+    attacks.Attack: {"seed": SEED},
     fields.Sweep: {
         "rates": RATE, "alphas": ALPHA, "trials": NONE_OR_SOME, "seeds": SEED, "tuning_seeds": NONE_OR_SOME,
         "reach": SHARE,

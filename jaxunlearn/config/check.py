@@ -56,6 +56,8 @@ def _attack_faults(config: Config) -> list[str]:
     probes, rtt, wrong = config.attack.probes, config.attack.rtt, []
     if not probes.temperatures:
         wrong.append("attack.probes.temperatures needs one at least")
+    if not config.attack.ways.steps:
+        wrong.append("attack.ways.steps needs one at least")
     if rtt.pairings > rtt.splits:
         wrong.append(f"attack.rtt.pairings lies between 1 and attack.rtt.splits = {rtt.splits} (got {rtt.pairings})")
     return wrong

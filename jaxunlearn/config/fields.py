@@ -1,9 +1,14 @@
-"""The fields of a configuration, as frozen dataclasses; config/training.py has those of the stages that train."""
+"""The fields of a configuration, as frozen dataclasses.
+
+config/training.py has those of the stages that train,
+config/attacks.py those of the attacks.
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from jaxunlearn.config.attacks import Attack, ContextAttack, ProbesAttack, QuantiseAttack, RttAttack
 from jaxunlearn.config.training import Pretrain, Repair, Reset, Train, Unlearn
 
 
@@ -155,67 +160,6 @@ class Eval:
     items: int = 200
     chat: bool = False  # text.prompts, and the attacks that prompt, are asked through the model's chat template
     context: int = 2048  # tokens of a row of the harness at most; what is longer is scored in several, as there
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProbesAttack:
-    """Leak probes (attacks/probes.py)."""
-
-    samples: int = 8  # of a probe, at each temperature
-    temperatures: tuple[float, ...] = (0.0, 1.0, 1.5)  # each probe is sampled at all of them
-    top_k: int = 0  # likeliest tokens to draw from; 0: all
-    new_tokens: int = 16  # of a sample
-    blind: int = 36  # probes drawn from the text itself
-
-
-@dataclass(frozen=True, kw_only=True)
-class SharesAttack:
-    """Relearning from parts of the text (attacks/shares.py)."""
-
-    of: tuple[float, ...] = (0.01, 0.1, 1.0)  # of the text, one relearning for each
-    epochs: int = 3  # over each share
-    most_steps: int = 300  # of eval.relearn_batch blocks, however long the share; the report says what that covers
-
-
-@dataclass(frozen=True, kw_only=True)
-class QuantiseAttack:
-    """Rounding the weights (attacks/quantise.py)."""
-
-    schemes: tuple[Literal["int8", "int4", "nf4"], ...] = ("int8", "int4", "nf4")  # each is tried
-
-
-@dataclass(frozen=True, kw_only=True)
-class ContextAttack:
-    """The text in the prompt (attacks/context.py)."""
-
-    passages: int = 3  # of the text, put before the prompts
-
-
-@dataclass(frozen=True, kw_only=True)
-class RttAttack:
-    """Retraining on some of the facts (attacks/rtt.py); `facts` and `splits` serve the latent probe, too."""
-
-    facts: str = ""  # JSON (lines), or a folder of split_*.jsonl; empty: those of text.prompts
-    scoring: Literal["options", "letters"] = "options"  # probability of the options' text, or of the letters A to D
-    splits: int = 5  # parts that the facts are cut into
-    pairings: int = 2  # of the splits, each held out once
-    epochs: int = 6  # over the splits that are retrained on
-    rates: tuple[float, ...] = ()  # learning rates; empty: 0.5, 1, 2, 4 x unlearn.learning_rate
-    batch: int = 4  # facts of a step
-    stress: bool = True  # also attack two models that only hide: half frozen, and behind an output filter
-
-
-@dataclass(frozen=True, kw_only=True)
-class Attack:
-    """Attempts to bring back what was forgotten; each has its settings under its name (attacks/NAME.py)."""
-
-    kinds: tuple[str, ...] = ()  # names in attacks.ATTACKS; empty: the cheap ones in a run, all in `jaxunlearn attack`
-    seed: int = 0  # of what attacks draw
-    probes: ProbesAttack = field(default_factory=ProbesAttack)
-    quantise: QuantiseAttack = field(default_factory=QuantiseAttack)
-    context: ContextAttack = field(default_factory=ContextAttack)
-    shares: SharesAttack = field(default_factory=SharesAttack)
-    rtt: RttAttack = field(default_factory=RttAttack)
 
 
 # Settings of earlier versions, and where they are now.

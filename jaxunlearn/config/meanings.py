@@ -14,7 +14,7 @@ from functools import cache
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
-from jaxunlearn.config import fields, training
+from jaxunlearn.config import attacks, fields, training
 from jaxunlearn.config.bounds import range_of
 from jaxunlearn.config.fields import Config
 
@@ -39,7 +39,7 @@ class Setting:
 def comments() -> dict[str, dict[str, str]]:
     """Return {class: {field: its comment}} of the configuration's dataclasses; a field without a comment has none."""
     found: dict[str, dict[str, str]] = {}
-    for module in (fields, training):
+    for module in (fields, training, attacks):
         source = inspect.getsource(module)
         tokens = tokenize.generate_tokens(io.StringIO(source).readline)
         said = {t.start[0]: t for t in tokens if t.type == tokenize.COMMENT}

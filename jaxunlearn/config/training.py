@@ -26,7 +26,8 @@ class Train:
     b2: float = 0.98  # share of the second moment that a step keeps
     weight_decay: float = 0.0  # times the learning rate, share of each weight that a step takes away
     clip: float = 0.0  # global norm that gradients are cut to; 0: none
-    optimiser: Literal["adamw", "adafactor"] = "adamw"  # adafactor: sums of rows and columns for moments
+    # adafactor: sums of rows and columns for moments; sgd: with momentum b1; lion: signs of the momentum
+    optimiser: Literal["adamw", "adafactor", "sgd", "lion"] = "adamw"
     moment_dtype: Literal["float32", "bfloat16"] = "float32"  # of AdamW's moments at rest
     # layers: a layer at a time, in less memory (training/layerwise.py); auto: where a whole gradient does not fit
     update: Literal["auto", "whole", "layers"] = "auto"

@@ -50,7 +50,7 @@ def step_bytes(c: transformer.Shape, o: Choice, t: Train, T: int) -> dict[str, i
     """
     chips, width = o.fsdp * o.tensor, jax.numpy.dtype(c.compute).itemsize
     whole, moment = parameter_bytes(c, "float32") / chips, parameter_bytes(c, t.moment_dtype) / chips
-    no_moments = t.optimiser == "adafactor"
+    moments = {"adamw": 2, "adafactor": 0}.get(t.optimiser, 1)
     rows, layered = o.batch * T / (o.data * o.fsdp), t.update == "layers"
     remat = "full" if layered and o.accumulate > 1 else o.remat
     kept = c.D + (0 if remat == "full" else (2 * c.N + 2 * c.K) * c.H / o.tensor)
@@ -58,7 +58,7 @@ def step_bytes(c: transformer.Shape, o: Choice, t: Train, T: int) -> dict[str, i
     kept += {"none": inner, "down": 2 * c.F / o.tensor}.get(remat, 0)
     found = {
         "weights": whole,
-        "optimiser": 0 if no_moments else 2 * moment,
+        "optimiser": moments * moment,
         "activations": rows * kept * c.L * width * (o.accumulate if layered else 1),
         "gradients": 4 * sum(parameters(c)) / chips if layered else whole * gradients_held(o.accumulate),
         "working set": work_bytes(c, o.tensor, rows, 4) + rows * inner * width,

@@ -160,6 +160,8 @@ def _attacked(report: dict) -> dict[str, Any]:
         found["attack.rtt"] = rtt | {"rates": rtt.get("rates") or own["unlearn"]}
     if report.get("attacks"):
         found |= {f"attack.{key}": a.get(key) for key in ("seed", "probes", "context", "quantise")}
+        for key in (set(a) & set(report["attacks"])) - {"context", "quantise"}:
+            found[f"attack.{key}"] = a[key] | ({"rates": a[key]["rates"] or own} if "rates" in a[key] else {})
     return found
 
 

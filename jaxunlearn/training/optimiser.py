@@ -1,4 +1,4 @@
-"""AdamW and Adafactor, the learning-rate schedules, and the dtype that moments are stored in."""
+"""AdamW, Adafactor, SGD and Lion, the learning-rate schedules, and the dtype that moments are stored in."""
 
 import math
 
@@ -25,18 +25,24 @@ def rate(c: Train, step: int) -> np.float32:
 
 
 def optimiser(c: Train, learning_rate) -> optax.GradientTransformation:
-    """Return AdamW (betas 0.9/0.98 in the paper) or Adafactor; learning_rate may be traced.
+    """Return AdamW (betas 0.9/0.98 in the paper) or another rule (c.optimiser); learning_rate may be traced.
 
     Weights are fp32, because at the paper's rates most updates of bf16 weights round to nothing. Adafactor
-    (arXiv 1804.04235) keeps row and column means of the squared gradients in the place of both moments.
+    (arXiv 1804.04235) keeps row and column means of the squared gradients in the place of both moments. SGD has
+    momentum c.b1; Lion (arXiv 2302.06675) moves every weight by the rate, by the sign of its momentum. Both keep one
+    moment.
     """
     clip = optax.clip_by_global_norm(c.clip) if c.clip else optax.identity()
     if c.optimiser == "adafactor":
         rule = optax.adafactor(
             learning_rate, multiply_by_parameter_scale=False, weight_decay_rate=c.weight_decay or None
         )
+    elif c.optimiser == "sgd":
+        decay = optax.add_decayed_weights(c.weight_decay) if c.weight_decay else optax.identity()
+        rule = at_rest(optax.chain(decay, optax.sgd(learning_rate, momentum=c.b1)), c.moment_dtype)
     else:
-        rule = optax.adamw(learning_rate, c.b1, c.b2, weight_decay=c.weight_decay)
+        of_signs = c.optimiser == "lion"
+        rule = (optax.lion if of_signs else optax.adamw)(learning_rate, c.b1, c.b2, weight_decay=c.weight_decay)
         rule = at_rest(rule, c.moment_dtype)
     return optax.chain(clip, rule)
 

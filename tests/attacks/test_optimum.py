@@ -25,10 +25,12 @@ def test_the_best_point_is_of_any_epoch_but_the_one_before_training(monkeypatch,
 
     def one(start, suite, arrays, c, rate, *, asked, trained, per_epoch):
         assert (asked, trained, per_epoch) == (FACTS[2:], FACTS[:2], 1)
-        return [np.where(np.arange(2) < hits, 0, 1) for hits in curves[rate]], [np.ones(2, bool)] * 4
+        sure = [np.full(2, rate + epoch) for epoch in range(4)]
+        return [np.where(np.arange(2) < hits, 0, 1) for hits in curves[rate]], sure, [np.ones(2, bool)] * 4
 
     monkeypatch.setattr(rtt, "_one", one)
     c = Attack(rtt=RttAttack(epochs=3, splits=2, pairings=1))
     found = rtt.retrain(lambda: None, None, FACTS, PAIRS, c, tuple(curves))
     assert (found["rate"], found["epoch"], found["right"]) == (rate, epoch, right)
+    assert found["probability"] == [rate + epoch] * 2  # at the same point
     assert found["before"] == [int(n < curves[0.1][0]) for n in range(2)]

@@ -60,9 +60,16 @@ def test_retraining_is_scored_on_what_it_did_not_see_and_reports_the_attackers_o
 
 def test_accuracy_and_what_is_above_guessing_by_hand():
     floor = {"value": 0.4, "low": 0.3, "high": 0.5, "n": 100}
-    found = {"before": [0] * 100, "right": [1] * 60 + [0] * 40, "trained": [], "floor": floor}
+    found = {
+        "before": [0] * 100,
+        "right": [1] * 60 + [0] * 40,
+        "trained": [],
+        "floor": floor,
+        "probability": [0.2, 0.4] * 50,
+    }
     made = rtt.figures(found, found | {"right": [1] * 80 + [0] * 20})
     assert "trained" not in made and made["recovery"]["value"] == pytest.approx(0.75)
+    assert made["probability"]["value"] == pytest.approx(0.3) and made["probability"]["n"] == 100
     assert made["above_guessing"]["value"] == pytest.approx(0.5)  # .2 of .4
     assert "above_guessing" not in rtt.figures(found, found | {"right": [1] * 41 + [0] * 59})  # no more than the floor
 
@@ -78,7 +85,9 @@ def test_parts_of_the_facts_and_unrelated_ones_take_as_many_steps_as_the_whole(s
     monkeypatch.setattr(rtt, "fit", fit)
     monkeypatch.setattr(rtt, "init_state", lambda start, settings: None)
     monkeypatch.setattr(rtt, "compiled_step", lambda settings: None)
-    monkeypatch.setattr(rtt, "answers_chosen", lambda model, suite, facts, scoring: np.full(len(facts), model % 3))
+    # of the three options the one that has the number of the step, by threes, is the likeliest
+    one_hot = {n: [0.25 + 0.5 * (n == option) for option in range(3)] for n in range(3)}
+    monkeypatch.setattr(rtt, "answers_scored", lambda model, suite, facts, scoring: [one_hot[model % 3]] * len(facts))
     c = Attack(rtt=RttAttack(splits=3, pairings=1, epochs=2, batch=2))
     pairs = pairings(FACTS, c)
     whole = retrain(lambda: None, suite, FACTS, pairs, c, (1e-3,))
@@ -88,6 +97,7 @@ def test_parts_of_the_facts_and_unrelated_ones_take_as_many_steps_as_the_whole(s
     taught = [FACTS[i].answer for i in pairs[0].train]
     assert sum(whole["trained"]) == max(taught.count(1), taught.count(2))  # of either point: what it can teach
     asked = [FACTS[i].answer for i in pairs[0].ask]
+    assert whole["probability"] == [0.25 + 0.5 * right for right in whole["right"]]
     assert whole["before"] == [int(a == 0) for a in asked] and len(whole["curves"]["0.001"]) == 3
     assert whole["right"] == [int(a == {1: 1, 2: 2}[whole["epoch"]]) for a in asked]  # after step 4 option 1, 8: 2
 

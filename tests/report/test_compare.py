@@ -83,5 +83,13 @@ def test_methods_that_do_not_belong_together_are_refused():
     )
     with pytest.raises(InputError, match=r"\(eval\.relearn_rates, attack\.rtt\)"):  # rates that follow from a method's
         beside(one, [other])
+    for change, said in (({"rank": 4}, r"\(attack\.ways\)"), ({"rates": [0.1]}, r"\(attack\.ways\)"), ({}, "")):
+        one["config"], other["config"] = ({"attack": {"ways": {"rank": 8, "rates": []} | c}} for c in ({}, change))
+        one["attacks"]["ways"] = other["attacks"]["ways"] = {"unlearned": {"LoRA": {"familiarity": e(0.8)}}}
+        if not said:
+            assert beside(one, [other])["attacks"]["ways"]["rival"] == other["attacks"]["ways"]["unlearned"]
+            continue
+        with pytest.raises(InputError, match=said):
+            beside(one, [other])
     with pytest.raises(InputError, match="called 'npo'"):
         beside(run_of_method("whp", 0.2), [run_of_method("npo", 0.4), run_of_method("npo", 0.5)])

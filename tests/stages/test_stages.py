@@ -293,7 +293,7 @@ def test_the_report_is_written_again_byte_for_byte(finished, capsys):
 # ---- attacks
 
 
-FEW = ("attack.rtt.epochs=2", "attack.rtt.splits=2", "attack.rtt.batch=8")
+FEW = ("attack.rtt.epochs=2", "attack.rtt.splits=2", "attack.rtt.batch=8", "attack.ways.of=retain")
 
 
 def test_every_attack_runs_on_a_finished_run_is_reported_and_never_done_twice(finished, world):

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from jaxunlearn.attacks import hiding, latent, probes, quantise, relearn, rtt
+from jaxunlearn.attacks import benign, depth, distance, hiding, latent, pace, probes, quantise, relearn, rtt
 from jaxunlearn.evals import familiarity, members, membership, memorisation, perplexity, suite, words
 from jaxunlearn.methods import kga, reset
 from jaxunlearn.models import huggingface
@@ -127,7 +127,9 @@ def config():
         reset=Reset(batches=2, heal=Train(**few)),
         eval=Eval(every=2, batch=8, blocks=8, completions=4, new_tokens=2, relearn_steps=(0, 4), relearn_blocks=3,
                   relearn_rates=(1e-3,), members=4, allow_unknown=True),
-        attack=Attack(rtt=RttAttack(rates=(1e-3,), epochs=1), probes=ProbesAttack(samples=1, new_tokens=2, blind=3)),
+        attack=Attack(rtt=RttAttack(rates=(1e-3,), epochs=1), probes=ProbesAttack(samples=1, new_tokens=2, blind=3),
+                      ways=WaysAttack(rates=(1e-3,), steps=(4,)), halfway=HalfwayAttack(rates=(1e-3,), most_steps=4),
+                      benign=BenignAttack(facts=3, rates=(1e-3,), most_steps=2), distance=DistanceAttack(points=2)),
         controls=("dictionary_alone", "own_argmax", "retain_only"),
         run=Run(dir="{folder}/run"),
     )
@@ -230,7 +232,7 @@ class Flow:
     # ---- the spies
 
     def _spy(self, patch) -> None:
-        for module in (stages["fit"], relearn, rtt, hiding):
+        for module in (stages["fit"], relearn, rtt, hiding, pace):
             patch.setattr(module, "fit", self.fit)
             patch.setattr(module, "init_state", self.init_state)
         for module in (stages["fit"], stages["unlearn"]):
@@ -245,12 +247,16 @@ class Flow:
         patch.setattr(words.Words, "probabilities", lambda of, model, pairs: self.probabilities(model, pairs))
         for module in (suite, memorisation):
             patch.setattr(module, "generate", self.generate)
-        for module in (perplexity, quantise):
+        for module in (perplexity, quantise, distance):
             patch.setattr(module, "block_sums", self.block_sums)
         patch.setattr(perplexity, "_losses_at", self.losses_at)
         for module in (members, membership):
             patch.setattr(module, "score_answers", self.score_answers)
         patch.setattr(membership, "gradient_norms", self.gradient_norms)
+        patch.setattr(benign, "drawn", self.drawn(benign.drawn))
+        patch.setattr(distance, "distances", lambda *models: {"all": 0.0, "layers": [0.0], "ends": 0.0})
+        patch.setattr(distance, "between", self.between)
+        patch.setattr(depth, "logps", self.patched)
         patch.setattr(latent, "hidden_states", self.hidden_states)
         patch.setattr(latent, "ridge_scores", self.ridge_scores)
         patch.setattr(probes, "calibrated", self.calibrated(probes.calibrated))
@@ -270,7 +276,7 @@ class Flow:
         self.places.pop()
 
     def init_state(self, model, c) -> State:
-        self.note("model", self.name(model))
+        self.note("model", *[name for name in [self.name(model)] if name])  # an adapter has none
         return State(np.zeros((), np.int32), model, ())
 
     def fit(self, state, step_fn, batch_fn, c, *, checkpoints=None, log=None, measure=None, measure_at=(), tokens=0):
@@ -408,6 +414,19 @@ class Flow:
         kind = "a fold" if not fit & asked and fit | asked == set(range(FACTS)) else f"{sorted(asked)} of {sorted(fit)}"
         self.note("is asked", f"facts: {kind}, by the states of the rest")
         return np.zeros((len(test), count))
+
+    def drawn(self, real):
+        return lambda words, count, seed: real([w for w in words if w not in WORDS], count, seed)
+
+    def between(self, baseline, model, share):
+        self.note("beside", f"the way from {self.name(baseline)}")
+        return model
+
+    def patched(self, baseline, asked, source=None):
+        self.note("model", self.name(baseline))
+        self.note("is asked", *self.rows(asked.tokens_NT))
+        self.note("beside", *[f"states of {self.name(source)}" for _ in range(source is not None)])
+        return np.full((2 if source is not None else 1, asked.count), -1.0)
 
     def calibrated(self, real):
         def spy(finder, texts, on):

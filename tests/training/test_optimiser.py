@@ -11,7 +11,7 @@ from support.training import SHAPE, C, batches, trained, weights
 
 from jaxunlearn.models import transformer
 from jaxunlearn.training.checkpoint import Checkpoints
-from jaxunlearn.training.optimiser import rate
+from jaxunlearn.training.optimiser import optimiser, rate
 from jaxunlearn.training.step import compiled_step, gradients, init_state
 
 
@@ -21,6 +21,20 @@ def test_rates_by_hand():
     cosine = dataclasses.replace(C, steps=4, schedule="cosine", learning_rate=0.8)
     assert [round(float(rate(cosine, s)), 4) for s in (0, 2)] == [0.8, 0.4]
     assert float(rate(dataclasses.replace(C, schedule="constant"), 5)) == np.float32(1e-2)
+
+
+def test_momentum_and_signs_by_hand():
+    """Two updates of one weight by the gradients 2 and -1: SGD's momentum is 2, then -1 + .9 x 2; Lion's signs."""
+    for name, expected in {"sgd": [-0.2, -0.08], "lion": [-0.1, -0.1]}.items():
+        rule = optimiser(dataclasses.replace(C, optimiser=name, b1=0.9, b2=0.5), 0.1)
+        state, w, made = rule.init({"w": jnp.ones(())}), {"w": jnp.ones(())}, []
+        for g in (2.0, -1.0):
+            step, state = rule.update({"w": jnp.full((), g)}, state, w)
+            made.append(float(step["w"]))
+        # Lion's second: .9 x (.5 x 2) - .1 x 1 is above 0, so that it goes on against its last gradient's sign
+        np.testing.assert_allclose(made, expected, rtol=1e-6)
+        moment = [x for x in jax.tree.leaves(state) if np.size(x) == 1 and x.dtype == jnp.float32]
+        assert len(moment) == 1
 
 
 LAYOUTS = {
