@@ -85,6 +85,8 @@ def test_extraction_is_compared_window_by_window():
     assert ten["figures"]["model"]["value"] == 0.5 and ten["figures"]["baseline"]["n"] == 40
     fifty = found["extraction: 50 tokens with probability above 0.5"]
     assert fifty["grade"] == "" and fifty["note"].startswith("tells nothing here: the baseline is not shown above")
+    few = {name: {n: of[n][:20] for n in of} for name, of in logps.items()}  # the twin is at its own level of any few
+    assert by_title(report(), "twin", few)["extraction: 10 tokens with probability above 0.5"]["grade"] == "good"
     del logps["twin"]  # the short ones of common phrases anybody knows
     assert not any("10 tokens" in title for title in by_title(report(), logps=logps))
 
