@@ -127,7 +127,7 @@ def _verdict(report: dict) -> dict[str, Any] | None:
     """Return the verdict's rows, and under "short" those of the models that the run is about."""
     found = verdict.verdicts(report)
     rows = [(name, found[name]) for name in ordered(found)]
-    judged = [(name, answers) for name, answers in rows if any(answer.word for answer in answers[:-1])]
+    judged = [(name, answers) for name, answers in rows if any(answer.tint for answer in answers)]
     own = [(name, answers) for name, answers in judged if name in OWN]
     return {"questions": verdict.QUESTIONS, "rows": rows, "short": own or judged} if rows else None
 

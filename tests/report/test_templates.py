@@ -3,7 +3,7 @@
 import pytest
 from jinja2 import UndefinedError
 
-from jaxunlearn.report.templates import environment
+from jaxunlearn.report.templates import environment, whole
 
 
 def test_values_are_escaped_and_an_unknown_name_is_an_error():
@@ -20,3 +20,7 @@ def test_all_pages_are_there():
         "review.html.j2",
         "serve.html.j2",
     ]
+
+
+def test_a_number_is_not_broken_at_its_exponent():
+    assert whole("from 1e-05 to 2e-4, the-one") == "from 1e\u201105 to 2e\u20114, the-one"
