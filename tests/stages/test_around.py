@@ -2,15 +2,20 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from support.mesh import mesh_of
+from support.suites import SHAPE
 
 from jaxunlearn.config import load_config
+from jaxunlearn.models import huggingface, transformer
 from jaxunlearn.stages import run_stages
 
-FEW = ("pretrain.twin=False", "unlearn.method=gradient_difference", "unlearn.steps=4", "eval.blocks=8")
-FEW += ("pretrain.steps=8", "eval.completions=4", "eval.every=4", "whp.keep=last")
+FEW = ("pretrain.twin=False", "pretrain.steps=0", "unlearn.method=gradient_difference", "eval.blocks=8")
+FEW += ("eval.completions=4", "eval.every=4", "whp.keep=last")
+KEY = "model.embed_tokens.weight"
 EACH = {
     "select": ("unlearn.select.budget=1", "unlearn.select.rate=0.1", "unlearn.select.blocks=8"),
     "mudman": ("unlearn.mudman.every=2",),
@@ -21,38 +26,39 @@ LOGGED = {"select": {"taken"}, "mudman": {"adversary", "retain", "gradient_norm"
 
 
 @pytest.fixture(scope="module")
-def baseline(world, tmp_path_factory):
-    """A run directory with the baseline, which the runs copy."""
-    folder = tmp_path_factory.mktemp("around") / "run"
-    run_stages(load_config(str(world / "world.py"), [f"run.dir={folder}", *FEW]), ("pretrain",))
+def given(world, tmp_path_factory):
+    """The folder of a random model, which the runs begin with."""
+    folder = tmp_path_factory.mktemp("around") / "model"
+    with jax.set_mesh(mesh_of((1, 1, 1))):
+        huggingface.save(transformer.init(SHAPE, 0), folder, source=world / "tokenizer")
     return folder
 
 
+def unlearned(world, given, name, *settings):
+    """Unlearn from the random model; return the run's folder and both models' weights."""
+    run = given.parent / name
+    config = load_config(str(world / "world.py"), [f"run.dir={run}", f"model={given}", *FEW, *settings])
+    run_stages(config, ("pretrain", "unlearn"))
+    return run, *(load_file(run / folder / "model.safetensors") for folder in ("baseline", "unlearned"))
+
+
 @pytest.mark.parametrize("name", ["select", *(pytest.param(n, marks=pytest.mark.nightly) for n in list(EACH)[1:])])
-def test_a_run_by_each_moves_feed_forwards_alone_and_says_what_it_did(world, baseline, name):
-    given = [f"run.dir={baseline.parent / name}", f"model={baseline / 'baseline'}", "pretrain.steps=0", *FEW[1:4]]
-    given += [item for item in FEW[4:] if not item.startswith("pretrain")]
-    run_stages(load_config(str(world / "world.py"), [*given, *EACH[name]]), ("pretrain", "unlearn"))
-    run = baseline.parent / name
+def test_a_run_by_each_moves_feed_forwards_alone_and_says_what_it_did(world, given, name):
+    run, before, after = unlearned(world, given, name, "unlearn.steps=4", *EACH[name])
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     rows = [r for r in rows if r["stage"] == "unlearn" and "loss" in r]
     assert rows[-1]["step"] == 4 and LOGGED[name] <= set(rows[-1]) and np.isfinite([r["loss"] for r in rows]).all()
-    before, after = (load_file(run / folder / "model.safetensors") for folder in ("baseline", "unlearned"))
     moved = {key for key in before if (before[key] != after[key]).any()}
     assert moved and all("mlp" in key for key in moved)
     assert name != "mudman" or all("gate_proj" in key for key in moved)
 
 
 @pytest.mark.nightly
-def test_rows_are_edited_before_the_first_step(world, baseline):
-    folder = baseline.parent / "erased"
-    given = [f"run.dir={folder}", f"model={baseline / 'baseline'}", "pretrain.steps=0", FEW[1], "eval.blocks=8"]
-    given += ["unlearn.steps=0", "unlearn.erase.strength=1", "unlearn.erase.rank=8", "eval.completions=4"]
-    run_stages(load_config(str(world / "world.py"), given), ("pretrain", "unlearn"))
-    counts = json.loads((folder / "erased" / "unlearn.json").read_text())["found"]
+def test_rows_are_edited_before_the_first_step(world, given):
+    edit = ("unlearn.steps=0", "unlearn.erase.strength=1", "unlearn.erase.rank=8")
+    run, before, after = unlearned(world, given, "erased", *edit)
+    counts = json.loads((run / "erased" / "unlearn.json").read_text())["found"]
     assert counts["owning"] > 0 and counts["tokens"] > 0
-    before, after = (load_file(folder / name / "model.safetensors") for name in ("baseline", "unlearned"))
-    key = "model.embed_tokens.weight"
-    rows = (before[key] != after[key]).any(axis=1)
+    rows = (before[KEY] != after[KEY]).any(axis=1)
     assert 0 < rows.sum() <= counts["tokens"]
     assert all((before[k] == after[k]).all() for k in before if "layers" in k)
