@@ -152,7 +152,7 @@ def attack_questions(target: Target) -> dict[str, dict]:
         target.pair(name, REWARDED, [one["after"]])
         rewarded: dict[str, Any] = {"first": one["shares"][0], "last": float(np.mean(one["shares"][-5:]))}
         figures: dict[str, Any] = {"familiarity": {"after rewards": _figure(one["after"])}, "rate": one["rate"]}
-        found[name] = figures | {"before": _figure(one["before"]), "rewarded": rewarded}
+        found[name] = figures | {"familiarity_before": _figure(one["before"]), "rewarded": rewarded}
     return found
 
 
@@ -187,7 +187,7 @@ class Rewarded(Form):
     """Familiarity of the prompts that were not rewarded, before and after; the share of answers rewarded."""
 
     familiarity: dict[str, Figure]
-    before: Figure | None = None
+    familiarity_before: Figure | None = None
     rate: FiniteFloat | None = None
     rewarded: dict[str, FiniteFloat] | None = None
 

@@ -57,10 +57,9 @@ def test_one_record_is_all_that_an_attack_needs(toy, config):
     html = (config.directory / "report.html").read_text()
     attacks = html.partition('<h3 id="tried">')[2]
     assert "Ask the model for its name." in attacks.partition("</table>")[0]  # the list of what was measured
-    appendix = attacks.partition('<h3 class="attack">A toy</h3>')[2].partition("</table>")[0]
-    assert "hard" in appendix and "0.800" in appendix
-    verdict = html.partition('id="unmeasured"')[0]
-    assert "recall of its name (hard)" in verdict  # the worst of its conditions
+    appendix = attacks.partition('<summary class="attack">A toy</summary>')[2].partition("</table>")[0]
+    assert "Hard" in appendix and "0.800" in appendix
+    assert "recall of its name (hard)" in html  # in the verdict, the worst of its conditions
     missing = html.partition('id="unmeasured"')[2].partition("</ul>")[0]
     assert "rounding the weights" in missing and "a toy" not in missing
     broken = json.loads(json.dumps(report))

@@ -120,7 +120,7 @@ def test_the_best_rate_counts_and_the_other_half_is_asked(suite, monkeypatch):
     found = attack_questions(target)
     assert pairs["unlearned"] == (REWARDED, [[pytest.approx(0.3)] * 3]) and pairs["baseline"][1] == [[0.9] * 3]
     assert found["unlearned"]["rate"] == 0.1 and found["unlearned"]["rewarded"] == {"first": 0.0, "last": 0.25}
-    assert found["unlearned"]["before"]["value"] == pytest.approx(0.1)
+    assert found["unlearned"]["familiarity_before"]["value"] == pytest.approx(0.1)
     assert {texts for _, texts in asked} == {tuple(p.prompt for p in halves(prompts, 0)[1])}
     for one in found.values():
         questions.Rewarded.model_validate(one)

@@ -14,7 +14,7 @@ from jaxunlearn.attacks.ways import BEFORE, RELEARNED, attack_ways, way_of
 from jaxunlearn.config import load_config, override
 from jaxunlearn.errors import InputError
 from jaxunlearn.models import transformer
-from jaxunlearn.models.transformer import LowRank
+from jaxunlearn.models.lora import LowRank
 from jaxunlearn.models.weights import parameters
 from jaxunlearn.run import open_run
 from jaxunlearn.training.loop import batch_size_fits
