@@ -41,14 +41,14 @@ def script(top, shell: str) -> str:
     words = {"configs": " ".join(shipped()), "keys": " ".join(f"{k}=" for k in keys)}
     functions = {"config": "_jaxunlearn_config", "overrides": "_jaxunlearn_keys", "words": "_jaxunlearn_keys"}
     marked(top, functions, shtab.FILE)
-    return shtab.complete(top, shell, preamble={"bash": BASH.format(**words), "zsh": ZSH.format(**words)})
+    return shtab.complete(top, shell, preamble={"bash": BASH, "zsh": ZSH}.get(shell, "").format(**words))
 
 
 PATHS = ("DIR", "RUN_DIR", "FILE", "OUT")  # what a metavar says takes a path
 NAMED = ("out", "model", "run_dir", "file", "text", "retain", "baseline", "tokenizer")  # and destinations without one
 
 
-def marked(parser, functions: dict[str, str], paths: dict[str, str]) -> None:
+def marked(parser, functions: dict[str, str], paths: dict) -> None:
     """Tell shtab what completes: functions, {destination: name}, for positionals; `paths` for what takes a path."""
     for action in parser._actions:
         if action.dest in functions and not action.option_strings:
