@@ -14,10 +14,6 @@ from jaxunlearn.report.tables import COLUMNS, CONTROLS, LEAKS, MAIN, Cell, Grid,
 from jaxunlearn.report.templates import environment, script
 from jaxunlearn.report.titles import title_of
 
-CLAIM = (
-    "The claim is that familiarity is gone from what the model writes, not that the knowledge is gone from its "
-    "weights: relearning and leak probes below show how much stays."
-)
 OWN = ("unlearned", "repaired")  # of the summary; the controls and rivals stand in the whole verdict
 SHOWN_FIRST = 10  # completions; the page folds the others away
 STAGES = (
