@@ -87,11 +87,13 @@ def suggest(folder: Path, model: str, forget: Sequence[str], retain: Sequence[st
     given and cannot be read.
     """
     facts = _facts(model, tuple(forget), tuple(retain))
-    size = next(s for s in SIZES if facts.shape is None or _parameters(facts.shape) < s.below)
+    size = SIZES[-1] if facts.shape is None else next(s for s in SIZES if _parameters(facts.shape) < s.below)
     text, why, commands = _file(folder, facts, size)
     said = []
     if absent := [n for n in ("model", "forget", "retain") if not getattr(facts, n)]:
         said.append(f"put what is to be used into {', '.join(str(folder / n) for n in absent)}, or name it in the file")
+    if facts.shape is None:
+        said.append(f"the rates are {size.source}, the lowest: with --model they follow from the model's size")
     return text, [*said, why, "next:", *(f"  {command}" for command in commands)]
 
 

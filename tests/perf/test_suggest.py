@@ -42,6 +42,8 @@ def test_without_a_model_and_texts_the_file_names_folders_to_fill(mesh, tmp_path
     assert config.text.prompts == f"{here}/prompts.json" and str(config.directory) == f"{here}/run"
     assert config.text.dictionary == "build" and config.controls and config.eval.members and config.eval.relearn_steps
     assert "put what is to be used into" in said[0] and not config.pretrain.steps
+    assert (config.unlearn.learning_rate, config.reinforce.learning_rate) == (1e-6, 3e-6), "the paper's, the lowest"
+    assert "with --model they follow from the model's size" in said[1]
     assert max(map(len, text.split("\n"))) <= 120 or here in text
 
 
