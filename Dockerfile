@@ -1,9 +1,13 @@
 # jaxunlearn for CPUs and for NVIDIA GPUs. Checked by a linter and by tests/test_distribution.py, but never built: where
 # the project is developed there is no Docker. Say so in an issue if a line of it does not hold.
 #
-#   docker build --target cpu -t jaxunlearn .          docker run --rm -v "$PWD/runs:/work/runs" jaxunlearn demo
-#   docker build --target cuda -t jaxunlearn:cuda .    docker run --rm --gpus all -v "$PWD:/work" jaxunlearn:cuda demo
+#   docker build --target cpu -t jaxunlearn .
+#   mkdir -p runs && docker run --rm -v "$PWD/runs:/work/runs" jaxunlearn demo
+#   docker build --target cuda -t jaxunlearn:cuda .
+#   docker run --rm --gpus all -v "$PWD:/work" jaxunlearn:cuda demo
 #
+# What is mounted must be writable by user 1000 (`sudo chown 1000 runs` where you are another); a folder that is not
+# there Docker makes for root.
 # CUDA itself comes with JAX's wheels: the host needs the driver and NVIDIA's container toolkit alone.
 
 FROM python:3.12-slim AS source

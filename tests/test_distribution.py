@@ -88,6 +88,8 @@ def test_the_dockerfile_copies_what_is_there_and_what_setup_needs():
     copied = [name for kind, rest in instructions() if kind == "COPY" for name in shlex.split(rest)[:-1]]
     assert all((ROOT / name).exists() for name in copied)
     assert {"setup.py", "pyproject.toml", "README.md", "LICENSE", "jaxunlearn", "configs"} == set(copied)
+    mounted = [line for line in (ROOT / "Dockerfile").read_text().splitlines() if '-v "$PWD/' in line]
+    assert mounted and all("mkdir -p runs &&" in line for line in mounted), "Docker would make the folder for root"
     let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     assert let_in == set(copied)
     stages = {rest.split()[2]: rest.split()[0] for kind, rest in instructions() if kind == "FROM"}

@@ -37,7 +37,8 @@ class _Help(argparse.Action):
 
     def __call__(self, parser, namespace, values, option_string=None):
         text = parser.format_help()
-        if name := getattr(namespace, "config", ""):
+        name = getattr(namespace, "config", None) or ""
+        if name and "=" not in name:  # else an override that stands where a configuration may
             from jaxunlearn.cli.configs import help_page
 
             text += "\n" + help_page(name, getattr(namespace, "overrides", None) or [])

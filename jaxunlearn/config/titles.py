@@ -27,13 +27,16 @@ def derived(config: Config) -> str:
     text = "The built-in universe" if config.universe.people else ", ".join(names[:LISTED])
     more = len(names) - LISTED
     text += f" and {more} more" if more > 0 and not config.universe.people else ""
-    model = _name(config.model) or "a model made from scratch"
+    model = _name(config.model) if config.model else "a model made from scratch"
     return f"{text or 'No text'}, forgotten by {model}"
 
 
 def _name(source: str) -> str:
-    """Return what a path, a glob or a tfds: address is called: its last part, without the ending of a text file."""
-    last = Path(source.partition("?")[0]).name
+    """Return what a path, a glob or a tfds: address is called: its last part, without the ending of a text file.
+
+    A path without a name, as "." is, is called as the folder that it means.
+    """
+    last = Path(source.partition("?")[0]).name or Path(source).resolve().name or source
     for ending in (".txt", ".json", ".jsonl", ".gguf"):
         last = last.removesuffix(ending)
     return last

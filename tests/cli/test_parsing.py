@@ -33,6 +33,11 @@ def test_help_after_a_configuration_shows_what_it_does_and_its_settings(capsys):
     assert cli.main(["run", "universe", "whp.alpah=3", "--help"]) == 2 and "whp.alpha" in capsys.readouterr().err
 
 
+def test_an_override_is_not_taken_for_a_configuration(capsys):
+    said = out_of(capsys, "evaluate", "--model", "d", "eval.batch=4", "--help").out
+    assert said.startswith("usage: jaxunlearn evaluate ") and "* eval.batch" not in said
+
+
 def test_v_and_q_may_stand_at_any_depth():
     for argv in (["-q", "anchors", "audit", "f", "--text", "t"], ["anchors", "-q", "audit", "f", "--text", "t"],
                  ["anchors", "audit", "f", "--text", "t", "-q"], ["run", "mine.py", "-q", "seed=1"]):  # fmt: skip

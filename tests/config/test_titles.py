@@ -19,6 +19,13 @@ def test_a_title_follows_from_what_was_overridden(overrides, title):
     assert load_config("llama2_7b", overrides).title == title
 
 
+def test_a_path_without_a_name_is_called_as_its_folder(tmp_path, monkeypatch):
+    (tmp_path / "Mine").mkdir()
+    monkeypatch.chdir(tmp_path / "Mine")
+    config = Config(name="x", model=".", text=Text(forget=(".", "/")))
+    assert derived(config) == "Mine, /, forgotten by Mine"
+
+
 def test_titles_by_hand():
     assert load_config("universe", ["universe.people=50"]).title == (
         "The built-in universe, forgotten by a model made from scratch"
