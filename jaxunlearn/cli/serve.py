@@ -21,10 +21,25 @@ def add_serve(add) -> None:
 def serve(a) -> None:
     """Serve the page and the models of a run on this machine until Ctrl-C."""
     from jaxunlearn.parallel.console import say
+    from jaxunlearn.serving.server import Server
+
+    server = Server(a.port)  # first: a taken port is told before models are loaded
+    try:
+        names = _load(a, server)
+        print(f"{server.address} shows {', '.join(names)}; Ctrl-C ends it", flush=True)
+        server.serve_forever()
+    except KeyboardInterrupt:
+        say("stopping")
+    finally:
+        server.end()
+
+
+def _load(a, server) -> list[str]:
+    """Load the models of a run, let the server offer them with the page, and return their names."""
+    from jaxunlearn.parallel.console import say
     from jaxunlearn.report.compare import read_reports
     from jaxunlearn.report.page import page
     from jaxunlearn.serving import answers
-    from jaxunlearn.serving.server import Server
 
     folder = Path(a.run_dir)
     models = answers.load(folder, a.model, say)
@@ -33,11 +48,5 @@ def serve(a) -> None:
     begin |= {"top_k": a.top_k, "top_p": a.top_p, "seed": a.seed}
     chat = all(one.tokenizer.has_chat for one in models.models)
     live = {"models": models.names, "context": models.context, "begin": begin, "chat": chat}
-    server = Server(a.port, page(report, live), models.stream)
-    print(f"{server.address} shows {', '.join(models.names)}; Ctrl-C ends it", flush=True)
-    try:
-        server.serve_forever()
-    except KeyboardInterrupt:
-        say("stopping")
-    finally:
-        server.end()
+    server.offers(page(report, live), models.stream)
+    return models.names

@@ -131,7 +131,8 @@ def _models(config, given: str):
         roles["reinforced"] = find_model(given)
     if not roles:
         return None, {}
-    tokenizer = load_tokenizer(Path(config.tokenizer or config.model or next(iter(roles.values()))))
+    own = config.tokenizer or (find_model(config.model) if config.model else next(iter(roles.values())))
+    tokenizer = load_tokenizer(own)
     for folder in roles.values():
         _same_vocabulary(tokenizer, folder)
     found = {name: load_model(config, folder, frozen=True) for name, folder in roles.items()}

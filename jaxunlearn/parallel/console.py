@@ -81,7 +81,7 @@ def part(what: str) -> None:
 def alive(what: str, every: float = BEAT) -> Iterator[None]:
     """Print, while the block works, what it is at after every so many seconds without a line.
 
-    what: stands for what `doing` has not named yet. A line goes over the one before on a terminal.
+    what: stands for what `doing` has not named yet.
     """
     doing(what)
     _Screen.written = time.monotonic()
@@ -105,5 +105,5 @@ def _beat(ended: threading.Event, every: float) -> None:
                 what = ": ".join(filter(None, (_Screen.doing, _Screen.part)))
                 if what:
                     spent = f", for {now - _Screen.since:.0f} s" * (now - _Screen.since >= 1)
-                    progress(f"  ... {what}{spent}", last=False)
+                    say(f"  ... {what}{spent}")  # closed: results on standard output follow
                 wait = every

@@ -7,17 +7,19 @@ the share of it that steps reached where they were measured (docs/benchmarks.md)
 import dataclasses
 import io
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import jax
 
 from jaxunlearn import attacks
 from jaxunlearn.config import Config, Train
 from jaxunlearn.data.blocks import halves
+from jaxunlearn.errors import InputError
 from jaxunlearn.estimates import duration
 from jaxunlearn.evals import METRICS
 from jaxunlearn.evals.base import Context
@@ -26,12 +28,14 @@ from jaxunlearn.methods import asks, check_controls, cost, method_of, reads, res
 from jaxunlearn.methods.controls import CONTROLS
 from jaxunlearn.methods.whp import teachers
 from jaxunlearn.models.weights import forward_flops, parameter_bytes, parameters
-from jaxunlearn.parallel.console import say
+from jaxunlearn.parallel import processes
+from jaxunlearn.parallel.console import doing
 from jaxunlearn.parallel.sharding import device_names, mesh_from, platform
 from jaxunlearn.perf.arithmetic import Choice, settled, step_bytes
 from jaxunlearn.perf.timing import matmul_ceiling
 from jaxunlearn.run import Run, checked, checks
-from jaxunlearn.run.directory import RunDirectory
+from jaxunlearn.run.directory import RunDirectory, refuse_others
+from jaxunlearn.run.inputs import places_of
 from jaxunlearn.run.variants import variants
 from jaxunlearn.stages import batches
 from jaxunlearn.stages.pretrain import needed
@@ -44,33 +48,53 @@ PROMPT = 32  # tokens of a prompt, for an estimate
 def forecast(config: Config) -> dict[str, Any]:
     """Return what a run would do: stages, memory, time, coverage, prompts, unknown tokens, what is not measured.
 
-    Every check of a run is made, and every InputError raised. A dictionary that the run would build by counting is
-    built in a scratch folder, also in the place of one that a language model would build.
+    Every check of a run's inputs is made, and every InputError raised. Of the run's folder it is not checked that it
+    can be written and is free. A dictionary that the run would build by counting is built in a scratch folder, also in
+    the place of one that a language model would build. Raises InputError for several processes, too.
     """
+    if processes.count() > 1:
+        raise InputError("a dry run is done by one process: start it without the variables JAXUNLEARN_...")
     config = resolved(config)
     method_of(config)
     check_controls(config)
     checks.refuse_endpoints(config)
     with jax.set_mesh(mesh_from(config.mesh)), tempfile.TemporaryDirectory() as scratch:
-        if config.directory.exists():
-            RunDirectory(config, looks=True)  # refuses the folder of another run
+        refuse_others(config.directory)
+        folder = RunDirectory(config, looks=True) if config.directory.exists() else None  # refuses another run's
         there = _elsewhere(config, Path(scratch))
+        doing("reading and checking the inputs")
         with _without(scratch):
             run = checked(there, RunDirectory(there), attacks.check, batches.check)
+        if folder and folder.begun:
+            scratched = {"text.dictionary"} if there.text.dictionary == "build" else set()  # it is not the run's own
+            hashes = {name: found for name, found in run.inputs.hashes.items() if name not in scratched}
+            folder.manifest(hashes, places_of(run.config))  # refuses changed inputs
         return _found(config, run)
 
 
 @contextmanager
 def _without(scratch: str) -> Iterator[None]:
     """Pass on what is said meanwhile, but for lines that name the scratch folder, which will be gone."""
-    heard = io.StringIO()
-    try:
-        with redirect_stderr(heard):
-            yield
-    finally:
-        for line in heard.getvalue().splitlines():
-            if scratch not in line:
-                say(line)
+    passing = _Passing(sys.stderr, scratch)
+    with redirect_stderr(passing):
+        yield
+
+
+class _Passing(io.TextIOBase):
+    """Writes each whole line on to another stream at once, where it does not hold a word."""
+
+    def __init__(self, to: TextIO, without: str):
+        self._to, self._without, self._rest = to, without, ""
+
+    def write(self, text: str) -> int:
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            if self._without not in line:
+                self._to.write(f"{line}\n")
+        return len(text)
+
+    def flush(self) -> None:
+        self._to.flush()
 
 
 def _elsewhere(config: Config, scratch: Path) -> Config:

@@ -7,6 +7,7 @@ them they are a guess, and the file says so.
 import dataclasses
 import math
 import re
+import shlex
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +38,8 @@ from jaxunlearn.perf.forecast import device_bytes
 
 BY, CONFIG = "init", "config.py"
 KNOWN = 0.2  # share of windows of the text that a model must know; with less it is taught the text first
-WINDOWS = 60  # that it is asked about
+WINDOWS = 60  # that it is asked about, at most
+FEWEST = 10  # with fewer a share says nothing
 ASKABLE = {"cpu": 5e8, "gpu": 2e10, "tpu": 2e10}  # parameters of a model that is asked
 SAMPLE = 200_000  # characters that tokens are counted on
 ROOM = 0.7  # of the device's memory
@@ -76,7 +78,8 @@ class Facts:
     forget_tokens: int | None = None
     retain_tokens: int | None = None
     unwrap: bool = False
-    known: float | None = None  # share of WINDOWS windows that the model knows
+    known: float | None = None  # share of the windows that the model was asked about and knows
+    asked: int = 0  # these windows
     why_unknown: str = "the model was not asked"
 
 
@@ -87,11 +90,13 @@ def suggest(folder: Path, model: str, forget: Sequence[str], retain: Sequence[st
     given and cannot be read.
     """
     facts = _facts(model, tuple(forget), tuple(retain))
-    size = next(s for s in SIZES if facts.shape is None or _parameters(facts.shape) < s.below)
+    size = SIZES[-1] if facts.shape is None else next(s for s in SIZES if _parameters(facts.shape) < s.below)
     text, why, commands = _file(folder, facts, size)
     said = []
     if absent := [n for n in ("model", "forget", "retain") if not getattr(facts, n)]:
         said.append(f"put what is to be used into {', '.join(str(folder / n) for n in absent)}, or name it in the file")
+    if facts.shape is None:
+        said.append(f"the rates are {size.source}, the lowest: with --model they follow from the model's size")
     return text, [*said, why, "next:", *(f"  {command}" for command in commands)]
 
 
@@ -156,10 +161,13 @@ def _asked(found: Facts, folder: Path, tokenizer: Tokenizer, forget, retain) -> 
         return dataclasses.replace(found, why_unknown=f"the model was not asked: {error}")
     text = Text(sentences([d.text for d in forget], Terms(terms)), Terms(terms), Splits(terms))
     windows = pooled((c for c in next_words(text) if c.section == "out"), WINDOWS)
-    if not windows:
-        return dataclasses.replace(found, why_unknown="the model was not asked: the text has no window for a prompt")
+    places = len({c.prompt for c in windows})
+    if places < FEWEST:
+        few = f"the model was not asked: the text has {places} windows for a prompt, fewer than {FEWEST}"
+        return dataclasses.replace(found, why_unknown=few)
     probabilities = masses(huggingface.load(folder), Words(tokenizer, 16), windows)
-    return dataclasses.replace(found, known=sum(p >= LEAST for p in probabilities.values()) / len(probabilities))
+    known = sum(p >= LEAST for p in probabilities.values()) / len(probabilities)
+    return dataclasses.replace(found, known=known, asked=places)
 
 
 # ---- the file
@@ -191,8 +199,9 @@ def _file(folder: Path, facts: Facts, size: Size) -> tuple[str, str, list[str]]:
         "rate": f"{size.reinforce:g}", "batch": batch, "pretrain": "Pretrain, " * bool(teach),
     }  # fmt: skip
     commands = [f"jaxunlearn {' '.join(parts)}" for parts in COMMANDS if teach or parts[0] != "pretrain"]
-    commands = [command.replace("CONFIG", str(folder / CONFIG)) for command in commands]
-    return FILE.format(**values, commands="\n".join(f"    {command}" for command in commands)), why, commands
+    commands = [command.replace("CONFIG", shlex.quote(str(folder / CONFIG))) for command in commands]
+    listed = "\n".join(f"    {command}" for command in commands).replace("\\", "\\\\").replace('"', '\\"')
+    return FILE.format(**values, commands=listed), why, commands
 
 
 def _batch(c: Shape | None, context: int) -> int:
@@ -212,7 +221,7 @@ def _teaching(facts: Facts, size: Size, blocks: dict[str, int], part: str) -> tu
     if facts.known is None:
         why = f"{facts.why_unknown}: if it does not know the text, set pretrain.steps to teach it first"
         return "", why
-    share = f"the model knows {facts.known:.0%} of {WINDOWS} places of the text to forget"
+    share = f"the model knows {facts.known:.0%} of {facts.asked} places of the text to forget"
     if facts.known >= KNOWN:
         return "", f"{share}, so it is unlearned as it is; there is no twin, a model that never saw the text"
     epochs = max(3, -(-blocks["retain"] // (2 * blocks["forget"])))  # a third of what is read, at least

@@ -272,6 +272,8 @@ def relearning(report: dict) -> Picture | None:
             some = _relearned({name: points for name, points in own.items() if name.endswith("%")} | twin)
             of.append((f"{model[0].upper()}{model[1:]}, from so much of the text", some))
     drawn = [(title + part, some) for title, lines in of if lines for part, some in parts(lines)]
+    if not drawn:
+        return None
     return Picture(
         key="relearn",
         title="How fast it comes back",

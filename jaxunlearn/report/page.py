@@ -42,7 +42,7 @@ def write_report(run_dir: Path, report: dict) -> None:
 
 def figure_names(report: dict) -> list[str]:
     """Return the names of the files that `export_figures` writes."""
-    return [f"{picture.key}.png" for picture in charts.pictures(plain(report))]
+    return [f"{picture.key}.png" for picture in _with_panels(report)]
 
 
 def export_figures(report: dict, folder: Path) -> list[Path]:
@@ -50,17 +50,23 @@ def export_figures(report: dict, folder: Path) -> list[Path]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for picture in charts.pictures(plain(report)):
+    for picture in _with_panels(report):
         paths.append(folder / f"{picture.key}.png")
         drawing.png(picture, paths[-1])
     return paths
 
 
+def _with_panels(report: dict) -> list[drawing.Picture]:
+    """Return the pictures without those whose caption alone has something to say: that nothing moved."""
+    return [picture for picture in charts.pictures(plain(report)) if picture.panels]
+
+
 def page(report: dict, live: dict[str, Any] | None = None) -> str:
     """Return the HTML page of a report as read_json gives it; what is absent is left out.
 
-    live: where the page is served beside its models (serving/), what its box for a prompt needs: {"models", "most"},
-    the models' names and the most new tokens.
+    live: where the page is served beside its models (serving/), what its box for a prompt needs: "models", their names;
+    "context", the tokens of the shortest context; "begin", {setting: what it begins with}; "chat", whether all models
+    have a chat template.
     """
     return environment().get_template("report.html.j2").render(_view(report, live))
 

@@ -253,12 +253,17 @@ def claim(path: Path) -> tuple[Lock, bool]:
     """
     try:
         fresh = not path.is_dir() or not any(path.iterdir())
-        if others := _foreign(path):
-            raise InputError(f"{path} holds {others[0]} and is no run's folder; give a new or empty one as run.dir")
+        refuse_others(path)
         path.mkdir(parents=True, exist_ok=True)
         return lock(path / LOCK, f"the run directory {path}"), fresh
     except OSError as error:
         raise InputError(f"the run directory {path} cannot be written: {error.strerror}") from None
+
+
+def refuse_others(path: Path) -> None:
+    """Raise InputError for a folder with content that is no run's."""
+    if others := _foreign(path):
+        raise InputError(f"{path} holds {others[0]} and is no run's folder; give a new or empty one as run.dir")
 
 
 def _foreign(path: Path) -> list[str]:

@@ -5,6 +5,7 @@ this server as its host (a foreign name that resolves to this machine does not),
 a question must be JSON, which a browser sends to another site only after asking for leave, which is not given.
 """
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
@@ -30,19 +31,24 @@ class Server(ThreadingHTTPServer):
     """Serves a page and what `answer` gives for a question; one question at a time. Raises InputError on a taken port.
 
     answer: a question to answers, each of which becomes a line of JSON; InputError before the first is told the reader.
+    Both may be given later, by `offers`: the port is taken at once, and who asks before `serve_forever` waits.
     """
 
     daemon_threads = True  # a browser keeps connections open on which it asks nothing
     allow_reuse_address = True
 
-    def __init__(self, port: int, page: str, answer: Answer):
-        self.page, self.answer = page.encode("utf-8", "replace"), answer
+    def __init__(self, port: int, page: str = "", answer: Answer = lambda question: iter(())):
+        self.offers(page, answer)
         self.turn, self.stopped = threading.Lock(), threading.Event()
         try:
             super().__init__((HERE, port), Handler)
         except OSError as error:
             said = f"port {port}: {error.strerror}; give another with --port, or 0 for any free one"
             raise InputError(said) from None
+
+    def offers(self, page: str, answer: Answer) -> None:
+        """Set what is served."""
+        self.page, self.answer = page.encode("utf-8", "replace"), answer
 
     @property
     def address(self) -> str:
@@ -52,7 +58,9 @@ class Server(ThreadingHTTPServer):
     @property
     def hosts(self) -> set[str]:
         """Return the names by which a request may call this server."""
-        return {f"{name}:{self.server_port}" for name in (HERE, "localhost")}
+        names = (HERE, "localhost")
+        bare = names if self.server_port == 80 else ()  # a browser leaves out the port that http has anyway
+        return {*bare, *(f"{name}:{self.server_port}" for name in names)}
 
     def end(self) -> None:
         """Stop after the token that is being computed, and close."""
@@ -61,7 +69,9 @@ class Server(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, request, client_address) -> None:
-        """Say nothing of a reader who went away: BaseServer would print a traceback."""
+        """Print the traceback of a fault; say nothing of a reader who went away."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -3,11 +3,13 @@
 import http.client
 import json
 import signal
+import socket
 import threading
 
 from support.model_files import write_model
 
 from jaxunlearn.cli import main
+from jaxunlearn.serving import answers
 from jaxunlearn.serving.server import Server
 
 
@@ -37,6 +39,14 @@ def test_a_run_is_served_until_interrupted(tmp_path, monkeypatch, capsys):
     page, lines = got["/"], [json.loads(line) for line in got["/generate"].splitlines()]
     assert 'id="prompt"' in page and "connect-src &#39;self&#39;" in page and 'value="31"' in page  # of a context of 32
     assert lines[-1] == {"done": True} and {line.get("model") for line in lines[:-1]} == {"baseline", "unlearned"}
+
+
+def test_a_taken_port_is_told_before_any_model_is_loaded(tmp_path, monkeypatch, capsys):
+    loaded = []
+    monkeypatch.setattr(answers, "load", lambda *given: loaded.append(given))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert main(["serve", str(tmp_path), "--port", str(taken.getsockname()[1])]) == 2
+    assert "give another with --port" in capsys.readouterr().err and not loaded
 
 
 def test_a_folder_without_models_is_refused(tmp_path, capsys):

@@ -8,6 +8,7 @@ from support.model_files import write_model
 
 from jaxunlearn.cli import main
 from jaxunlearn.evals.prompts import load_prompts
+from jaxunlearn.models import hub
 from jaxunlearn.perf import forecast
 
 STORY = " ".join(
@@ -64,6 +65,20 @@ def test_a_model_of_another_vocabulary_is_refused(texts, tmp_path, capsys):
     file = str(tmp_path / "mine" / "config.py")
     assert main(["prompts", "build", file, f"model={one}", "--model", str(other)]) == 2
     assert "has another vocabulary than the run's tokenizer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["mine.gguf", "owner/name"])
+def test_the_tokenizer_of_a_gguf_file_or_a_hub_name_is_found(texts, tmp_path, monkeypatch, capsys, name):
+    one, other = write_model(tmp_path / "one"), write_model(tmp_path / "other", ids={"zebra": 9})
+    monkeypatch.setattr(hub, "unpack", lambda path: one)
+    monkeypatch.setattr(hub, "fetched", lambda name: one)
+    if name.endswith(".gguf"):
+        (tmp_path / name).touch()
+        name = str(tmp_path / name)
+    assert main(["init", str(tmp_path / "mine"), *texts]) == 0
+    file = str(tmp_path / "mine" / "config.py")
+    assert main(["prompts", "build", file, f"model={name}", "--model", str(other)]) == 2
+    assert f"{other} has another vocabulary" in capsys.readouterr().err
 
 
 def test_a_dry_run_prints_what_would_be_done(world, monkeypatch, capsys):

@@ -59,6 +59,13 @@ def test_long_work_says_what_it_is_at_and_short_work_does_not(capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_a_result_is_not_glued_to_a_beat_on_a_terminal(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with console.alive("evaluate", every=0.05):
+        time.sleep(0.08)
+    assert capsys.readouterr().err == "  ... evaluate\n"
+
+
 def test_a_line_does_not_stand_behind_an_open_step(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     console.progress("step 2", last=False)

@@ -5,11 +5,14 @@ import shutil
 
 import pytest
 
-from jaxunlearn.config import load_config
+from jaxunlearn.config import Config, load_config
 from jaxunlearn.errors import InputError
 from jaxunlearn.models.weights import forward_flops
+from jaxunlearn.parallel import processes
+from jaxunlearn.parallel.console import say
 from jaxunlearn.perf import forecast as module
 from jaxunlearn.perf.forecast import forecast, lines
+from jaxunlearn.run import open_run
 from jaxunlearn.run.sources import shape_of
 
 SPEED = 1e9  # FLOP/s of a product
@@ -70,6 +73,43 @@ def test_what_a_run_has_is_done(place, mesh):
     found = forecast(load_config(str(place / "world.py")))
     assert [row["stage"] for row in found["stages"] if row["done"]] == ["pretrain: baseline"]
     assert found["seconds"] == pytest.approx(sum(r["seconds"] for r in found["stages"] if not r["done"]))
+
+
+def test_a_folder_that_is_no_runs_and_changed_inputs_are_refused(place, mesh):
+    config = load_config(str(place / "world.py"))
+    (place / "run").mkdir()
+    (place / "run" / "thesis.tex").touch()
+    with pytest.raises(InputError, match=r"thesis\.tex and is no run's folder"):
+        forecast(config)
+    (place / "run" / "thesis.tex").unlink()
+    open_run(config)
+    before = everything(place)
+    assert forecast(config) and everything(place) == before
+    with (place / "forget.txt").open("a") as file:
+        file.write(" " + (place / "forget.txt").read_text().split(".")[0] + ".")
+    with pytest.raises(InputError, match=r"\['text.forget'\] changed since this run began"):
+        forecast(config)
+
+
+def test_several_processes_are_told_that_one_does_it(monkeypatch):
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    with pytest.raises(InputError, match="a dry run is done by one process"):
+        forecast(Config(name="x"))
+
+
+def test_what_is_said_meanwhile_comes_at_once(place, mesh, monkeypatch, capsys):
+    said = []
+
+    def reading(config, folder, *more):
+        say(f"{folder.path} is read")
+        say("a beat")
+        said.append(capsys.readouterr().err)
+        raise InputError("enough")
+
+    monkeypatch.setattr(module, "checked", reading)
+    with pytest.raises(InputError, match="enough"):
+        forecast(load_config(str(place / "world.py")))
+    assert said == ["a beat\n"] and capsys.readouterr().err == ""
 
 
 def test_a_dictionary_to_be_built_is_built_elsewhere_and_a_missing_one_is_said_loudly(place, mesh, capsys):

@@ -1,5 +1,8 @@
 """The first configuration for a model and texts."""
 
+import ast
+import shlex
+
 import pytest
 from support.model_files import write_model
 
@@ -17,7 +20,8 @@ KEEP = "They went home at last and ate their bread with the others of the house.
 
 
 @pytest.fixture
-def given(tmp_path):
+def given(tmp_path, monkeypatch):
+    monkeypatch.setattr(suggest, "FEWEST", 1)  # the text has few places
     (tmp_path / "forget.txt").write_text(ROWS)
     (tmp_path / "keep").mkdir()
     (tmp_path / "keep" / "a.txt").write_text(KEEP)
@@ -42,6 +46,8 @@ def test_without_a_model_and_texts_the_file_names_folders_to_fill(mesh, tmp_path
     assert config.text.prompts == f"{here}/prompts.json" and str(config.directory) == f"{here}/run"
     assert config.text.dictionary == "build" and config.controls and config.eval.members and config.eval.relearn_steps
     assert "put what is to be used into" in said[0] and not config.pretrain.steps
+    assert (config.unlearn.learning_rate, config.reinforce.learning_rate) == (1e-6, 3e-6), "the paper's, the lowest"
+    assert "with --model they follow from the model's size" in said[1]
     assert max(map(len, text.split("\n"))) <= 120 or here in text
 
 
@@ -53,6 +59,27 @@ def test_a_model_that_does_not_know_the_text_is_taught_it_first(mesh, tmp_path, 
     assert any(("is taught the text first" if taught else "unlearned as it is") in line for line in said)
     assert config.text.forget == tuple(given[1]) and config.text.context == 32, "no longer than the model's"
     assert "tried on 656 thousand parameters" in text and config.unlearn.learning_rate == 5e-4
+
+
+def test_the_places_that_were_asked_are_counted_and_few_are_not_asked(mesh, tmp_path, given, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(suggest, "masses", lambda m, w, windows: asked.update((c.prompt, 0) for c in windows) or asked)
+    _, said, text = made(tmp_path / "mine", *given)
+    assert 0 < len(asked) < suggest.WINDOWS
+    assert any(f"knows 0% of {len(asked)} places" in line for line in said) and f"of {len(asked)} places" in text
+    monkeypatch.setattr(suggest, "FEWEST", len(asked) + 1)
+    config, said, _ = made(tmp_path / "mine", *given)
+    assert not config.pretrain.steps and any(f"has {len(asked)} windows for a prompt, fewer" in line for line in said)
+
+
+@pytest.mark.parametrize("name", ["my books", "it's", "a\\new", 'say "this"', 'end"', '"""', "$HOME;x", "{HERE}"])
+def test_any_name_of_a_folder_makes_a_file_that_loads_and_commands_that_a_shell_takes(mesh, tmp_path, name):
+    config, said, text = made(tmp_path / name, "", [], [])
+    file = str(tmp_path / name / suggest.CONFIG)
+    assert config.text.prompts == f"{tmp_path / name}/prompts.json"
+    commands = [line.strip() for line in said if line.startswith("  jaxunlearn")]
+    assert len(commands) == 3 and all(file in shlex.split(command) for command in commands)
+    assert all(command in ast.get_docstring(ast.parse(text)) for command in commands)
 
 
 def test_a_large_model_is_not_asked_here(mesh, tmp_path, given, monkeypatch):

@@ -69,6 +69,11 @@ def test_words_are_those_likely_before_and_after():
     assert [part.partition(":")[0] for part in panel.alt.split("; ")] == ["old", "next", "a", "b", "new"]
 
 
+def test_relearning_of_the_twins_parts_alone_is_no_picture():
+    points = [{"step": 0, "familiarity": 0.1}, {"step": 5, "familiarity": 0.5}]
+    assert charts.relearning({"relearn": {"twin, 1% of the text (3 blocks)": points}}) is None
+
+
 def test_parts_of_the_text_have_a_panel_of_their_own():
     points = [{"step": 0, "familiarity": 0.1}, {"step": 5, "familiarity": 0.5}]
     names = [

@@ -180,6 +180,20 @@ def test_a_prompt_is_typed_and_the_answers_stream_in(shown, live):
         assert shown.ask(WIDER) == [] and shown.said == []
 
 
+def test_an_answer_that_was_cut_off_is_told(shown, live):
+    def answer(question):
+        yield {"model": "baseline", "text": "saw"}
+        if question["prompt"] == "cut":
+            raise ConnectionError  # no line says that it is the last
+
+    with serving(live, answer) as server:
+        shown.open(server.address, 1280)
+        for prompt, said in (("cut", "the server ended before the answer did"), ("whole", "")):
+            shown.ask(f"document.getElementById('prompt').value = '{prompt}'; document.getElementById('go').click(); 1")
+            shown.wait("!document.getElementById('go').disabled")
+            assert shown.ask("document.getElementById('wrong').textContent") == said
+
+
 def test_another_page_in_the_same_browser_cannot_ask(shown, live):
     asked = []
     with serving(live, lambda question: asked.append(question) or iter(())) as server:

@@ -14,8 +14,9 @@ from support.reports import Page, estimate, made_up, rendered
 from jaxunlearn import sealed
 from jaxunlearn.errors import InputError
 from jaxunlearn.estimates import Estimate
+from jaxunlearn.report import charts
 from jaxunlearn.report.headline import table
-from jaxunlearn.report.page import export_figures, write_report
+from jaxunlearn.report.page import export_figures, figure_names, write_report
 
 SCRIPT = "<script>alert('no')</script>"
 
@@ -144,6 +145,13 @@ def test_pictures_are_saved_as_png_the_same_each_time(tmp_path):
     assert all(data.startswith(b"\x89PNG") for data in bytes_before)
     assert [path.read_bytes() for path in export_figures(copy.deepcopy(report), tmp_path)] == bytes_before
     assert export_figures({}, tmp_path) == []
+
+
+def test_a_picture_without_panels_is_no_file(tmp_path):
+    flat = {"curve": [{"step": n, "accuracy": 0.9, "perplexity_retain": 5.0} for n in range(3)]}
+    (picture,) = charts.pictures(flat)
+    assert not picture.panels and "Not drawn, since it hardly moved" in picture.caption
+    assert export_figures(flat, tmp_path) == figure_names(flat) == [*tmp_path.iterdir()] == []
 
 
 def test_what_the_page_may_run_and_ask_is_written_in_it(html):

@@ -73,6 +73,32 @@ def test_pages_of_other_sites_are_refused():
         assert ask(server, **own)[0] == 200 and len(asked) == 1
 
 
+@pytest.mark.parametrize(("port", "bare"), [(80, True), (8642, False)])
+def test_the_default_port_need_not_be_named(port, bare):
+    class At(Server):
+        server_port = port
+
+    hosts = At.hosts.fget(At.__new__(At))
+    assert {f"127.0.0.1:{port}", f"localhost:{port}"} <= hosts
+    assert ({"127.0.0.1", "localhost"} <= hosts) == bare and len(hosts) == (4 if bare else 2)
+
+
+def test_a_fault_is_printed_and_a_reader_who_went_away_is_not(capsys):
+    def failing(question):
+        yield {"text": "a"}
+        raise ZeroDivisionError("a fault")
+
+    with running(failing) as server:
+        assert json.loads(ask(server)[2].splitlines()[-1]) == {"error": "ZeroDivisionError: a fault"}
+        for gone in (BrokenPipeError("gone"), TimeoutError("gone")):
+            try:
+                raise gone
+            except OSError:
+                server.handle_error(None, ("127.0.0.1", 1))
+    said = capsys.readouterr().err
+    assert "ZeroDivisionError: a fault" in said and "gone" not in said
+
+
 def test_what_is_wrong_is_said(monkeypatch):
     def failing(question):
         yield {"text": "a"}

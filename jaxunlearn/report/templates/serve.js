@@ -32,12 +32,14 @@
     }));
     return places;
   };
-  const show = (line, places) => {
+  const show = (line, places) => { // returns whether it is the last line
     if (line.error) said(line.error);
-    if (!line.model) return;
+    if (line.error || line.done) return true;
+    if (!line.model) return false;
     write(places[line.model].text, line.text);
     const speed = line.seconds > 0 ? " (" + (line.tokens / line.seconds).toFixed(1) + " a second)" : "";
     places[line.model].about.textContent = line.tokens === undefined ? "…" : line.tokens + " tokens in " + line.seconds.toFixed(1) + " s" + speed;
+    return false;
   };
   const ask = async () => {
     asking = new AbortController();
@@ -49,13 +51,15 @@
       if (!reply.ok) { said((await reply.json()).error); return; }
       const places = cards(asked.models);
       const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
+      let ended = false;
       for (let rest = "", done = false; !done;) {
         const part = await reader.read();
         done = part.done;
         const lines = (rest + (part.value || "")).split("\n");
         rest = lines.pop();
-        lines.filter(Boolean).forEach((line) => show(JSON.parse(line), places));
+        lines.filter(Boolean).forEach((line) => { ended = show(JSON.parse(line), places) || ended; });
       }
+      if (!ended) said("the server ended before the answer did");
     } catch (error) {
       said(error.name === "AbortError" ? "stopped" : "the server does not answer: " + error.message);
     } finally {
