@@ -13,7 +13,7 @@ from jaxunlearn.config import Train
 from jaxunlearn.data.blocks import IGNORE, PAD_ID, Rows
 from jaxunlearn.errors import InputError
 from jaxunlearn.files import find_data
-from jaxunlearn.methods import reads, recipe_of, values_of
+from jaxunlearn.methods import reads, recipe_of, values_of, wrappers
 from jaxunlearn.methods.answers import load_questions
 from jaxunlearn.methods.base import sequence_logp
 from jaxunlearn.methods.step import step
@@ -121,8 +121,10 @@ def _padded(sequences: list[tuple[list[int], int]], width: int) -> tuple[np.ndar
 
 
 def check(run: Run) -> None:
-    """Raise InputError, before any work, for answers or folds that a variant's training would fail on."""
+    """Raise InputError, before any work, for what a variant's training would fail on: wrappers, answers, folds."""
     for v in variants(run.config):
+        if wrong := wrappers.faults(v.config, v.method, reads(v.method, v.config)):
+            raise InputError(f"{v.name} cannot be trained:\n  " + "\n  ".join(wrong))
         if v.config.unlearn.folds > 1:
             Folded(run, v.config.unlearn)
         for name in {"answers", "true"} & set(reads(v.method, v.config)):
