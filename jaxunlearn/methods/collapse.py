@@ -78,7 +78,7 @@ def _forward(form: str, dtype, x_BTI, weight, sums):
 def _backward(form: str, dtype, kept, dy_BTO):
     back = jax.vjp(partial(einsum, form, dtype=dtype), *kept)[1]
     at_T = jnp.arange(dy_BTO.shape[1])
-    inner_T1 = ((at_T > 0) & (at_T < len(at_T) - 1))[:, None]
+    inner_1T1 = ((at_T > 0) & (at_T < len(at_T) - 1))[None, :, None]
     x, dy = (jax.reshard(a, act("BTD"))[:, 1:-1].astype(jnp.float32) for a in (kept[0], dy_BTO))
     on_BT1 = jnp.any(dy != 0, axis=-1, keepdims=True).astype(jnp.float32)
 
@@ -87,7 +87,7 @@ def _backward(form: str, dtype, kept, dy_BTO):
         products = jnp.einsum("BTi,BTj->ij", rows, rows, precision="highest", out_sharding=act("DD"))
         return Sums(jnp.sum(on_BT1), jnp.sum(rows, axis=(0, 1)), products)
 
-    return back(dy_BTO)[0], back(jnp.where(inner_T1, dy_BTO, 0))[1], (of(x), of(dy))
+    return back(dy_BTO)[0], back(jnp.where(inner_1T1, dy_BTO, 0))[1], (of(x), of(dy))
 
 
 tapped.defvjp(_forward, _backward)
