@@ -24,7 +24,6 @@ from jaxunlearn.run import preregistration
 from jaxunlearn.stages.summary import without_places
 
 REPEATED = 12  # prompts, and windows, that `verify` asks again: half of them evenly spread, half the strongest
-TOLERANCE = {"probability": 0.02, "nats_a_token": 0.02}  # by which what is repeated may differ, on another device too
 NAMES = (statement.PAGE, statement.STATEMENT, statement.ENVELOPE, SUMS)
 
 
@@ -94,7 +93,7 @@ def _same_figures(s: Source, found: dict[str, measured.Measured]) -> None:
     for name, of in found.items():
         said = value_of(((s.report["models"].get(name) or {}).get(FAMILIARITY[0]) or {}).get(FAMILIARITY[1]))
         now = float(np.mean([of["masses"][n] for n in rows])) if rows else None
-        if said is not None and now is not None and abs(said - now) > TOLERANCE["probability"]:
+        if said is not None and now is not None and abs(said - now) > measured.TOLERANCE["probability"]:
             raise RunError(
                 f"report.json says {said:.4g} of {name}'s next-word familiarity, measured again it is {now:.4g}: "
                 "the report is of other prompts or another model; run `jaxunlearn evaluate` again"
@@ -126,8 +125,7 @@ def _predicate(s: Source, asked: Windows, found: dict, known: list[str]) -> dict
     rows, decode = measured.ask(s, found), s.run.inputs.tokenizer.decode
     windows, seen = [], set()
     for length in reversed(asked.lengths):  # the longest that comes out stands for the shorter ones
-        twin = logps["twin"][str(length)] if "twin" in logps and s.name != "twin" else None
-        twin = logps["twin"][str(length)] if s.name == "twin" else twin
+        twin = logps["twin"][str(length)] if "twin" in logps else None
         for row in findings.extracted_windows(asked.windows, length, logps[s.name][str(length)], twin, decode):
             if row["prompt"] not in seen:
                 windows.append(row)
@@ -142,7 +140,7 @@ def _predicate(s: Source, asked: Windows, found: dict, known: list[str]) -> dict
         "side_effects": measures.side_effects(s.report, s.name),
         "missing": measures.missing(made, s.report, s.has_twin),
         "findings": findings.residual(s.report, s.name, rows, windows), "budget": findings.budget(s.report),
-        "repeat": _repeat(rows, asked, logps[s.name]), "manifest": _manifest(s),
+        "repeat": _repeat(rows, asked, logps[s.name]), "logps": logps, "manifest": _manifest(s),
         "configuration": s.report.get("config"),
     }  # fmt: skip
     return content
@@ -207,11 +205,10 @@ def _repeat(rows: Sequence[dict], asked: Windows, logp: dict[str, list[float]]) 
     windows = _some(list(range(len(asked.windows))), [logp[last][n] for n in range(len(asked.windows))])
     prompts = _some(list(range(len(rows))), [row["model"] for row in rows])
     return {
-        "tolerance": TOLERANCE, "most": asked.there if len(asked.windows) == asked.there else len(asked.windows),
+        "tolerance": measured.TOLERANCE, "most": len(asked.windows),
         "prompts": [{"prompt": rows[n]["prompt"], "specific": rows[n]["specific"], "probability": rows[n]["model"]}
                     for n in prompts],
-        "windows": [{"window": n, "at": asked.windows[n].at, "length": int(last), "logp": logp[last][n]}
-                    for n in windows],
+        "windows": [{"window": n, "at": asked.windows[n].at} for n in windows],
     }  # fmt: skip
 
 

@@ -1,8 +1,9 @@
 """A certificate made up by hand, without a run: its predicate, and its folder."""
 
 from jaxunlearn.certificate import measures, rules, statement
-from jaxunlearn.certificate.certify import TOLERANCE, write
+from jaxunlearn.certificate.certify import write
 from jaxunlearn.certificate.findings import limits
+from jaxunlearn.certificate.measured import TOLERANCE
 from jaxunlearn.evals.extraction import shares
 
 SUBJECTS = [{"name": "unlearned/model.safetensors", "digest": {"sha256": "ab" * 32}}]
@@ -26,7 +27,7 @@ def predicate(report, logps, **more):
         },
         "steps_to_half": {"model": {"step": 10, "of": 10, "half": 0.4}}, "side_effects": [], "missing": ["RTT"],
         "findings": [], "budget": [], "limits": limits({}), "exports": [], "manifest": {},
-        "repeat": {"tolerance": TOLERANCE, "most": 40, "prompts": [], "windows": []},
+        "logps": logps, "repeat": {"tolerance": TOLERANCE, "most": 40, "prompts": [], "windows": []},
     } | more  # fmt: skip
 
 
