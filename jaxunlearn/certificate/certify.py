@@ -10,6 +10,7 @@ import numpy as np
 from jaxunlearn import sealed
 from jaxunlearn.certificate import findings, measured, measures, rules, signing, source, statement
 from jaxunlearn.certificate.digests import SUMS, files_of, sha256_of, write_sums
+from jaxunlearn.certificate.needed import conditions
 from jaxunlearn.certificate.page import page
 from jaxunlearn.certificate.source import Source
 from jaxunlearn.config.versions import code, versions
@@ -61,6 +62,7 @@ def certify(wanted: Wanted) -> dict[str, Any]:
     _check_exports(wanted.exports)
     s = source.read(wanted.run, wanted.model)
     asked = measured.windows(s.run, wanted.windows)
+    s = source.with_windows(s, wanted.windows, asked.there)
     found = measured.of_models(s, asked, ("baseline", s.name, "twin"))
     _same_figures(s, found)
     logps = {name: of["logp"] for name, of in found.items()}
@@ -72,7 +74,7 @@ def certify(wanted: Wanted) -> dict[str, Any]:
         )
     predicate = _predicate(s, asked, found, known) | {"by": wanted.by or "not stated", "signed": bool(private)}
     predicate["exports"] = [measured.export(s, path, asked, found) for path in wanted.exports]
-    predicate["limits"] = findings.limits(_facts(s) | {"signed": bool(private)})
+    predicate["limits"] = findings.limits(source.facts(s, len(asked.windows), asked.there) | {"signed": bool(private)})
     subjects = source.model_files(s.folder)
     subjects += [f | {"name": f"export/{e['name']}/{f['name']}"} for e in predicate["exports"] for f in e["files"]]
     return write(wanted.folder, subjects, predicate, private, wanted.force)
@@ -100,28 +102,11 @@ def _same_figures(s: Source, found: dict[str, measured.Measured]) -> None:
             )
 
 
-def _facts(s: Source) -> dict[str, bool]:
-    """Return what findings.limits asks for."""
-    return {
-        "twin": s.has_twin, "registered": s.in_time, "unchanged": not s.differs and not s.changes,
-        "held_out": s.run.config.eval.split == "report", "weights": source.own_weights(s),
-    }  # fmt: skip
-
-
-def conditions(facts: dict[str, bool]) -> dict[str, bool]:
-    """Return {what "erased" needs, in words: whether it holds}; the rules read it."""
-    words = {
-        "twin": "there is no twin to compare with", "held_out": "the prompts are those that tuning may see",
-        "weights": "the weights still hold the text: the model forgets while it writes",
-    }  # fmt: skip
-    return {text: facts.get(key, True) for key, text in words.items()}
-
-
 def _predicate(s: Source, asked: Windows, found: dict, known: list[str]) -> dict[str, Any]:
     """Return all that is said of the certified model; exports and limits are added."""
     logps = {name: of["logp"] for name, of in found.items()}
     made = measures.measures_of(s.report, s.name, logps)
-    needed = conditions(_facts(s))
+    needed = conditions(source.facts(s, len(asked.windows), asked.there))
     rows, decode = measured.ask(s, found), s.run.inputs.tokenizer.decode
     windows, seen = [], set()
     for length in reversed(asked.lengths):  # the longest that comes out stands for the shorter ones
@@ -140,7 +125,9 @@ def _predicate(s: Source, asked: Windows, found: dict, known: list[str]) -> dict
         "side_effects": measures.side_effects(s.report, s.name),
         "missing": measures.missing(made, s.report, s.has_twin),
         "findings": findings.residual(s.report, s.name, rows, windows), "budget": findings.budget(s.report),
-        "repeat": _repeat(rows, asked, logps[s.name]), "logps": logps, "manifest": _manifest(s),
+        "repeat": _repeat(rows, asked, logps[s.name]), "logps": logps,
+        "compared_with": {n: source.model_files(s.folders[n]) for n in ("baseline", "twin") if n in s.folders},
+        "manifest": _manifest(s),
         "configuration": s.report.get("config"),
     }  # fmt: skip
     return content

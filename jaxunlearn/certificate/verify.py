@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from jaxunlearn.certificate import follows, measured, measures, rules, signing, source, statement
+from jaxunlearn.certificate import follows, measured, measures, needed, rules, signing, source, statement
 from jaxunlearn.certificate.digests import SUMS, files_of, read_sums, sha256_of
 from jaxunlearn.certificate.page import page
 from jaxunlearn.errors import InputError, RunError
@@ -52,6 +52,8 @@ def _whole(made: Callable[[], Iterable[Check]]) -> list[Check]:
     """Return checks; those of a statement that lacks what they read, or has it in another form, do not agree."""
     try:
         return list(made())
+    except InputError:  # of what was given, not of the statement
+        raise
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         said = f"{type(error).__name__}: {error}"
         return [Check(outcome=DIFFERS, what=f"the statement is damaged: it lacks figures that are checked ({said})")]
@@ -93,6 +95,8 @@ def _verdict(folder: Path, found: dict) -> Iterator[Check]:
     yield _said(not off, "which exports are covered follows from their figures", ", ".join(off))
     same = p["repeat"]["tolerance"] == measured.TOLERANCE
     yield _said(same, "the tolerances are those of this program", f"expected {measured.TOLERANCE}")
+    same = set(p["conditions"]) == set(needed.WORDS.values())
+    yield _said(same, "the conditions of the word “erased” are those of this program")
     yield from _page(folder, found)
 
 
@@ -139,6 +143,8 @@ def _run(run: Path, found: dict) -> list[Check]:
     """Check the model's files, the preregistration and the inputs of a run, and repeat the named tests."""
     p = found["predicate"]
     checks = list(_files(_folder(run, p["model"]), found["subject"]))
+    for name, files in p["compared_with"].items():
+        checks += _files(_folder(run, name), files)
     said, path = p["preregistration"], run / preregistration.FILE
     if said["sha256"]:
         same = path.is_file() and sha256_of(path) == said["sha256"]
@@ -158,6 +164,9 @@ def _run(run: Path, found: dict) -> list[Check]:
     off += sorted(t for t in listed.keys() - {m["title"] for m in again} if not t.startswith(follows.EXTRACTION))
     checks.append(_said(not off, f"{len(again)} figures of the run's report.json", f"not those of: {', '.join(off)}"))
     known = measures.known_by(s.report, p["logps"])
+    now = needed.conditions(source.facts(s, p["extraction"]["windows"], p["extraction"]["there"]))
+    off = [text for text, holds in now.items() if p["conditions"].get(text) != holds]
+    checks.append(_said(not off, "what “erased” needs, by the run", f"not so: {'; '.join(off)}"))
     checks.append(_said(known == p["known_by"], "what the baseline knew, by the run", f"it is: {'; '.join(known)}"))
     return checks + list(_repeat(s, p))
 
@@ -188,6 +197,7 @@ def _repeat(s: source.Source, p: dict) -> Iterator[Check]:
     counts = {len(of) for model in p["logps"].values() for of in model.values()}
     lengths = [str(n) for n in asked.lengths]
     same = set(p["logps"]) == set(names) and all(list(of) == lengths for of in p["logps"].values())
+    same = same and asked.there == p["extraction"]["there"] and len(asked.windows) == p["extraction"]["windows"]
     if not same or counts != {len(asked.windows)} or any(asked.windows[n].at != at for n, at in named.items()):
         yield Check(outcome=DIFFERS, what="the windows of the text are not those that were certified")
         return
