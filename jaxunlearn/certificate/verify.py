@@ -44,17 +44,23 @@ def verify(folder: Path, run: Path | None = None, exports: Sequence[Path] = (), 
     if run is None:
         checks.append(Check(outcome=UNCHECKED, what="the model's files and a repetition: give --run RUN"))
     else:
-        checks += _whole(lambda: _run(run, found))
-    return checks + _whole(lambda: _exports(found, exports))
+        checks += _whole(lambda: _run(run, found), given=True)
+    return checks + _whole(lambda: _exports(found, exports), given=True)
 
 
-def _whole(made: Callable[[], Iterable[Check]]) -> list[Check]:
-    """Return checks; those of a statement that lacks what they read, or has it in another form, do not agree."""
+DAMAGED = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError)
+
+
+def _whole(made: Callable[[], Iterable[Check]], given: bool = False) -> list[Check]:
+    """Return checks; those of a statement that lacks what they read, or has it in another form, do not agree.
+
+    given: whether they read other files, too. Raises InputError for those.
+    """
     try:
         return list(made())
-    except InputError:  # of what was given, not of the statement
-        raise
-    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+    except DAMAGED as error:
+        if given and isinstance(error, InputError):
+            raise
         said = f"{type(error).__name__}: {error}"
         return [Check(outcome=DIFFERS, what=f"the statement is damaged: it lacks figures that are checked ({said})")]
 
