@@ -106,6 +106,7 @@ def test_the_study_of_a_seed_is_a_run_and_then_questions():
     assert len(asked) == 3 and all("--prompt" in words for words in asked) and f"{folder}/twin" in out
 
 
+@pytest.mark.nightly  # it waits for 23 seconds
 def test_the_benchmark_of_a_card_goes_on_after_a_failure_and_keeps_to_its_budget(tmp_path):
     path = stubs(tmp_path / "bin", python='case "$*" in *adafactor*) exit 1;; *7b_torch*) sleep 60;; esac')
     code, _, err = launch("bench_gpu.sh", "unlearn.batch=8", OUT=tmp_path / "out", BUDGET=23, PYTHON="python", **path)

@@ -140,6 +140,8 @@ def attack_depth(target: Target) -> dict[str, Any]:
         name: np.array(target.kept("depth", of, depends, lambda of=of: costs(target, pairs, of))["cost"])
         for name, of in target.weights("unlearned", "twin", STRESS)
     }
+    if not cost.keys() - {"twin"}:
+        return {}  # guided models have no states of their own
     found = {}
     for name, cost_LN in cost.items():
         scores = [one for one in score(cost_LN, cost["twin"], c.threshold) if one is not None]

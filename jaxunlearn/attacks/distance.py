@@ -96,9 +96,10 @@ def attack_distance(target: Target) -> dict[str, dict]:
     others = [name for name in target.folders if name not in ("baseline", STRESS, FILTER)]
 
     def make(of: str) -> dict:
+        baseline, model = target.load("baseline"), target.load(of)  # rounding hides what moves less than a step of bf16
+        found = distances(model, baseline)
         baseline, model = target.load("baseline", frozen=True), target.load(of, frozen=True)
-        way = path(baseline, model, run.suite, c.points, c.blocks)
-        return distances(model, baseline) | {"way": way}
+        return found | {"way": path(baseline, model, run.suite, c.points, c.blocks)}
 
     if not others:
         return {}

@@ -203,5 +203,5 @@ QUESTIONS = Attack(
     check=check,
     fewer=fewer,
     form=dict[str, Rewarded],
-    graded=(Graded(title=REWARDED, at=["attacks", "questions", MODEL, "familiarity", EACH]),),
+    graded=(Graded(title=REWARDED, at=["attacks", "questions", MODEL, "familiarity", EACH], enough=False),),
 )

@@ -10,6 +10,7 @@ import numpy as np
 from jaxunlearn import sealed
 from jaxunlearn.certificate import findings, measured, measures, rules, signing, source, statement
 from jaxunlearn.certificate.digests import SUMS, files_of, sha256_of, write_sums
+from jaxunlearn.certificate.needed import conditions
 from jaxunlearn.certificate.page import page
 from jaxunlearn.certificate.source import Source
 from jaxunlearn.config.versions import code, versions
@@ -24,7 +25,6 @@ from jaxunlearn.run import preregistration
 from jaxunlearn.stages.summary import without_places
 
 REPEATED = 12  # prompts, and windows, that `verify` asks again: half of them evenly spread, half the strongest
-TOLERANCE = {"probability": 0.02, "nats_a_token": 0.02}  # by which what is repeated may differ, on another device too
 NAMES = (statement.PAGE, statement.STATEMENT, statement.ENVELOPE, SUMS)
 
 
@@ -62,6 +62,7 @@ def certify(wanted: Wanted) -> dict[str, Any]:
     _check_exports(wanted.exports)
     s = source.read(wanted.run, wanted.model)
     asked = measured.windows(s.run, wanted.windows)
+    s = source.with_windows(s, wanted.windows, asked.there)
     found = measured.of_models(s, asked, ("baseline", s.name, "twin"))
     _same_figures(s, found)
     logps = {name: of["logp"] for name, of in found.items()}
@@ -73,7 +74,7 @@ def certify(wanted: Wanted) -> dict[str, Any]:
         )
     predicate = _predicate(s, asked, found, known) | {"by": wanted.by or "not stated", "signed": bool(private)}
     predicate["exports"] = [measured.export(s, path, asked, found) for path in wanted.exports]
-    predicate["limits"] = findings.limits(_facts(s) | {"signed": bool(private)})
+    predicate["limits"] = findings.limits(source.facts(s, len(asked.windows), asked.there) | {"signed": bool(private)})
     subjects = source.model_files(s.folder)
     subjects += [f | {"name": f"export/{e['name']}/{f['name']}"} for e in predicate["exports"] for f in e["files"]]
     return write(wanted.folder, subjects, predicate, private, wanted.force)
@@ -94,40 +95,22 @@ def _same_figures(s: Source, found: dict[str, measured.Measured]) -> None:
     for name, of in found.items():
         said = value_of(((s.report["models"].get(name) or {}).get(FAMILIARITY[0]) or {}).get(FAMILIARITY[1]))
         now = float(np.mean([of["masses"][n] for n in rows])) if rows else None
-        if said is not None and now is not None and abs(said - now) > TOLERANCE["probability"]:
+        if said is not None and now is not None and abs(said - now) > measured.TOLERANCE["probability"]:
             raise RunError(
                 f"report.json says {said:.4g} of {name}'s next-word familiarity, measured again it is {now:.4g}: "
                 "the report is of other prompts or another model; run `jaxunlearn evaluate` again"
             )
 
 
-def _facts(s: Source) -> dict[str, bool]:
-    """Return what findings.limits asks for."""
-    return {
-        "twin": s.has_twin, "registered": s.in_time, "unchanged": not s.differs and not s.changes,
-        "held_out": s.run.config.eval.split == "report", "weights": source.own_weights(s),
-    }  # fmt: skip
-
-
-def conditions(facts: dict[str, bool]) -> dict[str, bool]:
-    """Return {what "erased" needs, in words: whether it holds}; the rules read it."""
-    words = {
-        "twin": "there is no twin to compare with", "held_out": "the prompts are those that tuning may see",
-        "weights": "the weights still hold the text: the model forgets while it writes",
-    }  # fmt: skip
-    return {text: facts.get(key, True) for key, text in words.items()}
-
-
 def _predicate(s: Source, asked: Windows, found: dict, known: list[str]) -> dict[str, Any]:
     """Return all that is said of the certified model; exports and limits are added."""
     logps = {name: of["logp"] for name, of in found.items()}
     made = measures.measures_of(s.report, s.name, logps)
-    needed = conditions(_facts(s))
+    needed = conditions(source.facts(s, len(asked.windows), asked.there))
     rows, decode = measured.ask(s, found), s.run.inputs.tokenizer.decode
     windows, seen = [], set()
     for length in reversed(asked.lengths):  # the longest that comes out stands for the shorter ones
-        twin = logps["twin"][str(length)] if "twin" in logps and s.name != "twin" else None
-        twin = logps["twin"][str(length)] if s.name == "twin" else twin
+        twin = logps["twin"][str(length)] if "twin" in logps else None
         for row in findings.extracted_windows(asked.windows, length, logps[s.name][str(length)], twin, decode):
             if row["prompt"] not in seen:
                 windows.append(row)
@@ -142,7 +125,9 @@ def _predicate(s: Source, asked: Windows, found: dict, known: list[str]) -> dict
         "side_effects": measures.side_effects(s.report, s.name),
         "missing": measures.missing(made, s.report, s.has_twin),
         "findings": findings.residual(s.report, s.name, rows, windows), "budget": findings.budget(s.report),
-        "repeat": _repeat(rows, asked, logps[s.name]), "manifest": _manifest(s),
+        "repeat": _repeat(rows, asked, logps[s.name]), "logps": logps,
+        "compared_with": {n: source.model_files(s.folders[n]) for n in ("baseline", "twin") if n in s.folders},
+        "manifest": _manifest(s),
         "configuration": s.report.get("config"),
     }  # fmt: skip
     return content
@@ -207,11 +192,10 @@ def _repeat(rows: Sequence[dict], asked: Windows, logp: dict[str, list[float]]) 
     windows = _some(list(range(len(asked.windows))), [logp[last][n] for n in range(len(asked.windows))])
     prompts = _some(list(range(len(rows))), [row["model"] for row in rows])
     return {
-        "tolerance": TOLERANCE, "most": asked.there if len(asked.windows) == asked.there else len(asked.windows),
+        "tolerance": measured.TOLERANCE, "most": len(asked.windows),
         "prompts": [{"prompt": rows[n]["prompt"], "specific": rows[n]["specific"], "probability": rows[n]["model"]}
                     for n in prompts],
-        "windows": [{"window": n, "at": asked.windows[n].at, "length": int(last), "logp": logp[last][n]}
-                    for n in windows],
+        "windows": [{"window": n, "at": asked.windows[n].at} for n in windows],
     }  # fmt: skip
 
 

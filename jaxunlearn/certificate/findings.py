@@ -123,11 +123,13 @@ def _value(value: Any) -> str:
 def limits(facts: Mapping[str, bool]) -> list[str]:
     """Return what cannot be concluded, in sentences.
 
-    facts: twin, registered (before unlearning), unchanged (since), held_out (the prompts were not tuned on), weights
-    (the model has its own), signed.
+    facts: twin, trained (the twin, by this run), shown (relearning brings a model back), registered (before
+    unlearning), unchanged (since), held_out (the prompts were not tuned on), weights (the model has its own), signed.
     """
     said = {
         "twin": "There is no twin: what a model without the text scores is not known, so nothing is called erased.",
+        "trained": "The twin was given, not trained by this run: nobody knows from the run that it never saw the text.",
+        "shown": "Relearning brought no other model of this run back, so that its strength was not shown.",
         "registered": "The tests were not fixed before the unlearning: who chose them may have known the results.",
         "unchanged": "Tests were changed after they had been fixed; the changes are listed under 2.",
         "held_out": "The prompts are those that tuning may see (eval.split=choose): they are not held out.",

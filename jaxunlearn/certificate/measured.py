@@ -22,6 +22,8 @@ from jaxunlearn.parallel.console import say
 from jaxunlearn.run import Run
 from jaxunlearn.run.store import load_model
 
+TOLERANCE = {"probability": 0.02, "nats_a_token": 0.02}  # by which what is repeated may differ, on another device too
+
 Measured = dict[str, Any]  # {"masses": probability of each prompt's own words, "logp": {length: of each window}}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxunlearn.certificate.rules import PLAIN, PRESSED, SHOWN
+from jaxunlearn.certificate.rules import PLAIN, PRESSED
 from jaxunlearn.estimates import bounds, figure_of, single, value_of
 from jaxunlearn.evals.differences import share_of_way
 from jaxunlearn.evals.extraction import extracted, shares
@@ -43,8 +43,7 @@ def measures_of(report: dict, name: str, logps: Logps) -> list[dict[str, Any]]:
     """Return all measures of a model, the plain ones first; a measure that the baseline was not asked is left out."""
     found = [*_attacks(report, name), *(_beside(report, name, title, *of) for title, of in BESIDE.items())]
     found += [_perplexity(report, name), *_extraction(name, logps)]
-    order = (PLAIN, PRESSED, SHOWN)
-    return sorted((m for m in found if m), key=lambda m: order.index(m["kind"]))
+    return sorted((m for m in found if m), key=lambda m: (PLAIN, PRESSED).index(m["kind"]))
 
 
 def known_by(report: dict, logps: Logps) -> list[str]:

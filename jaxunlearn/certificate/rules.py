@@ -1,8 +1,8 @@
 """The verdict of a certificate, by written rules over its measures alone.
 
 A measure is {"title", "kind", "grade", ...}. Kinds: "plain", what comes out after an ordinary prompt; "pressed", what
-comes out where a part of the target is given away, the prompts are unusual, or the weights are changed or read;
-"shown", for information. Grades are those of report/paired.py: the whole 95% interval of the way from the twin to the
+comes out where a part of the target is given away, the prompts are unusual, or the weights are changed or read.
+Grades are those of report/paired.py: the whole 95% interval of the way from the twin to the
 baseline lies inside the margin (good), outside it (so-so, bad), or neither (unsure); "" where a measure tells nothing.
 """
 
@@ -21,7 +21,7 @@ MEANING = {
     RESIDUAL: "The text still comes out after ordinary prompts, or the tests cannot exclude that something is left.",
     NO_BASELINE: "The model was not shown to know the text before, so there was nothing to forget.",
 }
-PLAIN, PRESSED, SHOWN = "plain", "pressed", "shown"
+PLAIN, PRESSED = "plain", "pressed"
 SAME_NATS = 0.05  # a token; two models that are nowhere further apart write the same
 RELEARNING = "familiarity after relearning"  # the attack without which nothing is called erased
 LEFT = (BAD, SO_SO)

@@ -6,8 +6,10 @@ from typing import Any, get_type_hints
 
 from jaxunlearn import sealed
 from jaxunlearn.certificate.digests import files_of
+from jaxunlearn.certificate.needed import of_attacks
 from jaxunlearn.config import Config, as_dict
 from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.evals.extraction import WINDOWS
 from jaxunlearn.files import read_json
 from jaxunlearn.methods import inference
 from jaxunlearn.run import Run, open_run, preregistration
@@ -146,7 +148,7 @@ def folders_of(folder: Path) -> dict[str, Path]:
     """Return {name in the report: folder} of the models of a run, whose inputs are not read."""
     config = config_of(folder)
     found = {v.name: folder / v.folder for v in variants(config)} | {
-        n: folder / n for n in ("twin", "repaired", "reinforced")
+        n: folder / n for n in ("baseline", "twin", "repaired", "reinforced")
     }
     return {name: path for name, path in found.items() if path.is_dir()}
 
@@ -159,6 +161,20 @@ def model_files(folder: Path) -> list[dict]:
     return found
 
 
-def own_weights(source: Source) -> bool:
-    """Return whether the certified model has weights of its own, and does not forget at inference time alone."""
-    return not inference.is_guided(source.folder)
+def with_windows(source: Source, most: int, there: int) -> Source:
+    """Return the source with the number of windows among what differs from the registered tests, where it does."""
+    if min(most, there) == min(WINDOWS, there):
+        return source
+    return dataclasses.replace(source, differs=[*source.differs, f"windows of the text, at most: {WINDOWS} -> {most}"])
+
+
+def facts(source: Source, windows: int, there: int) -> dict[str, bool]:
+    """Return what the rules (needed.WORDS) and findings.limits ask for; windows: tried, of those that are there."""
+    s, twin = source, source.folders.get("twin")
+    return {
+        "twin": s.has_twin, "registered": s.in_time, "unchanged": not s.differs and not s.changes,
+        "held_out": s.run.config.eval.split == "report", "weights": not inference.is_guided(s.folder),
+        "trained": not s.has_twin or bool(s.run.folder.records("twin", "seconds")),
+        "windows": windows >= min(WINDOWS, there),
+        "own_twin": s.name == "twin" or twin is None or hash_of(twin) != hash_of(s.folder),
+    } | of_attacks(s.report, s.name)  # fmt: skip

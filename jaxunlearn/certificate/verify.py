@@ -1,17 +1,21 @@
 """Check a certificate: its files, its verdict by the rules, its signature; with the run, hashes and a repetition."""
 
-from collections.abc import Iterator, Sequence
+import random
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
-from jaxunlearn.certificate import measured, measures, rules, signing, source, statement
+from jaxunlearn.certificate import follows, measured, measures, needed, rules, signing, source, statement
 from jaxunlearn.certificate.digests import SUMS, files_of, read_sums, sha256_of
 from jaxunlearn.certificate.page import page
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.files import read_json, read_text
 from jaxunlearn.run import preregistration
 
+CHOSEN = 12  # windows that `verify --run` asks again beside the named ones; chosen anew each time
 AGREES, DIFFERS, UNCHECKED = "agrees", "DOES NOT AGREE", "not checked"
 
 
@@ -36,12 +40,29 @@ def verify(folder: Path, run: Path | None = None, exports: Sequence[Path] = (), 
         found = statement.read(folder)
     except InputError as error:
         return [*checks, Check(outcome=DIFFERS, what=str(error))]
-    checks += [*_verdict(folder, found), *_signature(folder, public)]
+    checks += _whole(lambda: _verdict(folder, found)) + _whole(lambda: _signature(folder, found, public))
     if run is None:
         checks.append(Check(outcome=UNCHECKED, what="the model's files and a repetition: give --run RUN"))
     else:
-        checks += _run(run, found)
-    return checks + list(_exports(found, exports))
+        checks += _whole(lambda: _run(run, found), given=True)
+    return checks + _whole(lambda: _exports(found, exports), given=True)
+
+
+DAMAGED = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError)
+
+
+def _whole(made: Callable[[], Iterable[Check]], given: bool = False) -> list[Check]:
+    """Return checks; those of a statement that lacks what they read, or has it in another form, do not agree.
+
+    given: whether they read other files, too. Raises InputError for those.
+    """
+    try:
+        return list(made())
+    except DAMAGED as error:
+        if given and isinstance(error, InputError):
+            raise
+        said = f"{type(error).__name__}: {error}"
+        return [Check(outcome=DIFFERS, what=f"the statement is damaged: it lacks figures that are checked ({said})")]
 
 
 def _said(good: bool, what: str, why: str = "") -> Check:
@@ -66,19 +87,33 @@ def _own_files(folder: Path) -> Iterator[Check]:
 def _verdict(folder: Path, found: dict) -> Iterator[Check]:
     """Yield checks that the verdict follows from the figures, and that the page is the statement's."""
     p = found["predicate"]
-    try:
-        again = rules.verdict(p["measures"], p["known_by"], p["conditions"])
-        said = "the verdict follows from the figures by the rules"
-        yield _said(again == p["verdict"], said, f"by them it is: {again['word']}")
-        covers = {e["name"]: rules.covers(e["measures"], e["nats"])[0] for e in p["exports"]}
-        off = [e["name"] for e in p["exports"] if e["covered"] != covers[e["name"]]]
-        yield _said(not off, "which exports are covered follows from their figures", ", ".join(off))
-    except (KeyError, TypeError, AttributeError) as error:
-        yield Check(outcome=DIFFERS, what=f"the statement lacks figures that the verdict is made of ({error})")
-        return
+    again = rules.verdict(p["measures"], p["known_by"], p["conditions"])
+    said = "the verdict follows from the figures by the rules"
+    yield _said(again == p["verdict"], said, f"by them it is: {again['word']}")
+    off = follows.unfounded(p)
+    yield _said(not off, "kinds and grades follow from the intervals", f"not those of: {'; '.join(off)}")
+    off = follows.not_extracted(p)
+    yield _said(not off, "extraction follows from the windows' log-probabilities", f"not: {'; '.join(off)}")
+    off = follows.not_known(p)
+    yield _said(not off, "what the baseline knew follows from the figures", f"not: {'; '.join(off)}")
+    covers = {e["name"]: rules.covers(e["measures"], e["nats"])[0] for e in p["exports"]}
+    off = [e["name"] for e in p["exports"] if e["covered"] != covers[e["name"]]]
+    yield _said(not off, "which exports are covered follows from their figures", ", ".join(off))
+    same = p["repeat"]["tolerance"] == measured.TOLERANCE
+    yield _said(same, "the tolerances are those of this program", f"expected {measured.TOLERANCE}")
+    same = set(p["conditions"]) == set(needed.WORDS.values())
+    yield _said(same, "the conditions of the word “erased” are those of this program")
+    yield from _page(folder, found)
+
+
+def _page(folder: Path, found: dict) -> Iterator[Check]:
+    """Yield checks that the page is the statement's, and that it opens with the statement's word."""
+    p = found["predicate"]
     listed = {s["name"]: s["digest"]["sha256"] for s in found["subject"]}
     path = folder / statement.PAGE
     if path.is_file():
+        words = re.findall(r'<p class="word[^"]*">([^<]*)</p>', read_text(path))
+        yield _said(words == [escape(p["verdict"]["word"])], "the page opens with the statement's word", str(words))
         yield _said(listed.get(statement.PAGE) == sha256_of(path), "the page is the one that the statement names")
     same_code = p["code"]["source_sha256"] == statement.source_digest()
     if path.is_file() and same_code:
@@ -88,9 +123,11 @@ def _verdict(folder: Path, found: dict) -> Iterator[Check]:
         yield Check(outcome=UNCHECKED, what="whether the page shows what the statement says: another version drew it")
 
 
-def _signature(folder: Path, public: Any) -> Iterator[Check]:
+def _signature(folder: Path, found: dict, public: Any) -> Iterator[Check]:
     path = folder / statement.ENVELOPE
     if not path.is_file():
+        if found["predicate"]["signed"]:
+            yield Check(outcome=DIFFERS, what=f"it says that it is signed, and {statement.ENVELOPE} is missing")
         if public is not None:
             yield Check(outcome=DIFFERS, what="the certificate is not signed, and a key was given")
         else:
@@ -112,6 +149,8 @@ def _run(run: Path, found: dict) -> list[Check]:
     """Check the model's files, the preregistration and the inputs of a run, and repeat the named tests."""
     p = found["predicate"]
     checks = list(_files(_folder(run, p["model"]), found["subject"]))
+    for name, files in p["compared_with"].items():
+        checks += _files(_folder(run, name), files)
     said, path = p["preregistration"], run / preregistration.FILE
     if said["sha256"]:
         same = path.is_file() and sha256_of(path) == said["sha256"]
@@ -128,8 +167,14 @@ def _run(run: Path, found: dict) -> list[Check]:
     again = statement.as_read({"measures": measures.measures_of(s.report, s.name, {})})["measures"]
     listed = {m["title"]: m for m in p["measures"]}
     off = [m["title"] for m in again if listed.get(m["title"]) != m]
+    off += sorted(t for t in listed.keys() - {m["title"] for m in again} if not t.startswith(follows.EXTRACTION))
     checks.append(_said(not off, f"{len(again)} figures of the run's report.json", f"not those of: {', '.join(off)}"))
-    return checks + list(_repeat(s, p["repeat"]))
+    known = measures.known_by(s.report, p["logps"])
+    now = needed.conditions(source.facts(s, p["extraction"]["windows"], p["extraction"]["there"]))
+    off = [text for text, holds in now.items() if p["conditions"].get(text) != holds]
+    checks.append(_said(not off, "what “erased” needs, by the run", f"not so: {'; '.join(off)}"))
+    checks.append(_said(known == p["known_by"], "what the baseline knew, by the run", f"it is: {'; '.join(known)}"))
+    return checks + list(_repeat(s, p))
 
 
 def _folder(run: Path, name: str) -> Path:
@@ -150,26 +195,37 @@ def _files(folder: Path, subjects: Sequence[dict]) -> Iterator[Check]:
         yield Check(outcome=DIFFERS, what=f"file {name} is not in the certificate")
 
 
-def _repeat(s: source.Source, repeat: dict) -> Iterator[Check]:
-    """Yield a check of the named prompts and of the named windows, asked again."""
+def _repeat(s: source.Source, p: dict) -> Iterator[Check]:
+    """Yield checks of the named prompts, and of windows: the named ones, and others that are chosen here."""
+    repeat, names = p["repeat"], list(dict.fromkeys(n for n in ("baseline", s.name, "twin") if n in s.folders))
     asked = measured.windows(s.run, repeat["most"])
-    wanted, tolerance = {row["window"]: row for row in repeat["windows"]}, repeat["tolerance"]
-    if any(n >= len(asked.windows) or asked.windows[n].at != row["at"] for n, row in wanted.items()):
+    named = {row["window"]: row["at"] for row in repeat["windows"]}
+    counts = {len(of) for model in p["logps"].values() for of in model.values()}
+    lengths = [str(n) for n in asked.lengths]
+    same = set(p["logps"]) == set(names) and all(list(of) == lengths for of in p["logps"].values())
+    same = same and asked.there == p["extraction"]["there"] and len(asked.windows) == p["extraction"]["windows"]
+    if not same or counts != {len(asked.windows)} or any(asked.windows[n].at != at for n, at in named.items()):
         yield Check(outcome=DIFFERS, what="the windows of the text are not those that were certified")
         return
-    model = measured.load(s, s.name)
-    logp = measured.repeated_windows(s, model, asked, list(wanted))
-    apart = [abs(now - row["logp"]) / row["length"] for now, row in zip(logp, wanted.values(), strict=True)]
-    most = tolerance["nats_a_token"]
-    said = f"{len(apart)} windows asked again, at most {max(apart):.2g} nats a token apart (tolerance {most:g})"
-    yield Check(outcome=AGREES if max(apart) <= most else DIFFERS, what=said)
-    rows = repeat["prompts"]
-    if not rows:
-        return
+    chosen = random.sample(range(len(asked.windows)), min(CHOSEN, len(asked.windows)))
+    numbers, most, last = sorted({*named, *chosen}), measured.TOLERANCE["nats_a_token"], lengths[-1]
+    for name in names:
+        model = measured.load(s, name)
+        logp = measured.repeated_windows(s, model, asked, numbers)
+        apart = max(abs(now - p["logps"][name][last][n]) / int(last) for now, n in zip(logp, numbers, strict=True))
+        said = f"{len(numbers)} windows asked again of {name}, at most {apart:.2g} nats a token apart"
+        yield Check(outcome=AGREES if apart <= most else DIFFERS, what=f"{said} (tolerance {most:g})")
+        if name == s.name and repeat["prompts"]:
+            yield _prompts(s, model, repeat["prompts"])
+
+
+def _prompts(s: source.Source, model: Any, rows: Sequence[dict]) -> Check:
+    """Return a check of the named prompts, asked again."""
     masses = measured.repeated_prompts(s, model, [(row["prompt"], row["specific"]) for row in rows])
-    apart, most = [abs(m - row["probability"]) for m, row in zip(masses, rows, strict=True)], tolerance["probability"]
-    said = f"{len(apart)} prompts asked again, probabilities at most {max(apart):.2g} apart (tolerance {most:g})"
-    yield Check(outcome=AGREES if max(apart) <= most else DIFFERS, what=said)
+    apart = max(abs(m - row["probability"]) for m, row in zip(masses, rows, strict=True))
+    most = measured.TOLERANCE["probability"]
+    said = f"{len(rows)} prompts asked again, probabilities at most {apart:.2g} apart (tolerance {most:g})"
+    return Check(outcome=AGREES if apart <= most else DIFFERS, what=said)
 
 
 # ---- exports

@@ -1,10 +1,11 @@
 """MLP breaking: turn the feed-forwards' outputs of a few lower layers away from what they were.
 
-Per token and layer max(0, <h, h0>) / mean |h0|^2, with h the output of a layer's feed-forward, h0 the baseline's and
-the mean taken over the tokens of the microbatch; averaged over tokens and layers. At the baseline it is 1, at any
-output that does not point the old way 0. With `components` above 0 (MCU) h and h0 first lose the mean direction and so
-many leading principal components of h0. The term on text to keep is the mean squared distance of the state after the
-last of these layers from the baseline's. Together with methods/collapse.py it is CIR.
+Per token and layer max(0, <h, h0>) / (mean |h0|)^2, with h the output of a layer's feed-forward, h0 the baseline's and
+the mean taken over the tokens of the microbatch; averaged over tokens and layers. The first position of a row takes no
+part. At the baseline it is about 1, at any output that does not point the old way 0. With `components` above 0 (MCU) h
+and h0 first lose the mean direction and so many leading principal components of h0. The term on text to keep is the
+mean squared distance of the state after the last of these layers from the baseline's. Together with
+methods/collapse.py it is CIR.
 
 Sources: arXiv 2509.11816 (layers 6 to 11 of 32; other models' are chosen here by that share), 2605.11685 (MCU; 8 or 32
 components). Unclear there: whether text to keep is held by its state or by its norm. Here the components are those of
@@ -15,10 +16,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxunlearn.config import Config
+from jaxunlearn.errors import InputError
 from jaxunlearn.kernels.linear_cross_entropy import IGNORE
 from jaxunlearn.methods.base import Batch, Method, Setting, Sum, Terms, retain_weight
 from jaxunlearn.methods.rmu import hidden_after, rmu_retain
-from jaxunlearn.models.transformer import rematerialised, rope_table
+from jaxunlearn.models.transformer import Shape, rematerialised, rope_table
 from jaxunlearn.parallel.sharding import act
 
 FROM, TO = 6 / 32, 12 / 32  # of the layers: its authors' choice
@@ -26,7 +28,8 @@ FROM, TO = 6 / 32, 12 / 32  # of the layers: its authors' choice
 
 def layers_of(first: int, last: int, L: int) -> tuple[int, int]:
     """Return the first and the last layer that is broken; -1: as the source has it, by its share of the layers."""
-    first = round(FROM * L) if first < 0 else first
+    if first < 0:
+        first = round(FROM * L) if last < 0 else min(round(FROM * L), last)
     return first, max(first, round(TO * L) - 1) if last < 0 else last
 
 
@@ -63,17 +66,27 @@ def _without(a_NBTD, q_NDK):
     return a_NBTD - jnp.einsum("NBTK,NDK->NBTD", inside_NBTK, q_NDK, precision="highest")
 
 
+def _later(mask_BT):
+    """Return the mask without the first position of a row, whose output is the same in every text and very long."""
+    return mask_BT & (jnp.arange(mask_BT.shape[1]) > 0)[None]
+
+
 def broken(h_NBTD, old_NBTD, mask_BT, components: int = 0) -> Sum:
-    """Return (sum over positions of the mean over layers of max(0, <h, h0>) / mean |h0|^2, count)."""
+    """Return (sum over positions of the mean over layers of max(0, <h, h0>) / (mean |h0|)^2, count).
+
+    The mean is over the positions of mask_BT but the first of a row; count has these too, as that of the data does.
+    """
+    mask_BT, count = _later(mask_BT), jnp.sum(mask_BT, dtype=jnp.float32)
     h, old = h_NBTD.astype(jnp.float32), jax.lax.stop_gradient(old_NBTD.astype(jnp.float32))
     if components:
         q_NDK = common(old, mask_BT, components)
         h, old = (_without(a, q_NDK) for a in (h, old))
-    on_1BT, count = mask_BT.astype(jnp.float32)[None], jnp.sum(mask_BT, dtype=jnp.float32)
-    size_N = jnp.sum(on_1BT * jnp.sum(old**2, axis=-1), axis=(1, 2)) / jnp.maximum(count, 1)
+    on_1BT = mask_BT.astype(jnp.float32)[None]
+    taken = jnp.maximum(jnp.sum(on_1BT), 1)
+    size_N = jnp.sum(on_1BT * jnp.linalg.norm(old, axis=-1), axis=(1, 2)) / taken
     along_NBT = on_1BT * jax.nn.relu(jnp.sum(h * old, axis=-1))
-    share_N = jnp.sum(along_NBT, axis=(1, 2)) / jnp.maximum(size_N, jnp.finfo(jnp.float32).tiny)
-    return jnp.mean(share_N), count
+    share_N = jnp.sum(along_NBT, axis=(1, 2)) / taken / jnp.maximum(size_N**2, jnp.finfo(jnp.float32).tiny)
+    return jnp.mean(share_N) * count, count
 
 
 def turned(b: Batch) -> Terms:
@@ -89,9 +102,22 @@ def turned(b: Batch) -> Terms:
     return terms
 
 
+def _settings(config: Config) -> dict[str, str]:
+    return {key: value for key, _, value in (item.partition("=") for item in config.unlearn.settings)}
+
+
+def fits(config: Config, c: Shape) -> None:
+    """Raise InputError for more components, with the mean, than leave anything of an output."""
+    q = float(_settings(config).get("components", 0)) if config.unlearn.method == BREAKING.name else 0
+    if q + 1 >= c.D and q:
+        raise InputError(
+            f"mlp_breaking: components = {q:g}, and the mean, leave nothing of an output of {c.D} numbers: give fewer"
+        )
+
+
 def refuse(config: Config) -> list[str]:
     """Return a fault where the last layer comes before the first."""
-    given = {key: value for key, _, value in (item.partition("=") for item in config.unlearn.settings)}
+    given = _settings(config)
     first, last = (given.get(key, "-1") for key in ("first_layer", "last_layer"))
     try:
         wrong = 0 <= float(last) < float(first)

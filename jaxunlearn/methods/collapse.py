@@ -3,18 +3,19 @@
 The gradient of a matrix is the sum over tokens of g a^T, with a the activation that the matrix meets and g the gradient
 at its output. a loses its mean direction and its `inputs` leading principal components, g those of its own (`outputs`):
 a' = a - Q Q^T a, with Q an orthonormal basis of them, and the gradient is the sum of g' a'^T. That is linear, so it is
-made of the plain gradient: (I - Q_g Q_g^T) G (I - Q_a Q_a^T), with no factor of a token kept. It is scaled to the
+made of the sum G of g a^T: (I - Q_g Q_g^T) G (I - Q_a Q_a^T), with no factor of a token kept. It is scaled to the
 length `norm` over all feed-forwards, and taken as a plain step; so is `retain_rate` times the gradient of the method's
 term on text to keep, where it has one. Nothing else moves. Components are those of the `every` steps before, refreshed
 after as many; the first steps only collect.
 
 The loss that its authors take is that of methods/breaking.py; any method's will do. Source: arXiv 2509.11816 (23 and 35
-components, norm 0.2 at 8B parameters). Left out of the sums, as there: the first position of a row and the last.
+components, norm 0.2 at 8B parameters). Left out of all sums, as there: the first position of a row and the last.
 Positions with no gradient at all, such as padding, are left out here too. Unclear there, and chosen here: components
 are those of the centred factors; mean and components are made orthonormal before they are taken out. The covariances
 of all matrices, [L, d, d] each, are held whole by every device.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -45,7 +46,8 @@ class Fork(NamedTuple):
     """What the state holds beside the model: {matrix: a pair, of its inputs and of its outputs} of sums and bases."""
 
     sums: dict[str, tuple[Sums, Sums]]
-    bases: dict[str, tuple[Any, Any]]  # orthonormal columns [L, d, components and the mean]; zeros: nothing is taken
+    # orthonormal columns [L, d, components and the mean]; zeros: nothing is taken yet; None: all is left in
+    bases: dict[str, tuple[Any, Any]]
 
 
 class Pace(NamedTuple):
@@ -60,18 +62,24 @@ class Pace(NamedTuple):
 # ---- sums over the factors, collected by the backward pass
 
 
-@jax.custom_vjp
-def tapped(x_BTI, y_BTO, sums: tuple[Sums, Sums]):
-    """Return y_BTO; the "gradient" of `sums` is what they are to be raised by: sums over the rows of x and of dy."""
-    return y_BTO
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def tapped(form: str, dtype, x_BTI, weight, sums: tuple[Sums, Sums]):
+    """Return x by the weight. The weight's gradient is the sum over the rows that count, all but the first and last.
+
+    The "gradient" of `sums` is what they are to be raised by: sums over these rows of x and of dy.
+    """
+    return einsum(form, x_BTI, weight, dtype)
 
 
-def _forward(x_BTI, y_BTO, sums):
-    return y_BTO, x_BTI
+def _forward(form: str, dtype, x_BTI, weight, sums):
+    return tapped(form, dtype, x_BTI, weight, sums), (x_BTI, weight)
 
 
-def _backward(x_BTI, dy_BTO):
-    x, dy = (jax.reshard(a, act("BTD"))[:, 1:-1].astype(jnp.float32) for a in (x_BTI, dy_BTO))
+def _backward(form: str, dtype, kept, dy_BTO):
+    back = jax.vjp(partial(einsum, form, dtype=dtype), *kept)[1]
+    at_T = jnp.arange(dy_BTO.shape[1])
+    inner_1T1 = ((at_T > 0) & (at_T < len(at_T) - 1))[None, :, None]
+    x, dy = (jax.reshard(a, act("BTD"))[:, 1:-1].astype(jnp.float32) for a in (kept[0], dy_BTO))
     on_BT1 = jnp.any(dy != 0, axis=-1, keepdims=True).astype(jnp.float32)
 
     def of(rows_BTd):
@@ -79,7 +87,7 @@ def _backward(x_BTI, dy_BTO):
         products = jnp.einsum("BTi,BTj->ij", rows, rows, precision="highest", out_sharding=act("DD"))
         return Sums(jnp.sum(on_BT1), jnp.sum(rows, axis=(0, 1)), products)
 
-    return jnp.zeros_like(x_BTI), dy_BTO, (of(x), of(dy))
+    return back(dy_BTO)[0], back(jnp.where(inner_1T1, dy_BTO, 0))[1], (of(x), of(dy))
 
 
 tapped.defvjp(_forward, _backward)
@@ -93,7 +101,7 @@ class Tapped(StandIn):
 
     def product(self, form: str, x, dtype):
         """Return x by the weight."""
-        return tapped(x, einsum(form, x, self.weight, dtype), self.sums)
+        return tapped(form, dtype, x, self.weight, self.sums)
 
 
 def watched(model, sums: dict[str, tuple[Sums, Sums]]):
@@ -105,7 +113,10 @@ def watched(model, sums: dict[str, tuple[Sums, Sums]]):
 
 
 def collected(model, frozen: dict, batch: dict, recipe: Recipe):
-    """Return (loss on text to forget, its gradient, {matrix: sums of its factors}); scaled sums have equal means."""
+    """Return (loss on text to forget, its gradient, {matrix: sums of its factors}); scaled sums have equal means.
+
+    The gradient of the matrices leaves out the rows that the sums do; that of the other weights is the plain one.
+    """
     totals, nothing = counts(recipe, batch), empty(model).sums
 
     def one(pair, parts):
@@ -116,16 +127,18 @@ def collected(model, frozen: dict, batch: dict, recipe: Recipe):
 
 
 def empty(model, inputs: int = 0, outputs: int = 0) -> Fork:
-    """Return sums of no token, and bases of no direction with room for the mean and so many components."""
+    """Return sums of no token, and bases of no direction with room for the mean and so many components; 0: None."""
 
     def zeros(L, d):
         return Sums(jnp.zeros(L), jnp.zeros((L, d)), jnp.zeros((L, d, d)))
 
     shapes = {name: w.shape for name, w in taken(model).items()}
-    room = [count + 1 if count else 0 for count in (inputs, outputs)]
     sums = {name: (zeros(L, I), zeros(L, O)) for name, (L, I, O) in shapes.items()}
-    bases = {n: (jnp.zeros((L, I, room[0])), jnp.zeros((L, O, room[1]))) for n, (L, I, O) in shapes.items()}
-    return Fork(sums, bases)
+
+    def room(L, d, count):  # None and no array without entries, which no checkpoint takes
+        return jnp.zeros((L, d, count + 1)) if count else None
+
+    return Fork(sums, {n: (room(L, I, inputs), room(L, O, outputs)) for n, (L, I, O) in shapes.items()})
 
 
 # ---- what is taken out
@@ -133,8 +146,6 @@ def empty(model, inputs: int = 0, outputs: int = 0) -> Fork:
 
 def basis(s: Sums, width: int):
     """Return orthonormal columns [L, d, width] that span the mean and the width - 1 leading principal components."""
-    if not width:
-        return jnp.zeros((*s.sum_Ld.shape, 0))
     count_L = jnp.maximum(s.count_L, jnp.finfo(jnp.float32).tiny)
     mean_Ld = s.sum_Ld / count_L[:, None]
     covariance_Ldd = s.products_Ldd / count_L[:, None, None] - mean_Ld[:, :, None] * mean_Ld[:, None]
@@ -146,9 +157,12 @@ def basis(s: Sums, width: int):
 
 
 def collapsed(g_LIO, inputs_LIq, outputs_LOq):
-    """Return (I - Q_a Q_a^T) G (I - Q_g Q_g^T); inputs come first in our matrices. All of them whole."""
-    g_LIO = g_LIO - jnp.einsum("LIq,LJq,LJO->LIO", inputs_LIq, inputs_LIq, g_LIO, precision="highest")
-    return g_LIO - jnp.einsum("LIO,LOq,LPq->LIP", g_LIO, outputs_LOq, outputs_LOq, precision="highest")
+    """Return (I - Q_a Q_a^T) G (I - Q_g Q_g^T); inputs come first in our matrices. All of them whole; None: no Q."""
+    if inputs_LIq is not None:
+        g_LIO = g_LIO - jnp.einsum("LIq,LJq,LJO->LIO", inputs_LIq, inputs_LIq, g_LIO, precision="highest")
+    if outputs_LOq is not None:
+        g_LIO = g_LIO - jnp.einsum("LIO,LOq,LPq->LIP", g_LIO, outputs_LOq, outputs_LOq, precision="highest")
+    return g_LIO
 
 
 def begin(state: State, inputs: int, outputs: int) -> State:
@@ -180,8 +194,11 @@ def step(state: State, learning_rate, frozen: dict, batch: dict, pace: Pace, *, 
 
 def _refreshed(fork: Fork) -> Fork:
     """Return the fork with the bases of its sums, and sums of nothing."""
-    widths = {name: [old.shape[-1] for old in pair] for name, pair in fork.bases.items()}
-    bases = {n: (basis(a, widths[n][0]), basis(g, widths[n][1])) for n, (a, g) in fork.sums.items()}
+
+    def renewed(side: Sums, old):
+        return None if old is None else basis(side, old.shape[-1])
+
+    bases = {n: (renewed(a, fork.bases[n][0]), renewed(g, fork.bases[n][1])) for n, (a, g) in fork.sums.items()}
     return Fork(jax.tree.map(jnp.zeros_like, fork.sums), bases)
 
 

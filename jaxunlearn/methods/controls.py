@@ -54,7 +54,7 @@ def generic(alpha: float | None = None) -> Callable[[Config], Config]:
         if alpha is not None:
             w = dataclasses.replace(w, alpha=alpha)
         if u.method not in (HARD.name, SOFT.name):  # a run of another method: the paper's own labels
-            w, u = dataclasses.replace(w, labels="hard"), dataclasses.replace(u, method=HARD.name)
+            w, u = dataclasses.replace(w, labels="hard"), with_method(config, HARD.name).unlearn
         return dataclasses.replace(config, whp=w, unlearn=u)
 
     return change

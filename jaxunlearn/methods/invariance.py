@@ -38,6 +38,11 @@ def faults(config: Config, method: Method, parts: tuple[str, ...]) -> list[str]:
         wrong.append(f"unlearn.invariance: {method.name} {why}; set unlearn.invariance=0")
     elif "retain" not in parts:
         wrong.append("unlearn.invariance is measured on text to keep: set unlearn.retain_weight above 0")
+    if config.compute != "float32":
+        wrong.append(
+            f"unlearn.invariance takes a difference of gradients, which rounding to {config.compute} drowns: set "
+            "compute=float32"
+        )
     if u.lora.rank:
         wrong.append("unlearn.invariance scales whole weights: leave out unlearn.lora")
     if u.select.budget:

@@ -6,7 +6,7 @@ has one. Embedding erasure comes before the first step.
 """
 
 from jaxunlearn.config import Config
-from jaxunlearn.methods import adversary, collapse, erase, invariance, layered, mudman, sam, select
+from jaxunlearn.methods import adversary, breaking, collapse, erase, invariance, layered, mudman, sam, select
 from jaxunlearn.methods.base import Method
 from jaxunlearn.models.transformer import Shape
 
@@ -52,7 +52,7 @@ def faults(config: Config, method: Method, parts: tuple[str, ...]) -> list[str]:
 
 def fits(config: Config, c: Shape) -> None:
     """Raise InputError for what the model or the mesh has no room for."""
-    for one in (select, collapse, erase):
+    for one in (select, collapse, erase, breaking):
         one.fits(config, c)
 
 

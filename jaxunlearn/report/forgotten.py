@@ -24,6 +24,7 @@ MEASURES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("leak probes naming it", NAMED, "leak probes, named outright"),
     ("perplexity of the target", ("perplexity", "forget_fitted"), "forget text, perplexity, temperature fitted"),
 )
+COMPLETIONS_NAMING = "completions naming it"
 RAW = ("perplexity of the target", ("perplexity", "forget"), "forget text, perplexity")
 
 
@@ -59,7 +60,9 @@ def ways(report: dict, name: str) -> list[Way]:
     twin = "twin" in (report.get("models") or {})
     fitted = figure_of(report, name, MEASURES[-1][1]) is not None
     found = []
+    probed = "leaks" in (report.get("attacks") or {})  # else the rate of naming is that of the completions
     for title, path, measure in MEASURES if fitted else (*MEASURES[:-1], RAW):
+        title = COMPLETIONS_NAMING if path == NAMED and not probed else title
         ours, before, ideal = (figure_of(report, n, path) for n in (name, "baseline", "twin"))
         if ours is None or before is None or (twin and ideal is None):
             continue

@@ -102,10 +102,10 @@ def _worst_said(report: dict) -> str:
     ends = "" if left is None or left.low is None or left.high is None else (
         f" ({100 * (1 - left.high):.0f} to {100 * (1 - left.low):.0f})".replace("-", "\u2212")
     )  # fmt: skip
-    far = "" if left is None else f"{100 * (1 - left.value):.0f}% of the way to the twin{ends}, "
+    unit = f" in {scale.name}" if scale.name == NATS else ""  # the way is on that scale, the figures are as measured
+    far = "" if left is None else f"{100 * (1 - left.value):.0f}% of the way to the twin{unit}{ends}, "
     figures = f"{number(known(way.ours))} where the baseline has {number(known(way.before))}"
-    unit = f", in {scale.name}" if scale.name == NATS else ""
-    return f"The worst measure is {way.title}: {far}{figures} and the twin {number(known(way.ideal))}{unit}."
+    return f"The worst measure is {way.title}: {far}{figures} and the twin {number(known(way.ideal))}."
 
 
 def _relearning_said(report: dict) -> str:

@@ -27,6 +27,10 @@ def refuse_sizes(config: Config, shape: transformer.Shape) -> None:
     for name in ("pretrain", "reinforce", "unlearn", "repair"):
         batch_size_fits(getattr(config, name).batch)
         lora.rank_fits(shape, getattr(config, name).lora, f"{name}.lora")
+    for blocks in (config.unlearn.retain_batch, config.unlearn.adversary.every and config.unlearn.adversary.blocks):
+        batch_size_fits(blocks)
+    if config.reset.share:
+        batch_size_fits(config.reset.heal.batch)
     wrappers.fits(config, shape)
     batch_size_fits(config.whp.label_batch)
     batch_size_fits(config.eval.batch)

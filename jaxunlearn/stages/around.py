@@ -136,6 +136,16 @@ def forked(f: Fed) -> Feed:
     return Feed(compiled_step(f.c, mudman.step, recipe=f.recipe), more, mudman.begin)
 
 
+def refuse_standing(c: Unlearn, epoch: int) -> None:
+    """Raise InputError for CIR with so few steps that all of them only collect; epoch: steps of one pass."""
+    collects = c.collapse.every or epoch
+    if c.collapse.norm and 0 < c.steps <= collects:
+        raise InputError(
+            f"unlearn.collapse moves nothing in its first {collects} steps, which collect, and unlearn.steps = "
+            f"{c.steps}: give more steps, or a smaller unlearn.collapse.every"
+        )
+
+
 def collapsing(f: Fed) -> Feed:
     """Return the feed of CIR: every so many steps new components, and no move before the first ones."""
     o = f.c.collapse

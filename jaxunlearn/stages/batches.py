@@ -13,7 +13,7 @@ from jaxunlearn.config import Train
 from jaxunlearn.data.blocks import IGNORE, PAD_ID, Rows
 from jaxunlearn.errors import InputError
 from jaxunlearn.files import find_data
-from jaxunlearn.methods import reads, recipe_of, values_of
+from jaxunlearn.methods import reads, recipe_of, values_of, wrappers
 from jaxunlearn.methods.answers import load_questions
 from jaxunlearn.methods.base import sequence_logp
 from jaxunlearn.methods.step import step
@@ -22,7 +22,7 @@ from jaxunlearn.run import Run
 from jaxunlearn.run.resume import holds, keep, kept, trained_on
 from jaxunlearn.run.store import hash_of, load_model, read_labels, read_soft_labels
 from jaxunlearn.run.variants import Variant, variants
-from jaxunlearn.stages.around import Fed, Folded, Part, own_step, rows_of, sized
+from jaxunlearn.stages.around import Fed, Folded, Part, own_step, refuse_standing, rows_of, sized
 from jaxunlearn.stages.fit import Feed
 from jaxunlearn.training.step import compiled_step
 from jaxunlearn.whp.labels import LETTERS, Passage
@@ -53,10 +53,15 @@ def method_feed(run: Run, variant: Variant, frozen: dict[str, Any]) -> Feed:
 
     recipe = recipe_of(method, config)
     if own := own_step(c):
-        first = next(iter(parts.values()))
-        blocks = len((first[0] if isinstance(first, list) else first).arrays[0])
-        return own(Fed(run, c, recipe, batch, epoch=-(-blocks // (c.batch * c.accumulate))))
+        return own(Fed(run, c, recipe, batch, epoch=_epoch(run, variant)))
     return Feed(compiled_step(c, step, recipe=recipe), batch)
+
+
+def _epoch(run: Run, variant: Variant) -> int:
+    """Return the steps of one pass over what a variant's loss on text to forget reads."""
+    c, name = variant.config.unlearn, reads(variant.method, variant.config)[0]
+    rows = _answers(run, variant, name)[0] if name in ("answers", "true") else run.forget_split[0]
+    return -(-len(rows) // (c.batch * c.accumulate))
 
 
 def _passage(c: Train, part: Part, n: int) -> Passage:
@@ -121,10 +126,14 @@ def _padded(sequences: list[tuple[list[int], int]], width: int) -> tuple[np.ndar
 
 
 def check(run: Run) -> None:
-    """Raise InputError, before any work, for answers or folds that a variant's training would fail on."""
+    """Raise InputError, before any work, for what a variant's training would fail on, or do nothing by."""
     for v in variants(run.config):
+        if wrong := wrappers.faults(v.config, v.method, reads(v.method, v.config)):
+            raise InputError(f"{v.name} cannot be trained:\n  " + "\n  ".join(wrong))
         if v.config.unlearn.folds > 1:
             Folded(run, v.config.unlearn)
+        if v.config.unlearn.collapse.norm:
+            refuse_standing(v.config.unlearn, _epoch(run, v))
         for name in {"answers", "true"} & set(reads(v.method, v.config)):
             _answers(run, v, name)
 

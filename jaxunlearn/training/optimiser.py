@@ -30,7 +30,7 @@ def optimiser(c: Train, learning_rate) -> optax.GradientTransformation:
     Weights are fp32, because at the paper's rates most updates of bf16 weights round to nothing. Adafactor
     (arXiv 1804.04235) keeps row and column means of the squared gradients in the place of both moments. SGD has
     momentum c.b1; Lion (arXiv 2302.06675) moves every weight by the rate, by the sign of its momentum. Both keep one
-    moment.
+    moment. Weight decay goes past the moments, by every rule.
     """
     clip = optax.clip_by_global_norm(c.clip) if c.clip else optax.identity()
     if c.optimiser == "adafactor":
@@ -39,7 +39,8 @@ def optimiser(c: Train, learning_rate) -> optax.GradientTransformation:
         )
     elif c.optimiser == "sgd":
         decay = optax.add_decayed_weights(c.weight_decay) if c.weight_decay else optax.identity()
-        rule = at_rest(optax.chain(decay, optax.sgd(learning_rate, momentum=c.b1)), c.moment_dtype)
+        rule = optax.chain(optax.trace(c.b1), decay, optax.scale_by_learning_rate(learning_rate))
+        rule = at_rest(rule, c.moment_dtype)
     else:
         of_signs = c.optimiser == "lion"
         rule = (optax.lion if of_signs else optax.adamw)(learning_rate, c.b1, c.b2, weight_decay=c.weight_decay)

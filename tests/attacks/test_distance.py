@@ -70,7 +70,7 @@ def test_every_model_of_the_run_lies_somewhere(suite, monkeypatch):
     )
     target = types.SimpleNamespace(
         run=run, folders=dict.fromkeys(names), main=lambda *asked: list(asked), hash=lambda name: name,
-        weights=lambda *asked: [(n, n) for n in asked], load=lambda name, frozen: name,
+        weights=lambda *asked: [(n, n) for n in asked], load=lambda name, frozen=False: name,
         kept=lambda kind, name, depends, make: make(),
     )  # fmt: skip
     found = attack_distance(target)

@@ -25,7 +25,7 @@ GOOD = [m("plain", "good"), m("pressed", "good", RELEARNING)]
     ("measures", "word", "reason"),
     [
         (GOOD, ERASED, "within the margin of the twin"),
-        ([*GOOD, m("pressed", "", "rounding"), m("shown", "bad")], ERASED, "within the margin"),
+        ([*GOOD, m("pressed", "", "rounding")], ERASED, "within the margin"),
         ([m("plain", "good"), m("pressed", "bad", RELEARNING)], SUPPRESSED,
          "comes back: familiarity after relearning, 77% (54% to 88%) of the way to the baseline"),
         ([*GOOD, m("pressed", "so-so", "probes")], SUPPRESSED, "comes back: probes"),

@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from jaxunlearn import sealed
-from jaxunlearn.certificate.source import config_of, read_report, refuse_unfinished
+from jaxunlearn.certificate import source
+from jaxunlearn.certificate.source import Source, config_of, read_report, refuse_unfinished
 from jaxunlearn.config import Config, Pretrain, Run, load_config, to_json
 from jaxunlearn.errors import InputError, RunError
 
@@ -50,3 +52,33 @@ def test_a_report_that_was_edited_is_damaged_and_one_without_a_baseline_is_refus
     path.write_text('{"models": {}}')
     with pytest.raises(InputError, match="has no figures of a baseline"):
         read_report(tmp_path)
+
+
+def source_of(tmp_path, twin=b"twin", rows=()):
+    """Return a source of a run that has two models and no more."""
+    folders = {}
+    for name, weights in (("unlearned", b"weights"), ("twin", twin)):
+        folders[name] = tmp_path / name
+        folders[name].mkdir(exist_ok=True)
+        (folders[name] / "model.safetensors").write_bytes(weights)
+    records = SimpleNamespace(records=lambda stage, event: [r for r in rows if r == (stage, event)])
+    run = SimpleNamespace(folder=records, config=Config(name="x"))
+    return Source(
+        run=run, report={"models": {"twin": {}, "unlearned": {}}}, name="unlearned", folders=folders, registered=None,
+        changes=[], differs=[], began="",
+    )  # fmt: skip
+
+
+def test_a_twin_that_was_given_or_is_the_model_itself_is_none_of_this_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(source, "hash_of", lambda folder: (folder / "model.safetensors").read_bytes())
+    found = source.facts(source_of(tmp_path, rows=[("twin", "seconds")]), 400, 900)
+    assert found["trained"] and found["own_twin"] and found["windows"] and found["twin"] and not found["shown"]
+    found = source.facts(source_of(tmp_path, twin=b"weights"), 2, 900)
+    assert not (found["trained"] or found["own_twin"] or found["windows"])
+    assert source.facts(source_of(tmp_path), 9, 9)["windows"]  # all that there are
+
+
+def test_another_number_of_windows_is_a_change_of_the_tests(tmp_path):
+    s = source_of(tmp_path)
+    assert source.with_windows(s, 2, 900).differs == ["windows of the text, at most: 400 -> 2"]
+    assert source.with_windows(s, 400, 900).differs == source.with_windows(s, 24, 9).differs == []

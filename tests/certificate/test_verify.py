@@ -5,7 +5,7 @@ import json
 import pytest
 from support.certificates import certificate
 
-from jaxunlearn.certificate import signing, statement
+from jaxunlearn.certificate import rules, signing, statement
 from jaxunlearn.certificate.digests import SUMS, write_sums
 from jaxunlearn.certificate.verify import AGREES, DIFFERS, UNCHECKED, verify
 from jaxunlearn.errors import InputError
@@ -64,8 +64,45 @@ def test_a_forged_export_and_figures_that_are_gone_are_found(made):
     entry = {"name": "a.gguf", "files": [], "measures": [], "nats": None, "covered": True, "why": ""}
     edit(made, lambda p: p["exports"].append(entry))
     assert any("which exports are covered" in what and "a.gguf" in what for what in wrong(made))
-    edit(made, lambda p: p.pop("measures"))
-    assert any("lacks figures" in what for what in wrong(made))
+
+
+def test_a_damaged_statement_does_not_agree_and_raises_nothing(made):
+    def damage(change):
+        path = made / statement.STATEMENT
+        before = path.read_text()
+        found = json.loads(before)
+        change(found)
+        path.write_text(json.dumps(found))
+        said = wrong(made)
+        path.write_text(before)
+        return any("the statement is damaged" in what for what in said)
+
+    for key in ("measures", "exports", "signed", "logps", "repeat", "code", "verdict", "known_by", "conditions"):
+        assert damage(lambda found, key=key: found["predicate"].pop(key)), key
+        assert damage(lambda found, key=key: found["predicate"].update({key: 3})) or key == "signed", key
+    assert damage(lambda found: found["subject"].append({"name": "x"}))
+    assert damage(lambda found: found["predicate"].update(logps={"baseline": {"10": []}, "unlearned": {"10": []}}))
+
+
+def test_a_forged_grade_tolerance_or_page_is_found_though_the_word_follows(made):
+    def forge(p):
+        back = [m for m in p["measures"] if m["grade"] == "bad"]
+        for m in back:
+            m["grade"] = "good"
+        p["verdict"] = rules.verdict(p["measures"], p["known_by"], p["conditions"])
+        p["repeat"]["tolerance"] = {"probability": 1.0, "nats_a_token": 99.0}
+        p["code"]["source_sha256"] = "0" * 64  # so that the page is not drawn again
+
+    edit(made, forge)
+    said = wrong(made)
+    assert any(what.startswith("kinds and grades follow") and "relearning" in what for what in said)
+    assert any(what.startswith("the tolerances are") for what in said)
+    assert any(what.startswith("the page opens with the statement's word") for what in said)
+
+
+def test_an_envelope_that_is_gone_is_found(made):
+    edit(made, lambda p: p.update(signed=True))
+    assert any("says that it is signed" in what for what in wrong(made))
 
 
 def test_a_statement_of_another_kind_and_a_folder_without_one_are_refused(made, tmp_path):

@@ -2,8 +2,10 @@
 
 import dataclasses
 
-from jaxunlearn.config import Config, Reset, Unlearn, Whp
-from jaxunlearn.methods import resolved
+import pytest
+
+from jaxunlearn.config import Collapse, Config, Mudman, Reset, Unlearn, Whp
+from jaxunlearn.methods import method_of, reads, resolved, wrappers
 from jaxunlearn.methods.controls import CONTROLS, ablations, control_config
 
 
@@ -13,6 +15,15 @@ def test_a_control_of_another_method_learns_the_papers_hard_labels():
     assert (made.unlearn.method, made.whp.labels, made.whp.mode, made.whp.alpha) == ("whp", "hard", "offline", 0.0)
     soft = control_config("reinforcement_alone", dataclasses.replace(config, unlearn=Unlearn()))
     assert (soft.unlearn.method, soft.whp.labels, soft.whp.alpha) == ("whp", "soft", 5.0)
+
+
+@pytest.mark.parametrize("beside", [{"mudman": Mudman(every=4)}, {"invariance": 1.0}, {"collapse": Collapse(norm=0.1)}])
+def test_a_control_of_another_method_leaves_the_filters_that_it_has_no_terms_for(beside):
+    config = Config(name="x", unlearn=Unlearn(method="gradient_difference", retain_weight=2.0, steps=9, **beside))
+    for name in CONTROLS.keys() - {"random_reset"}:  # which resets what the method itself made
+        made = control_config(name, config)
+        assert wrappers.faults(made, method_of(made), reads(method_of(made), made)) == []
+    assert control_config("own_argmax", config).unlearn == Unlearn(steps=9)
 
 
 def test_the_papers_method_stands_beside_a_deviation_from_it():

@@ -84,4 +84,6 @@ def test_what_it_cannot_do_is_refused(more, said):
         check_config(dataclasses.replace(GIVEN, unlearn=Unlearn(**given | more)))
     made = dataclasses.replace(GIVEN, unlearn=Unlearn(**given))
     check_config(made)
+    with pytest.raises(InputError, match="which rounding to bfloat16 drowns: set compute=float32"):
+        check_config(dataclasses.replace(made, compute="bfloat16"))
     assert recipe_of(METHODS["gradient_difference"], made).invariance == 1.0

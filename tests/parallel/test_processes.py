@@ -154,7 +154,12 @@ def host(world, tmp_path_factory):
     ("name", "change", "said"),
     [
         ("world.py", lambda b: b.replace(b"label_batch=16", b"label_batch=24"), "the configuration"),
-        ("forget.txt", lambda b: b[:-2] + b"!\n", "the text, the tokenizer, the dictionary or the prompts"),
+        pytest.param(
+            "forget.txt",
+            lambda b: b[:-2] + b"!\n",
+            "the text, the tokenizer, the dictionary or the prompts",
+            marks=pytest.mark.nightly,
+        ),
         ("model/model.safetensors", lambda b: b[:5000] + bytes(4) + b[5004:], "the model's files"),
     ],
     ids=("configuration", "text", "model"),

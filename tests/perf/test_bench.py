@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import jax
 import pytest
@@ -88,7 +89,7 @@ def test_the_table_has_a_row_a_program():
 
 def test_no_part_begins_after_the_budget_and_the_whole_says_what_it_lacks(monkeypatch):
     clock = iter((0.0, 10.0, 20.0, 30.0))  # the start, then before each of three parts
-    monkeypatch.setattr(bench.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(bench, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     monkeypatch.setattr(bench, "matmul_ceiling", lambda dtype: 1e9)
     monkeypatch.setattr(bench, "bench_score", lambda *a: {"items_per_second": 3.0})
     monkeypatch.setattr(bench, "bench_train", lambda *a: 1 / 0)

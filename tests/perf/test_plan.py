@@ -185,6 +185,7 @@ def test_an_array_that_the_tpu_compiler_copies_whole_is_reported():
 
 
 @needs_libtpu
+@pytest.mark.nightly
 def test_a_search_compiles_for_two_slices_and_ranks_what_fits(monkeypatch):
     monkeypatch.setattr(plan, "TRIES", 2)
     found = plan.plan(small("mesh.data=2"), "v5e:2x4", slices=2, only=("unlearn_step",), search=True)

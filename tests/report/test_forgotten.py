@@ -25,7 +25,7 @@ def case(**more):
         "baseline": model(0.907, 0.95, 2.1, 0.65), "unlearned": model(0.0545, 0.901, 4.23, 0.273),
         "twin": model(1e-5, 1e-6, 235, 0.027),
     }  # fmt: skip
-    return report_of() | {"models": models | more}
+    return report_of() | {"models": models | more, "attacks": {"leaks": {}}}
 
 
 def test_the_worst_measure_decides_not_the_best():
@@ -35,6 +35,8 @@ def test_the_worst_measure_decides_not_the_best():
         "perplexity of the target": 0.15,  # ln(4.23 / 2.1) / ln(235 / 2.1)
     }  # fmt: skip
     assert worst(list(found.values())).title == "inside names"
+    unprobed = [way.title for way in ways(case() | {"attacks": {}}, "unlearned")]
+    assert "completions naming it" in unprobed and "leak probes naming it" not in unprobed
     answer = verdicts(case())["unlearned"][0]
     assert answer.tint == "bad" and answer.word.startswith("no: inside names 5% of the way to the twin (−1 to 11); ")
     assert "; next word 94% of the way to the twin (" in answer.word

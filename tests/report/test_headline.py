@@ -14,7 +14,10 @@ def test_headline_states_ratio_points_percent_and_recovery():
     )  # 11.99 / .02775
     assert "Accuracy not shown to change (loss 0.9 points, −0.2 to 2, n\u00a0=\u00a0400)" in said
     assert "costs 19% perplexity (15 to 23)" in said  # 5.42 / 4.57 = 1.187
-    assert "The worst measure is perplexity of the target: 42% of the way to the twin (41 to 43), 21.7 where" in said
+    assert (
+        "The worst measure is perplexity of the target: 42% of the way to the twin in nats (41 to 43), 21.7 where"
+        in said
+    )
     assert "20 steps of relearning bring familiarity to 0.959 (the twin to 0.0090)" in said
 
 

@@ -3,9 +3,12 @@
 import dataclasses
 from collections import Counter
 
+import jax
 import pytest
+from support.batches import SHAPE
+from support.mesh import mesh_of
 
-from jaxunlearn.config import Config, LlmJudge, Text
+from jaxunlearn.config import Adversary, Config, LlmJudge, Text, Unlearn
 from jaxunlearn.data.blocks import make_blocks
 from jaxunlearn.data.documents import Document
 from jaxunlearn.data.tokenizer import load_tokenizer
@@ -19,6 +22,7 @@ from jaxunlearn.run.checks import (
     refuse_endpoints,
     refuse_long,
     refuse_one_block,
+    refuse_sizes,
     unknown,
     warning,
 )
@@ -28,6 +32,15 @@ def test_terms_of_the_target_in_the_text_are_counted_and_said():
     counts = anchored(["Zara met Anna.", "Zara and Quill; Zaras."], {"Zara": ("Anna",), "Quill": ("Ben",)})
     assert counts == Counter({"Zara": 2, "Quill": 1})
     assert "3 anchored terms (Zara (2), Quill (1))" in warning(counts) and warning(Counter()) == ""
+
+
+@pytest.mark.parametrize("beside", [{"retain_batch": 6}, {"adversary": Adversary(every=2, blocks=6)}])
+def test_blocks_that_the_mesh_cannot_split_are_refused(beside):
+    with jax.set_mesh(mesh_of((2, 2, 2))):
+        refuse_sizes(Config(name="x", text=Text(context=8)), SHAPE)
+        refuse_sizes(Config(name="x", text=Text(context=8), unlearn=Unlearn(adversary=Adversary(blocks=6))), SHAPE)
+        with pytest.raises(InputError, match="a batch of 6 blocks does not divide over data x fsdp = 4"):
+            refuse_sizes(Config(name="x", text=Text(context=8), unlearn=Unlearn(**beside)), SHAPE)
 
 
 @pytest.fixture

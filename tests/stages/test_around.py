@@ -1,5 +1,6 @@
 """Feeds of the steps around a loss: whole runs of a small world by each, their rows, and what a resumed run does."""
 
+import dataclasses
 import json
 
 import jax
@@ -9,9 +10,11 @@ from safetensors.numpy import load_file
 from support.mesh import mesh_of
 from support.suites import SHAPE
 
-from jaxunlearn.config import load_config
+from jaxunlearn.config import Collapse, Unlearn, load_config
+from jaxunlearn.errors import InputError
 from jaxunlearn.models import huggingface, transformer
 from jaxunlearn.stages import run_stages
+from jaxunlearn.stages.around import refuse_standing
 
 FEW = ("pretrain.twin=False", "pretrain.steps=0", "unlearn.method=gradient_difference", "eval.blocks=8")
 FEW += ("eval.completions=4", "eval.every=4", "whp.keep=last")
@@ -23,6 +26,15 @@ EACH = {
                  "unlearn.collapse.every=2"),
 }  # fmt: skip
 LOGGED = {"select": {"taken"}, "mudman": {"adversary", "retain", "gradient_norm"}, "collapse": {"retain"}}
+
+
+def test_steps_that_all_collect_are_refused():
+    c = Unlearn(steps=5, collapse=Collapse(norm=0.1))
+    refuse_standing(c, 4)
+    for less, epoch in ((c, 5), (dataclasses.replace(c, collapse=Collapse(norm=0.1, every=5)), 2)):
+        with pytest.raises(InputError, match="moves nothing in its first 5 steps, which collect"):
+            refuse_standing(less, epoch)
+    refuse_standing(dataclasses.replace(c, collapse=Collapse()), 5)
 
 
 @pytest.fixture(scope="module")

@@ -71,6 +71,12 @@ def test_an_adversary_learns_from_its_own_blocks_of_the_text_to_forget(mesh, fol
     assert plain.step is compiled_step(c, step, recipe=recipe_of(variant.method, config))
 
 
+def test_what_a_variant_cannot_be_trained_with_is_said_before_any_work():
+    config = override(load_config("universe", []), ["unlearn.method=npo", "unlearn.mudman.every=4"])
+    with pytest.raises(InputError, match=r"unlearned cannot be trained:\n  unlearn.mudman masks"):
+        batches.check(types.SimpleNamespace(config=config))
+
+
 def test_a_reference_is_computed_once_and_one_of_an_earlier_form_again(mesh, tmp_path, monkeypatch):
     """It was {key: value, ...} beside the numbers in NAME.npy; now it is {"key": ..., "found": numbers}."""
     model = transformer.init(SHAPE, 0)

@@ -401,13 +401,17 @@ def test_a_run_gets_a_certificate_that_verifies_until_something_is_changed(finis
     assert said["word"] in RULES and said["exports"]["baseline"] is False
     found = json.loads((out / "statement.json").read_text())
     p = found["predicate"]
-    assert p["by"] == "A. Tester" and p["preregistration"]["in_time"] and p["preregistration"]["differs"] == []
+    assert p["by"] == "A. Tester" and p["preregistration"]["in_time"]
+    assert p["preregistration"]["differs"] == ["windows of the text, at most: 400 -> 24"]
     assert {s["name"] for s in found["subject"]} >= {"unlearned/model.safetensors", "export/bf16/model.safetensors"}
     assert p["extraction"]["clipped"] and p["extraction"]["models"]["baseline"] and str(tmp_path) not in json.dumps(p)
     given = ["--run", str(finished), "--export", *exports]
     assert main(["verify", str(out), *given, "--json"]) == 0
     checks = json.loads(capsys.readouterr().out)["checks"]
-    assert any("windows asked again" in c["what"] and c["outcome"] == "agrees" for c in checks)
+    assert all(
+        any(f"windows asked again of {n}" in c["what"] for c in checks) for n in ("baseline", "unlearned", "twin")
+    )
+    assert any("prompts asked again" in c["what"] and c["outcome"] == "agrees" for c in checks)
     shutil.copytree(finished, copy)
     weights_file = copy / "unlearned" / "model.safetensors"
     shutil.copy(copy / "baseline" / "model.safetensors", weights_file)

@@ -37,7 +37,9 @@ def test_relearning_is_compared_by_prompt_and_its_curve_holds_no_items():
     found = {(d["measure"], d["to"]): d for d in differences(models, items) if d["scale"] == "share"}
     assert round(found[RELEARNED, "unlearned"]["value"], 6) == 0.5 and found[RELEARNED, "unlearned"]["n"] == 60
     for name, of in known.items():
-        models[name]["familiarity"] = {"probability": {"value": sum(of) / 60, "low": 0.0, "high": 1.0, "n": 60}}
+        value = sum(of) / 60
+        near = {"value": value, "low": max(value - 0.02, 0.0), "high": value + 0.02, "n": 60}
+        models[name]["familiarity"] = {"probability": near}
     report = {"models": models, "relearn": relearned, "differences": differences(models, items)}
     assert verdicts(report)["unlearned"][2].facts[0].note.startswith("50% back (")
     assert by_item({}, models) == ({}, {})

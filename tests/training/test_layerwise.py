@@ -43,7 +43,11 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("sizes", "shape", "settings"), CASES)
+BY_DAY = CASES[0], CASES[3]  # one device, and split along every axis
+BY_NIGHT = [pytest.param(*case, marks=pytest.mark.nightly) for case in CASES if case not in BY_DAY]
+
+
+@pytest.mark.parametrize(("sizes", "shape", "settings"), [*BY_DAY, *BY_NIGHT])
 def test_the_update_is_the_plain_steps(sizes, shape, settings):
     c = dataclasses.replace(LAYERS, **settings)
     with jax.set_mesh(mesh_of(sizes)):

@@ -37,6 +37,15 @@ def test_momentum_and_signs_by_hand():
         assert len(moment) == 1
 
 
+def test_weight_decay_of_sgd_goes_past_the_momentum_by_hand():
+    rule = optimiser(dataclasses.replace(C, optimiser="sgd", b1=0.9, weight_decay=0.5), 0.1)
+    state, w, made = rule.init({"w": jnp.ones(())}), {"w": jnp.ones(())}, []
+    for g in (2.0, -1.0):
+        step, state = rule.update({"w": jnp.full((), g)}, state, w)
+        made.append(float(step["w"]))
+    np.testing.assert_allclose(made, [-0.1 * (2 + 0.5), -0.1 * (0.8 + 0.5)], rtol=1e-6)  # momentum 2, then -1 + .9 x 2
+
+
 LAYOUTS = {
     "bf16 moments": {"moment_dtype": "bfloat16"},
     "adafactor": {"optimiser": "adafactor"},

@@ -15,7 +15,7 @@ def _(place):
     return ["forget", "everything"]
 
 
-@bad("no subcommand", "required", quick=True)
+@bad("no subcommand", "name one of the subcommands above", quick=True)
 def _(place):
     return []
 
