@@ -97,6 +97,7 @@ class Method:
     settings: Mapping[str, Setting] = field(default_factory=dict)
     reads: Derived = ("forget",)  # parts of a batch: stages/batches.py has the arrays of each
     asks: Derived = ()  # frozen models that every step asks; one named twice is asked twice
+    asks_on: Names = ("forget",)  # the texts that it asks them on: "forget", "retain"
     first: Derived = ()  # models fine-tuned beforehand: "reinforced", "diluted", "new_only"
     stores: Names = ()  # parts whose log-probabilities under the baseline are computed once and kept
     divide: Mapping[str, str] = field(default_factory=dict)  # a part's term is divided by its "sequences", not tokens

@@ -140,5 +140,6 @@ BREAKING = Method(
     },
     reads=("forget",),
     asks=("baseline",),
+    asks_on=("forget", "retain"),
     refuse=refuse,
 )

@@ -29,9 +29,9 @@ def step_passes(config: Config) -> float:
     """
     u, method = config.unlearn, method_of(config)
     parts = reads(method, config)
-    kept, kl = parts.count("retain"), "retain" in parts and retain_loss(method, config) == "kl"
+    kept = asked_on(config, "retain") if "retain" in parts else 0
     forget = forget_passes(config)
-    total = forget + (TRAINED * kept + FROZEN * kl) * (u.retain_batch or u.batch) / u.batch
+    total = forget + (TRAINED * parts.count("retain") + FROZEN * kept) * (u.retain_batch or u.batch) / u.batch
     if u.invariance:
         total += 3 * TRAINED * (u.retain_batch or u.batch) / u.batch
     if u.adversary.every and u.adversary.weight:
@@ -43,11 +43,17 @@ def step_passes(config: Config) -> float:
 
 def forget_passes(config: Config) -> float:
     """Return the forward passes of one place of the loss on text to forget."""
-    method = method_of(config)
-    parts = reads(method, config)
-    kl = "retain" in parts and retain_loss(method, config) == "kl"
-    once = TRAINED * (len(parts) - parts.count("retain")) + FROZEN * (len(asks(method, config)) - kl)
+    parts = reads(method_of(config), config)
+    once = TRAINED * (len(parts) - parts.count("retain")) + FROZEN * asked_on(config, "forget")
     return once * (2 if config.unlearn.sam else 1)
+
+
+def asked_on(config: Config, text: str) -> int:
+    """Return how many frozen models a step asks on text to "forget" or to "retain"; the KL asks one on the latter."""
+    method = method_of(config)
+    kl = "retain" in reads(method, config) and retain_loss(method, config) == "kl"
+    own = len(asks(method, config)) - kl if text in method.asks_on else 0
+    return own + kl if text == "retain" else own
 
 
 def selection_passes(config: Config, blocks: int) -> float:

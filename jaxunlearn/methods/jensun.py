@@ -49,5 +49,6 @@ JENSUN = Method(
     settings={"retain_weight": retain_weight(1.0)},
     reads=("answers",),
     asks=("baseline",),
+    asks_on=("retain",),
     answers=not_known,
 )

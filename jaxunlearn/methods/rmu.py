@@ -103,5 +103,6 @@ RMU = Method(
     },
     reads=("forget", "retain"),
     asks=("baseline",),
+    asks_on=("retain",),
     updates=down_projections,
 )

@@ -146,8 +146,13 @@ def _stages(run: Run, config: Config) -> list[dict[str, Any]]:
     for labels in dict.fromkeys(v.labels for v in learners):
         add(f"label: {labels}", 0, len(x.forget.tokens_NT), cost.FROZEN * len(teachers(config)), f"labels/{labels}")
     for v in variants(config):
-        if v.method.trains:
-            trained(f"unlearn: {v.name}", v.config.unlearn, cost.step_passes(v.config), v.folder)
+        u = v.config.unlearn
+        if u.select.budget:
+            blocks = len(run.forget_split[0]) + u.steps * u.select.blocks
+            passes = cost.selection_passes(v.config, len(run.forget_split[0])) / blocks
+            add(f"unlearn: {v.name}", u.steps, blocks, passes, v.folder)
+        elif v.method.trains:
+            trained(f"unlearn: {v.name}", u, cost.step_passes(v.config), v.folder)
     if config.reset.share:
         trained("heal", config.reset.heal, cost.TRAINED + cost.FROZEN, "unlearned")
     if config.repair.steps:

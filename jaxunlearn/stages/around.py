@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxunlearn.config import Train, Unlearn
+from jaxunlearn.config import Select, Train, Unlearn
 from jaxunlearn.data.blocks import Rows
 from jaxunlearn.errors import InputError
 from jaxunlearn.methods import adversary, collapse, layered, mudman, select
@@ -122,6 +122,17 @@ def selected(f: Fed) -> Feed:
         return [frozen["baseline"], kept, pace]
 
     return Feed(compiled_step(f.c, select.step), batch, lambda state: select.begin(state, made))
+
+
+def stood_still(s: Select, rows: list[dict]) -> str:
+    """Return a line in capitals where RepSelect took no step at all, "" where it took one; rows: those of its steps."""
+    kl = [r["loss"] for r in rows if "taken" in r and not r["taken"]]
+    if not kl or any(r.get("taken") for r in rows):
+        return ""
+    return (
+        f"NO STEP WAS TAKEN: the first one alone would come to a KL of {kl[0]:.3g}, and unlearn.select.budget is "
+        f"{s.budget:g}; lower unlearn.select.rate ({s.rate:g})"
+    )
 
 
 def forked(f: Fed) -> Feed:

@@ -28,6 +28,10 @@ def test_cost_by_hand():
     assert passes({"method": "npo", "retain_weight": 1.0, "retain_loss": "kl"}) == 7 + 80 * 7
     assert passes({"method": "whp_soft"}, whp=Whp(offset="contrast")) == 480 + 80 * (3 + 3)
     assert passes({"method": "retain_only"}) == 80 * 3
+    more = {"retain_batch": 16}  # two places of text to keep for each of text to forget; the baseline is asked there
+    assert passes({"method": "mlp_breaking"} | more) == 80 * (3 + 1 + 2 * (3 + 1))
+    assert passes({"method": "mlp_breaking", "retain_weight": 0.0}) == 80 * (3 + 1)
+    assert passes({"method": "jensun"} | more) == passes({"method": "rmu"} | more) == 80 * (3 + 2 * (3 + 1))
     kl = {"method": "whp", "retain_weight": 1.0, "retain_loss": "kl"}
     assert passes(kl | {"retain_batch": 16}) == 240 + 7 * 2 + 80 * (3 + 2 * 4)
     adverse = {"adversary": Adversary(every=4, blocks=4)}  # 5 steps of 4 blocks, and the labels' loss once more

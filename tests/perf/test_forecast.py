@@ -55,6 +55,17 @@ def test_stages_tokens_and_time_follow_from_the_configuration_and_nothing_is_wri
     assert share == pytest.approx(retain / (retain + forget), abs=0.02)
 
 
+def test_a_selection_costs_its_passes_and_not_those_of_so_many_steps(place, mesh):
+    chosen = ["unlearn.method=gradient_difference", "unlearn.steps=5", "unlearn.select.budget=0.01"]
+    config = load_config(str(place / "world.py"), [*chosen, "unlearn.select.blocks=8", "text.holdout=0"])
+    found = forecast(config)
+    row = next(row for row in found["stages"] if row["stage"] == "unlearn: unlearned")
+    forget = found["texts"]["forget"]["blocks"]
+    assert row["blocks"] == forget + 5 * 8
+    # adapter and gradient, 3 passes each of the text once; the KL asks two models at each of 5 steps
+    assert row["blocks"] * row["passes"] == pytest.approx(6 * forget + 2 * 5 * 8)
+
+
 def test_coverage_prompts_unknown_tokens_and_what_is_not_measured_are_said(place, mesh):
     found = forecast(load_config(str(place / "world.py")))
     words = (place / "forget.txt").read_text().split()

@@ -10,11 +10,11 @@ from safetensors.numpy import load_file
 from support.mesh import mesh_of
 from support.suites import SHAPE
 
-from jaxunlearn.config import Collapse, Unlearn, load_config
+from jaxunlearn.config import Collapse, Select, Unlearn, load_config
 from jaxunlearn.errors import InputError
 from jaxunlearn.models import huggingface, transformer
 from jaxunlearn.stages import run_stages
-from jaxunlearn.stages.around import refuse_standing
+from jaxunlearn.stages.around import refuse_standing, stood_still
 
 FEW = ("pretrain.twin=False", "pretrain.steps=0", "unlearn.method=gradient_difference", "eval.blocks=8")
 FEW += ("eval.completions=4", "eval.every=4", "whp.keep=last")
@@ -35,6 +35,22 @@ def test_steps_that_all_collect_are_refused():
         with pytest.raises(InputError, match="moves nothing in its first 5 steps, which collect"):
             refuse_standing(less, epoch)
     refuse_standing(dataclasses.replace(c, collapse=Collapse()), 5)
+
+
+def test_a_selection_that_took_no_step_is_said_with_what_to_change():
+    s, none = Select(budget=0.01, rate=0.5), [{"loss": 0.25, "taken": 0.0}] * 2
+    line = stood_still(s, [{"step": 0, "event": "eval"}, *none])
+    assert line.startswith("NO STEP WAS TAKEN: the first one alone would come to a KL of 0.25, and")
+    assert "budget is 0.01; lower unlearn.select.rate (0.5)" in line
+    assert stood_still(s, [{"loss": 0.005, "taken": 1.0}, *none]) == stood_still(s, []) == ""
+
+
+@pytest.mark.nightly
+def test_a_run_that_took_no_step_says_so(world, given, capsys):
+    far = ("unlearn.select.budget=1e-9", "unlearn.select.rate=0.1", "unlearn.select.blocks=8")
+    _, before, after = unlearned(world, given, "still", "unlearn.steps=2", *far)
+    assert all((before[key] == after[key]).all() for key in before)
+    assert "  NO STEP WAS TAKEN: the first one alone would come to" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
