@@ -60,6 +60,7 @@ def certify(wanted: Wanted) -> dict[str, Any]:
     if not wanted.force:
         refuse_foreign(wanted.folder, NAMES, by="certify")
     _check_exports(wanted.exports)
+    source.refuse_models(wanted.folder, wanted.run, wanted.exports)
     s = source.read(wanted.run, wanted.model)
     asked = measured.windows(s.run, wanted.windows)
     s = source.with_windows(s, wanted.windows, asked.there)
@@ -176,6 +177,7 @@ def _extraction(asked: Windows, logps: measures.Logps, name: str) -> dict[str, A
     return {
         "prefix": asked.prefix, "lengths": list(asked.lengths), "windows": len(asked.windows), "there": asked.there,
         "wanted": list(asked.wanted), "clipped": asked.clipped,
+        "documents": asked.documents, "short": asked.short,
         "models": {
             role: {
                 length: {"shares": shares(logp), "nats_a_token": -float(np.mean(logp)) / int(length)}
