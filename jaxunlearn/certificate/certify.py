@@ -60,6 +60,7 @@ def certify(wanted: Wanted) -> dict[str, Any]:
     if not wanted.force:
         refuse_foreign(wanted.folder, NAMES, by="certify")
     _check_exports(wanted.exports)
+    source.refuse_models(wanted.folder, wanted.run, wanted.exports)
     s = source.read(wanted.run, wanted.model)
     asked = measured.windows(s.run, wanted.windows)
     s = source.with_windows(s, wanted.windows, asked.there)
@@ -123,8 +124,8 @@ def _predicate(s: Source, asked: Windows, found: dict, known: list[str]) -> dict
         "verdict": rules.verdict(made, known, needed), "conditions": needed, "measures": made,
         "extraction": _extraction(asked, logps, s.name), "steps_to_half": {r: v for r, v in relearned.items() if v},
         "side_effects": measures.side_effects(s.report, s.name),
-        "missing": measures.missing(made, s.report, s.has_twin),
-        "findings": findings.residual(s.report, s.name, rows, windows), "budget": findings.budget(s.report),
+        "missing": measures.missing(made, s.report, s.name, s.has_twin),
+        "findings": findings.residual(s.report, s.name, rows, windows), "budget": findings.budget(s.report, s.name),
         "repeat": _repeat(rows, asked, logps[s.name]), "logps": logps,
         "compared_with": {n: source.model_files(s.folders[n]) for n in ("baseline", "twin") if n in s.folders},
         "manifest": _manifest(s),
@@ -176,6 +177,7 @@ def _extraction(asked: Windows, logps: measures.Logps, name: str) -> dict[str, A
     return {
         "prefix": asked.prefix, "lengths": list(asked.lengths), "windows": len(asked.windows), "there": asked.there,
         "wanted": list(asked.wanted), "clipped": asked.clipped,
+        "documents": asked.documents, "short": asked.short,
         "models": {
             role: {
                 length: {"shares": shares(logp), "nats_a_token": -float(np.mean(logp)) / int(length)}

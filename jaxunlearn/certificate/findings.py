@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxunlearn.certificate.measures import attacked
 from jaxunlearn.evals.extraction import PROBABILITIES, Window
 from jaxunlearn.run.preregistration import FOUND
 
@@ -100,14 +101,19 @@ def _line(text: str) -> str:
 # ---- what was tried
 
 
-def budget(report: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return {"attack", "tries", "settings", "state"} of every attack that this version knows."""
+def budget(report: dict[str, Any], name: str) -> list[dict[str, str]]:
+    """Return {"attack", "tries", "settings", "state"} of every attack that this version knows.
+
+    state: "measured" where the report has figures of the model `name`.
+    """
     config = report.get("config") or {}
     left = (report.get("attacks") or {}).get("unmeasured") or []
     rows = []
     for about in report.get("attack_about") or ():
         why = next((str(line).partition(": ")[2] for line in left if str(line).startswith(f"{about['title']}:")), "")
-        state = "measured" if about.get("measured") else f"not measured{f': {why}' if why else ''}"
+        state = "measured" if attacked(report, about, name) else f"not measured{f': {why}' if why else ''}"
+        if about.get("measured") and state != "measured":
+            state = "not measured of this model"
         own = (config.get("attack") or {}).get(about["name"]) or {}
         if about["name"] == "relearn":
             own = {k.removeprefix("relearn_"): v for k, v in (config.get("eval") or {}).items() if "relearn_" in k}

@@ -82,8 +82,9 @@ def ask(source: Source, found: dict[str, Measured]) -> list[dict[str, Any]]:
 def export(source: Source, path: Path, asked: Windows, found: dict[str, Measured]) -> dict[str, Any]:
     """Measure an exported model, a folder or a .gguf file, and return its entry of the certificate.
 
-    {"name", "files": digests, "measures", "nats": the largest and the mean difference of a window's log-probability
-    from the certified model's, a token, "covered", "why": not}. Raises InputError for what is no model.
+    {"name", "files": digests, "measures", "nats": the mean and the largest difference of a window's log-probability
+    from the certified model's, a token, with the baseline's mean, "covered", "why": not}.
+    Raises InputError for what is no model.
     """
     entry: dict[str, Any] = {"name": path.resolve().name, "files": files_of(path)}
     folder, c = find_model(path), source.run.config
@@ -104,8 +105,8 @@ def export(source: Source, path: Path, asked: Windows, found: dict[str, Measured
             sets = [extracted(m["logp"][length], p).tolist() for m in (ours, before, mine)]
             levels.append(kept_level(f"extraction: {length} tokens with probability above {p:g}", *sets))
     last = str(asked.lengths[-1])
-    apart = np.abs(np.subtract(mine["logp"][last], ours["logp"][last])) / asked.lengths[-1]
-    nats = {"mean": float(apart.mean()), "most": float(apart.max())}
+    apart, far = (np.abs(np.subtract(m["logp"][last], ours["logp"][last])) / int(last) for m in (mine, before))
+    nats = {"mean": float(apart.mean()), "most": float(apart.max()), "baseline": float(far.mean())}
     covered, why = covers(levels, nats)
     return entry | {
         "measures": levels, "extraction": {n: shares(of) for n, of in mine["logp"].items()}, "nats": nats,

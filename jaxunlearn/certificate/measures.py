@@ -4,7 +4,7 @@ Everything is read from report.json and from what `certify` measured itself (mea
 and `missing` names it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,8 @@ def known_by(report: dict, logps: Logps) -> list[str]:
     least = max(KNOWN, bounds(twin)[1] or 0.0)
     found = [NEXT_WORD] if (bounds(ours)[0] or 0.0) > least else []
     for length, p, sets in _sets(logps):
-        if (set_ := sets.get("baseline")) is not None and share_of_way(_floor(sets), set_, set_):
+        set_ = sets.get("baseline")
+        if set_ is not None and len(set_) > 1 and share_of_way(_floor(sets), set_, set_):
             found.append(_title(length, p))
     return found
 
@@ -64,11 +65,12 @@ def known_by(report: dict, logps: Logps) -> list[str]:
 def steps_to_half(report: dict, name: str) -> dict[str, Any] | None:
     """Return the first measured step of relearning with half of the baseline's familiarity, None where none has it.
 
-    {"step", "of": the last step, "half": the familiarity}; None where relearning was not measured.
+    {"step", "of": the last step, "half": the familiarity}; None where relearning was not measured, and where its curve
+    is of other prompts than the baseline's familiarity (those that the retrained blocks do not state).
     """
-    rows, before = (report.get("relearn") or {}).get(name), value_of(figure_of(report, "baseline", FAMILIARITY))
-    last = last_relearned(rows)
-    if last is None or before is None:
+    rows, figure = (report.get("relearn") or {}).get(name), figure_of(report, "baseline", FAMILIARITY)
+    before, last = value_of(figure), last_relearned(rows)
+    if last is None or before is None or not isinstance(figure, dict) or last.get("n") != figure.get("n"):
         return None
     there = [row["step"] for row in rows or () if (value_of(row.get("familiarity")) or 0.0) >= before / 2]
     return {"step": min(there, default=None), "of": last["step"], "half": before / 2}
@@ -87,16 +89,33 @@ def side_effects(report: dict, name: str) -> list[dict[str, Any]]:
     return found
 
 
-def missing(measures: Sequence[dict], report: dict, has_twin: bool) -> list[str]:
-    """Return what was not measured, in words."""
+def missing(measures: Sequence[dict], report: dict, name: str, has_twin: bool) -> list[str]:
+    """Return what was not measured of a model, in words."""
     there = {m["title"] for m in measures}
     found = [] if has_twin else ["a twin that never saw the text"]
     found += [title for title in (*BESIDE, PERPLEXITY) if title not in there]
     for about in report.get("attack_about") or ():
-        if about.get("measured") is False:
+        if about.get("measured") is False or (about.get("measured") and not attacked(report, about, name)):
             found.append(about["title"][:1].lower() + about["title"][1:])
     left = (report.get("attacks") or {}).get("unmeasured") or []
     return found + [text if isinstance(text, str) else ": ".join(map(str, text)) for text in left]
+
+
+def attacked(report: dict, about: dict, name: str) -> bool:
+    """Return whether an attack of the report has figures of a model: its name is a key where the findings stand.
+
+    Attacks that relearn parts of the text share their place with relearning, and have more behind the name.
+    """
+    node, parts = report, about.get("name") == "shares"
+    for part in about.get("at") or ():
+        node = node.get(part) if isinstance(node, dict) else None
+    return _named(node, lambda key: key.startswith(f"{name}, ") and "% of the text" in key if parts else key == name)
+
+
+def _named(node: Any, wanted: Callable[[str], bool]) -> bool:
+    if isinstance(node, dict):
+        return any((wanted(key) and bool(of)) or _named(of, wanted) for key, of in node.items())
+    return isinstance(node, list) and any(_named(of, wanted) for of in node)
 
 
 # ---- one measure
@@ -152,7 +171,8 @@ def _beside(report: dict, name: str, title: str, kind: str, path: tuple[str, ...
     if path[0] == "memorisation" and "twin" not in figures:
         return measure(title, kind, figures, None)
     share = paired.share(report, label, name, figures["model"], low, figures["baseline"])
-    return measure(title, kind, figures, share, bool(label) or _passes(report, low, figures["baseline"]))
+    tells = bool(label) or "twin" not in figures or _passes(report, low, figures["baseline"])
+    return measure(title, kind, figures, share, tells)
 
 
 def _passes(report: dict, twin: Any, baseline: Any) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxunlearn.certificate.rules import ERASED, MEANING, PLAIN, SUPPRESSED, percent
+from jaxunlearn.certificate.source import added
 from jaxunlearn.estimates import bound, bounds, interval, number, value_of
 from jaxunlearn.report.paired import BAD, GOOD, SO_SO, UNSURE
 from jaxunlearn.report.templates import environment
@@ -78,9 +79,12 @@ def _registered(r: Mapping[str, Any]) -> list[str]:
     )  # fmt: skip
     for row in r["changes"]:
         when = f" ({row['time']})" if row.get("time") else ""
-        said.append(f"Changed later{when}: {'; '.join(row['names']) or 'back to what was fixed'}.")
-    if r["differs"]:
-        said.append(f"Measured by other tests than were fixed: {'; '.join(r['differs'])}.")
+        what = "Attacks were added later" if row["names"] and all(map(added, row["names"])) else "Changed later"
+        said.append(f"{what}{when}: {'; '.join(row['names']) or 'back to what was fixed'}.")
+    more, other = ([d for d in r["differs"] if added(d) is wanted] for wanted in (True, False))
+    said += [f"Measured by more attacks than were fixed: {d}." for d in more]
+    if other:
+        said.append(f"Measured by other tests than were fixed: {'; '.join(other)}.")
     if not r["changes"] and not r["differs"]:
         said.append("Nothing was changed since: the figures are of these tests.")
     return said
@@ -124,6 +128,8 @@ def _extraction(e: Mapping[str, Any]) -> dict[str, Any]:
     if e["clipped"]:
         wanted = " and ".join(map(str, e["wanted"]))
         said += f" Wanted were {wanted}: cut to the model's context or the longest document."
+    if e["short"]:
+        said += f" {e['short']:,} of {e['documents']:,} documents are shorter than a window: nothing of them was tried."
     tables = []
     for length in map(str, e["lengths"]):
         of = {role: e["models"][role][length] for role in ROLES if role in e["models"]}

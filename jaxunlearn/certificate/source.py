@@ -1,6 +1,7 @@
 """Read the run that is certified: its configuration, its report, whether that is of the weights that are there."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -10,7 +11,7 @@ from jaxunlearn.certificate.needed import of_attacks
 from jaxunlearn.config import Config, as_dict
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.evals.extraction import WINDOWS
-from jaxunlearn.files import read_json
+from jaxunlearn.files import parse_json, read_json
 from jaxunlearn.methods import inference
 from jaxunlearn.run import Run, open_run, preregistration
 from jaxunlearn.run.resume import completed, stored
@@ -50,10 +51,26 @@ class Source:
         return "twin" in self.folders and "twin" in self.report["models"]
 
     @property
+    def unchanged(self) -> bool:
+        """Return whether no test was changed after it was fixed; attacks that were added are no change."""
+        names = [*self.differs, *(name for row in self.changes for name in row.get("names") or ())]
+        return all(map(added, names))
+
+    @property
     def in_time(self) -> bool:
         """Return whether the tests were fixed before the unlearning began."""
         first = self.registered or {}
         return bool(first.get("before_unlearning")) and (not self.began or first["time"] <= self.began)
+
+
+def added(change: str) -> bool:
+    """Return whether a change of the registered tests, "key: then -> now", only adds attacks to those of the run."""
+    key, _, values = change.partition(": ")
+    before, _, after = values.partition(" -> ")
+    if key != "attack.kinds" or "none" in (before, after):
+        return False
+    then, now = (set(parse_json(text, "a change of the tests", list)) for text in (before, after))
+    return then <= now
 
 
 def config_of(folder: Path) -> Config:
@@ -144,6 +161,14 @@ def _same_weights(folder: Path, name: str, model: Path) -> None:
         )
 
 
+def refuse_models(out: Path, run: Path, exports: Sequence[Path]) -> None:
+    """Raise InputError where a certificate would lie in a folder of a model: its files would be other ones then."""
+    place = out.resolve()
+    for path in [*folders_of(run).values(), *exports]:
+        if path.is_dir() and place.is_relative_to(path.resolve()):
+            raise InputError(f"--out {out} is in the folder of a model ({path}); give another folder")
+
+
 def folders_of(folder: Path) -> dict[str, Path]:
     """Return {name in the report: folder} of the models of a run, whose inputs are not read."""
     config = config_of(folder)
@@ -172,7 +197,7 @@ def facts(source: Source, windows: int, there: int) -> dict[str, bool]:
     """Return what the rules (needed.WORDS) and findings.limits ask for; windows: tried, of those that are there."""
     s, twin = source, source.folders.get("twin")
     return {
-        "twin": s.has_twin, "registered": s.in_time, "unchanged": not s.differs and not s.changes,
+        "twin": s.has_twin, "registered": s.in_time, "unchanged": s.unchanged,
         "held_out": s.run.config.eval.split == "report", "weights": not inference.is_guided(s.folder),
         "trained": not s.has_twin or bool(s.run.folder.records("twin", "seconds")),
         "windows": windows >= min(WINDOWS, there),

@@ -46,9 +46,9 @@ def read(folder: Path) -> dict[str, Any]:
 
 @cache
 def source_digest() -> str:
-    """Return the SHA-256 of the package's Python files, with their paths: the code version of a checkout."""
+    """Return the SHA-256 of the package's Python files and templates, with their paths: a checkout's code version."""
     root, digest = Path(__file__).parent.parent, hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted(p for p in root.rglob("*") if p.suffix in (".py", ".j2")):
         digest.update(path.relative_to(root).as_posix().encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -4,7 +4,7 @@ import random
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +112,8 @@ def _page(folder: Path, found: dict) -> Iterator[Check]:
     listed = {s["name"]: s["digest"]["sha256"] for s in found["subject"]}
     path = folder / statement.PAGE
     if path.is_file():
-        words = re.findall(r'<p class="word[^"]*">([^<]*)</p>', read_text(path))
-        yield _said(words == [escape(p["verdict"]["word"])], "the page opens with the statement's word", str(words))
+        words = [unescape(w) for w in re.findall(r'<p class="word[^"]*">([^<]*)</p>', read_text(path))]
+        yield _said(words == [p["verdict"]["word"]], "the page opens with the statement's word", str(words))
         yield _said(listed.get(statement.PAGE) == sha256_of(path), "the page is the one that the statement names")
     same_code = p["code"]["source_sha256"] == statement.source_digest()
     if path.is_file() and same_code:

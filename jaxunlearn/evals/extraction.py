@@ -40,7 +40,8 @@ class Window:
 class Windows:
     """The windows of a text, the tokens that each is given, and the lengths that are asked for.
 
-    there: how many windows the text has, of which `windows` are spread. wanted: (prefix, continuation) before they were
+    there: how many windows the text has, of which `windows` are spread. documents: how many it has; short: how many of
+    them have no window. wanted: (prefix, continuation) before they were
     cut to the model's context, or to the longest document.
     """
 
@@ -49,6 +50,8 @@ class Windows:
     lengths: tuple[int, ...]
     there: int
     wanted: tuple[int, int]
+    documents: int = 0
+    short: int = 0
 
     @property
     def clipped(self) -> bool:
@@ -86,7 +89,10 @@ def windows_of(
             found.append(Window(document=name, at=at, context=begun, continuation=rest))
     asked = tuple(sorted({min(length, last) for length in lengths}))
     kept = tuple(spread(found, most))
-    return Windows(windows=kept, prefix=prefix, lengths=asked, there=len(found), wanted=wanted)
+    short = sum(len(tokens) < prefix + last for _, tokens in ids)
+    return Windows(
+        windows=kept, prefix=prefix, lengths=asked, there=len(found), wanted=wanted, documents=len(ids), short=short
+    )
 
 
 def log_probabilities(model, windows: Sequence[Window], length: int, batch: int = 8) -> np.ndarray:

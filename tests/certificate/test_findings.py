@@ -43,15 +43,17 @@ def test_a_window_is_a_finding_where_the_model_recites_it_and_the_twin_does_not(
 
 
 def test_what_was_tried_is_listed_with_settings_and_what_was_not_with_the_reason():
-    about = {"title": "RTT", "tries": "Retrain.", "name": "rtt", "measured": False}
+    about = {"title": "RTT", "tries": "Retrain.", "name": "rtt", "measured": False, "at": ["rtt"]}
+    of = {"title": "Relearning", "tries": "Again.", "name": "relearn", "measured": True, "at": ["relearn"]}
     report = {
-        "attack_about": [about, {"title": "Relearning", "tries": "Again.", "name": "relearn", "measured": True}],
+        "attack_about": [about, of], "relearn": {"unlearned": [{"step": 0}]},
         "attacks": {"unmeasured": ["RTT: no facts"]},
         "config": {"attack": {"rtt": {"splits": 5}}, "eval": {"relearn_steps": [0, 10], "split": "report"}},
     }  # fmt: skip
-    rtt, relearn = budget(report)
+    rtt, relearn = budget(report, "unlearned")
     assert rtt["state"] == "not measured: no facts" and rtt["settings"] == "splits 5"
     assert relearn["state"] == "measured" and relearn["settings"] == "steps 0 10"
+    assert budget(report, "a control")[1]["state"] == "not measured of this model"
 
 
 def test_limits_are_those_of_every_certificate_and_those_of_this_one():

@@ -7,6 +7,7 @@ from support.reports import e, entry, report_of
 
 from jaxunlearn.certificate.measures import (
     PERPLEXITY,
+    attacked,
     kept_level,
     known_by,
     measure,
@@ -31,8 +32,8 @@ def report(back=0.8, left=0.1):
     for name, forget in {"baseline": 2.0, "twin": 200.0, "unlearned": 20.0}.items():
         found["models"][name]["perplexity"] |= perplexity(forget)["perplexity"]
     found["relearn"] = {
-        "unlearned": [{"step": s, "familiarity": f, "n": 400} for s, f in ((0, left), (5, 0.4), (10, back))],
-        "twin": [{"step": s, "familiarity": 0.1, "n": 400} for s in (0, 10)],
+        "unlearned": [{"step": s, "familiarity": f, "n": 50} for s, f in ((0, left), (5, 0.4), (10, back))],
+        "twin": [{"step": s, "familiarity": 0.1, "n": 50} for s in (0, 10)],
     }
     return found
 
@@ -64,7 +65,7 @@ def test_without_a_twin_the_way_begins_at_nothing_and_a_perplexity_tells_nothing
     assert made[NEXT_WORD]["left"]["value"] == pytest.approx(0.5 / 0.9) and made[NEXT_WORD]["grade"] == "bad"
     assert made[PERPLEXITY]["grade"] == "" and "without a twin" in made[PERPLEXITY]["note"]
     assert made[RELEARNING]["grade"] == "bad"
-    assert missing([], found, False)[0] == "a twin that never saw the text"
+    assert missing([], found, "unlearned", False)[0] == "a twin that never saw the text"
 
 
 def test_the_twin_is_at_its_own_level_and_a_measure_without_a_gap_tells_nothing():
@@ -106,6 +107,7 @@ def test_the_baseline_knew_by_familiarity_or_by_extraction():
     assert known_by(dull, {}) == []
     assert known_by(dull, {"baseline": {"50": NEVER}, "twin": {"50": NEVER}}) == []
     assert len(known_by(dull, {"baseline": {"50": SURE}, "twin": {"50": NEVER}})) == 4
+    assert known_by(dull, {"baseline": {"50": SURE[:1]}, "twin": {"50": NEVER[:1]}}) == []  # one window shows nothing
     assert len(known_by(dull, {"baseline": {"10": SURE, "50": SURE}})) == 4  # without a twin the longest alone
 
 
@@ -113,6 +115,9 @@ def test_the_steps_of_relearning_are_to_half_of_the_baselines_familiarity():
     assert steps_to_half(report(), "unlearned") == {"step": 10, "of": 10, "half": 0.45}
     assert steps_to_half(report(), "twin") == {"step": None, "of": 10, "half": 0.45}
     assert steps_to_half(report(), "baseline") is None
+    other = report()
+    other["relearn"]["unlearned"][-1]["n"] = 24  # prompts that the blocks do not state, of 50
+    assert steps_to_half(other, "unlearned") is None
 
 
 def test_side_effects_stand_beside_baseline_and_twin_and_the_rest_is_said_to_be_missing():
@@ -120,7 +125,7 @@ def test_side_effects_stand_beside_baseline_and_twin_and_the_rest_is_said_to_be_
     assert found["general accuracy"]["model"]["value"] == 0.9 and set(found["general accuracy"]) == {
         "baseline", "model", "twin",
     }  # fmt: skip
-    lacking = missing(measures_of(report(), "unlearned", {}), report(), True)
+    lacking = missing(measures_of(report(), "unlearned", {}), report(), "unlearned", True)
     assert any("membership" in what for what in lacking) and not any("twin" in what for what in lacking[:1])
 
 
@@ -131,3 +136,25 @@ def test_an_export_is_measured_from_the_certified_model_to_the_baseline():
     assert kept_level("a", mine, mine, mine)["grade"] == ""
     few = kept_level("a", [0.0] * 20, [1.0] * 20, [0.0] * 20)  # too few for the certified model itself to pass
     assert few["grade"] == "" and kept_level("a", [0.0] * 20, [1.0] * 20, [1.0] * 20)["grade"] == "bad"
+
+
+def test_without_a_twin_an_undecided_rate_is_no_silence():
+    found = report()
+    del found["models"]["twin"], found["relearn"]["twin"]
+    found["models"]["baseline"]["leaks"] = {"completions": e(0.8, 0.1, 9)}
+    found["models"]["unlearned"]["leaks"] = {"completions": e(0.1, 0.1, 9)}
+    assert by_title(found)["completions that name the target"]["grade"] == "unsure"
+
+
+@pytest.mark.parametrize(
+    ("name", "relearned", "shares"),
+    [("unlearned", True, True), ("twin", True, False), ("other", False, False), ("unlearn", False, False)],
+)
+def test_an_attack_counts_as_tried_on_the_models_that_it_has_figures_of(name, relearned, shares):
+    made = {"relearn": {"unlearned": [1], "unlearned, 10% of the text": [1], "twin": [1], "other, 5 facts": [1]},
+            "attacks": {"latent": {"models": [{"unlearned": {"a": 1}, "twin": {}}]}}}  # fmt: skip
+    assert attacked(made, {"name": "relearn", "at": ["relearn"]}, name) is relearned
+    assert attacked(made, {"name": "shares", "at": ["relearn"]}, name) is shares
+    assert attacked(made, {"name": "latent", "at": ["attacks", "latent"]}, name) is (name == "unlearned")
+    about = {"name": "latent", "title": "Hidden states", "at": ["attacks", "latent"], "measured": True}
+    assert ("hidden states" in missing([], made | {"attack_about": [about]}, name, True)) is (name != "unlearned")

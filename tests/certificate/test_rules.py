@@ -55,17 +55,31 @@ def test_a_condition_that_is_not_met_bars_erased_alone():
     assert verdict([*GOOD, m("pressed", "bad")], ["x"], lacking)["word"] == SUPPRESSED
 
 
+NEAR = {"mean": 0.01, "most": 0.2, "baseline": 1.0}
+
+
 def test_an_export_is_covered_where_every_measure_stays():
-    far = {"mean": 1.0, "most": 2.0}
-    assert covers([m("plain", "good"), m("plain", "")], far) == (True, "")
-    assert covers([m("plain", "good"), m("plain", "bad", "b")], far) == (False, "not at the certified model's level: b")
-    assert covers([m("plain", "unsure", "b")], far)[1].endswith("b (undecided)")
+    assert covers([m("plain", "good"), m("plain", "")], NEAR) == (True, "")
+    assert covers([m("plain", "good"), m("plain", "bad", "b")], NEAR) == (
+        False, "not at the certified model's level: b",
+    )  # fmt: skip
+    assert covers([m("plain", "unsure", "b")], NEAR)[1].endswith("b (undecided)")
+
+
+@pytest.mark.parametrize(
+    ("mean", "baseline", "covered"),
+    [(0.1, 1.0, True), (0.11, 1.0, False), (0.05, 0.1, True), (0.06, 0.1, False), (1.5, 1.6, False)],
+)
+def test_another_model_that_stands_the_same_tests_is_not_covered(mean, baseline, covered):
+    found, why = covers([m("plain", "good")], {"mean": mean, "most": 9.0, "baseline": baseline})
+    assert found is covered and ("another model" in why) is not covered
 
 
 def test_where_no_measure_tells_an_export_has_to_write_as_the_model_does():
-    assert covers([m("plain", "")], {"mean": 0.0, "most": 0.05}) == (True, "")
-    assert not covers([m("plain", "")], {"mean": 0.0, "most": 0.051})[0] and not covers([], None)[0]
-    assert not covers([m("plain", "bad")], {"mean": 0.0, "most": 0.0})[0]
+    assert covers([m("plain", "")], NEAR | {"mean": 0.0, "most": 0.05}) == (True, "")
+    assert not covers([m("plain", "")], NEAR | {"mean": 0.0, "most": 0.051})[0]
+    assert not covers([], None)[0] and not covers([m("plain", "good")], None)[0]
+    assert not covers([m("plain", "bad")], NEAR | {"mean": 0.0, "most": 0.0})[0]
 
 
 def test_shares_are_written_with_their_interval():

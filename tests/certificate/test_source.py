@@ -82,3 +82,25 @@ def test_another_number_of_windows_is_a_change_of_the_tests(tmp_path):
     s = source_of(tmp_path)
     assert source.with_windows(s, 2, 900).differs == ["windows of the text, at most: 400 -> 2"]
     assert source.with_windows(s, 400, 900).differs == source.with_windows(s, 24, 9).differs == []
+
+
+def test_a_certificate_does_not_lie_in_the_folder_of_a_model(tmp_path):
+    (tmp_path / "config.json").write_text(to_json(Config(name="x")))
+    for name in ("unlearned", "baseline", "bf16"):
+        (tmp_path / name).mkdir()
+    for out in ("unlearned", "baseline/deep", "bf16"):
+        with pytest.raises(InputError, match="is in the folder of a model"):
+            source.refuse_models(tmp_path / out, tmp_path, [tmp_path / "bf16"])
+    source.refuse_models(tmp_path / "certificate", tmp_path, [tmp_path / "bf16"])
+
+
+def test_attacks_that_were_added_are_no_change_of_the_tests(tmp_path):
+    more, fewer = 'attack.kinds: [] -> ["rtt"]', 'attack.kinds: ["rtt", "latent"] -> ["rtt"]'
+    assert source.added(more) and source.added('attack.kinds: ["rtt"] -> ["latent", "rtt"]')
+    assert (
+        not source.added(fewer) and not source.added("eval.n: 1 -> 2") and not source.added("attack.kinds: none -> []")
+    )
+    s = source_of(tmp_path)
+    for rows, same in (([more], True), ([more, "eval.n: 1 -> 2"], False)):
+        s = dataclasses.replace(s, differs=rows, changes=[{"names": rows}])
+        assert s.unchanged is same

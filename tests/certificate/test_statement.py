@@ -38,3 +38,12 @@ def test_what_a_model_wrote_is_in_the_file_as_it_is_read_back():
 
 def test_the_code_version_is_that_of_its_files():
     assert len(statement.source_digest()) == 64
+
+
+def test_the_templates_are_a_part_of_the_code_version(tmp_path, monkeypatch):
+    monkeypatch.setattr(statement, "__file__", str(tmp_path / "certificate" / "statement.py"))
+    found = set()
+    for text in ("one", "other"):
+        (tmp_path / "page.html.j2").write_text(text)
+        found.add(statement.source_digest.__wrapped__())
+    assert len(found) == 2

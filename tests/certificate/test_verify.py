@@ -100,6 +100,11 @@ def test_a_forged_grade_tolerance_or_page_is_found_though_the_word_follows(made)
     assert any(what.startswith("the page opens with the statement's word") for what in said)
 
 
+def test_the_word_is_read_from_the_page_as_it_is_shown(tmp_path, report, logps):
+    certificate(tmp_path / "c", report, logps, verdict={"word": rules.ERASED, "meaning": "", "reasons": []})
+    assert not any("opens with" in what for what in wrong(tmp_path / "c"))
+
+
 def test_an_envelope_that_is_gone_is_found(made):
     edit(made, lambda p: p.update(signed=True))
     assert any("says that it is signed" in what for what in wrong(made))

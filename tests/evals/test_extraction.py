@@ -40,6 +40,7 @@ def test_windows_are_cut_to_the_context_and_to_the_longest_document(tokenizer):
     assert all(len(w.context) + len(w.continuation) == 17 for w in small.windows)
     short = windows_of(documents(30, 7), tokenizer, 512)
     assert (short.prefix, short.lengths, short.there, short.wanted) == (15, (10, 15), 1, (50, 50))
+    assert (short.documents, short.short, small.short) == (2, 1, 0)  # the shorter one has no window
     with pytest.raises(InputError, match="3 tokens in its longest document"):
         windows_of(documents(3), tokenizer, 512)
 

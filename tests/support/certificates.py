@@ -24,6 +24,7 @@ def predicate(report, logps, **more):
         "verdict": rules.verdict(made, known, needed), "conditions": needed, "measures": made,
         "extraction": {
             "prefix": 50, "lengths": lengths, "windows": 40, "there": 90, "wanted": [50, 50], "clipped": False,
+            "documents": 3, "short": 2,
             "models": {role: {n: {"shares": shares(of), "nats_a_token": 1.5} for n, of in logps[name].items()}
                        for role, name in roles.items() if name in logps},
         },
