@@ -16,7 +16,7 @@ from jaxunlearn.certificate.source import Source
 from jaxunlearn.config.versions import code, versions
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.estimates import value_of
-from jaxunlearn.evals.extraction import WINDOWS, Windows, shares
+from jaxunlearn.evals.extraction import WINDOWS, Windows
 from jaxunlearn.evals.question_sets import spread
 from jaxunlearn.files import read_json, write_whole
 from jaxunlearn.outputs import refuse_foreign, taken
@@ -173,18 +173,11 @@ def _manifest(s: Source) -> dict[str, Any]:
 
 def _extraction(asked: Windows, logps: measures.Logps, name: str) -> dict[str, Any]:
     """Return the windows' sizes and, for each model and length, the shares and the mean nats a token."""
-    roles = {"baseline": "baseline", "model": name, "twin": "twin"}
     return {
         "prefix": asked.prefix, "lengths": list(asked.lengths), "windows": len(asked.windows), "there": asked.there,
         "wanted": list(asked.wanted), "clipped": asked.clipped,
         "documents": asked.documents, "short": asked.short,
-        "models": {
-            role: {
-                length: {"shares": shares(logp), "nats_a_token": -float(np.mean(logp)) / int(length)}
-                for length, logp in logps[n].items()
-            }
-            for role, n in roles.items() if n in logps
-        },
+        "models": measures.extraction_of(logps, name),
     }  # fmt: skip
 
 

@@ -258,6 +258,18 @@ def _extraction(name: str, logps: Logps) -> list[dict]:
     return found
 
 
+def extraction_of(logps: Logps, name: str) -> dict[str, Any]:
+    """Return {role: {length: {"shares", "nats_a_token": the mean}}} of baseline, model and twin, as the page has it."""
+    roles = {"baseline": "baseline", "model": name, "twin": "twin"}
+    return {
+        role: {
+            length: {"shares": shares(logp), "nats_a_token": -float(np.mean(logp)) / int(length)}
+            for length, logp in logps[n].items()
+        }
+        for role, n in roles.items() if n in logps
+    }  # fmt: skip
+
+
 def kept_level(title: str, model: Sequence[float], baseline: Sequence[float], export: Sequence[float]) -> dict:
     """Return the measure of an exported file: its way from the certified model to the baseline, item by item."""
     figures = {role: {"value": float(np.mean(of)), "low": None, "high": None, "n": len(of)}

@@ -48,5 +48,5 @@ def _brought_back(report: Mapping[str, Any], name: str) -> bool:
     if made is None or made.ideal is None or made.back is None or made.back.low is None:
         return False
     first, low, high = min(rows, key=lambda row: row["step"])["familiarity"], known(made.ideal), known(made.before)
-    begun = max(0.0, ((value_of(first) or 0.0) - low) / (high - low))
+    begun = max(0.0, (known(first) - low) / (high - low))
     return made.back.low > begun + BACK

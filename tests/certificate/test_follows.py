@@ -52,7 +52,8 @@ def test_extraction_that_does_not_follow_from_its_windows_or_was_left_out_is_nam
     of(p, TEN)["figures"]["model"]["value"] = 0.5
     assert not_extracted(p) == [TEN]
     p["measures"] = [m for m in p["measures"] if m["title"] != TEN]
-    assert not_extracted(p) == [TEN]
+    p["extraction"]["models"]["model"]["10"]["nats_a_token"] = 9.0
+    assert not_extracted(p) == [TEN, "the shares of windows"]
 
 
 def test_knowledge_is_drawn_from_the_figures_again(p):

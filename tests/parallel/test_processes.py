@@ -126,11 +126,12 @@ def test_a_sum_that_a_dead_process_broke_is_put_in_words(capsys):
     assert "is gone" not in capsys.readouterr().err
 
 
-def test_a_command_for_one_process_refuses_several():
+@pytest.mark.parametrize("name", ["report", "certify"])
+def test_a_command_for_one_process_refuses_several(name):
     env = environment(1, **GIVEN)
-    command = [sys.executable, "-m", "jaxunlearn", "report", "runs/none"]
+    command = [sys.executable, "-m", "jaxunlearn", name, "runs/none"]
     done = subprocess.run(command, env=env, capture_output=True, text=True)
-    assert done.returncode == 2 and "`report` is done by one process" in done.stderr
+    assert done.returncode == 2 and f"`{name}` is done by one process" in done.stderr
 
 
 # ---- a host that sees something else

@@ -5,7 +5,6 @@ from jaxunlearn.certificate.certify import write
 from jaxunlearn.certificate.findings import limits
 from jaxunlearn.certificate.measured import TOLERANCE
 from jaxunlearn.certificate.needed import WORDS, conditions
-from jaxunlearn.evals.extraction import shares
 
 SUBJECTS = [{"name": "unlearned/model.safetensors", "digest": {"sha256": "ab" * 32}}]
 
@@ -13,7 +12,6 @@ SUBJECTS = [{"name": "unlearned/model.safetensors", "digest": {"sha256": "ab" * 
 def predicate(report, logps, **more):
     """Return the predicate of the model `unlearned` of a report."""
     made, known = measures.measures_of(report, "unlearned", logps), measures.known_by(report, logps)
-    roles = {"baseline": "baseline", "model": "unlearned", "twin": "twin"}
     needed = conditions(dict.fromkeys(WORDS, True))
     lengths = [int(n) for n in logps["baseline"]]
     return {
@@ -25,8 +23,7 @@ def predicate(report, logps, **more):
         "extraction": {
             "prefix": 50, "lengths": lengths, "windows": 40, "there": 90, "wanted": [50, 50], "clipped": False,
             "documents": 3, "short": 2,
-            "models": {role: {n: {"shares": shares(of), "nats_a_token": 1.5} for n, of in logps[name].items()}
-                       for role, name in roles.items() if name in logps},
+            "models": measures.extraction_of(logps, "unlearned"),
         },
         "steps_to_half": {"model": {"step": 10, "of": 10, "half": 0.4}}, "side_effects": [], "missing": ["RTT"],
         "findings": [], "budget": [], "limits": limits({}), "exports": [], "manifest": {},
