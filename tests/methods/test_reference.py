@@ -250,13 +250,13 @@ def held(c: Case, w, layer=1):
 
 def breaking(c: Case, w, components=2):  # arXiv 2509.11816, 2605.11685: both layers; the retain term is `held`
     (tokens, labels), total = c.forget, 0.0
-    on = labels != IGNORE
+    on = (labels != IGNORE) & (np.arange(labels.shape[1]) > 0)  # the first position of a row takes no part
     for n in range(SHAPE.L):
         h, old = (fed_forward(m, tokens, n)[on] for m in (w, c.weights["baseline"]))
         leading = np.linalg.svd(old - old.mean(0), full_matrices=False)[2][:components]
         plane = np.linalg.qr(np.vstack([old.mean(0), leading]).T)[0]
         h, old = h - h @ plane @ plane.T, old - old @ plane @ plane.T
-        total += np.maximum((h * old).sum(-1), 0).mean() / (old**2).sum(-1).mean()
+        total += np.maximum((h * old).sum(-1), 0).mean() / np.linalg.norm(old, axis=-1).mean() ** 2
     return total / SHAPE.L
 
 
