@@ -16,7 +16,6 @@ from jaxunlearn.attacks.relearn import asked, training, wide
 from jaxunlearn.config import Config, HalfwayAttack, as_dict
 from jaxunlearn.data.blocks import next_token_labels
 from jaxunlearn.evals.suite import specific_mass
-from jaxunlearn.run import Run
 
 
 def attack_halfway(target: Target) -> dict[str, Any]:
@@ -55,11 +54,6 @@ def lacks_twin(target: Target) -> str:
     return "" if target.main("twin") else "no twin to compare with (pretrain.twin)"
 
 
-def cannot(run: Run) -> str:
-    """Return why steps to half cannot be counted, "" where they can."""
-    return lacks_prompts(run)
-
-
 def fewer(config: Config) -> HalfwayAttack:
     """Return the settings of `--quick`: fewer steps, and two rates where none is given."""
     c = config.attack.halfway
@@ -74,7 +68,7 @@ HALFWAY = Attack(
     "the baseline's, at the best of several rates.",
     control="The twin, which learns it for the first time: the ratio of steps is 1 where the text was erased.",
     run=attack_halfway,
-    check=cannot,
+    check=lacks_prompts,
     fewer=fewer,
     form=Paces,
 )

@@ -72,13 +72,15 @@ def _usual(config: Config) -> float:
 def training(config: Config, steps: int, rate: float) -> Train:
     """Return the attacker's training: eval.relearn_batch blocks a step, in parts that fit, at a constant rate.
 
-    The memory that AdamW takes is that of the run's unlearning.
+    It is by AdamW, or by Adafactor where the run's unlearning is, in as much memory: a weaker rule, which a run may be
+    unlearned by, would make the attacker weaker too.
     """
     u, batch = config.unlearn, fits(config.eval.relearn_batch)
     parts = batch // u.batch if batch % u.batch == 0 else 1
+    rule = u.optimiser if u.optimiser in ("adamw", "adafactor") else "adamw"
     return Train(
         steps=steps, learning_rate=rate, batch=batch // parts, accumulate=parts, schedule="constant",
-        optimiser=u.optimiser, moment_dtype=u.moment_dtype, update=u.update,
+        optimiser=rule, moment_dtype=u.moment_dtype, update=u.update,
     )  # fmt: skip
 
 

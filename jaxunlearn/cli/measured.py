@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jaxunlearn.cli.common import add_force, found_model, one_model_mesh, quick, read_model
 from jaxunlearn.config import Config, Text, as_dict, check, override
+from jaxunlearn.config.versions import versions
 from jaxunlearn.errors import InputError
 from jaxunlearn.files import find_data, json_text, write_whole
 from jaxunlearn.outputs import refuse_foreign, taken
@@ -142,7 +143,6 @@ def _report(config: Config, found: dict, prompts, notes: list[str], hashes: dict
     from jaxunlearn.estimates import plain
     from jaxunlearn.evals.measure import raw, titles
     from jaxunlearn.parallel.sharding import device_names
-    from jaxunlearn.run.directory import versions
     from jaxunlearn.stages.summary import without_places
 
     name = config.name

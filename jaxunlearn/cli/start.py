@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jaxunlearn.cli.common import add_force, add_overrides, configured, one_model_mesh
 from jaxunlearn.errors import InputError
-from jaxunlearn.files import json_text
+from jaxunlearn.files import json_text, write_whole
 from jaxunlearn.outputs import refuse_foreign, taken
 
 
@@ -28,8 +28,6 @@ def init(a) -> None:
         text, said = suggest(folder, a.model, a.forget, a.retain)
     folder.mkdir(parents=True, exist_ok=True)
     with taken(folder, [CONFIG], by=BY, force=a.force):
-        from jaxunlearn.files import write_whole
-
         write_whole(folder / CONFIG, text)
     print("\n".join([f"{folder / CONFIG}: written", *(f"  {line}" for line in said)]))
 

@@ -1,7 +1,6 @@
 """The fields of a configuration, as frozen dataclasses.
 
-config/training.py has those of the stages that train,
-config/attacks.py those of the attacks.
+config/training.py has those of the stages that train, config/attacks.py those of the attacks.
 """
 
 from dataclasses import dataclass, field

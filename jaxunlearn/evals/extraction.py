@@ -41,8 +41,8 @@ class Windows:
     """The windows of a text, the tokens that each is given, and the lengths that are asked for.
 
     there: how many windows the text has, of which `windows` are spread. documents: how many it has; short: how many of
-    them have no window. wanted: (prefix, continuation) before they were
-    cut to the model's context, or to the longest document.
+    them have no window. wanted: (prefix, continuation) before they were cut to the model's context, or to the longest
+    document.
     """
 
     windows: tuple[Window, ...]

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxunlearn.config import Adversary, Config, Train
-from jaxunlearn.methods.base import Method, Recipe
+from jaxunlearn.methods.base import Method, Recipe, lacks_forget
 from jaxunlearn.methods.step import gradients, moved
 from jaxunlearn.training.step import State, init_state, train_step
 
@@ -77,8 +77,7 @@ def faults(config: Config, method: Method, parts: tuple[str, ...]) -> list[str]:
         return wrong
     if len(a.rates) != 2 or a.rates[0] > a.rates[1]:
         wrong.append(f"unlearn.adversary.rates are two, the least and the most (got {a.rates})")
-    if not method.trains or set(parts) <= {"retain"}:
-        why = "has no loss on text to forget" if method.trains else "trains nothing"
+    if why := lacks_forget(method, parts):
         wrong.append(f"unlearn.adversary: {method.name} {why}; set unlearn.adversary.every=0")
     if u.lora.rank:
         wrong.append("unlearn.adversary trains whole weights, as an attacker would: leave out unlearn.lora")

@@ -120,6 +120,13 @@ class Method:
         return {key: setting.default for key, setting in self.settings.items()}
 
 
+def lacks_forget(method: Method, parts: Names) -> str:
+    """Return why a method has no gradient on text to forget, "" where it has one; parts: what a batch of it holds."""
+    if not method.trains:
+        return "trains nothing"
+    return "has no loss on text to forget" if set(parts) <= {"retain"} else ""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What the compiled step of a method depends on: record, settings, retain loss, labels, SAM, ILU; hashable."""

@@ -24,7 +24,7 @@ from flax import nnx
 
 from jaxunlearn.config import Config
 from jaxunlearn.errors import InputError
-from jaxunlearn.methods.base import Batch, Method, Recipe
+from jaxunlearn.methods.base import Batch, Method, Recipe, lacks_forget
 from jaxunlearn.methods.matrices import moved, taken
 from jaxunlearn.methods.mudman import normalised
 from jaxunlearn.methods.step import counts, gradients, loss
@@ -207,9 +207,8 @@ def _refreshed(fork: Fork) -> Fork:
 
 def faults(config: Config, method: Method, parts: tuple[str, ...]) -> list[str]:
     """Return why the filter cannot run; parts: those of a batch that the method reads."""
-    if not config.unlearn.collapse.norm or (method.trains and not set(parts) <= {"retain"}):
+    if not config.unlearn.collapse.norm or not (why := lacks_forget(method, parts)):
         return []
-    why = "has no loss on text to forget" if method.trains else "trains nothing"
     return [f"unlearn.collapse: {method.name} {why}; set unlearn.collapse.norm=0"]
 
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxunlearn.config import Config
-from jaxunlearn.methods.base import Method
+from jaxunlearn.methods.base import Method, lacks_forget
 
 STEP = 1e-3  # of the central difference, in w
 
@@ -33,8 +33,7 @@ def faults(config: Config, method: Method, parts: tuple[str, ...]) -> list[str]:
     u, wrong = config.unlearn, []
     if not u.invariance:
         return wrong
-    if not method.trains or set(parts) <= {"retain"}:
-        why = "has no loss on text to forget" if method.trains else "trains nothing"
+    if why := lacks_forget(method, parts):
         wrong.append(f"unlearn.invariance: {method.name} {why}; set unlearn.invariance=0")
     elif "retain" not in parts:
         wrong.append("unlearn.invariance is measured on text to keep: set unlearn.retain_weight above 0")

@@ -10,7 +10,7 @@ keep and folds to come.
 import numpy as np
 
 from jaxunlearn.config import Config
-from jaxunlearn.methods.base import Method
+from jaxunlearn.methods.base import Method, lacks_forget
 
 
 def stage(step: int, steps: int, folds: int) -> int:
@@ -34,8 +34,7 @@ def faults(config: Config, method: Method, parts: tuple[str, ...]) -> list[str]:
     u, wrong = config.unlearn, []
     if u.folds == 1:
         return wrong
-    if not method.trains or set(parts) <= {"retain"}:
-        why = "has no loss on text to forget" if method.trains else "trains nothing"
+    if why := lacks_forget(method, parts):
         wrong.append(f"unlearn.folds: {method.name} {why}; set unlearn.folds=1")
     elif "retain" not in parts:
         wrong.append("unlearn.folds keeps the folds to come as it keeps text: set unlearn.retain_weight above 0")

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxunlearn.config import Config
-from jaxunlearn.methods.base import Method, Recipe
+from jaxunlearn.methods.base import Method, Recipe, lacks_forget
 from jaxunlearn.methods.matrices import Matrices, moved, replaced, taken
 from jaxunlearn.methods.step import gradients
 from jaxunlearn.training.step import State
@@ -88,8 +88,7 @@ def faults(config: Config, method: Method, parts: tuple[str, ...]) -> list[str]:
     m, wrong = config.unlearn.mudman, []
     if not m.every:
         return wrong
-    if not method.trains or set(parts) <= {"retain"}:
-        why = "has no loss on text to forget" if method.trains else "trains nothing"
+    if why := lacks_forget(method, parts):
         wrong.append(f"unlearn.mudman: {method.name} {why}; set unlearn.mudman.every=0")
     elif "retain" not in parts:
         wrong.append("unlearn.mudman masks by the gradient on text to keep: set unlearn.retain_weight above 0")

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxunlearn.config import Config
-from jaxunlearn.methods.base import Method
+from jaxunlearn.methods.base import Method, lacks_forget
 
 
 def sharpened(gradient: Callable, rho: float) -> Callable:
@@ -35,7 +35,6 @@ def faults(config: Config, method: Method, parts: tuple[str, ...]) -> list[str]:
     if not u.sam:
         return []
     wrong = ["unlearn.sam needs whole gradients: leave out unlearn.update"] if u.update == "layers" else []
-    if not method.trains or set(parts) <= {"retain"}:
-        why = "has no loss on text to forget" if method.trains else "trains nothing"
+    if why := lacks_forget(method, parts):
         wrong.append(f"unlearn.sam: {method.name} {why}; set unlearn.sam=0")
     return wrong

@@ -24,7 +24,7 @@ import numpy as np
 
 from jaxunlearn.config import Config, Lora, Select
 from jaxunlearn.errors import InputError
-from jaxunlearn.methods.base import Method, Recipe, kl_to
+from jaxunlearn.methods.base import Method, Recipe, kl_to, lacks_forget
 from jaxunlearn.methods.matrices import Matrices, moved, taken
 from jaxunlearn.methods.step import gradients
 from jaxunlearn.models import lora
@@ -176,8 +176,7 @@ def faults(config: Config, method: Method, parts: tuple[str, ...]) -> list[str]:
     u, wrong = config.unlearn, []
     if not u.select.budget:
         return wrong
-    if not method.trains or set(parts) <= {"retain"}:
-        why = "has no loss on text to forget" if method.trains else "trains nothing"
+    if why := lacks_forget(method, parts):
         wrong.append(f"unlearn.select: {method.name} {why}; set unlearn.select.budget=0")
     if not config.text.retain:
         wrong.append("unlearn.select has its budget on text to keep: set text.retain")

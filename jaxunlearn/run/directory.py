@@ -36,8 +36,8 @@ from jaxunlearn.run.resume import (
 from jaxunlearn.run.tracking import Trackers
 
 LOCK = ".jaxunlearn_run.lock"  # marks the folder as a run's, too
-# What may stand in a folder before a run begins there: models that are given to it, and a dictionary that was built.
 LOGS = re.compile(r"\..*|lost\+found|log.*|.*\.(log|out|err)")  # what schedulers, shells and mounts put there
+# What may stand in a folder before a run begins there: models that are given to it, and a dictionary that was built.
 GIVEN = ("baseline", "twin", "reinforced", "diluted", "new_only", "anchors")
 
 

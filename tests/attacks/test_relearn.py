@@ -13,6 +13,7 @@ from jaxunlearn.errors import Diverged, RunError
 from jaxunlearn.run import open_run
 
 BASE = Config(name="x")
+RULES = ("adamw", "adafactor", "sgd", "lion")
 WHAT = Relearning(arrays=(np.zeros((1, 4), np.int32), np.zeros((1, 4), np.int32)), steps=(0, 1, 2), prompts=())
 
 
@@ -62,6 +63,8 @@ def test_the_attackers_training_is_his_own(mesh):
     other = training(override(usual, ["unlearn.batch=3", "unlearn.accumulate=16", "unlearn.lora.rank=4"]), 12, 1e-3)
     assert other.batch * other.accumulate == one.batch * one.accumulate == 8 and not other.lora.rank
     assert training(override(usual, ["unlearn.update=layers"]), 12, 1e-3).update == "layers"  # as little memory
+    rules = {rule: training(override(usual, [f"unlearn.optimiser={rule}"]), 12, 1e-3).optimiser for rule in RULES}
+    assert rules == {"adamw": "adamw", "adafactor": "adafactor", "sgd": "adamw", "lion": "adamw"}  # never weaker
 
 
 def test_prompts_that_the_relearned_blocks_state_are_not_asked(mesh, world, tmp_path, monkeypatch):
