@@ -1,9 +1,8 @@
-"""Shared by subcommands: overrides, the configuration named, its quick form, one model and the mesh for it."""
+"""Shared by subcommands: overrides, the configuration named, its quick form, the mesh for one model."""
 
 import argparse
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 
 from jaxunlearn.config.bounds import Range
 from jaxunlearn.parallel import processes
@@ -69,37 +68,3 @@ def one_model_mesh():
 
     alone = processes.count() == 1
     return jax.set_mesh(make_mesh(fsdp=-1, devices=jax.devices()[:1] if alone else None))
-
-
-def found_model(name: str | Path):
-    """Return (folder, tokenizer, shape) of the model that --model names, before its weights are read.
-
-    Raises InputError where there is none or its tokenizer does not fit, RunError for one that is not as it was saved.
-    """
-    from jaxunlearn.data.tokenizer import load_tokenizer
-    from jaxunlearn.methods import inference
-    from jaxunlearn.models import directory, hub
-    from jaxunlearn.run.store import verify
-
-    path = hub.find_model(name)
-    verify(path)  # a model of a run is what was saved there
-    own = inference.baseline(path) if inference.is_guided(path) else path  # the models of such a method are beside it
-    tokenizer = load_tokenizer(own)
-    return path, tokenizer, directory.check_model(own, tokenizer)
-
-
-def read_model(path: Path, compute: str = "float32"):
-    """Return the model in a folder that found_model gave, also one of a method at inference time."""
-    from jaxunlearn.methods import inference
-    from jaxunlearn.models import huggingface
-
-    def read(folder):
-        return huggingface.load(folder, compute)
-
-    return inference.load(path, read) if inference.is_guided(path) else read(path)
-
-
-def one_model(name: str | Path):
-    """Return the model that --model names and its tokenizer. Raises InputError and RunError as found_model does."""
-    path, tokenizer, _ = found_model(name)
-    return read_model(path), tokenizer

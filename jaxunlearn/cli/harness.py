@@ -16,11 +16,12 @@ from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
 
 from jaxunlearn.cli import ending
-from jaxunlearn.cli.common import found_model, one_model_mesh, read_model
+from jaxunlearn.cli.common import one_model_mesh
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals.harness import JaxLM
 from jaxunlearn.methods import inference
 from jaxunlearn.models.transformer import context_fits
+from jaxunlearn.run.store import found_model, read_model
 
 BATCH = 8
 DTYPES = ("float32", "bfloat16")

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from jaxunlearn.cli.common import add_force, found_model, one_model_mesh, quick, read_model
+from jaxunlearn.cli.common import add_force, one_model_mesh, quick
 from jaxunlearn.config import Config, Text, as_dict, check, override
 from jaxunlearn.config.versions import versions
 from jaxunlearn.errors import InputError
@@ -116,7 +116,7 @@ def measured(config: Config) -> dict:
     from jaxunlearn.methods import inference
     from jaxunlearn.parallel.console import say
     from jaxunlearn.parallel.sharding import device_names
-    from jaxunlearn.run.store import hash_of
+    from jaxunlearn.run.store import found_model, hash_of, read_model
 
     measure.refuse(config, held_out=False)
     with one_model_mesh():

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jaxunlearn.cli.common import add_force, number, one_model, one_model_mesh
+from jaxunlearn.cli.common import add_force, number, one_model_mesh
 from jaxunlearn.config.bounds import NONE_OR_SOME, SEED, SOME, TEMPERATURE, Range
 from jaxunlearn.errors import InputError
 from jaxunlearn.files import json_text
@@ -29,10 +29,12 @@ def generate(a) -> None:
     from jaxunlearn.methods import inference
     from jaxunlearn.models.generate import Sampling
     from jaxunlearn.models.generate import generate as continue_
+    from jaxunlearn.run.store import found_model, read_model
 
     with one_model_mesh():
-        model, tokenizer = one_model(a.model)
-        prefix = inference.prefix(Path(a.model))
+        path, tokenizer, _ = found_model(a.model)
+        model = read_model(path)
+        prefix = inference.prefix(path)
         prompts = [tokenizer.asked(prefix + p, a.chat) for p in a.prompt]
         sampling = Sampling(a.temperature, a.top_k, a.top_p)
         new = continue_(model, prompts, a.max_new_tokens, sampling, seed=a.seed, eos_ids=tokenizer.eos_ids)
@@ -71,10 +73,12 @@ def score(a) -> None:
     from jaxunlearn.data.documents import read_documents
     from jaxunlearn.models.scoring import LONGEST, score_text
     from jaxunlearn.models.transformer import context_fits
+    from jaxunlearn.run.store import found_model, read_model
 
     text = "\n\n".join(d.text for d in read_documents([a.text]))
     with one_model_mesh():
-        model, tokenizer = one_model(a.model)
+        path, tokenizer, _ = found_model(a.model)
+        model = read_model(path)
         context = a.context or min(model.c.context, LONGEST)
         context_fits(model.c, context, "--context")
         found = score_text(model, tokenizer, text, context)

@@ -7,9 +7,11 @@ import numpy as np
 
 from jaxunlearn import sealed
 from jaxunlearn.config import Config, Eval, as_dict
+from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.files import sha256_text
 from jaxunlearn.methods import inference, reads
-from jaxunlearn.models import huggingface, peft
+from jaxunlearn.models import hub, huggingface, peft
+from jaxunlearn.models.directory import check_model
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import part
 from jaxunlearn.run import Run
@@ -44,6 +46,28 @@ def load_model(config: Config, directory: Path, frozen: bool = False):
     if inference.is_guided(directory):
         return inference.load(directory, partial(load_model, config, frozen=frozen))
     return huggingface.load(directory, config.compute, config.compute if frozen else "float32", config.remat)
+
+
+def found_model(name: str | Path):
+    """Return (folder, tokenizer, shape) of the model that a name stands for, before its weights are read.
+
+    name: a folder, a hub name or a .gguf file. Raises InputError where there is none or its tokenizer does not fit,
+    RunError for one that is not as it was saved.
+    """
+    path = hub.find_model(name)
+    verify(path)  # a model of a run is what was saved there
+    own = inference.baseline(path) if inference.is_guided(path) else path  # the models of such a method are beside it
+    tokenizer = load_tokenizer(own)
+    return path, tokenizer, check_model(own, tokenizer)
+
+
+def read_model(path: Path, compute: str = "float32"):
+    """Return the model in a folder that found_model gave, also one of a method at inference time."""
+
+    def read(folder):
+        return huggingface.load(folder, compute)
+
+    return inference.load(path, read) if inference.is_guided(path) else read(path)
 
 
 def verify(directory: Path) -> None:

@@ -9,15 +9,15 @@ from typing import Any
 import jax
 
 from jaxunlearn.config.bounds import NONE_OR_SOME, SEED, SOME, TEMPERATURE, Range
-from jaxunlearn.data.tokenizer import Tokenizer, load_tokenizer
+from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.errors import InputError
 from jaxunlearn.methods import inference
 from jaxunlearn.methods.controls import CONTROLS
-from jaxunlearn.models import directory, huggingface, peft
+from jaxunlearn.models import peft
 from jaxunlearn.models.generate import Sampling
 from jaxunlearn.models.streaming import stream
 from jaxunlearn.parallel.sharding import make_mesh
-from jaxunlearn.run.store import verify
+from jaxunlearn.run.store import found_model, read_model
 
 MAIN = ("baseline", "unlearned", "repaired", "twin", "reinforced")  # folders of a run, in the order of the page
 TOP_P = Range(0, 1, above=True)
@@ -165,10 +165,5 @@ def load(folder: Path, chosen: list[str], say=lambda text: None) -> Answers:
 
 
 def _load(name: str, path: Path) -> Asked:
-    verify(path)
-    guided = inference.is_guided(path)
-    own = inference.baseline(path) if guided else path
-    tokenizer = load_tokenizer(peft.base_of(own) if peft.is_adapter(own) else own)
-    directory.check_model(own, tokenizer)
-    model = inference.load(path, huggingface.load) if guided else huggingface.load(path)
-    return Asked(name=name, model=model, tokenizer=tokenizer, prefix=inference.prefix(path))
+    path, tokenizer, _ = found_model(path)
+    return Asked(name=name, model=read_model(path), tokenizer=tokenizer, prefix=inference.prefix(path))

@@ -94,7 +94,7 @@ def test_what_cannot_be_measured_is_refused_before_the_weights_are_read(
     odd = PROMPTS["probability"][0] | {"specific": ["unheard"]}
     (tmp_path / "odd.json").write_text(json.dumps(PROMPTS | {"probability": [odd]}))
     (tmp_path / "empty.json").write_text(json.dumps({"name": "empty", "lexicon": {"explicit": ["a"]}}))
-    monkeypatch.setattr(measured, "read_model", lambda *_: pytest.fail("the weights were read"))
+    monkeypatch.setattr("jaxunlearn.run.store.read_model", lambda *_: pytest.fail("the weights were read"))
     code, out, err = evaluate(capsys, "--model", model, *[g.format(folder=tmp_path) for g in given])
     assert code == 2 and said in err and not out
 
