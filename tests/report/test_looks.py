@@ -1,15 +1,14 @@
 """The page as readers see it: in a headless Chromium, wide, narrow and printed, with and without JavaScript."""
 
-import contextlib
 import threading
 import time
 
 import pytest
 from support import browser as browsers
 from support.reports import e, made_up, rendered
+from support.serving import serving
 
 from jaxunlearn.report.page import page
-from jaxunlearn.serving.server import Server
 
 pytestmark = pytest.mark.skipif(browsers.FOUND is None, reason=browsers.WHY_NOT)
 SEEN = [(1280, "screen"), (940, "screen"), (800, "screen"), (390, "screen"), (680, "print")]
@@ -139,19 +138,6 @@ def live():
     models = ["baseline", "unlearned"]
     few = {key: made_up()[key] for key in ("models", "completions")}
     return page(few, {"models": models, "context": 99, "chat": False, "begin": begin})
-
-
-@contextlib.contextmanager
-def serving(live, answer):
-    server = Server(0, live, answer)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.end()
 
 
 def test_a_prompt_is_typed_and_the_answers_stream_in(shown, live):

@@ -1,29 +1,15 @@
 """The server for one reader: what it sends, and that no page of another site can use it."""
 
-import contextlib
 import http.client
 import json
 import threading
 
 import pytest
+from support.serving import serving
 
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.serving import server as servers
 from jaxunlearn.serving.server import Server
-
-
-@contextlib.contextmanager
-def running(answer):
-    """Run a server in a thread, and end it."""
-    server = Server(0, "<p>the page</p>", answer)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.end()
 
 
 def echo(question):
@@ -43,7 +29,7 @@ def ask(server, method="POST", path="/generate", body=b'{"prompt": "a b"}', **he
 
 
 def test_the_page_and_an_answer_line_by_line():
-    with running(echo) as server:
+    with serving("<p>the page</p>", echo) as server:
         assert server.server_address[0] == "127.0.0.1" and server.address.startswith("http://127.0.0.1:")
         status, headers, page = ask(server, "GET", "/")
         assert (status, page, headers["Content-Type"]) == (200, "<p>the page</p>", "text/html; charset=utf-8")
@@ -56,7 +42,7 @@ def test_the_page_and_an_answer_line_by_line():
 
 def test_pages_of_other_sites_are_refused():
     asked = []
-    with running(lambda question: asked.append(question) or iter(())) as server:
+    with serving("<p>the page</p>", lambda question: asked.append(question) or iter(())) as server:
         port = server.server_port
         for foreign in (
             {"Host": f"evil.example:{port}"}, {"Host": "127.0.0.1:1"}, {"Host": "127.0.0.1"},
@@ -88,7 +74,7 @@ def test_a_fault_is_printed_and_a_reader_who_went_away_is_not(capsys):
         yield {"text": "a"}
         raise ZeroDivisionError("a fault")
 
-    with running(failing) as server:
+    with serving("<p>the page</p>", failing) as server:
         assert json.loads(ask(server)[2].splitlines()[-1]) == {"error": "ZeroDivisionError: a fault"}
         for gone in (BrokenPipeError("gone"), TimeoutError("gone")):
             try:
@@ -104,16 +90,16 @@ def test_what_is_wrong_is_said(monkeypatch):
         yield {"text": "a"}
         raise RunError("the weights are damaged")
 
-    with running(echo) as server:
+    with serving("<p>the page</p>", echo) as server:
         status, _, body = ask(server, body=b'{"prompt": ""}')
         assert (status, json.loads(body)) == (400, {"error": "the prompt is empty"})
         assert ask(server, body=b"{")[0] == 400
         with monkeypatch.context() as changed:
             changed.setattr(servers, "LARGEST", 10)
             assert "at most 10 bytes" in ask(server)[2]
-    with running(failing) as server:
+    with serving("<p>the page</p>", failing) as server:
         assert json.loads(ask(server)[2].splitlines()[-1]) == {"error": "the weights are damaged"}
-    with running(echo) as server, pytest.raises(InputError, match="--port"):
+    with serving("<p>the page</p>", echo) as server, pytest.raises(InputError, match="--port"):
         Server(server.server_port, "", echo)
 
 
@@ -130,7 +116,7 @@ def test_one_prompt_is_answered_at_a_time_and_the_end_stops_it(monkeypatch):
             closed.append(1)
 
     got = []
-    with running(endless) as server:
+    with serving("<p>the page</p>", endless) as server:
         thread = threading.Thread(target=lambda: got.append(ask(server)[2].splitlines()[-1]))
         thread.start()
         assert begun.wait(10)
@@ -150,7 +136,7 @@ def test_a_reader_who_goes_away_stops_the_answer():
         finally:
             closed.set()
 
-    with running(endless) as server:
+    with serving("<p>the page</p>", endless) as server:
         connection = http.client.HTTPConnection("127.0.0.1", server.server_port)
         connection.request("POST", "/generate", b"{}", {"Content-Type": "application/json"})
         connection.getresponse().read(5)
