@@ -60,6 +60,6 @@ def config() -> Config:
         ),
         sweep=Sweep(
             methods=METHODS, rates=(2e-4, 6e-4, 1.2e-3, 2.5e-3, 6e-3), trials=10, seeds=(0, 1, 2), tuning_seeds=1,
-            reach=0.1, rtt=True,
+            reach=0.1, attacks=("rtt",),
         ),
     )  # fmt: skip

@@ -126,6 +126,7 @@ class Attack:
     at: where the findings stand in report.json; empty: attacks.NAME.
     form: their pydantic form, to check a report by (schema.Report itself has that of relearn and rtt).
     graded: the figures by which the verdict grades a model.
+    compare: what a sweep asks of its rows: (run, names of models) -> {name: figures}; None where a sweep cannot ask it.
     """
 
     name: str
@@ -139,6 +140,7 @@ class Attack:
     at: tuple[str, ...] = ()
     form: Any = Any
     graded: tuple[Graded, ...] = ()
+    compare: Callable[[Run, tuple[str, ...]], dict[str, dict]] | None = None
 
     @property
     def place(self) -> tuple[str, ...]:

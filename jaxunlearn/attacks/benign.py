@@ -19,6 +19,7 @@ from jaxunlearn.config import BenignAttack, Config, as_dict
 from jaxunlearn.data.documents import Document
 from jaxunlearn.data.facts import Fact, birthdays, read_facts
 from jaxunlearn.data.tokenizer import Tokenizer, holds
+from jaxunlearn.run import Run
 
 BAR = 0.5  # mean probability of the right answers that counts as learnt
 LEAST = 12  # different words that facts can be drawn of
@@ -54,12 +55,23 @@ def drawn(words: Sequence[str], count: int, seed: int) -> list[Fact]:
 
 def attack_benign(target: Target) -> dict[str, Any]:
     """Teach new facts to the baseline, the unlearned model and the twin; count the steps until half is known."""
+    found, about = _paces(target)
+    return {"models": beside(found, "baseline")} | about if {"baseline", "unlearned"} <= set(found) else {}
+
+
+def learning(run: Run, only: tuple[str, ...]) -> dict[str, dict]:
+    """Return {name: its pace at new facts} of the named models alone; {} where no facts can be made."""
+    return _paces(Target(run), *only)[0]
+
+
+def _paces(target: Target, *names: str) -> tuple[dict[str, dict], dict[str, Any]]:
+    """Return ({name: its pace}, the bar and the facts); no names: the three main models."""
     run, c = target.run, target.run.config.attack
     x = run.inputs
     facts, what_kind = new_facts(x.tokenizer, x.retain_documents, c.benign.facts, c.seed)
     if not facts:
         target.skip(BENIGN.title, "the tokenizer cannot write the invented people, and there is no text to keep")
-        return {}
+        return {}, {}
     asked = [(f.question, f.options[f.answer]) for f in facts]
 
     def known(model) -> float:
@@ -76,11 +88,9 @@ def attack_benign(target: Target) -> dict[str, Any]:
     depends = [asked, list(what.rates), as_dict(train(0.0)), BAR, what.most, what.seed]
     found = {
         name: target.kept("benign", of, depends, lambda of=of: pace(lambda: target.load(of), what))
-        for name, of in target.weights()
+        for name, of in target.weights(*names)
     }
-    if not {"baseline", "unlearned"} <= set(found):
-        return {}
-    return {"models": beside(found, "baseline"), "bar": BAR, "n": len(facts), "facts": what_kind}
+    return found, {"bar": BAR, "n": len(facts), "facts": what_kind}
 
 
 def fewer(config: Config) -> BenignAttack:
@@ -99,4 +109,5 @@ BENIGN = Attack(
     run=attack_benign,
     fewer=fewer,
     form=Paces,
+    compare=learning,
 )

@@ -16,14 +16,26 @@ from jaxunlearn.attacks.relearn import asked, training, wide
 from jaxunlearn.config import Config, HalfwayAttack, as_dict
 from jaxunlearn.data.blocks import next_token_labels
 from jaxunlearn.evals.suite import specific_mass
+from jaxunlearn.run import Run
 
 
 def attack_halfway(target: Target) -> dict[str, Any]:
     """Count the steps until half of the baseline's familiarity is back, from the unlearned model and from the twin."""
-    run, c = target.run, target.run.config.attack
     if why := lacks_twin(target):
         target.skip(HALFWAY.title, why)
         return {}
+    found, about = _paces(target, "unlearned", "twin")
+    return {"models": beside(found, "twin")} | about if len(found) == 2 else {}
+
+
+def halving(run: Run, only: tuple[str, ...]) -> dict[str, dict]:
+    """Return {name: its pace} of the named models alone; {} without next-word prompts."""
+    return {} if lacks_prompts(run) else _paces(Target(run), *only)[0]
+
+
+def _paces(target: Target, *names: str) -> tuple[dict[str, dict], dict[str, Any]]:
+    """Return ({name: its pace}, the bar and what is asked)."""
+    run, c = target.run, target.run.config.attack
     rows = np.random.default_rng(c.seed).permutation(run.forget_split[0])
     rows = rows[: max(1, round(c.halfway.share * len(rows)))]
     prompts, told = asked(run, rows)
@@ -41,12 +53,9 @@ def attack_halfway(target: Target) -> dict[str, Any]:
     depends = [rows.tolist(), texts, list(what.rates), as_dict(what.train(0.0)), what.bar, what.most, what.seed]
     found = {
         name: target.kept("halfway", of, depends, lambda of=of: pace(lambda: target.load(of), what))
-        for name, of in target.weights("unlearned", "twin")
+        for name, of in target.weights(*names)
     }
-    if len(found) < 2:
-        return {}
-    made = {"models": beside(found, "twin"), "bar": what.bar, "n": len(prompts)}
-    return made | ({"told": True} if told else {})
+    return found, {"bar": what.bar, "n": len(prompts)} | ({"told": True} if told else {})
 
 
 def lacks_twin(target: Target) -> str:
@@ -71,4 +80,5 @@ HALFWAY = Attack(
     check=lacks_prompts,
     fewer=fewer,
     form=Paces,
+    compare=halving,
 )

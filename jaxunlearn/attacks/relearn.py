@@ -7,6 +7,7 @@ control is the twin's best of the same rates.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -208,6 +209,19 @@ def relearning(run: Run, only: tuple[str, ...]) -> dict[str, list]:
         target.skip(RELEARN.title, why)
         return {}
     return relearned(target, "", only, rows=few(run), completions=True)
+
+
+def relearned_to_choose(run: Run) -> float:
+    """Return the most familiarity that relearning brings back, at any step and rate, for choosing among settings.
+
+    It is asked on the tuning prompts after other blocks than the reported relearning has; nan where it cannot be.
+    """
+    other = run.with_(dataclasses.replace(run.config, eval=dataclasses.replace(run.config.eval, split="choose")))
+    rows = run.forget_split[0][-run.config.eval.relearn_blocks :]
+    if cannot_relearn(other):
+        return math.nan
+    found = relearned(Target(other), "to choose", ("unlearned",), rows=rows)
+    return max((point["familiarity"] for points in found.values() for point in points), default=math.nan)
 
 
 def few(run: Run) -> np.ndarray:

@@ -199,7 +199,7 @@ def figures(found: dict, original: dict | None) -> dict[str, dict]:
 
 
 def retraining(run: Run, only: tuple[str, ...]) -> dict[str, dict]:
-    """Retrain the named models alone on part of the facts; return {name: figures}, {} where there are no facts."""
+    """Retrain the named models on part of the facts; return {name: figures}, {} where there are no facts."""
     found = _retrained(Target(run), *only) if run.facts else {}
     return {name: figures(of, None) for name, of in found.items()}
 
@@ -303,6 +303,7 @@ RTT = Attack(
     check=check,
     fewer=fewer,
     at=("rtt",),
+    compare=retraining,
     graded=(
         Graded(
             title=ACCURACY,

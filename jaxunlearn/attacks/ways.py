@@ -44,15 +44,31 @@ def way_of(name: str, config: Config, shape: Shape) -> Way:
 
 def attack_ways(target: Target) -> dict[str, dict]:
     """Relearn a few blocks in every way of attack.ways.of; return the best step and rate of each."""
-    run, c, rows = target.run, target.run.config.attack.ways, few(target.run)
-    prompts, told = asked(run, rows)
-    texts = [p.prompt for p in prompts]
+    run = target.run
+    prompts, _ = asked(run, few(run))
 
     def before() -> dict:
         items = specific_mass(target.load("baseline", frozen=True), run.suite, prompts)
         return {"step": 0, "rate": 0.0, "items": items}
 
-    found = {"baseline": {BEFORE: target.kept("ways", "baseline", texts, before)}}
+    found = {"baseline": {BEFORE: target.kept("ways", "baseline", [p.prompt for p in prompts], before)}}
+    found |= _best(target, "unlearned", "twin")
+    for model, ways in found.items():
+        target.pair(model, RELEARNED, [point["items"] for point in ways.values()])
+    return {model: {way: _figure(point) for way, point in ways.items()} for model, ways in found.items()}
+
+
+def returning(run: Run, only: tuple[str, ...]) -> dict[str, dict]:
+    """Return {name: {way: the best step and rate}} of the named models alone; {} without next-word prompts."""
+    found = {} if lacks_prompts(run) else _best(Target(run), *only)
+    return {model: {way: _figure(point) for way, point in ways.items()} for model, ways in found.items()}
+
+
+def _best(target: Target, *names: str) -> dict[str, dict[str, dict]]:
+    """Return {model: {way: the point of most familiarity}}."""
+    run, c, rows = target.run, target.run.config.attack.ways, few(target.run)
+    (prompts, told), found = asked(run, rows), {}
+    texts = [p.prompt for p in prompts]
     for name in c.of:
         if name == "retain" and run.inputs.retain is None:
             target.skip(f"{WAYS.title}, {TITLES[name]}", "there is no text to keep (text.retain)")
@@ -63,14 +79,12 @@ def attack_ways(target: Target) -> dict[str, dict]:
         )  # fmt: skip
         plain = dataclasses.replace(training(run.config, max(what.steps), 0.0), **what.way.changes)
         depends = [name, rows.tolist(), texts, as_dict(plain), list(what.way.rates), list(what.steps), run.config.seed]
-        for model, of in target.weights("unlearned", "twin"):
+        for model, of in target.weights(*names):
             points = target.kept(
                 "ways", f"{of}, {name}", depends, lambda of=of, what=what: best_relearned(target, of, what)
             )
             found.setdefault(model, {})[TITLES[name]] = max(points, key=lambda point: point["familiarity"])
-    for model, ways in found.items():
-        target.pair(model, RELEARNED, [point["items"] for point in ways.values()])
-    return {model: {way: _figure(point) for way, point in ways.items()} for model, ways in found.items()}
+    return found
 
 
 def _arrays(run: Run, name: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -119,5 +133,6 @@ WAYS = Attack(
     check=check,
     fewer=fewer,
     form=dict[str, dict[str, Relearned]],
+    compare=returning,
     graded=(Graded(title=RELEARNED, at=["attacks", "ways", MODEL, EACH, "familiarity"]),),
 )

@@ -101,7 +101,7 @@ BOUNDS: dict[type, dict[str, Range]] = {
     attacks.Attack: {"seed": SEED},
     fields.Sweep: {
         "rates": RATE, "alphas": ALPHA, "trials": NONE_OR_SOME, "seeds": SEED, "tuning_seeds": NONE_OR_SOME,
-        "reach": SHARE,
+        "reach": SHARE, "most_perplexity": Range(1.0, 100.0, also=(0.0,), why="it is a multiple of the twin's"),
     },
     fields.Config: {"seed": SEED},
     training.Lora: {"rank": NONE_OR_SOME, "alpha": NOT_NEGATIVE},

@@ -46,8 +46,8 @@ def _contradictions(c: Config) -> list[str]:
     wrong += _attack_faults(c)
     if not 0 <= c.sweep.tuning_seeds <= len(c.sweep.seeds):
         wrong.append(f"sweep.tuning_seeds lies between 0 and the {len(c.sweep.seeds)} of sweep.seeds")
-    if c.sweep.rtt and not c.attack.rtt.rates:
-        wrong.append("sweep.rtt needs attack.rtt.rates: every method is retrained at the same rates")
+    if "rtt" in c.sweep.attacks and not c.attack.rtt.rates:
+        wrong.append("sweep.attacks=rtt needs attack.rtt.rates: every method is retrained at the same rates")
     return wrong
 
 

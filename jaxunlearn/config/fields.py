@@ -167,7 +167,7 @@ MOVED = {
     for name, section in (("probes", ProbesAttack), ("quantise", QuantiseAttack), ("context", ContextAttack),
                           ("rtt", RttAttack))
     for key in section.__dataclass_fields__
-} | {"attack.shares": "attack.shares.of"}  # fmt: skip
+} | {"attack.shares": "attack.shares.of", "sweep.rtt": "sweep.attacks=rtt"}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +190,10 @@ class Sweep:
     seeds: tuple[int, ...] = (0,)  # one baseline each
     tuning_seeds: int = 0  # on how many of the seeds every trial runs, the others running the chosen; 0: all
     reach: float = 0.1  # the familiarity that a setting has to come down to
-    rtt: bool = False  # also retrain on part of the facts, at attack.rtt.rates
+    # times the twin's perplexity on text to keep, what a setting may cost; of those within it the one is chosen that
+    # relearning brings back least of. 0: the one of least perplexity that comes down to `reach`
+    most_perplexity: float = 0.0
+    attacks: tuple[str, ...] = ()  # on each measured row, beside relearning: rtt, ways, halfway, benign
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -95,8 +95,8 @@ def _run(path: Path, act: Callable[[], Any]) -> Any:
     except InputError:
         raise
     except (Exception, SystemExit) as error:
-        old = re.search(r"\bAttack\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
-        if old and (key := f"attack.{old[1]}") in MOVED:
+        old = re.search(r"\b(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+        if old and (key := f"{old[1].lower()}.{old[2]}") in MOVED:
             raise InputError(f"{path}: {_moved(key)}") from None
         lines = [str(at.lineno) for at in traceback.extract_tb(error.__traceback__) if at.filename == str(path)]
         where = f", line {lines[-1]}" if lines else ""

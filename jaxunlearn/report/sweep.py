@@ -20,8 +20,18 @@ COLUMNS = {
     "entropy": ("entropy", "retain"),
 }
 FAMILIARITY, PERPLEXITY = scale_of("familiarity", "probability"), scale_of("perplexity", "retain")
+MEANS = ("familiarity", "perplexity_retain", "over_twin", "relearned")  # of the seeds, by which a setting is chosen
+SAID = {  # what the columns of attacks hold
+    "any way": "any way: familiarity after relearning in the attacker's best way (optimisers, adapters, text to keep), "
+    "step and rate. ",
+    "RTT": "RTT: accuracy on facts held out while the others were retrained, at the attacker's best rate and epoch. ",
+    "steps to half": "steps to half: of relearning the text until half of the baseline's familiarity is back, at the "
+    "attacker's best rate. ",
+    "new facts": "new facts: steps to learn unrelated facts over those that the baseline takes. ",
+}
 WIDE = 95  # characters of an entry from which the legend has one column
-SHARES = ("familiarity", "in names", "explicit", "accuracy", "relearned", "relearned, explicit", "RTT")  # at most 1
+BACK = ("relearned", "relearned, explicit", "any way", "RTT", "steps to half", "new facts")  # what attacks found
+SHARES = ("familiarity", "in names", "explicit", "accuracy", *BACK[:4])  # at most 1
 
 
 def write_sweep(folder: Path, found: dict[str, Any]) -> None:
@@ -44,7 +54,9 @@ def chosen_settings(found: dict[str, Any]) -> dict[str, dict]:
     """Return {entry: choose(...) of its trials, with "trials", how many settings were tried}."""
     chosen = {}
     for entry, rows in _by(found["trials"], "entry").items():
-        chosen[entry] = choose(rows, found["reach"]) | {"trials": len(_by(rows, "cell"))}
+        chosen[entry] = choose(rows, found["reach"], found.get("most_perplexity", 0.0)) | {
+            "trials": len(_by(rows, "cell"))
+        }
     return chosen
 
 
@@ -55,20 +67,25 @@ def _by(rows: list[dict], key: str) -> dict[str, list[dict]]:
     return groups
 
 
-def choose(rows: list[dict], reach: float) -> dict[str, Any]:
+def choose(rows: list[dict], reach: float, most_perplexity: float = 0.0) -> dict[str, Any]:
     """Return the setting of one entry to report, {"cell"}, by means over the tuning seeds on the tuning prompts.
 
     It is the setting of least retain perplexity among those whose familiarity is at most `reach`, else the one of
-    least familiarity; a setting that failed on any seed comes last.
+    least familiarity. With most_perplexity it is the one of least familiarity after relearning among those whose retain
+    perplexity is at most so many times the twin's, else the one of least perplexity. A setting that failed on any seed
+    comes last.
     """
 
     def order(item):
         cell, group = item
         if any("failed" in r for r in group):
             return 2, 0.0, cell
-        familiarity = sum(r["tuning"]["familiarity"] for r in group) / len(group)
-        perplexity = sum(r["tuning"]["perplexity_retain"] for r in group) / len(group)
-        return (0, perplexity, cell) if familiarity <= reach else (1, familiarity, cell)
+        mean = {key: sum(r["tuning"][key] for r in group) / len(group) for key in group[0]["tuning"] if key in MEANS}
+        if most_perplexity:
+            over = mean["over_twin"]
+            return (0, mean["relearned"], cell) if over <= most_perplexity else (1, over, cell)
+        familiarity = mean["familiarity"]
+        return (0, mean["perplexity_retain"], cell) if familiarity <= reach else (1, familiarity, cell)
 
     return {"cell": min(_by(rows, "cell").items(), key=order)[0]}
 
@@ -98,8 +115,31 @@ def _relearned(runs: list[list[dict]]) -> dict[str, Any]:
     }
 
 
-def _rtt(owners: list[dict]) -> dict[str, float] | None:
-    return over_seeds([o["accuracy"] for o in owners if "accuracy" in o], SHARE)
+def _attacked(owners: list[dict[str, Any]], baselines: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the table's entries on the attacks of sweep.attacks.
+
+    owners: {attack: figures} of the row's model, one a seed; baselines: those of the same seeds' baselines.
+    """
+    rtt = [o["rtt"]["accuracy"] for o in owners if "accuracy" in o.get("rtt", {})]
+    ways = [max(w["familiarity"]["value"] for w in o["ways"].values()) for o in owners if o.get("ways")]
+    half = [o["halfway"] for o in owners if "halfway" in o]
+    new = [
+        (o["benign"], b["benign"]["steps"]) for o, b in zip(owners, baselines, strict=True)
+        if "benign" in o and b.get("benign", {}).get("steps")
+    ]  # fmt: skip
+    return {
+        "RTT": over_seeds(rtt, SHARE),
+        "any way": over_seeds([_point(value) for value in ways], SHARE),
+        "steps to half": _paced(half, [1.0] * len(half)),
+        "new facts": _paced([pace for pace, _ in new], [steps for _, steps in new]),
+    }
+
+
+def _paced(paces: list[dict], over: list[float]) -> dict[str, Any] | None:
+    """Return the steps of the paces, each over a number; "least" where some did not get there within their steps."""
+    steps = [_point(p.get("steps", p["within"]) / n) for p, n in zip(paces, over, strict=True)]
+    made = over_seeds(steps)
+    return made | {"least": True} if made and any("steps" not in p for p in paces) else made
 
 
 def _base_row(found: dict, name: str) -> dict[str, Any] | None:
@@ -108,7 +148,7 @@ def _base_row(found: dict, name: str) -> dict[str, Any] | None:
         return None
     row = {"name": name, "cost": over_seeds([_point(b["cost"][name]) for b in bases])}
     row |= _relearned([b["relearn"].get(name, []) for b in bases])
-    row["RTT"] = _rtt([b.get("rtt", {}).get(name, {}) for b in bases])
+    row |= _attacked(*([b["attacks"].get(of, {}) for b in bases] for of in (name, "baseline")))
     return row | _figures([b["models"][name] for b in bases])
 
 
@@ -116,11 +156,13 @@ def _row(found: dict, entry: str) -> dict[str, Any]:
     chosen = found["chosen"][entry]
     cells = [r for r in found["cells"] if r["entry"] == entry]
     rows = [r for r in cells if "failed" not in r]
-    reached = [r["seed"] for r in rows if r["tuning"]["familiarity"] <= found["reach"]]
+    reached = [r["seed"] for r in rows if _within(r["tuning"], found)]
     row = {"name": entry, "cell": chosen["cell"], "setting": cells[0]["setting"], "trials": chosen["trials"]}
     row |= {"seeds": [r["seed"] for r in cells], "reached": reached}
     row |= {"failed": [r["seed"] for r in cells if "failed" in r]}
-    row |= {"cost": over_seeds([_point(r["cost"]) for r in rows]), "RTT": _rtt([r.get("rtt", {}) for r in rows])}
+    row |= {"cost": over_seeds([_point(r["cost"]) for r in rows])}
+    baselines = [found["bases"].get(r["seed"], {}).get("attacks", {}).get("baseline", {}) for r in rows]
+    row |= _attacked([r.get("attacks", {}) for r in rows], baselines)
     row |= _relearned([r["relearn"] for r in rows])
     return row | _figures([r["models"]["unlearned"] for r in rows])
 
@@ -132,7 +174,7 @@ def _point(value: float) -> dict[str, float]:
 def markdown(found: dict) -> str:
     """Return the table as Markdown: one line per method, at its chosen setting."""
     rows = found["table"]
-    names = [n for n in (*COLUMNS, "relearned", "relearned, explicit", "RTT", "cost") if any(r.get(n) for r in rows)]
+    names = [n for n in (*COLUMNS, *BACK, "cost") if any(r.get(n) for r in rows)]
     lines = ["| method | chosen | trials | " + " | ".join(names) + " |", "|---" * (len(names) + 3) + "|"]
     for row in rows:
         parts = [_shown(row.get(n), 1.0 if n in SHARES else math.inf) for n in names]
@@ -143,15 +185,35 @@ def markdown(found: dict) -> str:
     lines += [
         "",
         f"{seeds} seed{'s' * (seeds != 1)}; settings chosen among the trials on the tuning prompts and blocks of "
-        f"{chosen_on}, steps on those of each, by the least retain perplexity with familiarity at most "
-        f"{found['reach']:g}; figures from the other prompts and blocks. † familiarity on the tuning prompts did not "
-        "come down to that on all seeds. In brackets the 95% interval: over seeds (Student), which leaves out the "
-        "choice of prompts and of the world; of a single seed over prompts or blocks. relearned: familiarity, and the "
-        "share of completions that name the target, at the last relearning step, the attacker's best of the rates. "
-        "RTT: accuracy on facts held out while the others were retrained, at the attacker's best rate and epoch. cost: "
-        "passes over blocks as a share of the baseline's pretraining, models a method needs included, tuning not.",
+        f"{chosen_on}, {_rule(found)}; figures from the other prompts and blocks. In brackets the 95% interval: over "
+        "seeds (Student), which leaves out the choice of prompts and of the world; of a single seed over prompts or "
+        "blocks. relearned: familiarity, and the share of completions that name the target, at the last relearning "
+        "step, the attacker's best of the rates. "
+        + "".join(said for n, said in SAID.items() if n in names)
+        + "cost: passes over blocks as a share of the baseline's pretraining, models a method needs included, tuning "
+        "not.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _rule(found: dict) -> str:
+    """Return by what settings are chosen, and what the mark † says, in words."""
+    if most := found.get("most_perplexity"):
+        return (
+            f"by the least familiarity after relearning of other blocks, with a retain perplexity of at most {most:g} "
+            "times the twin's. † it was above that on the tuning blocks"
+        )
+    return (
+        f"steps on those of each, by the least retain perplexity with familiarity at most {found['reach']:g}. † "
+        "familiarity on the tuning prompts did not come down to that on all seeds"
+    )
+
+
+def _within(tuning: dict, found: dict) -> bool:
+    """Return whether a row keeps to the bound by which settings are chosen."""
+    if most := found.get("most_perplexity"):
+        return tuning["over_twin"] <= most
+    return tuning["familiarity"] <= found["reach"]
 
 
 def _missed(row: dict) -> str:
@@ -166,6 +228,8 @@ def _missed(row: dict) -> str:
 def _shown(e: dict | None, most: float) -> str:
     if e is None or not math.isfinite(e["value"]):
         return ""
+    if e.get("least"):
+        return f"at least {e['value']:.3g}"
     if e["low"] == e["high"]:
         return f"{e['value']:.3g}"
     return f"{e['value']:.3g} [{max(e['low'], 0):.3g}, {min(e['high'], most):.3g}]"

@@ -2,9 +2,10 @@
 
 DIR/seed_S/base holds the baseline, the twin and the reinforced model of a seed. DIR/seed_S/CELL is the run directory of
 one setting of one method. What is done is skipped. Settings and steps are chosen on the tuning prompts and blocks: the
-least retain perplexity among those that reach the stated familiarity. Every trial runs on the first sweep.tuning_seeds
-seeds (0: on all). The chosen setting of each entry runs on every seed; it alone is measured on the other prompts, which
-are published, and attacked, whether it reached the familiarity or not.
+least retain perplexity among those that reach the stated familiarity; or, with sweep.most_perplexity, the least
+familiarity after relearning among those that keep to a bound on retain perplexity. Every trial runs on the first
+sweep.tuning_seeds seeds (0: on all). The chosen setting of each entry runs on every seed; it alone is measured on the
+other prompts, which are published, and attacked, whether it reached the familiarity or not.
 """
 
 import dataclasses
@@ -17,8 +18,8 @@ from typing import Any
 
 import jax
 
-from jaxunlearn.attacks.relearn import relearning
-from jaxunlearn.attacks.rtt import RTT, retraining
+from jaxunlearn.attacks import ATTACKS, Attack
+from jaxunlearn.attacks.relearn import relearned_to_choose, relearning
 from jaxunlearn.config import Config, Universe, as_dict, check, of_method
 from jaxunlearn.config import Run as RunSection
 from jaxunlearn.errors import Diverged, InputError
@@ -54,6 +55,7 @@ def sweep(config: Config) -> dict[str, Any]:
         raise InputError("sweep.methods and sweep.seeds name nothing to run; for example sweep.methods=whp,npo")
     if config.eval.relearn_steps and not config.eval.relearn_rates:
         raise InputError("a sweep that relearns needs eval.relearn_rates: every method is relearned at the same rates")
+    asked(config)
     if mine := of_method(config):
         given = ", ".join(f"unlearn.{key}={value}" for key, value in mine.items())
         say(f"{given}: settings of {config.unlearn.method}; entries of other methods have their own")
@@ -64,6 +66,7 @@ def sweep(config: Config) -> dict[str, Any]:
     tuning = w.seeds[: w.tuning_seeds or None]
     held, _ = claim(root)  # by one process alone, to the end of this function
     found: dict[str, Any] = {"name": config.name, "reach": w.reach, "tuning_seeds": list(tuning)}
+    found |= {"most_perplexity": w.most_perplexity} if w.most_perplexity else {}
     found |= {"bases": {}, "trials": [], "cells": []}
     with jax.set_mesh(mesh_from(config.mesh)):
         for seed in tuning:
@@ -80,6 +83,24 @@ def sweep(config: Config) -> dict[str, Any]:
             write_sweep(root, found)
     announce(root, found)
     del held
+    return found
+
+
+def asked(config: Config) -> list[Attack]:
+    """Return the attacks of sweep.attacks. Raises InputError for names that a sweep cannot ask."""
+    can = [name for name, attack in ATTACKS.items() if attack.compare and name != "relearn"]
+    if wrong := [name for name in config.sweep.attacks if name not in can]:
+        raise InputError(f"sweep.attacks {', '.join(wrong)}: a sweep asks some of {', '.join(can)}, beside relearning")
+    return [ATTACKS[name] for name in config.sweep.attacks]
+
+
+def _attacked(run: Run, names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Return {model: {attack: figures}} of the attacks that the sweep asks."""
+    found: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for attack in asked(run.config):
+        assert attack.compare is not None, "asked() refuses the others"
+        for name, figures in attack.compare(run, names).items():
+            found[name][attack.name] = figures
     return found
 
 
@@ -102,11 +123,15 @@ def _base(config: Config, seed: int) -> Run:
     """Make a seed's baseline and twin; return their run."""
     folder = config.directory / f"seed_{seed}" / "base"
     # before any cell runs: prompts that are too few, and facts that cannot be asked
-    checks = (enough, *([RTT.check] if config.sweep.rtt else []))
+    checks = (enough, *(attack.check for attack in asked(config)))
     base = open_run(dataclasses.replace(config, seed=seed, run=RunSection(dir=str(folder)), controls=()), *checks)
     pretrain(base)
     base = settled(base)
     pretrain_twin(base)
+    if config.sweep.most_perplexity and not base.folder.has("twin"):
+        raise InputError(
+            "sweep.most_perplexity counts by the twin's perplexity: set pretrain.twin=True, or leave it out"
+        )
     return base
 
 
@@ -116,9 +141,10 @@ def _base_figures(base: Run) -> dict:
     p = base.config.pretrain
     twin_steps = max((r["step"] for r in base.folder.records("twin") if "step" in r), default=0)
     blocks = {"baseline": 1.0, "twin": twin_steps / p.steps if p.steps else float("nan")}
-    rtt = {"rtt": retraining(base, names)} if base.config.sweep.rtt else {}
-    relearned = relearning(base, only=names)
-    return {"models": _short(found), "relearn": relearned, "seconds": base.folder.seconds(), "cost": blocks} | rtt
+    return {
+        "models": _short(found), "relearn": relearning(base, only=names), "attacks": _attacked(base, names),
+        "seconds": base.folder.seconds(), "cost": blocks,
+    }  # fmt: skip
 
 
 def _cell_run(cell: Cell, base: Run) -> Run:
@@ -159,18 +185,17 @@ def _link(path: Path, to: Path) -> None:
 def _trial(cell: Cell, base: Run) -> dict:
     """Make one cell and return what it is chosen by."""
     run = _made(cell, base)
-    return {"tuning": _tuned(run)} | _settings(run, base)
+    return {"tuning": _tuned(run, base)} | _settings(run, base)
 
 
 def _measured(cell: Cell, base: Run) -> dict:
     """Make one cell, measure it on the prompts that are published, and attack it."""
     run = _made(cell, base)
     found = {
-        "models": _short(evaluate(run, only=("unlearned",))), "tuning": _tuned(run),
+        "models": _short(evaluate(run, only=("unlearned",))), "tuning": _tuned(run, base),
         "relearn": relearning(run, only=("unlearned",)).get("unlearned", []),
+        "attacks": _attacked(run, ("unlearned",))["unlearned"],
     }  # fmt: skip
-    if run.config.sweep.rtt:
-        found["rtt"] = retraining(run, ("unlearned",)).get("unlearned", {})
     return found | _settings(run, base)
 
 
@@ -207,20 +232,25 @@ def _share_unlearned(run: Run) -> None:
         run.folder.record("unlearn", event="seconds", seconds=sum(took))
 
 
-def _tuned(run: Run) -> dict:
+def _tuned(run: Run, base: Run) -> dict:
     """Return the figures on the tuning prompts and blocks of the step that was kept, or of what was made without steps.
 
-    A training has recorded them in metrics.jsonl; of what trains nothing they are kept in evals/tuning.json.
+    A training has recorded them in metrics.jsonl; of what trains nothing they are kept in evals/tuning.json. With
+    sweep.most_perplexity also "over_twin", the retain perplexity over the twin's, and "relearned".
     """
     healed = run.folder.records("heal", "eval")
     points = healed[-1:] or [r for r in run.folder.records("unlearn", "eval") if r["step"]] or [_measured_tuning(run)]
     best = min(points, key=lambda r: damage(r, run.config.unlearn.reach))
-    return {k: best.get(k) for k in ("step", "familiarity", "perplexity_retain", "accuracy")}
+    found = {k: best.get(k) for k in ("step", "familiarity", "perplexity_retain", "accuracy")}
+    if run.config.sweep.most_perplexity:
+        twin = _measured_tuning(base, "twin")["perplexity_retain"]
+        found |= {"over_twin": found["perplexity_retain"] / twin, "relearned": relearned_to_choose(run)}
+    return found
 
 
-def _measured_tuning(run: Run) -> dict:
-    """Return the curve's point of `unlearned/` on the tuning prompts and blocks, without completions."""
-    path, folder = run / "evals" / "tuning.json", run / "unlearned"
+def _measured_tuning(run: Run, name: str = "unlearned") -> dict:
+    """Return the curve's point of a model on the tuning prompts and blocks, without completions."""
+    path, folder = run / "evals" / ("tuning.json" if name == "unlearned" else f"tuning_{name}.json"), run / name
     key = {"eval": measured_by(run.config.eval), "model": hash_of(folder), "inputs": run.inputs.hashes}
     if not holds(path, key):
         suite = inference.suite(folder, run.tuning)

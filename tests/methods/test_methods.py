@@ -76,7 +76,7 @@ def test_bad_methods_are_refused_before_anything_is_loaded():
         (["unlearn.settings=alpha=2"], "alpha has a field of its own, whp.alpha"),
         (["reset.share=0.1", "reset.heal.lora.rank=2"], "reset.heal.lora: healing trains every weight"),
         (["sweep.tuning_seeds=2"], "sweep.tuning_seeds lies between 0 and the 1 of sweep.seeds"),
-        (["sweep.rtt=True"], "sweep.rtt needs attack.rtt.rates"),
+        (["sweep.attacks=rtt"], "sweep.attacks=rtt needs attack.rtt.rates"),
         (["eval.relearn_rates=1e-3,1"], "eval.relearn_rates must be above 0 and below 1"),
         (["unlearn.update=layers", "unlearn.retain_weight=1"], "; whp reads labels and retain"),
         (["unlearn.update=layers", "unlearn.method=npo"], "unlearn.update=layers is for cross-entropy on stored"),

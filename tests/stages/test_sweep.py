@@ -80,7 +80,7 @@ def test_a_sweep_runs_every_cell_once_and_goes_on_where_it_was(world, capsys):
     command = [
         sys.executable, "-m", "jaxunlearn", "sweep", str(world / "world.py"), f"run.dir={world / 'sweep'}",
         f"sweep.methods={SWEEP}", "unlearn.steps=4", "pretrain.twin=False", "sweep.reach=0.5",
-        "sweep.rtt=True", "attack.rtt.rates=1e-2", "attack.rtt.epochs=1", "attack.rtt.pairings=1",
+        "sweep.attacks=rtt", "attack.rtt.rates=1e-2", "attack.rtt.epochs=1", "attack.rtt.pairings=1",
     ]  # fmt: skip
     first = subprocess.run(command, capture_output=True, text=True, env=env())
     assert first.returncode == 0, first.stderr
