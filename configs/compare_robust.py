@@ -39,5 +39,5 @@ def config() -> Config:
         eval=dataclasses.replace(
             base.eval, every=800, at=(), relearn_steps=(0, 2, 5, 10, 20), relearn_rates=(1e-3, 3e-3, 1e-2)
         ),
-        sweep=Sweep(methods=METHODS, rates=(1e-3,), seeds=(0, 1, 2), reach=0.1, attacks=("rtt", "ways", "halfway", "benign"), most_perplexity=1.02),
+        sweep=Sweep(methods=METHODS, rates=(1e-3,), seeds=(0, 1, 2), reach=0.1, attacks=("rtt",), most_perplexity=1.02),
     )  # fmt: skip

@@ -46,8 +46,9 @@ def _contradictions(c: Config) -> list[str]:
     wrong += _attack_faults(c)
     if not 0 <= c.sweep.tuning_seeds <= len(c.sweep.seeds):
         wrong.append(f"sweep.tuning_seeds lies between 0 and the {len(c.sweep.seeds)} of sweep.seeds")
-    if "rtt" in c.sweep.attacks and not c.attack.rtt.rates:
-        wrong.append("sweep.attacks=rtt needs attack.rtt.rates: every method is retrained at the same rates")
+    for name in c.sweep.attacks:
+        if not getattr(getattr(c.attack, name, None), "rates", True):
+            wrong.append(f"sweep.attacks={name} needs attack.{name}.rates: every method is attacked at the same rates")
     return wrong
 
 

@@ -68,7 +68,7 @@ def factored(e_ND: np.ndarray, rank: int, seed: int) -> tuple[np.ndarray, np.nda
     each feature becomes the best one for its rows.
     """
     rows = np.random.default_rng(seed).permutation(len(e_ND))[:rank]
-    f_KD, winner_N = e_ND[rows].astype(np.float64), np.full(len(e_ND), -1)
+    f_KD, winner_N, coefficient_N = e_ND[rows].astype(np.float64), np.full(len(e_ND), -1), np.zeros(len(e_ND))
     for _ in range(ROUNDS):
         size_K = np.maximum(np.linalg.norm(f_KD, axis=1), 1e-30)
         along_NK = e_ND @ (f_KD / size_K[:, None]).T
