@@ -46,6 +46,8 @@ def _contradictions(c: Config) -> list[str]:
     wrong += _attack_faults(c)
     if not 0 <= c.sweep.tuning_seeds <= len(c.sweep.seeds):
         wrong.append(f"sweep.tuning_seeds lies between 0 and the {len(c.sweep.seeds)} of sweep.seeds")
+    if c.sweep.most_perplexity and not (c.pretrain.steps and c.pretrain.twin):
+        wrong.append("sweep.most_perplexity counts by the twin's, and no twin is made (pretrain.twin)")
     for name in c.sweep.attacks:
         if not getattr(getattr(c.attack, name, None), "rates", True):
             wrong.append(f"sweep.attacks={name} needs attack.{name}.rates: every method is attacked at the same rates")

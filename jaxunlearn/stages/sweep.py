@@ -128,10 +128,6 @@ def _base(config: Config, seed: int) -> Run:
     pretrain(base)
     base = settled(base)
     pretrain_twin(base)
-    if config.sweep.most_perplexity and not base.folder.has("twin"):
-        raise InputError(
-            "sweep.most_perplexity counts by the twin's perplexity: set pretrain.twin=True, or leave it out"
-        )
     return base
 
 

@@ -21,6 +21,67 @@ def test_the_stop_rule_takes_the_least_damage_among_those_that_reach_the_familia
     assert choose(broken, 0.1)["cell"] == "harsh"
 
 
+def test_within_a_bound_on_perplexity_the_setting_is_chosen_that_comes_back_least():
+    def tried(cell, over, relearned, familiarity=0.01, seed=0):
+        made = row(cell, seed, familiarity, 2.0 * over)
+        return made | {"tuning": made["tuning"] | {"over_twin": over, "relearned": relearned}}
+
+    rows = [tried("cheap", 0.99, 0.8), tried("right", 1.01, 0.3), tried("dear", 1.3, 0.01)]
+    assert choose(rows, 0.1, 1.02)["cell"] == "right"
+    assert choose(rows, 0.1, 2.0)["cell"] == "dear"
+    assert choose(rows[1:], 0.1, 1.001)["cell"] == "right"  # neither is within: the one of least perplexity
+    assert choose(rows, 0.1)["cell"] == "cheap"
+    both = [*rows, tried("cheap", 0.99, 0.8, seed=1), tried("right", 1.05, 0.3, seed=1), tried("dear", 1, 0, seed=1)]
+    assert choose(both, 0.1, 1.02)["cell"] == "cheap"  # by means over the seeds
+    measures = {"models": {"unlearned": {}}, "relearn": [], "cost": 0.5, "setting": ""}
+    found = {"trials": rows, "cells": [rows[2] | measures], "reach": 0.1, "bases": {}, "tuning_seeds": [0]}
+    found |= {"most_perplexity": 1.02, "chosen": {"npo": {"cell": "dear", "trials": 3}}}
+    (made,) = table(found)
+    assert made["reached"] == []
+    text = markdown(found | {"table": [made]})
+    assert "| npo † |" in text and "at most 1.02 times the twin's. † it was above that" in text
+
+
+def test_what_attacks_found_is_in_the_table():
+    def pace(steps):
+        return {"within": 200} | ({"steps": steps} if steps is not None else {})
+
+    def attacks(accuracy, ways, half, new):
+        of = {way: {"familiarity": {"value": value}} for way, value in ways.items()}
+        rtt = {"accuracy": {"value": accuracy, "low": 0.0, "high": 1.0}}
+        return {"rtt": rtt, "ways": of, "halfway": pace(half), "benign": pace(new)}
+
+    def base(new):
+        return {"models": {"baseline": {}}, "relearn": {}, "cost": {"baseline": 1.0},
+                "attacks": {"baseline": attacks(1.0, {"AdamW": 0.9}, 0, new)}}  # fmt: skip
+
+    cells = [
+        row("a", seed, 0.05, 2.4, models={"unlearned": {}}, relearn=[], cost=0.5, setting="",
+            attacks=attacks(0.5 + seed / 10, {"AdamW": 0.2, "LoRA": 0.3 + seed / 10}, half, 12))
+        for seed, half in ((0, 10), (1, 30))
+    ]  # fmt: skip
+    found = {"trials": cells[:1], "cells": cells, "reach": 0.1, "bases": {0: base(10), 1: base(6)}, "tuning_seeds": [0]}
+    found["chosen"] = chosen_settings(found)
+    baseline, made = table(found)
+    expected = {"RTT": 0.55, "any way": 0.35, "steps to half": 20, "new facts": (12 / 10 + 12 / 6) / 2}
+    assert {name: made[name]["value"] for name in expected} == pytest.approx(expected)
+    assert baseline["new facts"]["value"] == 1 and baseline["steps to half"]["value"] == 0
+    assert not made["steps to half"].get("least")
+    cells[1]["attacks"]["halfway"] = pace(None)  # not within 200 steps
+    made = table(found)[1]
+    assert made["steps to half"] | {"low": 0, "high": 0} == {
+        "value": 105,
+        "low": 0,
+        "high": 0,
+        "seeds": 2,
+        "least": True,
+    }
+    text = markdown(found | {"table": [made]})
+    assert "at least 105" in text and "in the attacker's best way" in text
+    del found["bases"][0]["attacks"]["baseline"]["benign"]
+    assert table(found)[1]["new facts"]["value"] == 2  # of the seed that has one alone
+
+
 def test_a_setting_is_chosen_among_the_trials_and_judged_on_every_seed():
     trials = [row("a", 0, 0.05, 2.5), row("b", 0, 0.05, 2.4)]
     measures = {"models": {"unlearned": {}}, "relearn": [], "cost": 0.5, "setting": "rate 1"}

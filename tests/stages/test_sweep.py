@@ -70,6 +70,14 @@ def test_a_sweep_relearns_every_method_at_the_same_rates(world, capsys):
     assert not (world / "unequal").exists()
 
 
+@pytest.mark.parametrize("name", ["probes", "relearn", "nothing"])
+def test_a_sweep_asks_attacks_that_can_compare_its_rows(world, capsys, name):
+    folder = world / f"asks_{name}"
+    assert main(["sweep", str(world / "world.py"), f"run.dir={folder}", f"sweep.attacks={name}"]) == 2
+    said = f"sweep.attacks {name}: a sweep asks some of ways, halfway, benign, rtt, beside relearning"
+    assert said in capsys.readouterr().err and not folder.exists()
+
+
 SWEEP = (
     "npo,whp_soft whp.top=4 whp.offset=contrast reset.share=0.1 reset.heal.steps=4,whp_inference,"
     "prompting unlearn.subject=Zara,task_vector unlearn.scale=1|2 reinforce.steps=3"
@@ -80,7 +88,10 @@ def test_a_sweep_runs_every_cell_once_and_goes_on_where_it_was(world, capsys):
     command = [
         sys.executable, "-m", "jaxunlearn", "sweep", str(world / "world.py"), f"run.dir={world / 'sweep'}",
         f"sweep.methods={SWEEP}", "unlearn.steps=4", "pretrain.twin=False", "sweep.reach=0.5",
-        "sweep.attacks=rtt", "attack.rtt.rates=1e-2", "attack.rtt.epochs=1", "attack.rtt.pairings=1",
+        "sweep.attacks=rtt,halfway,ways,benign",
+        "attack.rtt.rates=1e-2", "attack.rtt.epochs=1", "attack.rtt.pairings=1",
+        "attack.halfway.rates=1e-2", "attack.halfway.most_steps=2", "attack.ways.rates=1e-2", "attack.ways.of=adam",
+        "attack.ways.steps=2", "attack.benign.rates=1e-2", "attack.benign.most_steps=2", "attack.benign.facts=4",
     ]  # fmt: skip
     first = subprocess.run(command, capture_output=True, text=True, env=env())
     assert first.returncode == 0, first.stderr
@@ -101,7 +112,9 @@ def test_a_sweep_runs_every_cell_once_and_goes_on_where_it_was(world, capsys):
     assert by["npo"]["familiarity"]["value"] < by["baseline"]["familiarity"]["value"] / 2
     assert by["whp_inference"]["familiarity"]["value"] < by["baseline"]["familiarity"]["value"] / 2
     assert by["npo"]["relearned, explicit"] and by["baseline"]["RTT"] and by["npo"]["RTT"]
-    assert by["whp_inference"]["RTT"] is None  # has no weights to retrain
+    assert by["npo"]["steps to half"]["value"] > 0 and by["npo"]["any way"]["value"] > by["npo"]["familiarity"]["value"]
+    assert by["baseline"]["new facts"] is None or by["baseline"]["new facts"]["value"] == 1
+    assert by["whp_inference"]["RTT"] is by["whp_inference"]["any way"] is None  # has no weights to retrain
     text = (world / "sweep" / "sweep.md").read_text()
     assert text == markdown(found) and text.count("\n|") == 7
     assert (world / "sweep" / "pareto.png").stat().st_size > 5000
