@@ -1,6 +1,7 @@
 """Relearning: the attacker's best over the rates at each step, his own training, and prompts that he was not told."""
 
 import dataclasses
+import math
 import types
 
 import numpy as np
@@ -65,6 +66,23 @@ def test_the_attackers_training_is_his_own(mesh):
     assert training(override(usual, ["unlearn.update=layers"]), 12, 1e-3).update == "layers"  # as little memory
     rules = {rule: training(override(usual, [f"unlearn.optimiser={rule}"]), 12, 1e-3).optimiser for rule in RULES}
     assert rules == {"adamw": "adamw", "adafactor": "adafactor", "sgd": "adamw", "lion": "adamw"}  # never weaker
+
+
+def test_settings_are_chosen_on_other_prompts_and_blocks_than_the_reported(mesh, world, tmp_path, monkeypatch):
+    run = open_run(load_config(str(world / "world.py"), [f"run.dir={tmp_path}/run", "eval.relearn_blocks=3"]))
+    seen = []
+
+    def found(target, what, names, *, rows):
+        seen.append((what, names, rows.tolist(), target.run.suite.prompts))
+        return {"unlearned, to choose": [{"familiarity": f} for f in (0.1, 0.7, 0.4)]}
+
+    monkeypatch.setattr(relearn, "relearned", found)
+    assert relearn.relearned_to_choose(run) == 0.7  # the attacker's best step
+    ((what, names, rows, prompts),) = seen
+    assert (what, names) == ("to choose", ("unlearned",))  # kept in a file of its own
+    assert len(rows) == 3 and not set(rows) & set(relearn.few(run).tolist())
+    assert prompts == run.tuning.prompts != run.suite.prompts
+    assert math.isnan(relearn.relearned_to_choose(run.with_(override(run.config, ["eval.relearn_steps="]))))
 
 
 def test_prompts_that_the_relearned_blocks_state_are_not_asked(mesh, world, tmp_path, monkeypatch):
