@@ -35,9 +35,10 @@ METHODS = (
     f"whp {ADVERSARY} unlearn.learning_rate=1e-3|2e-3",
     f"whp {ADVERSARY} unlearn.adversary.weight=3",
     f"{SOFT} {ADVERSARY} unlearn.learning_rate=1e-3|2e-3",
+    f"{SOFT} unlearn.retain_weight=1 unlearn.adversary.every=24 unlearn.adversary.weight=3|10 "
+    "unlearn.learning_rate=2e-3",
     f"gradient_difference {ADVERSARY} unlearn.learning_rate=3e-4|1e-3",
     f"whp {ADVERSARY} reset.share=0.05|0.1 reset.teacher=unlearned",
-    f"whp {ADVERSARY} unlearn.erase.strength=1",
     f"whp {KEPT} unlearn.erase.strength=1",
     f"whp {KEPT} unlearn.sam=0.01|0.1",
     "gradient_ascent unlearn.steps=300 unlearn.select.budget=0.02|0.05|0.1",

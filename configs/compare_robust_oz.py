@@ -1,0 +1,44 @@
+"""What does not come back of real books: an adversary and filters beside WHP, on TinyStories-656K and twelve Oz novels.
+
+    jaxunlearn sweep compare_robust_oz            (one seed: sweep.seeds=0)
+
+Needs the same as oz_tiny; its baselines are those of compare_oz. Settings are chosen as in compare_robust, on seed 0:
+the least familiarity after relearning, at no more than 1.02 times the twin's perplexity on text to keep. Text to keep
+alone has as many passes as the adversary. The Oz prompts hold no facts, so that there is no RTT.
+Hardware: 2 CPU cores, hours of one. Resumable: what is done is skipped. Expected: docs/results.md, "What does not come
+back".
+"""
+
+import dataclasses
+
+from jaxunlearn.config import Attack, BenignAttack, Config, HalfwayAttack, Sweep, WaysAttack, load_config
+
+RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)  # the attacker's
+SOFT = "whp_soft whp.top=5 whp.offset=contrast whp.alpha=2.5"
+ADVERSARY = "unlearn.retain_weight=1 unlearn.steps=600 unlearn.adversary.every=24 unlearn.adversary.weight=3|10"
+METHODS = (
+    "whp whp.alpha=5|10 unlearn.learning_rate=1e-3",
+    SOFT,
+    f"{SOFT} unlearn.retain_weight=1 unlearn.steps=600",
+    f"{SOFT} {ADVERSARY}",
+    "retain_only unlearn.steps=2000|3200",
+)
+
+
+def config() -> Config:
+    base = load_config("compare_oz")
+    return dataclasses.replace(
+        base,
+        name="compare_robust_oz",
+        title="What does not come back of Oz",
+        unlearn=dataclasses.replace(base.unlearn, learning_rate=2e-3, checkpoint_every=400),
+        attack=Attack(
+            ways=WaysAttack(rates=RATES, steps=(4, 12)), halfway=HalfwayAttack(rates=RATES),
+            benign=BenignAttack(rates=RATES),
+        ),
+        eval=dataclasses.replace(base.eval, every=4000, at=(), relearn_rates=(1e-3, 3e-3, 1e-2)),
+        sweep=Sweep(
+            methods=METHODS, rates=(), seeds=(0, 1, 2), tuning_seeds=1, most_perplexity=1.02,
+            attacks=("ways", "halfway", "benign"),
+        ),
+    )  # fmt: skip
