@@ -26,7 +26,8 @@ from jaxunlearn.config import (
 RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)  # the attacker's
 PAPER = "unlearn.steps=16 unlearn.batch=16 unlearn.accumulate=2 unlearn.warmup=0 unlearn.schedule=linear"
 KEPT = "unlearn.retain_loss=kl unlearn.retain_weight=8 unlearn.retain_batch=16"
-ADVERSARY = f"{KEPT} unlearn.adversary.every=24"
+DRAWN = "unlearn.adversary.every=24 unlearn.adversary.rates=1e-3,1e-2"
+ADVERSARY = f"{KEPT} {DRAWN}"
 SOFT = "whp_soft whp.top=5 whp.offset=contrast"
 METHODS = (
     f"whp {PAPER} whp.alpha=2.5|5 unlearn.learning_rate=6e-4|2e-3",
@@ -35,8 +36,7 @@ METHODS = (
     f"whp {ADVERSARY} unlearn.learning_rate=1e-3|2e-3",
     f"whp {ADVERSARY} unlearn.adversary.weight=3",
     f"{SOFT} {ADVERSARY} unlearn.learning_rate=1e-3|2e-3",
-    f"{SOFT} unlearn.retain_weight=1 unlearn.adversary.every=24 unlearn.adversary.weight=3|10 "
-    "unlearn.learning_rate=2e-3",
+    f"{SOFT} unlearn.retain_weight=1 {DRAWN} unlearn.adversary.weight=3|10 unlearn.learning_rate=2e-3",
     f"gradient_difference {ADVERSARY} unlearn.learning_rate=3e-4|1e-3",
     f"whp {ADVERSARY} reset.share=0.05|0.1 reset.teacher=unlearned",
     f"whp {KEPT} unlearn.erase.strength=1",

@@ -15,13 +15,14 @@ from jaxunlearn.config import Attack, BenignAttack, Config, HalfwayAttack, Sweep
 
 RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)  # the attacker's
 SOFT = "whp_soft whp.top=5 whp.offset=contrast whp.alpha=2.5"
-ADVERSARY = "unlearn.retain_weight=1 unlearn.steps=600 unlearn.adversary.every=24 unlearn.adversary.weight=3|10"
+ADVERSARY = "unlearn.steps=600 unlearn.adversary.every=24 unlearn.adversary.weight=3 unlearn.adversary.rates=1e-3,1e-2"
 METHODS = (
     "whp whp.alpha=5|10 unlearn.learning_rate=1e-3",
     SOFT,
     f"{SOFT} unlearn.retain_weight=1 unlearn.steps=600",
-    f"{SOFT} {ADVERSARY}",
-    "retain_only unlearn.steps=2000|3200",
+    f"{SOFT} unlearn.retain_weight=1 {ADVERSARY}",
+    f"{SOFT} unlearn.retain_loss=kl unlearn.retain_weight=8 {ADVERSARY}",
+    "retain_only unlearn.steps=3200",  # as many passes as the adversary
 )
 
 

@@ -61,7 +61,9 @@ class Adversary:
     """A copy of the model that learns the text again while the model is unlearned (methods/adversary.py)."""
 
     every: int = 0  # steps from one fork of the model to the next; 0: no adversary
-    rates: tuple[float, ...] = (1e-3, 1e-2)  # least and most: each fork's learning rate is drawn log-uniformly between
+    # least and most: each fork's learning rate is drawn log-uniformly between; empty: 0.5 and 5 times the larger of
+    # unlearn.learning_rate and reinforce.learning_rate
+    rates: tuple[float, ...] = ()
     weight: float = 1.0  # of the forget loss at the copy, beside that at the model
     blocks: int = 8  # of the text to forget that the copy learns from at each step
 

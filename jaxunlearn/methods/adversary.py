@@ -39,9 +39,17 @@ class Lesson(NamedTuple):
     weight: Any  # float32
 
 
-def rate(a: Adversary, seed: int, step: int) -> np.float32:
+def rates_of(config: Config) -> tuple[float, float]:
+    """Return the least and the most rate of phi: unlearn.adversary.rates, or .5 and 5 times the larger of the run's."""
+    if given := config.unlearn.adversary.rates:
+        return given[0], given[-1]
+    usual = max(config.unlearn.learning_rate, config.reinforce.learning_rate)
+    return 0.5 * usual, min(5 * usual, 1.0)
+
+
+def rate(a: Adversary, rates: tuple[float, float], seed: int, step: int) -> np.float32:
     """Return the learning rate of phi at a step (from 0), a function of the seed and the number of the fork alone."""
-    low, high = a.rates
+    low, high = rates
     share = np.random.default_rng((seed, step // a.every, 1)).random()
     return np.float32(math.exp((1 - share) * math.log(low) + share * math.log(high)))
 
@@ -75,7 +83,7 @@ def faults(config: Config, method: Method, parts: tuple[str, ...]) -> list[str]:
     u, a, wrong = config.unlearn, config.unlearn.adversary, []
     if not a.every:
         return wrong
-    if len(a.rates) != 2 or a.rates[0] > a.rates[1]:
+    if a.rates and (len(a.rates) != 2 or a.rates[0] > a.rates[1]):
         wrong.append(f"unlearn.adversary.rates are two, the least and the most (got {a.rates})")
     if why := lacks_forget(method, parts):
         wrong.append(f"unlearn.adversary: {method.name} {why}; set unlearn.adversary.every=0")

@@ -90,11 +90,12 @@ def own_step(c: Unlearn) -> Callable[[Fed], Feed] | None:
 def against(f: Fed) -> Feed:
     """Return the feed of a step with an adversary, which draws its own blocks of the text to forget."""
     a, part, seed = f.c.adversary, f.text("forget", 2), f.run.config.seed
+    rates = adversary.rates_of(f.run.config)
     few = dataclasses.replace(sized(f.c, a.blocks), accumulate=1)
 
     def more(n: int) -> list:
         tokens_ABT, labels_ABT = rows_of(few, part, n)
-        rate, fresh = adversary.rate(a, seed, n), np.bool_(n % a.every == 0)
+        rate, fresh = adversary.rate(a, rates, seed, n), np.bool_(n % a.every == 0)
         return [*f.batch(n), adversary.Lesson(tokens_ABT, labels_ABT, rate, fresh, np.float32(a.weight))]
 
     return Feed(compiled_step(f.c, adversary.step, recipe=f.recipe), more, adversary.begin)

@@ -32,7 +32,7 @@ def batch(pair=LABELS, name="labels"):
 
 
 def lesson(n, every=A.every, weight=A.weight):
-    drawn = rate(dataclasses.replace(A, every=every), 0, n)
+    drawn = rate(dataclasses.replace(A, every=every), A.rates, 0, n)
     return Lesson(*placed(TAUGHT), drawn, np.bool_(n % every == 0), np.float32(weight))
 
 
@@ -117,7 +117,7 @@ def test_phi_and_the_models_gradient_are_those_of_loops_over_every_label(mesh):
             m_phi, v_phi = [0 * w for w in phi], [0 * w for w in phi]
         t += 1
         g = weights(taught_by_hand(jax.tree.unflatten(tree, phi)))
-        r = float(rate(dataclasses.replace(A, every=every), 0, n))
+        r = float(rate(dataclasses.replace(A, every=every), A.rates, 0, n))
         made = [adam(*one, t, r) for one in zip(phi, g, m_phi, v_phi, strict=True)]
         phi, m_phi, v_phi = (list(x) for x in zip(*made, strict=True))
         wanted = weights(gradient_by_hand(theta, jax.tree.unflatten(tree, phi), frozen["baseline"]))
@@ -182,6 +182,15 @@ def test_the_copy_is_split_over_the_devices_as_the_model_is():
         assert sum(any(spec) for spec in specs(after.fork.model)) > 5
 
 
+def test_its_rates_are_about_those_of_the_run_unless_given():
+    config = Config(name="x", unlearn=Unlearn(learning_rate=2e-3), reinforce=Train(learning_rate=5e-4))
+    assert adversary.rates_of(config) == pytest.approx((1e-3, 1e-2))
+    slow = dataclasses.replace(config, unlearn=Unlearn(learning_rate=1e-4))  # by what taught the text
+    assert adversary.rates_of(slow) == pytest.approx((2.5e-4, 2.5e-3))
+    given = dataclasses.replace(config, unlearn=Unlearn(adversary=Adversary(every=4, rates=(1e-5, 2e-5))))
+    assert adversary.rates_of(given) == (1e-5, 2e-5)
+
+
 # ---- any method
 
 
@@ -220,14 +229,14 @@ def test_it_steps_with_the_loss_of_a_method(mesh, name, monkeypatch):
 
 
 def test_a_fork_has_one_rate_drawn_log_uniformly():
-    rates = [float(rate(A, 7, n)) for n in range(4000)]
+    rates = [float(rate(A, A.rates, 7, n)) for n in range(4000)]
     forks = np.array(rates).reshape(-1, A.every)
     assert (forks == forks[:, :1]).all() and len(set(rates)) == 1000
     assert min(rates) >= 1e-3 and max(rates) <= 1e-2
     quarters = np.histogram(np.log10(rates), bins=4, range=(-3, -2))[0] / 4000
     np.testing.assert_allclose(quarters, 0.25, atol=0.05)
-    assert rate(A, 7, 5) == rate(A, 7, 6) != rate(A, 8, 5)
-    assert rate(dataclasses.replace(A, rates=(3e-3, 3e-3)), 0, 0) == np.float32(3e-3)
+    assert rate(A, A.rates, 7, 5) == rate(A, A.rates, 7, 6) != rate(A, A.rates, 8, 5)
+    assert rate(A, (3e-3, 3e-3), 0, 0) == np.float32(3e-3)
 
 
 GIVEN = Config(name="x", model="m", text=Text(forget=("a",), retain=("b",), dictionary="d"))
