@@ -31,7 +31,7 @@ from jaxunlearn.methods.controls import ALIASES, CONTROLS, RETAIN_ONLY
 METHODS: dict[str, Method] = {
     m.name: m
     for m in (
-        whp.HARD, whp.SOFT, whp.PLUS, whp.AVERAGED, inference.INFERENCE,
+        whp.HARD, whp.SOFT, whp.PLUS, whp.ROBUST, whp.AVERAGED, inference.INFERENCE,
         ascent.ASCENT, ascent.DIFFERENCE, ascent.WITH_KL, npo.NPO, npo.SIMNPO, dpo.DPO,
         answers.IDK_ANSWERS, answers.RANDOM_INCORRECT, answers.FALSE_FACTS, jensun.JENSUN,
         rmu.RMU, breaking.BREAKING, undial.UNDIAL, kga.KGA, task_vector.TASK_VECTOR, RETAIN_ONLY, reset.RESET_HEAL,

@@ -124,6 +124,30 @@ PLUS = Method(
     first=("reinforced", "diluted"),
     resolve=preset,
 )
+FORK = 24  # steps from one fork of the adversary to the next
+KEPT = 8.0  # weight of the KL on text to keep beside it
+
+
+def robust_preset(config: Config) -> Config:
+    """Return the configuration that whp_robust stands for: whp_plus with a KL on text to keep, and an adversary."""
+    made = preset(config)
+    u = made.unlearn
+    adversary = dataclasses.replace(u.adversary, every=u.adversary.every or FORK)
+    weight = KEPT if u.retain_weight is None else u.retain_weight
+    return dataclasses.replace(made, unlearn=dataclasses.replace(u, adversary=adversary, retain_weight=weight))
+
+
+ROBUST = Method(
+    name="whp_robust",
+    paper="ours, beyond arXiv 2310.02238",
+    summary="preset: whp_plus with a KL on text to keep, against an adversary that learns the text again",
+    card="soft generic labels with the contrast offset, against an adversary",
+    loss=soft,
+    settings={"alpha": SOFT.settings["alpha"], "retain_weight": retain_weight(KEPT)},
+    reads=("passages", "retain"),
+    first=("reinforced", "diluted"),
+    resolve=robust_preset,
+)
 
 # ---- averaged over translations
 

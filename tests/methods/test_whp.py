@@ -99,3 +99,15 @@ def test_the_preset_stands_for_its_settings_and_takes_what_is_given():
     given = preset(BASE, ["unlearn.method=whp_plus", "unlearn.retain_weight=3", "unlearn.retain_loss=nll"])
     assert given.unlearn.retain_loss == "nll"
     assert preset(BASE, ["unlearn.method=npo"]).whp == BASE.whp
+
+
+def test_the_robust_preset_has_an_adversary_and_a_kl_beside_the_other_preset():
+    made = resolved(override(BASE, ["unlearn.method=whp_robust"]))
+    plus = resolved(override(BASE, ["unlearn.method=whp_plus"]))
+    u = made.unlearn
+    assert (u.adversary.every, u.retain_weight, u.retain_loss) == (24, 8.0, "kl")
+    alike = dataclasses.replace(u, adversary=plus.unlearn.adversary, retain_weight=plus.unlearn.retain_weight)
+    assert dataclasses.replace(made, unlearn=alike) == plus and resolved(made) == made
+    given = ["unlearn.retain_weight=1", "unlearn.retain_loss=nll", "unlearn.adversary.every=6"]
+    u = resolved(override(BASE, ["unlearn.method=whp_robust", *given])).unlearn
+    assert (u.adversary.every, u.retain_weight, u.retain_loss) == (6, 1.0, "nll")
