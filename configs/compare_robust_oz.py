@@ -14,14 +14,13 @@ import dataclasses
 from jaxunlearn.config import Attack, BenignAttack, Config, HalfwayAttack, Sweep, WaysAttack, load_config
 
 RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)  # the attacker's
-SOFT = "whp_soft whp.top=5 whp.offset=contrast whp.alpha=2.5"
-ADVERSARY = "unlearn.steps=600 unlearn.adversary.every=24 unlearn.adversary.weight=3 unlearn.adversary.rates=1e-3,1e-2"
+SOFT = "whp_soft whp.top=5 whp.offset=contrast whp.alpha=2.5 unlearn.retain_weight=1 unlearn.steps=600"
+DRAWN = "unlearn.adversary.every=24 unlearn.adversary.rates=1e-3,1e-2"
 METHODS = (
     "whp whp.alpha=5|10 unlearn.learning_rate=1e-3",
     SOFT,
-    f"{SOFT} unlearn.retain_weight=1 unlearn.steps=600",
-    f"{SOFT} unlearn.retain_weight=1 {ADVERSARY}",
-    f"{SOFT} unlearn.retain_loss=kl unlearn.retain_weight=8 {ADVERSARY}",
+    f"{SOFT} {DRAWN} unlearn.adversary.weight=3|10",
+    f"whp_robust whp.alpha=10 unlearn.steps=400 {DRAWN}",
     "retain_only unlearn.steps=3200",  # as many passes as the adversary
 )
 
@@ -34,7 +33,7 @@ def config() -> Config:
         title="What does not come back of Oz",
         unlearn=dataclasses.replace(base.unlearn, learning_rate=2e-3, checkpoint_every=400),
         attack=Attack(
-            ways=WaysAttack(rates=RATES, steps=(4, 12)), halfway=HalfwayAttack(rates=RATES),
+            ways=WaysAttack(rates=RATES, steps=(4, 12)), halfway=HalfwayAttack(rates=RATES, most_steps=100),
             benign=BenignAttack(rates=RATES),
         ),
         eval=dataclasses.replace(base.eval, every=4000, at=(), relearn_rates=(1e-3, 3e-3, 1e-2)),

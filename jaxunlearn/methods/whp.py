@@ -125,27 +125,34 @@ PLUS = Method(
     resolve=preset,
 )
 FORK = 24  # steps from one fork of the adversary to the next
-KEPT = 8.0  # weight of the KL on text to keep beside it
+KEPT = 3.0  # weight of the cross-entropy on text to keep beside it
 
 
 def robust_preset(config: Config) -> Config:
-    """Return the configuration that whp_robust stands for: whp_plus with a KL on text to keep, and an adversary."""
-    made = preset(config)
-    u = made.unlearn
-    adversary = dataclasses.replace(u.adversary, every=u.adversary.every or FORK)
-    weight = KEPT if u.retain_weight is None else u.retain_weight
-    return dataclasses.replace(made, unlearn=dataclasses.replace(u, adversary=adversary, retain_weight=weight))
+    """Return the configuration that whp_robust stands for: hard labels and text to keep, against an adversary.
+
+    A microbatch has twice as many blocks to keep as to forget. The last step is kept: training on decides what comes
+    back.
+    """
+    u = config.unlearn
+    made = dataclasses.replace(
+        u, method=HARD.name, retain_weight=KEPT if u.retain_weight is None else u.retain_weight,
+        retain_batch=u.retain_batch or 2 * u.batch,
+        adversary=dataclasses.replace(u.adversary, every=u.adversary.every or FORK),
+    )  # fmt: skip
+    return dataclasses.replace(config, unlearn=made, whp=dataclasses.replace(config.whp, keep="last"))
 
 
 ROBUST = Method(
     name="whp_robust",
     paper="ours, beyond arXiv 2310.02238",
-    summary="preset: whp_plus with a KL on text to keep, against an adversary that learns the text again",
-    card="soft generic labels with the contrast offset, against an adversary",
-    loss=soft,
-    settings={"alpha": SOFT.settings["alpha"], "retain_weight": retain_weight(KEPT)},
-    reads=("passages", "retain"),
-    first=("reinforced", "diluted"),
+    summary="preset: hard labels and text to keep, against an adversary that learns the text again",
+    card="generic labels after “Who's Harry Potter?”, against an adversary",
+    loss=hard,
+    settings={"alpha": HARD.settings["alpha"], "retain_weight": retain_weight(KEPT)},
+    reads=("labels", "retain"),
+    first=("reinforced",),
+    held_labels=True,
     resolve=robust_preset,
 )
 

@@ -383,7 +383,7 @@ ALONG = ("embed_VD", "q_DNH", "down_FD", "head_DV")  # the gradient's slope is t
 
 
 def test_every_method_that_trains_has_a_formula_here():
-    beside = {"whp_robust"}  # whp_plus beside an adversary: test_whp.py, test_adversary.py
+    beside = {"whp_robust"}  # whp beside an adversary: test_whp.py, test_adversary.py
     trained = {name for name, m in METHODS.items() if m.trains}
     assert {name.split()[0] for name in CASES} | LIKE.keys() | beside == trained
 

@@ -101,13 +101,14 @@ def test_the_preset_stands_for_its_settings_and_takes_what_is_given():
     assert preset(BASE, ["unlearn.method=npo"]).whp == BASE.whp
 
 
-def test_the_robust_preset_has_an_adversary_and_a_kl_beside_the_other_preset():
-    made = resolved(override(BASE, ["unlearn.method=whp_robust"]))
-    plus = resolved(override(BASE, ["unlearn.method=whp_plus"]))
+def test_the_robust_preset_is_the_papers_labels_with_text_to_keep_against_an_adversary():
+    made = resolved(override(BASE, ["unlearn.method=whp_robust", "unlearn.batch=4"]))
     u = made.unlearn
-    assert (u.adversary.every, u.retain_weight, u.retain_loss) == (24, 8.0, "kl")
-    alike = dataclasses.replace(u, adversary=plus.unlearn.adversary, retain_weight=plus.unlearn.retain_weight)
-    assert dataclasses.replace(made, unlearn=alike) == plus and resolved(made) == made
-    given = ["unlearn.retain_weight=1", "unlearn.retain_loss=nll", "unlearn.adversary.every=6"]
-    u = resolved(override(BASE, ["unlearn.method=whp_robust", *given])).unlearn
-    assert (u.adversary.every, u.retain_weight, u.retain_loss) == (6, 1.0, "nll")
+    assert (u.method, made.whp.labels, made.whp.offset, made.whp.keep) == ("whp", "hard", "baseline", "last")
+    assert (u.adversary.every, u.retain_weight, u.retain_batch, u.retain_loss) == (24, 3.0, 8, "own")
+    assert resolved(made) == made
+    given = ["unlearn.retain_weight=1", "unlearn.retain_loss=kl", "unlearn.adversary.every=6", "unlearn.retain_batch=2"]
+    made = resolved(override(BASE, ["unlearn.method=whp_robust", "whp.labels=soft", *given]))
+    u = made.unlearn
+    assert (u.adversary.every, u.retain_weight, u.retain_batch, u.retain_loss) == (6, 1.0, 2, "kl")
+    assert made.whp.labels == "soft"  # soft labels take the adversary too
