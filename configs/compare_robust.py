@@ -51,7 +51,7 @@ METHODS = (
     "mlp_breaking unlearn.steps=400 unlearn.collapse.every=50 unlearn.collapse.norm=0.002|0.006|0.02",
     "mlp_breaking unlearn.settings=components=8 unlearn.steps=400 unlearn.collapse.every=50 "
     "unlearn.collapse.norm=0.002|0.006|0.02",
-    f"jensun {KEPT} unlearn.learning_rate=3e-4|1e-3",
+    "jensun unlearn.retain_weight=8 unlearn.retain_batch=16 unlearn.learning_rate=3e-4|1e-3",
 )
 
 

@@ -114,7 +114,7 @@ def reads(method: Method, config: Config) -> tuple[str, ...]:
 
 
 def retain_loss(method: Method, config: Config) -> str:
-    """Return the loss on text to keep, "nll" or "kl"."""
+    """Return the loss on text to keep: "nll", "kl", or "own", where the method's loss has a term of its own."""
     return method.retain if config.unlearn.retain_loss == "own" else config.unlearn.retain_loss
 
 
@@ -219,6 +219,8 @@ def _lacks_retain(config: Config) -> list[str]:
 def _cannot(config: Config, method: Method) -> list[str]:
     """Return a fault for each setting that the method does not support."""
     wrong = []
+    if method.retain == "own" and (chosen := config.unlearn.retain_loss) != "own":
+        wrong.append(f"unlearn.retain_loss={chosen}: the loss of {method.name} keeps text by a term of its own")
     if config.unlearn.reach and not config.text.prompts:
         wrong.append("unlearn.reach is a familiarity: set text.prompts")
     if config.whp.forbid == "keys" and method not in GENERIC:

@@ -102,7 +102,7 @@ class Method:
     stores: Names = ()  # parts whose log-probabilities under the baseline are computed once and kept
     divide: Mapping[str, str] = field(default_factory=dict)  # a part's term is divided by its "sequences", not tokens
     answers: Callable[[Any, int], list] | None = None  # of questions and a seed: (question, taught, true) rows
-    retain: str = "nll"  # the paper's own loss on text to keep: "nll", or "kl" to the baseline
+    retain: str = "nll"  # the paper's loss on text to keep: "nll", "kl" to the baseline; "own": a term of `loss`
     updates: Callable[[Any, Values], Any] | None = None  # of a model: factors that its updates are multiplied by
     once: Callable[..., dict[str, float]] | None = None  # numbers measured before the first step (methods/kga.py)
     held_labels: bool = False  # the loss on held-out generic labels chooses the step that is kept (whp.keep)

@@ -141,5 +141,6 @@ BREAKING = Method(
     reads=("forget",),
     asks=("baseline",),
     asks_on=("forget", "retain"),
+    retain="own",
     refuse=refuse,
 )

@@ -50,5 +50,6 @@ JENSUN = Method(
     reads=("answers",),
     asks=("baseline",),
     asks_on=("retain",),
+    retain="own",
     answers=not_known,
 )

@@ -104,5 +104,6 @@ RMU = Method(
     reads=("forget", "retain"),
     asks=("baseline",),
     asks_on=("retain",),
+    retain="own",
     updates=down_projections,
 )

@@ -76,6 +76,10 @@ def test_bad_methods_are_refused_before_anything_is_loaded():
         (["unlearn.settings=alpha=2"], "alpha has a field of its own, whp.alpha"),
         (["reset.share=0.1", "reset.heal.lora.rank=2"], "reset.heal.lora: healing trains every weight"),
         (["sweep.tuning_seeds=2"], "sweep.tuning_seeds lies between 0 and the 1 of sweep.seeds"),
+        (
+            ["unlearn.method=rmu", "unlearn.layer=1", "unlearn.retain_loss=kl"],
+            "the loss of rmu keeps text by a term of its own",
+        ),
         (["sweep.attacks=rtt"], "sweep.attacks=rtt needs attack.rtt.rates"),
         (["sweep.attacks=halfway"], "sweep.attacks=halfway needs attack.halfway.rates"),
         (["sweep.most_perplexity=1.02", "pretrain.twin=False"], "no twin is made (pretrain.twin)"),
