@@ -46,6 +46,8 @@ METHODS = (
     f"whp {ADVERSARY} unlearn.adversary.weight=3",
     f"{SOFT} unlearn.retain_weight=1 {DRAWN} unlearn.adversary.weight=3|10 unlearn.learning_rate=2e-3",
     f"whp {KEPT} unlearn.erase.strength=1",
+    f"whp {KEPT} unlearn.folds=4",
+    f"whp {KEPT} unlearn.invariance=1",
     "gradient_ascent unlearn.steps=300 unlearn.select.budget=0.02|0.05|0.1",
     f"{SOFT} unlearn.steps=300 unlearn.select.budget=0.02|0.05|0.1",
     "mlp_breaking unlearn.steps=400 unlearn.collapse.every=50 unlearn.collapse.norm=0.002|0.006|0.02",
