@@ -22,7 +22,8 @@ def test_every_shipped_configuration_is_listed_with_its_first_line(capsys):
     assert all(len(row["one_line"]) > 20 for row in found.values())
     assert main(["configs"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "llama2_7b         The paper's run: Llama-2-7b-chat forgets a series of books." in lines
+    column = max(map(len, found)) + 2
+    assert f"{'llama2_7b':{column}}The paper's run: Llama-2-7b-chat forgets a series of books." in lines
 
 
 def test_one_setting_is_shown_with_all_that_is_known_of_it(capsys):
