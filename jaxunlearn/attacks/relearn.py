@@ -7,7 +7,6 @@ control is the twin's best of the same rates.
 """
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ from jaxunlearn.attacks.base import FILTER, STRESS, Attack, Target, fits, lacks_
 from jaxunlearn.attacks.stated import stated, text_of
 from jaxunlearn.config import Config, Train, as_dict
 from jaxunlearn.data.blocks import next_token_labels
-from jaxunlearn.errors import Diverged
+from jaxunlearn.errors import Diverged, InputError
 from jaxunlearn.evals.familiarity import completion_familiarity
 from jaxunlearn.evals.prompts import ProbabilityPrompt
 from jaxunlearn.evals.suite import Suite, specific_mass
@@ -211,17 +210,27 @@ def relearning(run: Run, only: tuple[str, ...]) -> dict[str, list]:
     return relearned(target, "", only, rows=few(run), completions=True)
 
 
+def can_choose(run: Run) -> None:
+    """Raise InputError for a run whose settings cannot be chosen by what relearning brings back."""
+    if why := cannot_relearn(_choosing(run)):
+        raise InputError(f"sweep.most_perplexity chooses by what relearning brings back: {why}")
+
+
+def _choosing(run: Run) -> Run:
+    """Return the run with the prompts to choose by in the place of the reported ones."""
+    return run.with_(dataclasses.replace(run.config, eval=dataclasses.replace(run.config.eval, split="choose")))
+
+
 def relearned_to_choose(run: Run) -> float:
     """Return the most familiarity that relearning brings back, at any step and rate, for choosing among settings.
 
-    It is asked on the tuning prompts after other blocks than the reported relearning has; nan where it cannot be.
+    It is asked on the tuning prompts after other blocks than the reported relearning has. `can_choose` refuses runs
+    that cannot be asked.
     """
-    other = run.with_(dataclasses.replace(run.config, eval=dataclasses.replace(run.config.eval, split="choose")))
+    other = _choosing(run)
     rows = run.forget_split[0][-run.config.eval.relearn_blocks :]
-    if cannot_relearn(other):
-        return math.nan
     found = relearned(Target(other), "to choose", ("unlearned",), rows=rows)
-    return max((point["familiarity"] for points in found.values() for point in points), default=math.nan)
+    return max(point["familiarity"] for points in found.values() for point in points)
 
 
 def few(run: Run) -> np.ndarray:

@@ -48,6 +48,8 @@ def _contradictions(c: Config) -> list[str]:
         wrong.append(f"sweep.tuning_seeds lies between 0 and the {len(c.sweep.seeds)} of sweep.seeds")
     if c.sweep.most_perplexity and not (c.pretrain.steps and c.pretrain.twin):
         wrong.append("sweep.most_perplexity counts by the twin's, and no twin is made (pretrain.twin)")
+    if c.sweep.most_perplexity and not c.eval.relearn_steps:
+        wrong.append("sweep.most_perplexity chooses by what relearning brings back, and eval.relearn_steps is empty")
     for name in c.sweep.attacks:
         if not getattr(getattr(c.attack, name, None), "rates", True):
             wrong.append(f"sweep.attacks={name} needs attack.{name}.rates: every method is attacked at the same rates")

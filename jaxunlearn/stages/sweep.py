@@ -19,7 +19,7 @@ from typing import Any
 import jax
 
 from jaxunlearn.attacks import ATTACKS, Attack
-from jaxunlearn.attacks.relearn import relearned_to_choose, relearning
+from jaxunlearn.attacks.relearn import can_choose, relearned_to_choose, relearning
 from jaxunlearn.config import Config, Universe, as_dict, check, of_method
 from jaxunlearn.config import Run as RunSection
 from jaxunlearn.errors import Diverged, InputError
@@ -123,7 +123,8 @@ def _base(config: Config, seed: int) -> Run:
     """Make a seed's baseline and twin; return their run."""
     folder = config.directory / f"seed_{seed}" / "base"
     # before any cell runs: prompts that are too few, and facts that cannot be asked
-    checks = (enough, *(attack.check for attack in asked(config)))
+    checks = [enough, *(attack.check for attack in asked(config))]
+    checks += [can_choose] if config.sweep.most_perplexity else []
     base = open_run(dataclasses.replace(config, seed=seed, run=RunSection(dir=str(folder)), controls=()), *checks)
     pretrain(base)
     base = settled(base)

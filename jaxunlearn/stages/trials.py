@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from jaxunlearn.config import Config, override
 from jaxunlearn.errors import InputError
-from jaxunlearn.methods import METHODS, check_config, resolved
+from jaxunlearn.methods import METHODS, check_config, method_of, resolved
 
 OWN = ("unlearn", "whp", "reset", "reinforce")  # sections that an entry may set: all else is shared by the whole sweep
 # but for these: the sweep sets them itself, or they are also the attacker's, who treats all rows alike
@@ -94,6 +94,11 @@ def check_cell(cell: Cell, config: Config) -> None:
 
     The universe has every kind of text, but its files are not written yet; "-" stands for them.
     """
+    if config.sweep.most_perplexity and method_of(cell.config).at_inference:
+        raise InputError(
+            f"sweep.methods {cell.entry!r}: sweep.most_perplexity chooses by what relearning brings back, and "
+            "a method at inference time has no weights to relearn; leave it out"
+        )
     text = cell.config.text
     if config.universe.people:
         text = dataclasses.replace(text, forget=("-",), retain=("-",), dictionary="-", answers="-", prompts="-")

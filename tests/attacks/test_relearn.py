@@ -1,7 +1,6 @@
 """Relearning: the attacker's best over the rates at each step, his own training, and prompts that he was not told."""
 
 import dataclasses
-import math
 import types
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 from jaxunlearn.attacks import relearn
 from jaxunlearn.attacks.relearn import Relearning, asked, best_relearned, rates_of, relearned, training
 from jaxunlearn.config import Config, Train, load_config, override
-from jaxunlearn.errors import Diverged, RunError
+from jaxunlearn.errors import Diverged, InputError, RunError
 from jaxunlearn.run import open_run
 
 BASE = Config(name="x")
@@ -82,7 +81,9 @@ def test_settings_are_chosen_on_other_prompts_and_blocks_than_the_reported(mesh,
     assert (what, names) == ("to choose", ("unlearned",))  # kept in a file of its own
     assert len(rows) == 3 and not set(rows) & set(relearn.few(run).tolist())
     assert prompts == run.tuning.prompts != run.suite.prompts
-    assert math.isnan(relearn.relearned_to_choose(run.with_(override(run.config, ["eval.relearn_steps="]))))
+    relearn.can_choose(run)
+    with pytest.raises(InputError, match=r"chooses by what relearning brings back: eval\.relearn_steps is empty"):
+        relearn.can_choose(run.with_(override(run.config, ["eval.relearn_steps="])))
 
 
 def test_prompts_that_the_relearned_blocks_state_are_not_asked(mesh, world, tmp_path, monkeypatch):

@@ -82,6 +82,10 @@ def test_bad_methods_are_refused_before_anything_is_loaded():
         ),
         (["sweep.attacks=rtt"], "sweep.attacks=rtt needs attack.rtt.rates"),
         (["sweep.attacks=halfway"], "sweep.attacks=halfway needs attack.halfway.rates"),
+        (
+            ["sweep.most_perplexity=1.02", "eval.relearn_steps="],
+            "relearning brings back, and eval.relearn_steps is empty",
+        ),
         (["sweep.most_perplexity=1.02", "pretrain.twin=False"], "no twin is made (pretrain.twin)"),
         (["sweep.rtt=True"], "sweep.rtt is a setting of earlier versions; it is now sweep.attacks=rtt"),
         (["eval.relearn_rates=1e-3,1"], "eval.relearn_rates must be above 0 and below 1"),

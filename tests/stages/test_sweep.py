@@ -78,6 +78,13 @@ def test_a_sweep_asks_attacks_that_can_compare_its_rows(world, capsys, name):
     assert said in capsys.readouterr().err and not folder.exists()
 
 
+def test_what_has_no_weights_is_not_chosen_by_relearning(world, capsys):
+    given = ("sweep.methods=npo,whp_inference", "sweep.most_perplexity=1.02", "eval.relearn_rates=1e-3")
+    assert main(["sweep", str(world / "world.py"), f"run.dir={world / 'weightless'}", *given]) == 2
+    assert "'whp_inference': sweep.most_perplexity chooses by what relearning" in capsys.readouterr().err
+    assert not (world / "weightless").exists()
+
+
 SWEEP = (
     "npo,whp_soft whp.top=4 whp.offset=contrast reset.share=0.1 reset.heal.steps=4,whp_inference,"
     "prompting unlearn.subject=Zara,task_vector unlearn.scale=1|2 reinforce.steps=3"
