@@ -5,8 +5,8 @@
 The baselines are those of compare_universe. Settings are chosen on seed 0, on the tuning prompts and on blocks of their
 own: the least familiarity after relearning, at no more than 1.02 times the twin's perplexity on text to keep. The last
 step is kept, since training on decides what recovers; text to keep alone, which is measured every 800 steps, keeps the
-measured step of least perplexity. Every row is attacked with the same rates, steps and data. The rates
-reach beyond those that the adversary draws between.
+measured step of least perplexity. Every row is attacked with the same rates, steps and data; the rates reach beyond
+those that the adversary draws between.
 Hardware: 2 CPU cores, two hours of one. Resumable: what is done is skipped. Expected: docs/results.md, "What does not
 come back".
 """
@@ -42,7 +42,7 @@ METHODS = (
     "gradient_difference unlearn.steps=400 unlearn.mudman.every=20 unlearn.mudman.retain_rate=0.01 "
     "unlearn.mudman.rate=0.03|0.1|0.3",
     f"whp {KEPT} unlearn.sam=0.01|0.1",
-    # these on two seeds
+    # docs/results.md has these on two seeds, of folds and invariance a trial
     f"whp {ADVERSARY} unlearn.adversary.weight=3",
     f"{SOFT} unlearn.retain_weight=1 {DRAWN} unlearn.adversary.weight=3|10 unlearn.learning_rate=2e-3",
     f"whp {KEPT} unlearn.erase.strength=1",

@@ -1,12 +1,12 @@
-"""What does not come back of real books: an adversary and filters beside WHP, on TinyStories-656K and twelve Oz novels.
+"""What does not come back of real books: an adversary beside WHP, on TinyStories-656K and twelve Oz novels.
 
     jaxunlearn sweep compare_robust_oz            (one seed: sweep.seeds=0)
 
 Needs the same as oz_tiny; its baselines are those of compare_oz. Settings are chosen as in compare_robust, on seed 0:
 the least familiarity after relearning, at no more than 1.02 times the twin's perplexity on text to keep. Text to keep
 alone has as many passes as the adversary. The Oz prompts hold no facts, so that there is no RTT.
-Hardware: 2 CPU cores, hours of one. Resumable: what is done is skipped. Expected: docs/results.md, "What does not come
-back".
+Hardware: 2 CPU cores, an hour and a half of one. Resumable: what is done is skipped. Expected: docs/results.md, "What
+does not come back".
 """
 
 import dataclasses

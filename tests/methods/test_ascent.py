@@ -40,10 +40,9 @@ def test_gradient_ascent_collapses_where_descent_on_text_to_keep_holds(mesh):
         settings = tuple(METHODS[name].defaults.items())
         update = compiled_step(c, step.step, recipe=Recipe(METHODS[name], settings))
         now = init_state(jax.tree.map(jnp.array, state.model), c)  # the step donates what it is given
-        for _ in range(120):
+        for _ in range(200):  # after 120 the machine's rounding still decides how far text to keep has fallen
             now, _ = update(now, np.float32(1e-3), {}, batch)
         return [float(loss(now.model, batch[text])) for text in ("forget", "retain")]
 
     (gone, broken), (forgotten, held) = after("gradient_ascent"), after("gradient_difference")
-    # how far it falls hangs on the rounding: 7.4 and more was seen on text to keep, where log 64 is 4.2
-    assert min(gone, broken) > 1.5 * np.log(64) and forgotten > np.log(64) and held < 1
+    assert min(gone, broken) > 2 * np.log(64) and forgotten > np.log(64) and held < 1
