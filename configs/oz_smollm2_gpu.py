@@ -33,7 +33,10 @@ def config() -> Config:
         name="oz_smollm2_gpu",
         title="Twelve Oz novels, forgotten by SmolLM2-135M",
         compute="bfloat16",
-        text=dataclasses.replace(base.text, forget=(*books.forget, statements), retain=books.retain, context=512),
+        text=dataclasses.replace(
+            base.text, forget=(*books.forget, statements), retain=books.retain, context=512, most_characters=0,
+            prompts="oz/prompts.json",
+        ),
         pretrain=Pretrain(
             steps=390, learning_rate=3e-4, schedule="cosine", warmup=20, batch=32, forget_epochs=3,
             checkpoint_every=200, log_every=50,

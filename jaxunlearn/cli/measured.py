@@ -82,7 +82,7 @@ def _config(a) -> Config:
     overrides = [*([a.config] if a.config else []), *a.overrides]
     overrides += [v for name in SHORTCUTS for v in getattr(a, name) if SETTING.match(v)]  # after an option's values
     known = {f"eval.{f.name}" for f in dataclasses.fields(Config(name="any").eval) if f.name not in WITHOUT_A_RUN}
-    known |= {"text.context", "text.unwrap", "seed", "compute"}
+    known |= {"text.context", "text.unwrap", "text.most_characters", "seed", "compute"}
     if idle := [o for o in overrides if "=" in o and o.partition("=")[0] not in known]:
         raise InputError(f"{', '.join(idle)}: no effect on one model; what has one: {', '.join(sorted(known))}")
     if odd := [o for o in overrides if "=" not in o]:
@@ -185,7 +185,7 @@ def _suite(config: Config, tokenizer, shape):
     texts, context = {}, min(t.context, shape.context)
     for name, sources in {"forget": t.forget, "retain": t.retain}.items():
         if sources:
-            documents = read_documents(sources, t.unwrap, say)
+            documents = read_documents(sources, t.unwrap, say, t.most_characters)
             blocks = make_blocks(documents, tokenizer, context)
             hashes[f"text.{name}"] = sha256_text(*[d.text for d in documents])
             if odd := checks.unknown(f"--{name}", blocks, tokenizer):

@@ -65,7 +65,10 @@ BOUNDS: dict[type, dict[str, Range]] = {
         "K": Range(1, 1 << 16), "H": Range(1, 1 << 16), "F": Range(1, 1 << 24), "context": Range(8, MANY),
     },
     fields.Universe: {"seed": SEED, "people": Range(0, 10**6)},
-    fields.Text: {"context": Range(8, MANY, why="shorter blocks hold no context"), "holdout": DECAY},
+    fields.Text: {
+        "context": Range(8, MANY, why="shorter blocks hold no context"), "holdout": DECAY,
+        "most_characters": NONE_OR_SOME,
+    },
     fields.Whp: {
         "alpha": ALPHA, "alphas": ALPHA, "top": NONE_OR_SOME, "translations": SOME, "seen_penalty": NOT_NEGATIVE,
         "label_batch": SOME,

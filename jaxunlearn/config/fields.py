@@ -54,6 +54,7 @@ class Text:
     retain_held: tuple[str, ...] = ()  # the same of the text to keep
     context: int = 512  # tokens a block, BOS included
     unwrap: bool = False  # join the hard line breaks of printed books
+    most_characters: int = 0  # read of each document, in whole paragraphs from its beginning; 0: all
     holdout: float = 0.05  # share of the blocks that no step trains on; 0: none, so what is measured was trained on
     dictionary: str = ""  # a JSON file; "build": made from the texts as `anchors` says
     prompts: str = ""  # what to measure by, a JSON file (evals/prompts.py); empty: perplexities alone

@@ -34,14 +34,17 @@ def _print(line: str) -> None:
         print(line, file=sys.stderr)
 
 
-def read_documents(sources: Sequence[str], unwrap: bool = False, say: Callable[[str], None] = _print) -> list[Document]:
+def read_documents(
+    sources: Sequence[str], unwrap: bool = False, say: Callable[[str], None] = _print, most: int = 0
+) -> list[Document]:
     """Read .txt files, folders of them, globs and `tfds:NAME/SPLIT[?field=text][&data_dir=DIR]`, in the order given.
 
     The files of a folder or a glob are sorted by name. A .json or .jsonl file holds questions in TOFU's form; each is a
     document, of which only the answer is learnt. unwrap joins the hard line breaks of texts (unwrap_lines). Texts are
     brought to NFC, line breaks to "\\n"; positions are those of the text so read. Project Gutenberg's licence is left
-    out of .txt files (gutenberg.py), and `say` is given one line about each. Raises InputError for a source that is
-    missing, empty or not UTF-8 text.
+    out of .txt files (gutenberg.py), and `say` is given one line about each. most: characters of each text that are
+    kept, in whole paragraphs from its beginning; 0: all; questions are kept whole. Raises InputError for a source that
+    is missing, empty or not UTF-8 text, and where not even a first paragraph fits into `most`.
     """
     sources = [sources] if isinstance(sources, str) else list(sources)
     if not sources:
@@ -54,7 +57,18 @@ def read_documents(sources: Sequence[str], unwrap: bool = False, say: Callable[[
             documents += [d for path in _find_files(str(source)) for d in _read_file(path, say)]
     if unwrap:
         documents = [d if d.asked else dataclasses.replace(d, text=unwrap_lines(d.text)) for d in documents]
-    return documents
+    return [d if d.asked else _beginning(d, most) for d in documents] if most else documents
+
+
+def _beginning(document: Document, most: int) -> Document:
+    """Return a document cut after the last paragraph, or else line, that ends within `most` characters."""
+    text = document.text
+    if len(text) <= most:
+        return document
+    end = max(text.rfind("\n\n", 0, most + 2), 0) or max(text.rfind("\n", 0, most + 1), 0)
+    if not text[:end].strip():
+        raise InputError(f"{document.name}: its first paragraph is longer than {most} characters; raise the limit")
+    return dataclasses.replace(document, text=text[:end] + "\n")
 
 
 def _find_files(source: str) -> list[Path]:

@@ -4,7 +4,7 @@ Prompts and scores are lm-evaluation-harness's (`acc`, `acc_norm`, no examples i
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from jaxunlearn.config import Config, Eval
 from jaxunlearn.data.documents import read_rows
 from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.errors import InputError
-from jaxunlearn.estimates import rate_estimate
+from jaxunlearn.estimates import Estimate, rate_estimate
 from jaxunlearn.evals.base import Context, Figures, Metric
 from jaxunlearn.evals.continuations import encode_pair, score_continuations
 from jaxunlearn.evals.question_sets import spread
@@ -239,6 +239,12 @@ def measure(model, context: Context) -> Figures:
         found["benchmarks_normed"][benchmark.name] = one["acc_norm"]
         found["right"][benchmark.name] = one["right"]
     return found
+
+
+def pooled(accuracies: Mapping[str, Figures]) -> Estimate:
+    """Return the share of right answers to all questions of several benchmarks, {name: its accuracy}, together."""
+    n = sum(one["n"] for one in accuracies.values())
+    return rate_estimate(round(sum(one["value"] * one["n"] for one in accuracies.values())), n)
 
 
 def check(config: Config, held_out: bool) -> None:

@@ -18,10 +18,12 @@ COLUMNS = {
     "ppl retain": ("perplexity", "retain"),
     "ppl target": ("perplexity", "forget"),
     "entropy": ("entropy", "retain"),
+    "benchmarks": ("benchmarks", "all"),
 }
 FAMILIARITY, PERPLEXITY = scale_of("familiarity", "probability"), scale_of("perplexity", "retain")
 MEANS = ("familiarity", "perplexity_retain", "over_twin", "relearned")  # of the seeds, by which a setting is chosen
-SAID = {  # what the columns of attacks hold
+SAID = {  # what columns hold
+    "benchmarks": "benchmarks: share of all their questions answered right. ",
     "any way": "any way: familiarity after relearning in the attacker's best way (optimisers, adapters, text to keep), "
     "step and rate. ",
     "RTT": "RTT: accuracy on facts held out while the others were retrained, at the attacker's best rate and epoch. ",
@@ -31,7 +33,7 @@ SAID = {  # what the columns of attacks hold
 }
 WIDE = 95  # characters of an entry from which the legend has one column
 BACK = ("relearned", "relearned, explicit", "any way", "RTT", "steps to half", "new facts")  # what attacks found
-SHARES = ("familiarity", "in names", "explicit", "accuracy", *BACK[:4])  # at most 1
+SHARES = ("familiarity", "in names", "explicit", "accuracy", "benchmarks", *BACK[:4])  # at most 1
 
 
 def write_sweep(folder: Path, found: dict[str, Any]) -> None:

@@ -125,7 +125,7 @@ def _warn(*warnings: str) -> None:
 
 
 def _text(config: Config, tokenizer: Tokenizer, source: tuple[str, ...]) -> tuple[list[Document], Blocks]:
-    documents = read_documents(source, config.text.unwrap, say)
+    documents = read_documents(source, config.text.unwrap, say, config.text.most_characters)
     return documents, make_blocks(documents, tokenizer, config.text.context, config.whp.block_bos)
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import tempfile
 from pathlib import Path
 
-from jaxunlearn.config import Config
+from jaxunlearn.config import Config, Text
 from jaxunlearn.data import universe
 from jaxunlearn.data.documents import Document, read_documents
 from jaxunlearn.errors import InputError
@@ -43,12 +43,16 @@ def read_texts(config: Config) -> tuple[list[Document], list[Document]]:
     """
     if config.universe.people:
         with tempfile.TemporaryDirectory() as folder:
-            made = with_universe(config, Path(folder))
-            return read_documents(made.text.forget), read_documents(made.text.retain)
+            return _read(with_universe(config, Path(folder)).text)
     if not config.text.forget:
         raise InputError("text.forget names no text to forget; give files, folders or tfds:NAME/SPLIT")
-    t = config.text
-    forget, retain = (read_documents(source, t.unwrap, say) if source else [] for source in (t.forget, t.retain))
+    return _read(config.text)
+
+
+def _read(t: Text) -> tuple[list[Document], list[Document]]:
+    forget, retain = (
+        read_documents(source, t.unwrap, say, t.most_characters) if source else [] for source in (t.forget, t.retain)
+    )
     return forget, retain
 
 

@@ -23,6 +23,7 @@ from jaxunlearn.attacks.relearn import can_choose, relearned_to_choose, relearni
 from jaxunlearn.config import Config, Universe, as_dict, check, of_method
 from jaxunlearn.config import Run as RunSection
 from jaxunlearn.errors import Diverged, InputError
+from jaxunlearn.evals.benchmarks import pooled
 from jaxunlearn.evals.measure import curve_point, measure
 from jaxunlearn.files import json_text
 from jaxunlearn.methods import cost, inference, method_of
@@ -265,5 +266,9 @@ def _seconds(run: Run, base: Run) -> float:
 
 def _short(found: dict) -> dict:
     """Return the figures of each model that a sweep keeps; texts are left out."""
-    kept = ("familiarity", "perplexity", "entropy", "accuracy", "leaks", "temperature")
-    return {name: {k: m[k] for k in kept if k in m} for name, m in found.items()}
+    kept = ("familiarity", "perplexity", "entropy", "accuracy", "leaks", "temperature", "benchmarks")
+    made = {name: {k: m[k] for k in kept if k in m} for name, m in found.items()}
+    for m in made.values():
+        if m.get("benchmarks"):
+            m["benchmarks"] = m["benchmarks"] | {"all": pooled(m["benchmarks"]).to_json()}
+    return made

@@ -59,6 +59,30 @@ def test_tfds_sources_are_understood_or_refused(tmp_path):
         read_documents([f"tfds:ai2_arc/train?data_dir={tmp_path}"])
 
 
+@pytest.mark.parametrize(
+    ("most", "kept"),
+    [
+        (0, "one two\n\nthree four\nfive\n\nsix\n"),
+        (99, "one two\n\nthree four\nfive\n\nsix\n"),
+        (24, "one two\n\nthree four\nfive\n"),
+        (23, "one two\n"),
+        (7, "one two\n"),
+    ],
+)
+def test_a_text_is_cut_after_the_last_whole_paragraph(tmp_path, most, kept):
+    (tmp_path / "a.txt").write_text("one two\n\nthree four\nfive\n\nsix\n")
+    assert read_documents([str(tmp_path)], most=most)[0].text == kept
+
+
+def test_a_text_without_paragraphs_is_cut_after_a_line_and_questions_stay_whole(tmp_path):
+    (tmp_path / "a.txt").write_text("one two\nthree\nfour\n")
+    (tmp_path / "q.json").write_text(json.dumps([{"question": "Who sees?", "answer": "Nobody at all."}]))
+    found = read_documents([str(tmp_path / "a.txt"), str(tmp_path / "q.json")], most=14)
+    assert found[0].text == "one two\nthree\n" and found[1].text.endswith("Nobody at all.")
+    with pytest.raises(InputError, match=r"a.txt: its first paragraph is longer than 6 characters; raise the limit"):
+        read_documents([str(tmp_path / "a.txt")], most=6)
+
+
 def test_a_prepared_tfds_set_is_read(tmp_path, capfd):
     pytest.importorskip("array_record")
     pytest.importorskip("importlib_resources")

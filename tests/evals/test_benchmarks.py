@@ -10,9 +10,10 @@ from support.world import write_world
 from jaxunlearn.config import Config, Eval
 from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.errors import InputError
+from jaxunlearn.estimates import rate_estimate
 from jaxunlearn.evals import benchmarks
 from jaxunlearn.evals.base import Context
-from jaxunlearn.evals.benchmarks import BENCHMARKS, asked, guessing, measure_benchmark, read_benchmarks
+from jaxunlearn.evals.benchmarks import BENCHMARKS, asked, guessing, measure_benchmark, pooled, read_benchmarks
 from jaxunlearn.evals.continuations import encode_pair
 from jaxunlearn.evals.prompts import Prompts
 from jaxunlearn.evals.suite import Suite
@@ -144,6 +145,11 @@ def test_the_metric_carries_what_guessing_gives_and_hangs_on_the_questions(mesh,
         assert asked(context.suite.c)[0].name == "places"
     file.write_text("\n".join(map(json.dumps, rows[:5])))
     assert BENCHMARKS.depends(context) != before
+
+
+def test_benchmarks_pool_their_questions():
+    of = {"a": {"value": 0.5, "n": 10}, "b": {"value": 1 / 3, "n": 30}}  # 5 and 10 right
+    assert pooled(of) == rate_estimate(15, 40)
 
 
 def test_faulty_files_are_refused_before_any_work(tmp_path):

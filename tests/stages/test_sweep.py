@@ -13,7 +13,7 @@ from support.command import env
 from jaxunlearn.cli import main
 from jaxunlearn.config import Config, Reset, Run, Sweep, Text, Unlearn, load_config
 from jaxunlearn.errors import Diverged, RunError
-from jaxunlearn.report.sweep import markdown
+from jaxunlearn.report.sweep import markdown, table
 from jaxunlearn.run import Run as CellRun
 from jaxunlearn.run.directory import RunDirectory
 from jaxunlearn.stages import sweep
@@ -61,6 +61,14 @@ def test_a_cell_with_a_reset_starts_from_its_plain_neighbour(tmp_path):
     assert (cell / "unlearned_before_reset").resolve() == plain / "unlearned" and cell.folder.seconds() == {
         "unlearn": 5.0
     }
+
+
+def test_the_table_has_the_benchmarks_of_a_row_together():
+    right = {"a": {"value": 0.5, "n": 10}, "b": {"value": 1 / 3, "n": 30}}  # 5 and 10
+    models = sweep._short({"baseline": {"benchmarks": right, "texts": []}, "twin": {"accuracy": {}}})
+    base = {"models": models, "relearn": {}, "attacks": {}, "cost": {"baseline": 1.0, "twin": 1.0}}
+    baseline, twin = table({"bases": {0: base}, "cells": [], "chosen": {}})
+    assert baseline["benchmarks"]["value"] == 15 / 40 and twin["benchmarks"] is None
 
 
 def test_a_sweep_relearns_every_method_at_the_same_rates(world, capsys):
