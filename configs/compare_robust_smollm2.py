@@ -12,13 +12,13 @@ import dataclasses
 
 from jaxunlearn.config import Attack, BenignAttack, Config, HalfwayAttack, Sweep, WaysAttack, load_config
 
-RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)  # the attacker's
+RATES = (3e-5, 1e-4, 3e-4, 1e-3)  # the attacker's
 RATE = "unlearn.learning_rate=1e-4 unlearn.schedule=cosine unlearn.warmup=10"
-LONG = f"unlearn.steps=220 unlearn.batch=4 unlearn.retain_batch=8 {RATE}"
+LONG = f"unlearn.steps=160 unlearn.batch=4 unlearn.retain_batch=8 {RATE}"
 METHODS = (
-    "whp",
+    "whp unlearn.learning_rate=1e-4",
     f"whp_robust {LONG} unlearn.adversary.blocks=4",
-    f"retain_only unlearn.steps=220 {RATE}",  # as much text to keep as whp_robust
+    f"retain_only unlearn.steps=160 {RATE}",  # as much text to keep as whp_robust
     f"whp whp.keep=last unlearn.retain_weight=3 {LONG}",  # whp_robust without its adversary
     "gradient_ascent unlearn.steps=100 unlearn.select.budget=0.01",
     "mlp_breaking unlearn.collapse.norm=0.05",
@@ -35,8 +35,8 @@ def config() -> Config:
         controls=(),
         attack=Attack(
             rtt=base.attack.rtt,
-            ways=WaysAttack(of=("adam", "lora", "retain"), rates=RATES, steps=(4, 10)),
-            halfway=HalfwayAttack(rates=(1e-4, 3e-4, 1e-3), most_steps=64),
+            ways=WaysAttack(of=("adam", "lora"), rates=RATES, steps=(4, 10)),
+            halfway=HalfwayAttack(rates=(1e-4, 3e-4, 1e-3), most_steps=48),
             benign=BenignAttack(rates=(1e-4, 3e-4), most_steps=64),
         ),
         sweep=Sweep(methods=METHODS, seeds=(0,), attacks=("rtt", "ways", "halfway", "benign")),
