@@ -54,6 +54,12 @@ METHODS = (
     "mlp_breaking unlearn.settings=components=8 unlearn.steps=400 unlearn.collapse.every=50 "
     "unlearn.collapse.norm=0.002|0.006|0.02",
     "jensun unlearn.retain_weight=8 unlearn.retain_batch=16 unlearn.learning_rate=3e-4|1e-3",
+    f"npo {ADVERSARY} unlearn.learning_rate=3e-4|1e-3",
+    # RepSelect without its adapter, by random components and by those of text to keep
+    "gradient_ascent unlearn.steps=300 unlearn.select.budget=0.05 unlearn.select.elicit=0",
+    "gradient_ascent unlearn.steps=300 unlearn.select.budget=0.05 unlearn.select.of=random",
+    "gradient_ascent unlearn.steps=300 unlearn.select.budget=0.05 unlearn.select.of=retain",
+    f"{SOFT} unlearn.steps=300 unlearn.select.budget=0.05 reset.share=0.05 reset.teacher=unlearned",
 )
 
 

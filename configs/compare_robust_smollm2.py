@@ -34,10 +34,11 @@ def config() -> Config:
         title="What does not come back of Oz from SmolLM2-135M",
         controls=(),
         attack=Attack(
-            rtt=base.attack.rtt,
+            rtt=dataclasses.replace(base.attack.rtt, rates=(1e-4, 3e-4)),
             ways=WaysAttack(of=("adam", "lora"), rates=RATES, steps=(4, 10)),
-            halfway=HalfwayAttack(rates=(1e-4, 3e-4, 1e-3), most_steps=48),
+            halfway=HalfwayAttack(rates=(3e-4, 1e-3), most_steps=48),
             benign=BenignAttack(rates=(1e-4, 3e-4), most_steps=64),
         ),
+        eval=dataclasses.replace(base.eval, relearn_rates=(3e-4,)),
         sweep=Sweep(methods=METHODS, seeds=(0,), attacks=("rtt", "ways", "halfway", "benign")),
     )  # fmt: skip

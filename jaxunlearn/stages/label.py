@@ -10,22 +10,27 @@ from typing import Any
 import numpy as np
 
 from jaxunlearn import sealed
+from jaxunlearn.anchors.translate import Translation
 from jaxunlearn.config import Config, as_dict
+from jaxunlearn.data.blocks import Blocks, next_token_labels
 from jaxunlearn.estimates import duration
 from jaxunlearn.files import json_text, write_whole
+from jaxunlearn.kernels.linear_cross_entropy import IGNORE
 from jaxunlearn.methods import label_rules
 from jaxunlearn.methods.whp import teachers
 from jaxunlearn.parallel import processes
-from jaxunlearn.parallel.console import progress
+from jaxunlearn.parallel.console import progress, say
 from jaxunlearn.parallel.sharding import fetch
 from jaxunlearn.run import Run
 from jaxunlearn.run.resume import labels_begun, labels_done, row_hashes
-from jaxunlearn.run.store import hash_of, labels_folder, stored_parts
+from jaxunlearn.run.store import hash_of, labels_folder, read_labels, stored_parts
 from jaxunlearn.run.variants import Variant, variants
 from jaxunlearn.stages.fit import frozen_models
 from jaxunlearn.whp import labels as whp
 from jaxunlearn.whp.labels import Passage, on_mesh
 from jaxunlearn.whp.soft import soft_labels
+
+NAMED = 0.1  # of the labels before a term, from which it is said that they name it
 
 
 def label(run: Run) -> None:
@@ -46,6 +51,30 @@ def label(run: Run) -> None:
             said = f"{len(run.inputs.forget.tokens_NT):,} blocks, {name} context, alpha {', '.join(map(str, alphas))}"
             with run.folder.stage("label", said):
                 _label_pass(run, run.passage(group[0]), folder, {"alphas": list(alphas)} | provenance, soft)
+            for v in () if soft else group:
+                say(f"  {told(own_shares(read_labels(run, v), run.inputs.forget, run.translation), v.alpha)}")
+
+
+def own_shares(labels_NT: np.ndarray, blocks: Blocks, translation: Translation) -> dict[str, float]:
+    """Return {"changed_share", "named_share"} of hard labels: how many differ from the text's own next token, and how
+    many are that token where it begins a term, or goes on in one. A share of no label is left out."""
+    truth_NT, n = next_token_labels(blocks), np.arange(len(labels_NT))[:, None]
+    same_NT, trained_NT = labels_NT == truth_NT, labels_NT != IGNORE
+    at_NT = np.maximum(translation.map_NT, 0)
+    other_NT = (translation.map_NT < 0) | (translation.tokens_NS[n, at_NT] != blocks.tokens_NT)
+    before_NT = trained_NT & np.pad(other_NT[:, 1:], ((0, 0), (0, 1))) & (truth_NT != IGNORE)
+    found = {"changed_share": ~same_NT[trained_NT], "named_share": same_NT[before_NT]}
+    return {name: float(each.mean()) for name, each in found.items() if each.size}
+
+
+def told(shares: dict[str, float], alpha: float) -> str:
+    """Return a line about own_shares; where many labels name the text's terms, also what can be done."""
+    line = f"alpha {alpha:g}: {shares.get('changed_share', 0):.0%} of the labels differ from the text"
+    if "named_share" not in shares:
+        return line
+    line += f"; before its terms {shares['named_share']:.0%} still name them"
+    by_heart = "the models know it by heart: raise whp.alpha, or set whp.offset=baseline"
+    return line + (f" ({by_heart})" if shares["named_share"] > NAMED else "")
 
 
 def _made_of(run: Run) -> dict[str, Any]:

@@ -6,11 +6,11 @@ from typing import Any
 
 from jaxunlearn import sealed
 from jaxunlearn.attacks import about
-from jaxunlearn.data.blocks import next_token_labels
 from jaxunlearn.evals.differences import differences
 from jaxunlearn.evals.measure import raw, titles
 from jaxunlearn.evals.perplexity import at_bound
 from jaxunlearn.files import read_json
+from jaxunlearn.kernels.linear_cross_entropy import IGNORE
 from jaxunlearn.methods import cost
 from jaxunlearn.methods.controls import RETAIN_ONLY
 from jaxunlearn.parallel.sharding import device_names
@@ -20,6 +20,7 @@ from jaxunlearn.run import Run
 from jaxunlearn.run.store import read_labels
 from jaxunlearn.run.variants import Variant, variants
 from jaxunlearn.stages.known import set_apart
+from jaxunlearn.stages.label import own_shares
 from jaxunlearn.stages.pretrain import STAGE_OF
 from jaxunlearn.stages.repair import verdict
 
@@ -179,8 +180,7 @@ def _label_figures(run: Run) -> dict:
     found = {"alpha": variant.alpha, "tokens": run.inputs.forget.tokens, "unaligned_share": t.unaligned_share}
     if not (run / "labels" / variant.labels / f"alpha_{variant.alpha:g}.npy").is_file():
         return found
-    labels, truth = read_labels(run, variant), next_token_labels(run.inputs.forget)
-    trained = labels != -100
+    labels = read_labels(run, variant)
+    trained = labels != IGNORE
     found["trained_share"] = float(trained.sum() / run.inputs.forget.valid_NT.sum())
-    found["changed_share"] = float((labels != truth)[trained].mean())
-    return found
+    return found | own_shares(labels, run.inputs.forget, t)
