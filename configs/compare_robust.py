@@ -7,8 +7,8 @@ own: the least familiarity after relearning, at no more than 1.02 times the twin
 step is kept, since training on decides what recovers; text to keep alone, which is measured every 800 steps, keeps the
 measured step of least perplexity. Every row is attacked with the same rates, steps and data; the rates reach beyond
 those that the adversary draws between.
-Hardware: 2 CPU cores, two hours of one. Resumable: what is done is skipped. Expected: docs/results.md, "What does not
-come back".
+Hardware: 2 CPU cores, over three hours of one. Resumable: what is done is skipped. Expected: docs/results.md, "What
+does not come back".
 """
 
 import dataclasses

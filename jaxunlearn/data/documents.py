@@ -67,7 +67,9 @@ def _beginning(document: Document, most: int) -> Document:
         return document
     end = max(text.rfind("\n\n", 0, most + 2), 0) or max(text.rfind("\n", 0, most + 1), 0)
     if not text[:end].strip():
-        raise InputError(f"{document.name}: its first paragraph is longer than {most} characters; raise the limit")
+        raise InputError(
+            f"{document.name}: its first paragraph is longer than {most} characters; raise text.most_characters"
+        )
     return dataclasses.replace(document, text=text[:end] + "\n")
 
 

@@ -18,7 +18,7 @@ COLUMNS = {
     "ppl retain": ("perplexity", "retain"),
     "ppl target": ("perplexity", "forget"),
     "entropy": ("entropy", "retain"),
-    "benchmarks": ("benchmarks", "all"),
+    "benchmarks": ("pooled", "benchmarks"),
 }
 FAMILIARITY, PERPLEXITY = scale_of("familiarity", "probability"), scale_of("perplexity", "retain")
 MEANS = ("familiarity", "perplexity_retain", "over_twin", "relearned")  # of the seeds, by which a setting is chosen

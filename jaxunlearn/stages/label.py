@@ -52,7 +52,8 @@ def label(run: Run) -> None:
             with run.folder.stage("label", said):
                 _label_pass(run, run.passage(group[0]), folder, {"alphas": list(alphas)} | provenance, soft)
             for v in () if soft else group:
-                say(f"  {told(own_shares(read_labels(run, v), run.inputs.forget, run.translation), v.alpha)}")
+                shares = own_shares(read_labels(run, v), run.inputs.forget, run.translation)
+                say(f"  {told(shares, v.alpha, v.config.whp.offset)}")
 
 
 def own_shares(labels_NT: np.ndarray, blocks: Blocks, translation: Translation) -> dict[str, float]:
@@ -67,14 +68,16 @@ def own_shares(labels_NT: np.ndarray, blocks: Blocks, translation: Translation) 
     return {name: float(each.mean()) for name, each in found.items() if each.size}
 
 
-def told(shares: dict[str, float], alpha: float) -> str:
+def told(shares: dict[str, float], alpha: float, offset: str) -> str:
     """Return a line about own_shares; where many labels name the text's terms, also what can be done."""
     line = f"alpha {alpha:g}: {shares.get('changed_share', 0):.0%} of the labels differ from the text"
     if "named_share" not in shares:
         return line
     line += f"; before its terms {shares['named_share']:.0%} still name them"
-    by_heart = "the models know it by heart: raise whp.alpha, or set whp.offset=baseline"
-    return line + (f" ({by_heart})" if shares["named_share"] > NAMED else "")
+    if shares["named_share"] <= NAMED or not alpha:  # without alpha nothing is lowered, as a control wants it
+        return line
+    other = ", or set whp.offset=baseline" if offset == "contrast" else ""
+    return f"{line}; too little is lowered, as where the text is known by heart: raise whp.alpha{other}"
 
 
 def _made_of(run: Run) -> dict[str, Any]:

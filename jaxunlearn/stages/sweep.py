@@ -270,5 +270,5 @@ def _short(found: dict) -> dict:
     made = {name: {k: m[k] for k in kept if k in m} for name, m in found.items()}
     for m in made.values():
         if m.get("benchmarks"):
-            m["benchmarks"] = m["benchmarks"] | {"all": pooled(m["benchmarks"]).to_json()}
+            m["pooled"] = {"benchmarks": pooled(m["benchmarks"]).to_json()}
     return made

@@ -79,7 +79,9 @@ def test_a_text_without_paragraphs_is_cut_after_a_line_and_questions_stay_whole(
     (tmp_path / "q.json").write_text(json.dumps([{"question": "Who sees?", "answer": "Nobody at all."}]))
     found = read_documents([str(tmp_path / "a.txt"), str(tmp_path / "q.json")], most=14)
     assert found[0].text == "one two\nthree\n" and found[1].text.endswith("Nobody at all.")
-    with pytest.raises(InputError, match=r"a.txt: its first paragraph is longer than 6 characters; raise the limit"):
+    with pytest.raises(
+        InputError, match=r"a.txt: its first paragraph is longer than 6 characters; raise text.most_characters"
+    ):
         read_documents([str(tmp_path / "a.txt")], most=6)
 
 

@@ -37,8 +37,10 @@ def test_a_text_without_terms_has_no_such_share_and_no_label_none():
 
 def test_what_is_known_by_heart_is_told():
     few, many = ({"changed_share": 0.5, "named_share": share} for share in (0.05, 0.35))
-    assert told(few, 5.0) == "alpha 5: 50% of the labels differ from the text; before its terms 5% still name them"
-    assert told(many, 5.0).endswith(
-        "35% still name them (the models know it by heart: raise whp.alpha, or set whp.offset=baseline)"
-    )
-    assert told({"changed_share": 0.5}, 2.5) == "alpha 2.5: 50% of the labels differ from the text"
+    plain = "alpha 5: 50% of the labels differ from the text; before its terms 5% still name them"
+    assert told(few, 5.0, "contrast") == plain
+    too_little = "35% still name them; too little is lowered, as where the text is known by heart: raise whp.alpha"
+    assert told(many, 5.0, "contrast").endswith(too_little + ", or set whp.offset=baseline")
+    assert told(many, 5.0, "baseline").endswith(too_little)
+    assert told(many, 0.0, "contrast").endswith("35% still name them")  # a control, of which nothing else is wanted
+    assert told({"changed_share": 0.5}, 2.5, "contrast") == "alpha 2.5: 50% of the labels differ from the text"
