@@ -85,6 +85,7 @@ def test_tasks_whose_data_cannot_be_had_stop_it_before_anything_else_is_asked(mo
         (["--forget", "{folder}/letters.txt", "whp.alpha=3"], "whp.alpha=3: no effect on one model"),
         (["--forget", "{folder}/letters.txt", "--json", "eval.members=3"], "eval.members=3: no effect on one model"),
         (["--forget", "{folder}/letters.txt", "eval.batch=none"], "eval.batch"),
+        (["--forget", "{folder}/letters.txt", "text.most_characters=1"], "its first paragraph is longer than 1 char"),
         (["--json", "universe"], "universe: with --model there is no configuration"),
     ],
 )

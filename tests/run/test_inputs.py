@@ -16,6 +16,7 @@ from jaxunlearn.run.inputs import model_files
         ("text.forget=nosuch.txt", "nosuch.txt does not exist"),
         ("text.forget={world}/empty.txt", "empty.txt is empty"),
         ("text.forget={world}/binary.txt", "binary.txt is not text"),
+        ("text.most_characters=3", "its first paragraph is longer than 3 characters"),
         ("text.dictionary={world}/self.json", "Zara"),
         ("text.dictionary={world}/hollow.json", "Orm"),
         ("tokenizer={world}/nosuch", "is not a directory"),

@@ -6,7 +6,7 @@ import pytest
 
 from jaxunlearn.config import Config, Pretrain, Text, Universe
 from jaxunlearn.errors import InputError
-from jaxunlearn.run.sources import located, with_universe
+from jaxunlearn.run.sources import located, read_texts, with_universe
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,14 @@ from jaxunlearn.run.sources import located, with_universe
 def test_a_run_of_nothing_is_refused(config, said):
     with pytest.raises(InputError, match=said):
         located(config, types.SimpleNamespace(begun=False))
+
+
+def test_texts_are_read_as_far_as_a_run_reads_them(tmp_path):
+    for name in ("forget", "retain"):
+        (tmp_path / f"{name}.txt").write_text(f"{name} one\n\n{name} two\n")
+    text = Text(forget=(f"{tmp_path}/forget.txt",), retain=(f"{tmp_path}/retain.txt",), most_characters=12)
+    forget, retain = read_texts(Config(name="x", text=text))
+    assert [d.text for d in (*forget, *retain)] == ["forget one\n", "retain one\n"]
 
 
 def test_the_universe_gives_every_file_and_leaves_those_that_are_given(tmp_path):

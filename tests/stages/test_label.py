@@ -7,11 +7,11 @@ import pytest
 
 from jaxunlearn.stages.label import own_shares, told
 
-# the text: 5, then the term "20 21", 6, the term "30", 7; translated: 5, 50, 6, 60, 7
-TOKENS = np.array([[5, 20, 21, 6, 30, 7]], np.int32)
+# the text: 20, then the term "20 21", 6, the term "30", 7; translated: 20, 50, 6, 60, 7
+TOKENS = np.array([[20, 20, 21, 6, 30, 7]], np.int32)
 BLOCKS = SimpleNamespace(tokens_NT=TOKENS, valid_NT=np.ones_like(TOKENS, bool), asks_NT=np.zeros_like(TOKENS, bool))
 TRANSLATED = SimpleNamespace(
-    tokens_NS=np.array([[5, 50, 6, 60, 7]], np.int32), map_NT=np.array([[0, -1, 1, 2, 3, 4]], np.int32)
+    tokens_NS=np.array([[20, 50, 6, 60, 7]], np.int32), map_NT=np.array([[0, -1, 1, 2, 3, 4]], np.int32)
 )
 
 

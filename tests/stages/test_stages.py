@@ -49,6 +49,7 @@ def finished(world):
     """The run directory of an undisturbed run, with every control."""
     code, _, err = cli("run", world / "world.py", "--ablate")
     assert code == 0, err
+    assert "alpha 5: " in err and "of the labels differ from the text; before its terms " in err
     return world / "run"
 
 
@@ -81,6 +82,7 @@ def test_a_run_leaves_what_the_design_names(finished):
     assert report["relearn"]["unlearned"][1]["rate"] == 1e-2  # the attacker's better one of two
     assert set(report["seconds"]) >= {"baseline", "twin", "reinforce", "label", "unlearn", "evaluate", "attack"}
     assert report["manifest"]["versions"]["jax"] and len(report["manifest"]["hashes"]["text.forget"]) == 64
+    assert 0 <= report["labels"]["named_share"] < 0.2 < report["labels"]["changed_share"]
     form().model_validate(report)
     page = (finished / "report.html").read_text()
     assert "<svg" in page and "http://" not in page.replace("http://www.w3.org", "") and "Zara" in page
