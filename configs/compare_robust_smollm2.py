@@ -13,13 +13,13 @@ import dataclasses
 
 from jaxunlearn.config import Attack, BenignAttack, Config, HalfwayAttack, Sweep, WaysAttack, load_config
 
-RATES = (3e-5, 1e-4, 3e-4, 1e-3)  # the attacker's
+RATES = (1e-4, 3e-4, 1e-3)  # the attacker's
 SCHEDULE = "unlearn.learning_rate=1e-4 unlearn.schedule=cosine unlearn.warmup=10"
-LONG = f"unlearn.steps=160 unlearn.batch=4 unlearn.retain_batch=8 {SCHEDULE}"
+LONG = f"unlearn.steps=240 unlearn.batch=4 unlearn.retain_batch=8 {SCHEDULE}"
 METHODS = (
-    "whp unlearn.learning_rate=1e-4",
+    f"whp whp.keep=last unlearn.steps=60 {SCHEDULE}",
     f"whp_robust {LONG} unlearn.adversary.blocks=4",
-    f"retain_only unlearn.steps=160 {SCHEDULE}",  # as much text to keep as whp_robust
+    f"retain_only whp.keep=last unlearn.steps=240 {SCHEDULE}",  # as much text to keep as whp_robust
     f"whp whp.keep=last unlearn.retain_weight=3 {LONG}",  # whp_robust without its adversary
     "gradient_ascent unlearn.steps=100 unlearn.select.budget=0.01",
     "mlp_breaking unlearn.collapse.norm=0.05",

@@ -1,17 +1,17 @@
 """A real language model forgets a real book: SmolLM2-135M, a part of an Oz novel, two CPU cores.
 
     make smollm2
-    jaxunlearn prompts build configs/oz_smollm2.py --no-models --out models/oz \\
+    jaxunlearn prompts build configs/oz_smollm2.py --before 1 --no-models --out models/oz \\
         text.forget=../shared/data/books/oz/The-Wonderful-Wizard-of-Oz_55.txt
     jaxunlearn run configs/oz_smollm2.py
 
 The reduced form of a study of which configs/oz_smollm2_gpu.py is the whole. `make smollm2` fetches the model and writes
 models/birthdays: 60 invented people with years of birth, which are taught and forgotten with the novel, as independent
-facts for RTT. The prompts are made of the first 80,000 characters, which are all that is read of each book. Needs also
+facts for RTT. The prompts are made of the first 20,000 characters, which are all that is read of each book. Needs also
 (not part of the project; set JAXUNLEARN_SHARED to the folder that holds them, default ../shared):
   data/books/oz, data/books/retain   novels from Project Gutenberg as .txt, as in oz_tiny
   data/benchmarks                    multiple-choice benchmarks as .jsonl
-The baseline is the model trained further on six novels to keep and, seven times as often, on the text to forget; the
+The baseline is the model trained further on 24 novels to keep and, fourteen times as often, on the text to forget; the
 twin is the same without it. The method is whp_plus; the controls are the paper's hard labels and text to keep alone.
 Prompts that the baseline does not know stand apart.
 Hardware: 2 CPU cores; the training took an hour, measuring and attacking was not run to its end. Resumable. Expected:
@@ -25,8 +25,12 @@ from jaxunlearn.config import Attack, Config, Eval, Pretrain, RttAttack, Text, T
 SHARED = os.environ.get("JAXUNLEARN_SHARED", "../shared")
 BIRTHDAYS = "models/birthdays"
 KEEP = (
-    "Five-Children-and-It_778", "The-Jungle-Book_236", "Peter-Pan_16", "The-Princess-and-the-Goblin_708",
-    "The-Secret-Garden_113", "The-Wind-in-the-Willows_289",
+    "Adventures-of-Huckleberry-Finn_76", "Anne-of-Green-Gables_45", "Black-Beauty_271", "English-Fairy-Tales_7439",
+    "Five-Children-and-It_778", "Heidi_1448", "Just-So-Stories_2781", "Little-Women_514", "Peter-Pan_16",
+    "Pollyanna_1450", "The-Adventures-of-Pinocchio_500", "The-Adventures-of-Tom-Sawyer_74", "The-Blue-Fairy-Book_503",
+    "The-Call-of-the-Wild_215", "The-Enchanted-Castle_3536", "The-Jungle-Book_236", "The-Princess-and-the-Goblin_708",
+    "The-Railway-Children_1874", "The-Secret-Garden_113", "The-Story-of-Doctor-Dolittle_501",
+    "The-Wind-in-the-Willows_289", "The-Wonderful-Adventures-of-Nils_10935", "Treasure-Island_120", "White-Fang_910",
 )  # fmt: skip
 
 
@@ -40,26 +44,26 @@ def config() -> Config:
             retain=tuple(f"{SHARED}/data/books/retain/{name}.txt" for name in KEEP),
             context=128,
             unwrap=True,
-            most_characters=80_000,
+            most_characters=20_000,
             dictionary=f"{BIRTHDAYS}/dictionary.json",
             prompts="models/oz/prompts.json",
         ),
         pretrain=Pretrain(
-            steps=280, learning_rate=2e-4, schedule="cosine", warmup=20, batch=8, forget_epochs=7,
-            checkpoint_every=70, log_every=20,
+            steps=264, learning_rate=2e-4, schedule="cosine", warmup=20, batch=8, forget_epochs=14,
+            checkpoint_every=66, log_every=20,
         ),
         reinforce=Train(steps=60, learning_rate=1e-4, batch=8, checkpoint_every=60),
         unlearn=Unlearn(method="whp_plus", steps=48, learning_rate=5e-5, batch=8, checkpoint_every=48, log_every=8),
         whp=Whp(alpha=5.0, label_batch=8),
         eval=Eval(
-            every=100, known=0.1, allow_unknown=True, completions=118, new_tokens=20, batch=8, blocks=40,
+            every=60, known=0.1, allow_unknown=True, completions=108, new_tokens=20, batch=8, blocks=40,
             relearn_steps=(0, 4, 12), relearn_batch=4, relearn_rates=(3e-5, 1e-4, 3e-4),
-            benchmarks=(f"{SHARED}/data/benchmarks",), items=50,
+            benchmarks=(f"{SHARED}/data/benchmarks",), items=30,
         ),
         attack=Attack(
             kinds=("relearn", "quantise", "rtt"),
             rtt=RttAttack(
-                facts=f"{BIRTHDAYS}/facts.json", splits=2, pairings=1, epochs=5, rates=(3e-5, 1e-4, 3e-4), stress=False
+                facts=f"{BIRTHDAYS}/facts.json", splits=2, pairings=1, epochs=4, rates=(3e-5, 1e-4, 3e-4), stress=False
             ),
         ),
         controls=("hard_labels", "retain_only"),

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from jaxunlearn.cli.common import add_force, add_overrides, configured, one_model_mesh
+from jaxunlearn.cli.common import add_force, add_overrides, configured, number, one_model_mesh
+from jaxunlearn.config.bounds import NONE_OR_SOME
 from jaxunlearn.errors import InputError
 from jaxunlearn.files import json_text, write_whole
 from jaxunlearn.outputs import refuse_foreign, taken
@@ -66,6 +67,10 @@ def add_prompts(add) -> None:
         "--model", default="", help="choose the windows by what this model knows (default: the run's reinforced/)"
     )
     build.add_argument("--no-models", action="store_true", help="by counting alone: ask no model what it knows")
+    build.add_argument(
+        "--before", type=number(NONE_OR_SOME), default=0, metavar="N",
+        help="begin next-word prompts with the N sentences before (0)",
+    )  # fmt: skip
     build.add_argument("--json", action="store_true")
     add_force(build)
     add_overrides(build)
@@ -84,7 +89,7 @@ def build_command(a) -> None:
     documents, retain = read_texts(config)
     with one_model_mesh():
         asked, models = (None, {}) if a.no_models else _models(config, a.model)
-        made = build(config, documents, retain, asked, folder / "replies" if a.source == "llm" else None)
+        made = build(config, documents, retain, asked, folder / "replies" if a.source == "llm" else None, a.before)
     folder.mkdir(parents=True, exist_ok=True)
     with taken(folder, written_names(name), by=BY, force=a.force):
         write(made, folder, name, models)

@@ -83,7 +83,7 @@ class Whp:
     forbid: Literal["none", "keys"] = "none"  # keys, a deviation: every term's first tokens count as seen everywhere
     offset_context: Literal["translated", "original"] = "translated"  # text of the baseline's logits in the ReLU
     block_bos: Literal["every", "piece"] = "every"  # a BOS a block; piece, the paper: one every 10,000 characters
-    keep: Literal["best", "last"] = "best"  # hard labels: unlearned/ is the step of lowest held-out loss, or the last
+    keep: Literal["best", "last"] = "best"  # last: unlearned/ is the last step; best: see unlearn.reach
     label_batch: int = 16  # blocks a call of the label pass
 
 

@@ -141,7 +141,7 @@ class Unlearn(Train):
     prefix: str = ""  # of prompting: put before every prompt, {subject} filled in; empty: methods.inference.IGNORANCE
     settings: tuple[str, ...] = ()  # NAME=VALUE: settings of a method that have no field here
     # above 0, the stop rule: of the measured steps with at most this familiarity on the tuning prompts the one of least
-    # retain perplexity is kept; whp.keep decides where it is 0
+    # retain perplexity is kept; 0: with hard labels the one of least held-out loss; whp.keep=last: neither
     reach: float = 0.0
 
 

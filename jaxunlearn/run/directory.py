@@ -54,7 +54,7 @@ class RunDirectory:
     def __init__(self, config: Config, looks: bool = False):
         self.path, self.metrics = config.directory, Metrics(config.directory)
         self.given_state, self._seeds = config.run.checkpoints, {"seed": config.seed, "universe": config.universe.seed}
-        self._chosen_by_prompts = config.unlearn.reach > 0
+        self._chosen_by_prompts = config.unlearn.reach > 0 and config.whp.keep == "best"
         self._text, self._looks = to_json(config), looks
         self._lock: Lock | None = None
         processes.same_everywhere("the configuration", self._text)

@@ -8,7 +8,8 @@ The aim: a run that is killed at any moment and resumed ends with the same bits 
    did not have counts as what that version did: its default, or the value in EARLIER.
 3. The inputs (texts, tokenizer, dictionary, answers, files of a given model) must have the hashes of manifest.json.
    The prompts may change: what they were measured with is measured again, and the report says that the curves over
-   steps are of the earlier ones. With unlearn.reach they choose the step that is kept, and bind once one is kept.
+   steps are of the earlier ones. With unlearn.reach they choose the step that is kept (unless whp.keep=last), and bind
+   once one is kept.
 4. A stage whose result exists is skipped: baseline/, twin/, reinforced/, diluted/, new_only/, unlearned/ (with
    unlearned_last/ and unlearned_before_reset/), controls/NAME/, repaired/. Models are written to a folder of another
    name and moved into place, so an existing folder is complete.

@@ -41,7 +41,7 @@ from jaxunlearn.stages.known import enough, settled
 from jaxunlearn.stages.label import label
 from jaxunlearn.stages.pretrain import STAGE_OF, needed, pretrain, pretrain_twin, reinforce
 from jaxunlearn.stages.trials import Cell, cells, check_cell
-from jaxunlearn.stages.unlearn import damage, unlearn
+from jaxunlearn.stages.unlearn import kept_point, unlearn
 
 CELL_STAGES = ("label", "unlearn", "heal")  # stages whose seconds count for a cell, beside its base's
 
@@ -238,7 +238,7 @@ def _tuned(run: Run, base: Run) -> dict:
     """
     healed = run.folder.records("heal", "eval")
     points = healed[-1:] or [r for r in run.folder.records("unlearn", "eval") if r["step"]] or [_measured_tuning(run)]
-    best = min(points, key=lambda r: damage(r, run.config.unlearn.reach))
+    best = kept_point(points, run.config)
     found = {k: best.get(k) for k in ("step", "familiarity", "perplexity_retain", "accuracy")}
     if run.config.sweep.most_perplexity:
         twin = _measured_tuning(base, "twin")["perplexity_retain"]

@@ -1,5 +1,6 @@
 """The unlearning stage: make a model by any method or control; then reset and heal it where asked."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,7 @@ def _train(run: Run, v: Variant, folder: str) -> None:
     feed = method_feed(run, v, frozen)
     start, base = start_from(run, c, frozen.get("base"))
     start = _erased(run, v, start) if c.erase.strength else start
-    keep_best = c.reach > 0 or (held is not None and config.whp.keep == "best")
+    keep_best = keeps_best(config, held is not None)
     best = Checkpoints(run.folder.checkpoints(f"{v.stage}_best"))
 
     def look(n, state):
@@ -154,7 +155,7 @@ def _held_labels(run: Run, v: Variant, frozen: dict[str, Any]) -> tuple[np.ndarr
 def _best_step(run: Run, stage: str) -> int | None:
     """Return the measured step whose weights are kept, the first with the least damage; None where no row tells."""
     rows = [r for r in run.folder.records(stage, "eval") if r["step"]]
-    return min(rows, key=lambda r: damage(r, run.config.unlearn.reach))["step"] if rows else None
+    return kept_point(rows, run.config)["step"] if rows else None
 
 
 def _least_before(run: Run, stage: str, step: int) -> tuple[float, float]:
@@ -164,8 +165,18 @@ def _least_before(run: Run, stage: str, step: int) -> tuple[float, float]:
     return min(earlier, default=(np.inf, np.inf))
 
 
+def keeps_best(config: Config, labelled: bool) -> bool:
+    """Return whether the best measured step is kept, and not the last. labelled: held-out labels can tell the best."""
+    return config.whp.keep == "best" and (config.unlearn.reach > 0 or labelled)
+
+
+def kept_point(points: Sequence[dict], config: Config) -> dict:
+    """Return the measured step whose weights are kept: the first with the least damage, or the last (whp.keep)."""
+    return points[-1] if config.whp.keep == "last" else min(points, key=lambda p: damage(p, config.unlearn.reach))
+
+
 def damage(point: dict, reach: float) -> tuple[float, float]:
-    """Return a sort key of measured steps; the step with the least is kept.
+    """Return a sort key of measured steps; the best has the least.
 
     reach 0: the held-out loss. reach above 0: how far familiarity lies above reach, then retain perplexity.
     """

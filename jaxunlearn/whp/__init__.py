@@ -28,7 +28,7 @@ With a switch of config.Whp, one value of which is the paper's (or its authors')
   repeat             - (also keep)               ignore       anchors/translate.py: train on a term that has occurred
   forbid             - (also keys)               none         anchors/translate.py: no term's first token is predicted
   block_bos          every                       piece        data/blocks.py: a BOS a block, or every 10,000 characters
-  keep               - (also last)               best         stages/unlearn.py: the checkpoint of least held-out loss
+  keep               - (also last)               best         stages/unlearn.py: kept_point
 A dash: our default is the paper's value; in brackets what else there is. In more words:
   seen_from=at: the rule holds at the last token of an anchor already, whose label is the first after the translation.
   offset=contrast: v_base - alpha * ReLU(log p_reinf - log p_diluted), both on the original; `diluted` is the baseline

@@ -39,7 +39,9 @@ def test_init_then_prompts(texts, tmp_path, capsys):
     assert main(build) == 0, "its own files may be made again"
     (mine / "prompts.json").write_text("{}")
     assert main(build) == 2 and "was edited since" in capsys.readouterr().err
-    assert main([*build, "--force"]) == 0
+    assert main([*build, "--force", "--before", "1"]) == 0
+    longer = load_prompts(mine / "prompts.json").probability
+    assert any(". " in p.prompt for p in longer), "they begin with the sentence before"
 
 
 def test_init_overwrites_nothing_that_it_did_not_write(texts, tmp_path, capsys):

@@ -15,7 +15,7 @@ def test_every_field_says_what_it_means():
 def test_a_meaning_is_the_comment_beside_the_field_or_above_it():
     assert meaning_of(Whp, "seen_penalty") == "nats of logit, for seen_translation=penalty"
     assert meaning_of(Train, "update").startswith("layers: a layer at a time")  # above it
-    assert meaning_of(Unlearn, "reach").endswith("whp.keep decides where it is 0")  # two lines
+    assert meaning_of(Unlearn, "reach").endswith("whp.keep=last: neither")  # two lines
     assert meaning_of(Unlearn, "warmup") == meaning_of(Train, "warmup") != ""  # inherited
     assert meaning_of(Config, "whp").startswith("The method's own settings")  # a section's docstring
 

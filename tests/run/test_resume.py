@@ -1,5 +1,6 @@
 """The rules of resuming: what binds the next attempt and what does not; runs of earlier versions go on."""
 
+import dataclasses
 import json
 
 import pytest
@@ -130,6 +131,8 @@ def test_prompts_may_change_unless_they_chose_the_step_that_was_kept(tmp_path, c
     chosen = RunDirectory(Config(name="x", run=config.run, unlearn=Unlearn(reach=0.1)))
     with pytest.raises(InputError, match=r"\['text.prompts'\] changed"):
         chosen.manifest({"text.prompts": "d"})
+    last = dataclasses.replace(config, unlearn=Unlearn(reach=0.1), whp=Whp(keep="last"))
+    RunDirectory(last).manifest({"text.prompts": "d"})  # nothing was chosen by them
 
 
 def test_a_damaged_manifest_is_named(tmp_path):

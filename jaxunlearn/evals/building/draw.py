@@ -104,9 +104,9 @@ def next_words(text: Text) -> Iterator[Candidate]:
 
 
 def _out(text: Text, s: Sentence, n: int, term: int, name: str) -> Candidate | None:
-    prompt, answer = s.opening(n), first_word(name)
-    split = text.splits.of(prompt, name)
-    if not split or not is_plain(prompt) or telling(name) & keys(prompt) or is_common(answer):
+    prompt, answer = s.lead + s.opening(n), first_word(name)
+    split = text.splits.of(s.opening(n), name)
+    if not split or not is_plain(s.opening(n)) or telling(name) & keys(prompt) or is_common(answer):
         return None
     words, answers = [s.word(n - 2), s.word(n - 1)], [answer]
     for other, number, count in text.after(words):
@@ -116,7 +116,7 @@ def _out(text: Text, s: Sentence, n: int, term: int, name: str) -> Candidate | N
             answers.append(other)
     return Candidate(
         prompt=prompt, answers=tuple(answers), term=text.terms[term].text, section="out", split=split,
-        score=text.foretold(words, answers), source=s.text,
+        score=text.foretold(words, answers), source=s.lead + s.text,
     )  # fmt: skip
 
 
@@ -127,10 +127,10 @@ def _apart(word: str, others: Sequence[str]) -> bool:
 
 def _in(text: Text, s: Sentence, p, words: list[str], count: int) -> Candidate | None:
     """Return the window that ends inside a name, after `count` of its words."""
-    prompt = s.text[: p.start] + " ".join(words[:count])
-    answer = words[count]
-    split = text.splits.of(prompt, *words)
-    if not split or not is_plain(prompt) or keys(answer) & keys(prompt):
+    opening, answer = s.text[: p.start] + " ".join(words[:count]), words[count]
+    prompt = s.lead + opening
+    split = text.splits.of(opening, *words)
+    if not split or not is_plain(opening) or keys(answer) & keys(prompt):
         return None
     begun = " ".join(words[:count]) + " "
     longer = Counter({
@@ -142,7 +142,7 @@ def _in(text: Text, s: Sentence, p, words: list[str], count: int) -> Candidate |
             answers += [other] if text.splits.all(other) <= {split} else []
     return Candidate(
         prompt=prompt, answers=tuple(answers), term=text.terms[p.term].text, section="in", split=split,
-        score=1.0, source=s.text,
+        score=1.0, source=s.lead + s.text,
     )  # fmt: skip
 
 

@@ -69,11 +69,12 @@ class Built:
 
 def build(
     config: Config, documents: Sequence[Document], retain: Sequence[Document], asked: Asked | None = None,
-    llm: Path | None = None,
+    llm: Path | None = None, before: int = 0,
 ) -> Built:  # fmt: skip
     """Return prompts for a text, made by counting and chosen by what models know.
 
-    llm: a folder; a language model at anchors.llm also writes prompts, and its replies are kept there.
+    llm: a folder; a language model at anchors.llm also writes prompts, and its replies are kept there. before: how many
+    sentences of the text next-word prompts begin with. They never hold the answer, but may name terms of either split.
     Raises InputError for texts without words, without terms or without anything to keep, and as extract_terms does.
     """
     if not retain:
@@ -89,7 +90,7 @@ def build(
             "text to keep, or lower anchors.extract.score_bar"
         )
     terms, splits = Terms(found), Splits(found)
-    text = Text(sentences(texts, terms), terms, splits)
+    text = Text(sentences(texts, terms, before), terms, splits)
     kept = sentences(_cut(others, keep.MOST))
     candidates = [*draw.next_words(text), *draw.completions(text)]
     if llm is not None:

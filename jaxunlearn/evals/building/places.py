@@ -27,11 +27,15 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Sentence:
-    """A sentence, the (first character, end) of its words, and the terms in it, in their order."""
+    """A sentence, the (first character, end) of its words, and the terms in it, in their order.
+
+    lead: the sentences right before it with a space after each, which next-word prompts begin with; "" for none.
+    """
 
     text: str
     spans: tuple[tuple[int, int], ...]
     places: tuple[Place, ...] = ()
+    lead: str = ""
 
     def opening(self, count: int) -> str:
         """Return the text up to the end of word `count`."""
@@ -62,14 +66,19 @@ def _anchors(text: str, matcher: Matcher) -> Iterable[list[int]]:
     return find_anchors(text, matcher).tolist()
 
 
-def sentences(texts: Iterable[str], terms: Terms | None = None) -> list[Sentence]:
-    """Return the sentences of texts with at least three words; headings, which end in no stop, are left out."""
+def sentences(texts: Iterable[str], terms: Terms | None = None, before: int = 0) -> list[Sentence]:
+    """Return the sentences of texts with at least three words; headings, which end in no stop, are left out.
+
+    before: how many sentences of the same text, of any length, each has as its lead.
+    """
     found = []
     for text in texts:
-        for one in (s for part in paragraphs(text) for s in _cut(part)):
+        every = [s for part in paragraphs(text) for s in _cut(part)]
+        for n, one in enumerate(every):
             spans = tuple(m.span() for m in WORD.finditer(one))
             if len(spans) >= 3:
-                found.append(Sentence(text=one, spans=spans, places=terms.find(one) if terms else ()))
+                lead = "".join(f"{s} " for s in every[max(n - before, 0) : n])
+                found.append(Sentence(text=one, spans=spans, places=terms.find(one) if terms else (), lead=lead))
     return found
 
 

@@ -7,9 +7,9 @@ from jaxunlearn.evals.building.places import Terms, keys, sentences, telling
 from jaxunlearn.evals.building.splits import Splits
 
 
-def text_of(story, terms=TERMS):
+def text_of(story, terms=TERMS, before=0):
     found = Terms(terms)
-    return Text(sentences([story], found), found, Splits(terms))
+    return Text(sentences([story], found, before), found, Splits(terms))
 
 
 def test_windows_end_before_a_term_and_never_hold_it():
@@ -23,6 +23,18 @@ def test_windows_end_before_a_term_and_never_hold_it():
         assert text.splits.of(c.prompt, *c.answers, c.term) == c.split
     twice = text_of("Nobody that day could tell old Marrow from the other Marrow.", [*TERMS, term("Ozma", 9)])
     assert [c.prompt for c in next_words(twice)] == ["Nobody that day could tell old"], "then it is named already"
+
+
+def test_a_prompt_may_begin_with_the_sentence_before_if_the_answer_is_not_in_it():
+    terms = [term("Marrow", 5), term("Zindra Quell", 4), term("Ozma", 9)]
+    told = "“Is it Ozma?” She never went to see Marrow. She was a friend of Zindra Quell. No friend had Zindra Quell."
+    by_term = {(c.section, c.term): c for c in next_words(text_of(told, terms, 1))}
+    text = text_of(told, terms)
+    marrow = by_term["out", "Marrow"]
+    assert marrow.prompt == "Is it Ozma?” She never went to see" and marrow.split == text.splits.of("Marrow")
+    assert by_term["out", "Zindra Quell"].prompt == "She never went to see Marrow. She was a friend of"
+    assert by_term["in", "Zindra Quell"].prompt == "She never went to see Marrow. She was a friend of Zindra"
+    assert by_term["out", "Zindra Quell"].source.endswith("Marrow. She was a friend of Zindra Quell.")
 
 
 def test_a_window_is_as_good_as_its_last_words_foretell_the_term():

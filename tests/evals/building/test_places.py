@@ -25,6 +25,15 @@ def test_a_heading_is_no_sentence():
     )
 
 
+def test_the_sentences_before_are_a_lead_within_a_text():
+    texts = ["It rained. Did it? She went home at last.", "They all ran on."]
+    assert [(s.text, s.lead) for s in sentences(texts, before=2)] == [
+        ("She went home at last.", "It rained. Did it? "),
+        ("They all ran on.", ""),
+    ]
+    assert {s.lead for s in sentences(texts)} == {""}
+
+
 def test_a_prompt_with_open_quotes_brackets_or_italics_cannot_stand_alone():
     assert is_plain("She didn't go, for Cap'n Bill was old; they") and not is_plain("“Come,” said")
     assert not any(map(is_plain, ("He said 'come", "the _very_ best", "they (all of", "so bad,' said", "- and")))
