@@ -3,10 +3,12 @@
     jaxunlearn sweep compare_robust_smollm2
 
 Needs the same as oz_smollm2, whose text, baseline and twin it has; compare_robust_smollm2_gpu is the form with all of
-Oz, for a card. One seed and one setting a row: nothing was searched. Attacked by relearning, by steps to half, by RTT
-on the birthdays that the baseline was taught, and with new birthdays. A row alone: sweep.methods=...
-Hardware: 2 CPU cores; baseline and twin took 18 minutes and their attacks 20, the first three rows 10 to 40 each. The
-others, and new facts, were not run yet. Resumable: what is done is skipped. Expected: docs/oz.md, "On two CPU cores".
+Oz, for a card. One seed and one setting a row: nothing was searched, and the last step is kept. Attacked by relearning,
+by steps to half, by RTT on the birthdays that the baseline was taught, and with new birthdays. A row alone:
+sweep.methods=...
+Hardware: 2 CPU cores; baseline and twin take 20 minutes and their attacks 15, whp_robust half an hour, the others up to
+as long, the attacks of a row 8. Not all rows were run yet, nor new facts. Resumable: what is done is skipped.
+Expected: docs/oz.md, "On two CPU cores".
 """
 
 import dataclasses
