@@ -28,7 +28,7 @@ class Candidate:
 
     answers: next words that are the target's own, that of the text first. term: the term that it asks for. section:
     "out", "in", "completion", or a kind of leak. names: terms in the prompt. score: how well the words before foretell
-    the answers. source: the sentence. split: "" for leaks.
+    the answers. source: the sentence, after its lead. split: "" for leaks.
     """
 
     prompt: str

@@ -12,6 +12,7 @@ from jaxunlearn.anchors.matching import Matcher, find_anchors, make_matcher
 from jaxunlearn.anchors.words import CLITIC, FUNCTION, SHORT, WORD
 
 STOP = re.compile(r"[.!?…]+[\"”’'»)\]]*\s+")
+CLOSING = "\"”’'»)]*_"  # what may stand after a stop; a lead that opens none of them must not close one
 # A stretch of narration: no quotation, bracket, italics or list, which would stand in a prompt unclosed.
 PLAIN = re.compile(r"[^\W_](?:[^\W_]|[ ,;:–—-]|(?<=[^\W_])['’](?=[^\W_]))*")
 
@@ -77,7 +78,7 @@ def sentences(texts: Iterable[str], terms: Terms | None = None, before: int = 0)
         for n, one in enumerate(every):
             spans = tuple(m.span() for m in WORD.finditer(one))
             if len(spans) >= 3:
-                lead = "".join(f"{s} " for s in every[max(n - before, 0) : n])
+                lead = "".join(f"{s.rstrip(CLOSING)} " for s in every[max(n - before, 0) : n])
                 found.append(Sentence(text=one, spans=spans, places=terms.find(one) if terms else (), lead=lead))
     return found
 
@@ -86,7 +87,7 @@ def paragraphs(text: str) -> list[str]:
     """Return the paragraphs of a text that end a sentence; hard-wrapped lines are joined."""
     parts = re.split(r"\n\s*\n" if "\n\n" in text else r"\n", text)
     joined = (" ".join(part.split()) for part in parts)
-    return [part for part in joined if part and part.rstrip("\"”’'»)]*_")[-1:] in (*".!?…:;,-–—",)]
+    return [part for part in joined if part and part.rstrip(CLOSING)[-1:] in (*".!?…:;,-–—",)]
 
 
 def _cut(paragraph: str) -> Iterator[str]:
