@@ -100,6 +100,9 @@ RUN = """
 | attack latent, unlearned | unlearn, step 4 |  |  | facts: a fold, by the states of the rest |  |  |
 | attack latent, twin | twin |  |  | facts: a fold, by the states of the rest |  |  |
 | attack latent, half frozen | attack stress test |  |  | facts: a fold, by the states of the rest |  |  |
+| attack few_shot, baseline | baseline |  |  | other facts |  |  |
+| attack few_shot, unlearned | unlearn, step 4 |  |  | other facts |  |  |
+| attack few_shot, twin | twin |  |  | other facts |  |  |
 | attack rtt, baseline | baseline | fact x8 |  | facts trained on; other facts |  |  |
 | attack rtt, unlearned | unlearn, step 4 | fact x8 |  | facts trained on; other facts |  |  |
 | attack rtt, twin | twin | fact x8 |  | facts trained on; other facts |  |  |

@@ -13,6 +13,7 @@ from jaxunlearn.attacks.benign import BENIGN
 from jaxunlearn.attacks.context import CONTEXT
 from jaxunlearn.attacks.depth import DEPTH
 from jaxunlearn.attacks.distance import DISTANCE
+from jaxunlearn.attacks.few_shot import FEW_SHOT
 from jaxunlearn.attacks.halfway import HALFWAY
 from jaxunlearn.attacks.hiding import add_hidden
 from jaxunlearn.attacks.latent import LATENT
@@ -42,6 +43,7 @@ ATTACKS: dict[str, Attack] = {  # in the order of the report
     "depth": DEPTH,
     "distance": DISTANCE,
     "latent": LATENT,
+    "few_shot": FEW_SHOT,
     "rtt": RTT,
     "probes": PROBES,
 }

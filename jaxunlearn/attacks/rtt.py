@@ -1,10 +1,10 @@
 """RTT: retrain on some forgotten facts and ask for the others; others that come back were still in the weights.
 
 Source: Deeb & Roger, arXiv 2410.08827. Facts are independent, so learning T cannot help to guess V; a model that never
-saw any of them is the control. The attacker's optimum is reported: best over learning rate and epoch, chosen on all
-held-out splits together, the same way for every model. The best of many tries is above chance by itself: what it would
-be by guessing is reported as its floor (guessing.py), and so is accuracy on T, without which a weak attack would look
-like forgetting. Deviation: AdamW in place of Lion.
+saw any of them is the control. The attacker's optimum is reported: best over learning rate and epoch, no retraining at
+all among them, chosen on all held-out splits together, the same way for every model. The best of many tries is above
+chance by itself: what it would be by guessing is reported as its floor (guessing.py), and so is accuracy on T, without
+which a weak attack would look like forgetting. Deviation: AdamW in place of Lion.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from jaxunlearn.attacks.guessing import best_by_guessing
 from jaxunlearn.config import Attack as Settings
 from jaxunlearn.config import Config, RttAttack, Train, as_dict
 from jaxunlearn.data.facts import LETTERS, Fact, Pairing, pairings
-from jaxunlearn.data.tokenizer import Tokenizer
+from jaxunlearn.data.tokenizer import Tokenizer, holds
 from jaxunlearn.estimates import SHARE, Estimate, mean_estimate, rate_estimate
 from jaxunlearn.evals.differences import share_of_way
 from jaxunlearn.evals.memorisation import rows_with_labels
@@ -53,23 +53,29 @@ def rows(suite: Suite, pairs: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np
 
 
 def told(tokenizer: Tokenizer, prompt: str, answer: str) -> list[int]:
-    """Return the tokens of a prompt with its answer, and a full stop where the vocabulary has one for it."""
-    ids = [int(i) for i in tokenizer.encode(f"{prompt} {answer}.")[0]]
-    if "<unk>" in tokenizer.pieces(ids):
-        ids = [int(i) for i in tokenizer.encode(f"{prompt} {answer}")[0]]
-    return ids
+    """Return the tokens of `stated`."""
+    return [int(i) for i in tokenizer.encode(stated(tokenizer, prompt, answer))[0]]
+
+
+def stated(tokenizer: Tokenizer, prompt: str, answer: str) -> str:
+    """Return a prompt with its answer, and a full stop where the vocabulary has one for it."""
+    text = f"{prompt} {answer}"
+    return f"{text}." if holds(tokenizer, f"{text}.") else text
 
 
 # ---- scoring
 
 
+def offered(facts: Sequence[Fact], scoring: str) -> list[tuple[str, str]]:
+    """Return (prompt, word) of every option of each fact: its text, or its letter."""
+    if scoring == "letters":
+        return [(f.lettered, LETTERS[n]) for f in facts for n in range(len(f.options))]
+    return [(f.question, option) for f in facts for option in f.options]
+
+
 def answers_scored(model, suite: Suite, facts: Sequence[Fact], scoring: str) -> list[list[float]]:
     """Return the probability of each option of each fact, by its text or by its letter."""
-    if scoring == "letters":
-        pairs: list[tuple[str, str]] = [(f.lettered, LETTERS[n]) for f in facts for n in range(len(f.options))]
-    else:
-        pairs = [(f.question, option) for f in facts for option in f.options]
-    scores = iter(suite.words.probabilities(model, pairs))
+    scores = iter(suite.words.probabilities(model, offered(facts, scoring)))
     return [[next(scores) for _ in f.options] for f in facts]
 
 
@@ -90,14 +96,16 @@ def retrain(
     start: Callable[[], Any], suite: Suite, facts: Sequence[Fact], pairs: Sequence[Pairing], c: Settings,
     rates: Sequence[float], *, unrelated: Sequence[tuple[str, str]] = (), share: float = 1.0,
 ) -> dict:  # fmt: skip
-    """Retrain from `start()` on T at every rate; return what came back, best over rate and epoch.
+    """Retrain from `start()` on T at every rate; return what is known then, best over rate and epoch.
+
+    Epoch 0 is one of the points: an attacker who asks without retraining is not to know less.
 
     With `unrelated` (prompt, answer) pairs these are trained in the place of T; share: of T, how much. Both take as
     many steps an epoch as the whole of T. Result: "before" and "right" (0 or 1 for each fact of V, pairing by pairing,
     at the best point), "probability" (of the right option of each, there), "trained" (0 or 1 for each of what was
-    trained, where most of it was right: what the attack can teach; empty for unrelated pairs), "rate", "epoch",
-    "curves" {rate: accuracy on V by epoch, 0 first}, "floor" (what the best of these points gives by guessing) and
-    "tries", how many they are.
+    trained, where most of it was right: what the attack can teach; empty for unrelated pairs), "epoch", "rate" (where
+    the epoch is 0 that of the best other point), "curves" {rate: accuracy on V by epoch, 0 first}, "floor" (what the
+    best of these points gives by guessing) and "tries", how many they are.
     """
     asked = [[facts[i] for i in p.ask] for p in pairs]
     answers = [[f.answer for f in some] for some in asked]
@@ -119,7 +127,8 @@ def retrain(
         for r, runs in by_rate.items()
     }
     curves = {r: [float(np.concatenate(each).mean()) for each in zip(*runs, strict=True)] for r, runs in right.items()}
-    points = [(r, e) for r in rates for e in range(1, c.rtt.epochs + 1)]
+    later = [(r, e) for r in rates for e in range(1, c.rtt.epochs + 1)]
+    points = [(max(later, key=lambda at: (curves[at[0]][at[1]], -at[1]))[0], 0), *later]
     best = max(points, key=lambda at: (curves[at[0]][at[1]], -at[1]))
     tries = [np.concatenate([run[e] for run in by_rate[r]]) for r, e in points]
     options = [len(f.options) for some in asked for f in some]
@@ -128,7 +137,7 @@ def retrain(
         "before": [int(x) for points in right[rates[0]] for x in points[0]],
         "right": [int(x) for points in right[best[0]] for x in points[best[1]]],
         "probability": [float(x) for points in given[best[0]] for x in points[best[1]]],
-        "trained": max(([int(x) for run in learned[r] for x in run[e]] for r, e in points), key=sum),
+        "trained": max(([int(x) for run in learned[r] for x in run[e]] for r, e in later), key=sum),
         "floor": best_by_guessing(tries, options, c.seed).to_json(), "tries": len(tries),
     }  # fmt: skip
 
@@ -244,7 +253,7 @@ def _depends(run: Run) -> list:
         *settings,
         list(_rates(run.config)),
         sha256_text(repr(run.facts)),
-        "floor, equal steps, best on T, probability",
+        "floor, equal steps, best on T, probability, epoch 0",
     ]
 
 

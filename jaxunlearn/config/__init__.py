@@ -6,6 +6,7 @@ from jaxunlearn.config.attacks import (
     ContextAttack,
     DepthAttack,
     DistanceAttack,
+    FewShotAttack,
     HalfwayAttack,
     ProbesAttack,
     QuantiseAttack,
@@ -47,8 +48,8 @@ from jaxunlearn.config.training import (
 
 __all__ = [
     "Adversary", "Anchors", "Attack", "BenignAttack", "Collapse", "Config", "ContextAttack", "DepthAttack",
-    "DistanceAttack", "Erase", "Eval", "Extract", "HalfwayAttack", "Llama", "Llm", "LlmJudge", "Lora", "Mesh",
-    "Mudman", "Pretrain", "ProbesAttack", "QuantiseAttack", "QuestionsAttack", "Repair", "Reset", "RttAttack",
+    "DistanceAttack", "Erase", "Eval", "Extract", "FewShotAttack", "HalfwayAttack", "Llama", "Llm", "LlmJudge", "Lora",
+    "Mesh", "Mudman", "Pretrain", "ProbesAttack", "QuantiseAttack", "QuestionsAttack", "Repair", "Reset", "RttAttack",
     "Run", "Select", "SharesAttack", "Sweep", "Text", "Train", "Universe", "Unlearn", "WaysAttack", "Whp",
     "as_dict", "check", "find_config", "load_config", "of_method", "override", "to_json", "with_method",
 ]  # fmt: skip

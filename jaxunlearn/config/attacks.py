@@ -53,6 +53,13 @@ class RttAttack:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FewShotAttack:
+    """Facts asked after solved ones (attacks/few_shot.py); which are asked is that of attack.rtt."""
+
+    shots: tuple[int, ...] = (2, 8)  # solved facts before a question; 0 is asked, too
+
+
+@dataclass(frozen=True, kw_only=True)
 class HalfwayAttack:
     """Steps until half of the text is back (attacks/halfway.py)."""
 
@@ -119,6 +126,7 @@ class Attack:
     quantise: QuantiseAttack = field(default_factory=QuantiseAttack)
     context: ContextAttack = field(default_factory=ContextAttack)
     shares: SharesAttack = field(default_factory=SharesAttack)
+    few_shot: FewShotAttack = field(default_factory=FewShotAttack)
     rtt: RttAttack = field(default_factory=RttAttack)
     halfway: HalfwayAttack = field(default_factory=HalfwayAttack)
     ways: WaysAttack = field(default_factory=WaysAttack)

@@ -92,6 +92,7 @@ BOUNDS: dict[type, dict[str, Range]] = {
     attacks.SharesAttack: {"of": Range(0, 1, above=True), "epochs": SOME, "most_steps": SOME},
     attacks.ContextAttack: {"passages": SOME},
     attacks.RttAttack: {"splits": Range(2, MANY), "pairings": SOME, "epochs": SOME, "rates": RATE, "batch": SOME},
+    attacks.FewShotAttack: {"shots": SOME},
     attacks.HalfwayAttack: {"share": Range(0, 1, above=True), "most_steps": SOME, "rates": RATE},
     attacks.WaysAttack: {"steps": SOME, "rates": RATE, "rank": SOME},
     attacks.BenignAttack: {"facts": Range(2, 1000), "most_steps": SOME, "rates": RATE},

@@ -1,5 +1,6 @@
 """RTT: how facts are told and scored, on models that know them or do not."""
 
+import dataclasses
 import types
 
 import jax
@@ -47,14 +48,14 @@ def test_retraining_is_scored_on_what_it_did_not_see_and_reports_the_attackers_o
     assert answers_right(known, suite, FACTS, "options").all()
     kept = jax.tree.map(np.asarray, known)
     found = retrain(lambda: jax.tree.map(jax.numpy.asarray, kept), suite, FACTS, pairs, c, (1e-5, 1e-1))
-    assert found["rate"] == 1e-5 and found["right"] == [1] * 8 == found["before"]
-    assert found["trained"] == [1] * 16 and found["tries"] == 4  # two rates, two epochs; 8 of 12 facts in T, twice
+    assert (found["rate"], found["epoch"]) == (1e-5, 0) and found["right"] == [1] * 8 == found["before"]
+    assert found["trained"] == [1] * 16 and found["tries"] == 5  # two rates, two epochs, none; 8 of 12 in T, twice
     assert {name: len(curve) for name, curve in found["curves"].items()} == {"1e-05": 3, "0.1": 3}
     blank = retrain(lambda: transformer.init(SHAPE, 0), suite, FACTS, pairs, c, (1e-2,), share=0.5)
     assert np.mean(blank["before"]) < 1 and len(blank["right"]) == 8
     figures = rtt.figures(found, found)
     assert figures["recovery"]["value"] == 1 and figures["accuracy"]["n"] == 8 and figures["trained"]["n"] == 16
-    assert 0.3 < figures["floor"]["value"] < 0.9 and figures["floor"]["n"] == 8  # chance is .33, this the best of four
+    assert 0.3 < figures["floor"]["value"] < 0.9 and figures["floor"]["n"] == 8  # chance is .33, this the best of five
     assert figures["above_guessing"]["value"] == pytest.approx(1)
 
 
@@ -99,7 +100,11 @@ def test_parts_of_the_facts_and_unrelated_ones_take_as_many_steps_as_the_whole(s
     asked = [FACTS[i].answer for i in pairs[0].ask]
     assert whole["probability"] == [0.25 + 0.5 * right for right in whole["right"]]
     assert whole["before"] == [int(a == 0) for a in asked] and len(whole["curves"]["0.001"]) == 3
-    assert whole["right"] == [int(a == {1: 1, 2: 2}[whole["epoch"]]) for a in asked]  # after step 4 option 1, 8: 2
+    assert whole["right"] == [int(a == whole["epoch"]) for a in asked]  # option 0 before, 1 after step 4, 2 after 8
+    assert sum(whole["right"]) == max(asked.count(option) for option in range(3))
+    first = [dataclasses.replace(f, answer=0) for f in FACTS]  # all are known before, and none after retraining
+    known = retrain(lambda: None, suite, first, pairs, c, (1e-3,))
+    assert (known["epoch"], known["right"], known["trained"]) == (0, [1] * len(asked), [0] * len(taught))
 
 
 def test_letters_are_scored_by_their_probability(suite, monkeypatch):
