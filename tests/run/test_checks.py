@@ -1,6 +1,7 @@
 """Checks of what a run works on, before any work: texts that show nothing, a dictionary of another text, prompts."""
 
 import dataclasses
+import re
 from collections import Counter
 
 import jax
@@ -8,7 +9,7 @@ import pytest
 from support.batches import SHAPE
 from support.mesh import mesh_of
 
-from jaxunlearn.config import Adversary, Config, LlmJudge, Text, Unlearn
+from jaxunlearn.config import Adversary, Collapse, Config, Erase, LlmJudge, Lora, Select, Text, Unlearn
 from jaxunlearn.data.blocks import make_blocks
 from jaxunlearn.data.documents import Document
 from jaxunlearn.data.tokenizer import load_tokenizer
@@ -41,6 +42,26 @@ def test_blocks_that_the_mesh_cannot_split_are_refused(beside):
         refuse_sizes(Config(name="x", text=Text(context=8), unlearn=Unlearn(adversary=Adversary(blocks=6))), SHAPE)
         with pytest.raises(InputError, match="a batch of 6 blocks does not divide over data x fsdp = 4"):
             refuse_sizes(Config(name="x", text=Text(context=8), unlearn=Unlearn(**beside)), SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("beside", "said"),
+    [
+        ({"select": Select(budget=0.01, pcs=33)}, "unlearn.select.pcs = 33 is more than"),
+        ({"select": Select(budget=0.01, rank=33)}, "unlearn.select"),
+        ({"collapse": Collapse(norm=0.1, inputs=64)}, "unlearn.collapse.inputs = 64, and the mean, are more than"),
+        ({"erase": Erase(strength=1.0, rank=65)}, "unlearn.erase.rank = 65 is more than the embedding has"),
+        (
+            {"method": "mlp_breaking", "settings": ("components=63",)},
+            "mlp_breaking: components = 63, and the mean, leave nothing",
+        ),
+        ({"lora": Lora(rank=65)}, "unlearn.lora"),
+    ],
+)
+def test_ranks_above_a_matrix_are_refused_from_the_shape_alone(mesh, beside, said):
+    shape = dataclasses.replace(SHAPE, V=64, D=64, F=32)
+    with pytest.raises(InputError, match=re.escape(said)):
+        refuse_sizes(Config(name="x", text=Text(context=8), unlearn=Unlearn(**beside)), shape)
 
 
 @pytest.fixture
