@@ -318,6 +318,8 @@ MORE = (
     Mutant("the last block counts twice in a perplexity", "models/scoring.py",
            "for s in sums])[:, : n - start])", "for s in sums]))",
            ("tests/models/test_scoring.py::test_more_blocks_than_a_batch_and_a_limit_on_them",)),
+    Mutant("a block of BOS alone is scored", "models/scoring.py",
+           "if step < 1:", "if step < 0:", ("tests/models/test_scoring.py",)),
     Mutant("a process reads the first rows of a batch", "parallel/sharding.py",
            "part = rows[index[: rows.ndim]]", "part = rows[tuple(slice(0, s.stop - s.start if s.stop else None) "
            "for s in index[: rows.ndim])]", ("tests/parallel/test_sharding.py",)),
