@@ -49,10 +49,10 @@ class JaxUnlearn(JaxLM, TemplateLM):
         path, tokenizer, shape = found_model(str(pretrained))
         if inference.prefix(path):
             raise InputError(f"{pretrained} is a request before every prompt and no model; give its baseline's folder")
-        if max_length:
-            context_fits(shape, int(max_length), "max_length")
+        longest = _whole("max_length", max_length) if max_length else 0
+        context_fits(shape, longest, "max_length")
         with one_model_mesh():
-            super().__init__(read_model(path, dtype), tokenizer, _rows(batch_size), int(seed), int(max_length))
+            super().__init__(read_model(path, dtype), tokenizer, _rows(batch_size), int(seed), longest)
 
     def _loglikelihood_tokens(self, requests, **options) -> list[tuple[float, bool]]:
         with one_model_mesh():
@@ -71,11 +71,14 @@ class JaxUnlearn(JaxLM, TemplateLM):
 
 def _rows(batch_size: int | str) -> int:
     """Return the rows at once. Raises InputError for what is neither a number above 0 nor auto."""
-    if str(batch_size).startswith("auto"):
-        return BATCH
-    if not str(batch_size).isdigit() or int(batch_size) < 1:
-        raise InputError(f"batch_size={batch_size}: expected a whole number above 0, or auto")
-    return int(batch_size)
+    return BATCH if str(batch_size).startswith("auto") else _whole("batch_size", batch_size, ", or auto")
+
+
+def _whole(name: str, value: int | str, more: str = "") -> int:
+    """Return a number that --model_args gave. Raises InputError for what is no whole number above 0."""
+    if not str(value).isdecimal() or int(value) < 1:
+        raise InputError(f"{name}={value}: expected a whole number above 0{more}")
+    return int(value)
 
 
 if __name__ == "__main__":

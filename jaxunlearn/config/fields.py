@@ -159,7 +159,9 @@ class Eval:
     # of the harness; 0: all. TOFU's forget set is asked whole for the forget quality, and so many answered in text.
     items: int = 200
     chat: bool = False  # text.prompts, and the attacks that prompt, are asked through the model's chat template
-    context: int = 2048  # tokens of a row of the harness at most; what is longer is scored in several, as there
+    # Tokens of a row of eval.tasks at most, the model's context if that is less. As in the harness, a running text that
+    # is longer is scored in several rows, and the prompt before an answer loses its beginning.
+    context: int = 2048
 
 
 # Settings of earlier versions, and where they are now.

@@ -15,6 +15,7 @@ from jaxunlearn.errors import InputError
 from jaxunlearn.files import read_json, read_text
 
 FILE, FOLDER, DEFAULT = "chat_template.jinja", "additional_chat_templates", "default"
+SAMPLE = "7305184296"  # a prompt that no template has in its own words, and that none has a reason to escape
 
 
 def template_files(directory: Path) -> list[Path]:
@@ -52,7 +53,8 @@ def render(directory: Path, names: Mapping[str, str], prompt: str) -> str:
     """Return a prompt as a user's message in the directory's default template, up to where the answer begins.
 
     names: {"bos_token": "<s>", ...}, the special tokens that the template may write. Raises InputError where there is
-    no template, or where it does not render the prompt.
+    no template, where it does not render, and where it drops what is asked. That is tried with SAMPLE: a template may
+    escape the prompt, as by `tojson`, or write its lines in its own way.
     """
     found = templates(directory)
     if DEFAULT not in found:
@@ -62,18 +64,26 @@ def render(directory: Path, names: Mapping[str, str], prompt: str) -> str:
             "in tokenizer_config.json; leave out --chat (eval.chat) for a model that was not trained on chats"
         )
     try:
-        text = _compiled(found[DEFAULT]).render(
-            messages=[{"role": "user", "content": prompt}],
-            tools=None,
-            documents=None,
-            add_generation_prompt=True,
-            **names,
-        )
+        told = _sampled(found[DEFAULT], tuple(names.items()))
+        text = _written(found[DEFAULT], names, prompt)
     except Exception as error:  # a template is a program: whatever it raises says why it does not render
         raise InputError(f"the chat template of {directory} does not render: {error}") from error
-    if prompt.strip() not in text:
-        raise InputError(f"the chat template of {directory} renders without the prompt: {text[:200]!r}")
+    if SAMPLE not in told:
+        raise InputError(f"the chat template of {directory} renders without the prompt: {told[:200]!r}")
     return text
+
+
+def _written(template: str, names: Mapping[str, str], prompt: str) -> str:
+    """Return what a template renders for one message of a user; raises whatever it raises."""
+    message = {"role": "user", "content": prompt}
+    return _compiled(template).render(
+        messages=[message], tools=None, documents=None, add_generation_prompt=True, **names
+    )
+
+
+@lru_cache
+def _sampled(template: str, names: tuple[tuple[str, str], ...]) -> str:
+    return _written(template, dict(names), SAMPLE)
 
 
 @lru_cache

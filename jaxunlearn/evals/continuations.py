@@ -51,14 +51,20 @@ def encode_pair(tokenizer: Tokenizer, context: str, continuation: str) -> Pair:
 
 
 def score_continuations(
-    model, pairs: Sequence[Pair], batch: int = 8, done: Callable[[int, Score], None] | None = None
+    model,
+    pairs: Sequence[Pair],
+    batch: int = 8,
+    done: Callable[[int, Score], None] | None = None,
+    *,
+    longest: int = 0,
 ) -> list[Score]:
     """Score every (context, continuation) of token ids, equal ones once; too long a context loses its beginning.
 
-    Longest first, in rows padded to a power of two. done(n, score) is told of each as soon as it is known. InputError
-    for a continuation longer than the model's context, RunError for logits that are NaN.
+    Longest first, in rows padded to a power of two. done(n, score) is told of each as soon as it is known. longest:
+    tokens that a row reads at most, at most the model's context; 0: the model's context. InputError for a continuation
+    that is longer, RunError for logits that are NaN.
     """
-    longest = model.c.context
+    longest = min(longest or model.c.context, model.c.context)
     numbers: dict[tuple, list[int]] = {}
     for n, (context, continuation) in enumerate(pairs):
         if not 0 < len(continuation) <= longest or not context:
@@ -75,7 +81,7 @@ def score_continuations(
     found: dict[int, Score] = {}
     for start in range(0, len(rows), batch):
         part = rows[start : start + batch]
-        for row, score in zip(part, _scores(model, part, batch, longest), strict=True):
+        for row, score in zip(part, _scores(model, part, batch), strict=True):
             for n in numbers[row]:
                 found[n] = score
                 if done:
@@ -83,11 +89,11 @@ def score_continuations(
     return [found[n] for n in range(len(pairs))]
 
 
-def _scores(model, rows: list[tuple], batch: int, longest: int) -> list[Score]:
+def _scores(model, rows: list[tuple], batch: int) -> list[Score]:
     width = LEAST_WIDTH
     while width < len(rows[0][0]) - 1:
         width *= 2
-    width = min(width, longest)
+    width = min(width, model.c.context)
     tokens_BT, labels_BT = rows_with_labels([list(ids) for ids, _ in rows], batch, width + 1)
     for labels_T, (ids, scored) in zip(labels_BT, rows, strict=False):
         labels_T[: len(ids) - 1 - scored] = IGNORE

@@ -4,7 +4,7 @@ Needs `pip install jaxunlearn[eval]`. Scores equal those of the harness's own Hu
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,8 @@ class JaxLM:
     """A model and its tokenizer as the harness asks for them; made and used under the mesh the model lives on.
 
     language_model mixes it into the harness's own class, which `cache_hook` and `_encode_pair` come from.
-    A text begins with BOS where the tokenizer adds one. longest: tokens of a row at most; 0: the model's context. Every
-    process of a run asks the same, so the harness sees one process.
+    A text begins with BOS where the tokenizer adds one. longest: tokens of a row at most, in all three kinds of request
+    (max_length); 0: the model's context. Every process of a run asks the same, so the harness sees one process.
     """
 
     cache_hook: Any
@@ -92,10 +92,13 @@ class JaxLM:
                 self.cache_hook.add_partial("loglikelihood", requests[n][0], tuple(score))
 
         pairs: list[Pair] = [(context, continuation) for _, context, continuation in requests]
-        return [tuple(s) for s in score_continuations(self.model, pairs, self.batch, done)]
+        return [tuple(s) for s in self._scored(pairs, done)]
+
+    def _scored(self, pairs: Sequence[Pair], done: Callable[[int, Score], None] | None = None) -> list[Score]:
+        return score_continuations(self.model, pairs, self.batch, done, longest=self.max_length)
 
     def loglikelihood_rolling(self, requests, disable_tqdm: bool = False) -> list[float]:
-        """Return each text's log-likelihood: windows of the model's context, each token once, BOS before the first."""
+        """Return each text's log-likelihood: windows of max_length tokens, each token once, BOS before the first."""
         from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
         windows, owners = [], []
@@ -104,7 +107,7 @@ class JaxLM:
             windows += map(make_disjoint_window, parts)
             owners += [n] * (len(windows) - len(owners))
         total = [0.0] * len(requests)
-        for n, score in zip(owners, score_continuations(self.model, windows, self.batch), strict=True):
+        for n, score in zip(owners, self._scored(windows), strict=True):
             total[n] += score.logp
         for request, logp in zip(requests, total, strict=True):
             self.cache_hook.add_partial("loglikelihood_rolling", request.args, logp)

@@ -89,13 +89,19 @@ def score_text(model, tokenizer: Tokenizer, text: str, context: int, batch: int 
 
     Every token counts once, in blocks of `context` tokens that begin with BOS. Under a tokenizer that adds none a block
     begins with the token before it, the first one with BOS, or else EOS, as in lm-evaluation-harness. A text that is
-    shorter than a block is padded to a multiple of 64 alone. Raises InputError for an empty text.
+    shorter than a block is padded to a multiple of 64 alone. Raises InputError for an empty text, and for a context
+    that BOS, or the token before, fills alone.
     """
     ids = [int(i) for i in tokenizer.encode(text)[0]]
     if not ids:
         raise InputError("the text has no tokens to score")
     front = len(tokenizer.before([]))
     step = context - front
+    if step < 1:
+        raise InputError(
+            f"in a block of {context} tokens no token is left to be scored, as each begins with {front} that "
+            f"{'is' if front == 1 else 'are'} read alone; give a context (--context) of {front + 1} or more"
+        )
     parts = [ids[n : n + step] for n in range(0, len(ids), step)]
     width = min(context, -(-(front + len(parts[0])) // CHUNK) * CHUNK)
     tokens_NT = np.full((len(parts), width), PAD_ID, np.int32)

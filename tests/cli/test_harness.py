@@ -70,6 +70,10 @@ def test_the_harness_makes_it_by_its_name_and_items_score_as_in_its_own_backend(
     assert mine == pytest.approx(expected, abs=1e-4)
     mine, expected = both("generate_until", [("a b", {"until": [], "max_gen_toks": 4})])
     assert mine == expected
+    theirs._max_length = 6  # as its own --model_args max_length says it
+    ours = get_model("jaxunlearn").create_from_arg_string(f"pretrained={tmp_path / 'model'},max_length=6", given)
+    mine, expected = both("loglikelihood", [("a b c a c " * 3, "b a"), ("b", " a")])
+    assert [m[0] for m in mine] == pytest.approx([e[0] for e in expected], abs=1e-4)
 
 
 @pytest.mark.nightly
@@ -102,6 +106,8 @@ def test_the_package_names_it_where_the_harness_looks_for_models_of_others():
         ("pretrained={folder},peft=x", r"expected pretrained=DIR, .* \(got peft\)"),
         ("pretrained={folder},dtype=int8", "dtype=int8: expected float32 or bfloat16"),
         ("pretrained={folder},max_length=99", "max_length of 99 tokens is longer than the model's context of 32"),
+        ("pretrained={folder},max_length=-3", "max_length=-3: expected a whole number above 0"),
+        ("pretrained={folder},max_length=many", "max_length=many: expected a whole number above 0"),
         ("pretrained={folder},batch_size=0", "batch_size=0: expected a whole number above 0"),
         ("pretrained={folder}/none", "none"),
     ],

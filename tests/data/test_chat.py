@@ -30,6 +30,8 @@ RICH = """\
 """
 NAMES = {"bos_token": "<s>", "eos_token": "</s>"}
 PROMPT = "Who is <Ron>'s friend?"
+ESCAPED = "{{ bos_token }}{{ messages[0].content | tojson }} says:"
+LINES = "{% for line in messages[0].content.splitlines() %}> {{ line }}\n{% endfor %}"
 
 
 def theirs(template, prompt):
@@ -45,6 +47,13 @@ def theirs(template, prompt):
 def test_a_prompt_is_rendered_as_transformers_renders_it(tmp_path, template):
     (tmp_path / "chat_template.jinja").write_text(template)
     assert chat.render(tmp_path, NAMES, PROMPT) == theirs(template, PROMPT)
+
+
+@pytest.mark.parametrize("template", [ESCAPED, LINES, "{{ messages[0].content | upper }}"])
+@pytest.mark.parametrize("prompt", ["Hi", 'Say "hi"', "One line\nand another", "C:\\temp\t", "naïve — 你好", " x "])
+def test_a_template_may_escape_or_change_the_prompt(tmp_path, template, prompt):
+    (tmp_path / "chat_template.jinja").write_text(template)
+    assert chat.render(tmp_path, NAMES, prompt) == theirs(template, prompt)
 
 
 def test_the_answer_begins_where_the_text_ends(tmp_path):
@@ -76,6 +85,9 @@ def test_files_go_before_the_configuration_and_named_ones_are_kept_apart(tmp_pat
         ("{{ messages[0].content.__class__.__mro__ }}", "does not render: access to attribute '__class__'"),
         ("{{ messages[1].content }}", "does not render: "),
         ("hello", "renders without the prompt: 'hello'"),
+        ("Hi {{ eos_token }}", "renders without the prompt: 'Hi </s>'"),  # a text that happens to hold the prompt
+        ("{{ messages[0].content[:4] }}", "renders without the prompt: "),
+        ("{% for m in messages if m.role != 'user' %}{{ m.content }}{% endfor %}", "renders without the prompt: ''"),
     ],
 )
 def test_a_template_that_does_not_render_is_refused_by_name(tmp_path, template, said):

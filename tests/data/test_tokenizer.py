@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from support.tokenizers import save_bpe
+from support.tokenizers import byte_level_tokenizer, save_bpe
 
 from jaxunlearn.data.tokenizer import copy_tokenizer, load_tokenizer
 from jaxunlearn.errors import InputError
@@ -172,6 +172,32 @@ def test_a_chat_writes_its_own_special_tokens_and_bos_once(tmp_path, save, space
     ids_N, ends_N = tokenizer.encode("<s>a</s>", marked=True)
     assert ids_N[[0, -1]].tolist() == [1, 2] and ends_N[[0, -2, -1]].tolist() == [3, 4, 8]
     assert not {1, 2} & set(tokenizer.encode("<s>a</s>")[0].tolist())  # only a chat has them
+
+
+CHATS = (
+    "{{ bos_token }}{% for m in messages %}[INST] {{ m.content | trim }} [/INST]{% endfor %}",
+    "{% for m in messages %}{{ '<s>' + m.role + '\n' + m.content + '</s>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<s>assistant\n' }}{% endif %}",
+    "{{ messages | tojson }}{{ eos_token }}",
+)
+ASKED = ("a cat", 'Say "hi"', " two\nlines  ", "</s> in a text, and <s>", "naïve 中文 🦄", "")
+
+
+@pytest.mark.parametrize("chat", CHATS)
+@pytest.mark.parametrize("save", [save_chat_bpe, byte_level_tokenizer, save_sentencepiece])
+def test_the_ids_of_a_chat_are_those_of_transformers(tmp_path, save, chat):
+    transformers = pytest.importorskip("transformers")
+    save(tmp_path)
+    (tmp_path / "chat_template.jinja").write_text(chat)
+    names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(names))
+    kind = transformers.LlamaTokenizer if save is save_sentencepiece else transformers.PreTrainedTokenizerFast
+    ours, theirs = load_tokenizer(tmp_path), kind.from_pretrained(tmp_path)
+    for prompt in ASKED:
+        told = [{"role": "user", "content": prompt}]
+        expected = theirs.apply_chat_template(told, add_generation_prompt=True, return_dict=False)
+        assert ours.asked(prompt, chat=True) == expected, prompt
+        assert ours.chat(prompt) == theirs.apply_chat_template(told, add_generation_prompt=True, tokenize=False)
 
 
 def test_a_copy_keeps_every_eos_and_every_template(tmp_path):

@@ -48,6 +48,16 @@ def test_a_context_that_is_too_long_loses_its_beginning(mesh):
         score_continuations(m, [([1], [3]), ([], [3])])
 
 
+def test_rows_may_be_shorter_than_the_model_s_context(mesh):
+    m, long = sharp(), [3 + n % 20 for n in range(30)]
+    (cut,) = score_continuations(m, [(long, [7, 8])], longest=10)  # 11 tokens are kept: the last is only scored
+    assert cut == (pytest.approx(by_hand(m, long[-9:], [7, 8])[0], abs=1e-4), cut.greedy)
+    assert abs(cut.logp - by_hand(m, long, [7, 8])[0]) > 1e-2
+    assert score_continuations(m, [(long, [7, 8])], longest=999) == score_continuations(m, [(long, [7, 8])])
+    with pytest.raises(InputError, match="1 to 10 of continuation"):
+        score_continuations(m, [([1], [3] * 11)], longest=10)
+
+
 def test_nan_is_named_and_not_averaged(mesh):
     with pytest.raises(RunError, match="log-probability is nan"):
         score_continuations(jax.tree.map(lambda w: w * np.nan, sharp()), PAIRS)

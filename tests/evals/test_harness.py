@@ -18,7 +18,7 @@ from jaxunlearn.errors import InputError
 from jaxunlearn.evals.base import Context
 from jaxunlearn.evals.benchmarks import measure_benchmark, read_benchmarks
 from jaxunlearn.evals.continuations import encode_pair, score_continuations
-from jaxunlearn.evals.harness import answers_kept, generation, language_model, run_tasks
+from jaxunlearn.evals.harness import answers_kept, generation, language_model, measure, run_tasks
 from jaxunlearn.evals.prompts import Prompts
 from jaxunlearn.evals.suite import Suite
 from jaxunlearn.models import huggingface
@@ -66,7 +66,7 @@ def saved(tmp_path_factory, world):
     return folder
 
 
-def theirs(folder, batch=2, special=("<s>", "</s>")):
+def theirs(folder, batch=2, special=("<s>", "</s>"), longest=None):
     from lm_eval.models.huggingface import HFLM
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -77,12 +77,12 @@ def theirs(folder, batch=2, special=("<s>", "</s>")):
         eos_token=eos,
         pad_token=eos,
     )
-    return HFLM(pretrained=LlamaForCausalLM.from_pretrained(folder).eval(), tokenizer=tokenizer, batch_size=batch)
+    model = LlamaForCausalLM.from_pretrained(folder).eval()
+    return HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch, max_length=longest)
 
 
-def ours(folder, batch=2):
-
-    return language_model(huggingface.load(folder), load_tokenizer(folder), batch)
+def ours(folder, batch=2, longest=0):
+    return language_model(huggingface.load(folder), load_tokenizer(folder), batch, longest=longest)
 
 
 def compare(mine, reference, scored, rolled, written):
@@ -103,6 +103,31 @@ def compare(mine, reference, scored, rolled, written):
 def test_scores_equal_the_hugging_face_backend(saved, sizes):
     with jax.set_mesh(mesh_of(sizes)):
         compare(ours(saved), theirs(saved), SCORED, ROLLED, WRITTEN)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_rows_of_fewer_tokens_than_the_model_s_context_score_as_in_the_hugging_face_backend(saved, mesh):
+    long = "Anna took the book and the lamp with Ben . Zara went to Orm"
+    scored = [*SCORED, (long, " with Ben"), (long, " . Anna took the book and the lamp .")]
+    written = [(long, {"until": [], "max_gen_toks": 3})]
+    compare(ours(saved, longest=10), theirs(saved, longest=10), scored, ROLLED, written)
+    whole, cut = (ours(saved, longest=n).loglikelihood(instances("loglikelihood", scored[4:])) for n in (0, 10))
+    assert all(abs(a[0] - b[0]) > 1e-2 for a, b in zip(whole, cut, strict=True))  # the cut is seen in the scores
+
+
+def test_eval_context_bounds_the_rows_of_the_harness(saved, mesh, monkeypatch):
+    from types import SimpleNamespace
+
+    import lm_eval.evaluator  # it binds the class when it is first imported, and would keep the one below
+    import lm_eval.tasks
+
+    made = []
+    monkeypatch.setattr(lm_eval.tasks, "TaskManager", lambda **_: SimpleNamespace(all_tasks=["piqa"]))
+    monkeypatch.setattr(lm_eval, "simple_evaluate", lambda model, **_: made.append(model))
+    for context in (10, 2048):
+        suite = Suite(load_tokenizer(saved), Prompts(name="none"), {}, Eval(tasks=("piqa",), context=context))
+        assert measure(huggingface.load(saved), Context(suite=suite)) == {"tasks": {}}
+    assert [lm.max_length for lm in made] == [10, 64]
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -1,13 +1,16 @@
 """Cached decoding beside whole forward passes, beside transformers, and sampling."""
 
+import json
 import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 from support.llamas import import_torch
 from support.mesh import mesh_of
+from support.model_files import write_model
 
 from jaxunlearn.cli import main
 from jaxunlearn.errors import InputError, RunError
@@ -136,3 +139,32 @@ def test_the_same_hundred_greedy_tokens_as_transformers(shared, mesh, capsys):
     asked = [part for prompt in prompts for part in ("--prompt", prompt)]
     assert main(["generate", "--model", str(folder), *asked, "--max-new-tokens", "20"]) == 0
     assert capsys.readouterr().out == "\n\n".join(wholes) + "\n"
+
+
+def test_the_command_asks_through_the_chat_template_as_transformers_does(tmp_path, mesh, capsys):
+    import_torch()
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+    words, prompts = {letter: n for n, letter in enumerate("defghijklm", 6)}, ("a b", "c", "b c <s> a", "f g h")
+    folder = write_model(tmp_path / "m", config={"tie_word_embeddings": False}, ids=words)
+    weights = {name: 12 * w for name, w in load_file(folder / "model.safetensors").items()}  # sure, and of many words
+    save_file(weights, folder / "model.safetensors")
+    command = ["generate", "--model", str(folder), "--max-new-tokens", "6"]
+    command += [part for prompt in prompts for part in ("--prompt", prompt)]
+    assert main([*command, "--chat"]) == 2 and "no chat template" in capsys.readouterr().err
+    (folder / "chat_template.jinja").write_text("{{ bos_token }} c {{ messages[0].content }} {{ eos_token }} a ")
+    tokens, model = PreTrainedTokenizerFast.from_pretrained(folder), LlamaForCausalLM.from_pretrained(folder).eval()
+    expected = []
+    for prompt in prompts:
+        told = [{"role": "user", "content": prompt}]
+        ids = tokens.apply_chat_template(told, add_generation_prompt=True, return_dict=True, return_tensors="pt")
+        (new,) = model.generate(**ids, max_new_tokens=6, do_sample=False, pad_token_id=0)
+        expected.append(new[ids["input_ids"].shape[1] :].tolist())
+    assert main([*command, "--chat", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["completions"]
+    assert [one["tokens"] for one in found] == expected and [one["prompt"] for one in found] == list(prompts)
+    assert len({tuple(one["tokens"]) for one in found}) == len(prompts) and all(one["text"] for one in found)
+    assert main([*command, "--json"]) == 0  # without it the template is not asked
+    assert [one["tokens"] for one in json.loads(capsys.readouterr().out)["completions"]] != expected
+    assert main([*command, "--chat"]) == 0  # in words, the answer begins on a line of its own
+    assert capsys.readouterr().out == "\n\n".join(f"{one['prompt']}\n{one['text']}" for one in found) + "\n"

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from support.logits import probabilities, sharp
 from support.mesh import mesh_of
+from support.model_files import write_model
 from support.world import write_world
 
+from jaxunlearn.cli import main
 from jaxunlearn.config import Eval
 from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.errors import InputError
@@ -80,6 +82,27 @@ def test_score_without_bos_goes_on_from_the_token_before(mesh, tokenizer):
         nll -= sum(np.log(p[n, token]) for n, token in enumerate(ids[start : start + 7]))
     assert found["tokens"] == len(ids) == 11
     np.testing.assert_allclose(found["nll"], nll / len(ids), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("start", "contexts"), [((1,), (1, 0, -4)), ((), (1, 0)), ((1, 5), (2, 1))])
+def test_a_block_in_which_no_token_is_left_to_be_scored_is_refused(mesh, tokenizer, start, contexts):
+    begun, least = dataclasses.replace(tokenizer, start=start), max(contexts) + 1
+    for context in contexts:
+        with pytest.raises(
+            InputError, match=rf"a block of {context} tokens no .*; give a context .* of {least} or more"
+        ):
+            score_text(sharp(), begun, "Zara went to Orm", context)
+    assert score_text(sharp(), begun, "Zara went to Orm", least)["tokens"] == 4  # one token a block
+
+
+def test_score_ends_with_2_where_no_token_is_left_to_be_scored(tmp_path, capsys):
+    folder = write_model(tmp_path / "m")
+    (tmp_path / "a.txt").write_text("a b c a")
+    command = ["score", "--model", str(folder), "--text", str(tmp_path / "a.txt"), "--context"]
+    assert main([*command, "1"]) == 2
+    err = capsys.readouterr().err
+    assert "--context" in err and "of 2 or more" in err and "Traceback" not in err
+    assert main([*command, "2"]) == 0 and capsys.readouterr().out.startswith("4 tokens, ")
 
 
 def test_score_computes_the_text_and_not_the_block_it_could_fill(mesh, tokenizer, monkeypatch):
