@@ -42,10 +42,10 @@ METHODS = (
     "gradient_difference unlearn.steps=400 unlearn.mudman.every=20 unlearn.mudman.retain_rate=0.01 "
     "unlearn.mudman.rate=0.03|0.1|0.3",
     f"whp {KEPT} unlearn.sam=0.01|0.1",
-    # docs/results.md has of folds and invariance a trial alone
     f"whp {ADVERSARY} unlearn.adversary.weight=3",
     f"{SOFT} unlearn.retain_weight=1 {DRAWN} unlearn.adversary.weight=3|10 unlearn.learning_rate=2e-3",
     f"whp {KEPT} unlearn.erase.strength=1",
+    # docs/results.md has of folds and invariance a trial alone
     f"whp {KEPT} unlearn.folds=4",
     f"whp {KEPT} unlearn.invariance=1",
     "gradient_ascent unlearn.steps=300 unlearn.select.budget=0.02|0.05|0.1",
