@@ -309,6 +309,9 @@ MORE = (
     Mutant("a process reads the first rows of a batch", "parallel/sharding.py",
            "part = rows[index[: rows.ndim]]", "part = rows[tuple(slice(0, s.stop - s.start if s.stop else None) "
            "for s in index[: rows.ndim])]", ("tests/parallel/test_sharding.py",)),
+    Mutant("the first LLaMA's name of the context is read over", "models/families/base.py",
+           'if "context" not in found and j.get(OLD_CONTEXT) is not None:', "if False:",
+           ("tests/models/families/test_llama.py::test_the_first_llama_names_its_context_in_another_way",)),
     # ---- report
     Mutant("the way to the twin is measured from nothing", "evals/differences.py",
            "x_N, y_N = np.subtract(ours, low, dtype=float), np.subtract(high, low, dtype=float)",

@@ -24,6 +24,7 @@ FIELDS: Mapping[str, str] = {
     "K": "num_key_value_heads", "H": "head_dim", "F": "intermediate_size", "context": "max_position_embeddings",
     "epsilon": "rms_norm_eps", "tied": "tie_word_embeddings",
 }  # fmt: skip
+OLD_CONTEXT = "max_sequence_length"  # in files of the first LLaMA, for which transformers had no name of its own yet
 NEEDED = ("V", "D", "L", "N", "F")  # the other fields have defaults
 MOST = 30  # faults of a config.json that are listed
 ROPE = ("rope_theta", "rope_scaling", "rope_parameters", "original_max_position_embeddings")
@@ -116,6 +117,8 @@ def read(family: Family, j: dict, path: Path, **more) -> Shape:
     _refuse(path, type_faults(j, family.fields) or unsupported(family, j))
     found: dict[str, Any] = {key: j[name] for key, name in family.fields.items() if j.get(name) is not None}
     found |= {key: tuple(value) for key, value in found.items() if isinstance(value, list)}
+    if "context" not in found and j.get(OLD_CONTEXT) is not None:
+        found["context"], j = j[OLD_CONTEXT], {k: v for k, v in j.items() if k != OLD_CONTEXT}
     defaults: dict[str, Any] = {"K": found["N"], "H": found["D"] // found["N"], "context": 2048, "epsilon": 1e-6}
     theta = family.defaults.get("theta", 10000.0)
     told: dict[str, Any] = {**defaults, **family.defaults, **found, **family.always, **differing(family, j), **more}
