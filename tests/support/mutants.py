@@ -312,6 +312,9 @@ MORE = (
     Mutant("the first LLaMA's name of the context is read over", "models/families/base.py",
            'if "context" not in found and j.get(OLD_CONTEXT) is not None:', "if False:",
            ("tests/models/families/test_llama.py::test_the_first_llama_names_its_context_in_another_way",)),
+    Mutant("null in config.json is a number of its own", "models/families/base.py",
+           "family.plain(_without_nulls(family, j), path)", "family.plain(j, path)",
+           ("tests/models/families/test_base.py::test_null_means_what_a_missing_attribute_does",)),
     # ---- report
     Mutant("the way to the twin is measured from nothing", "evals/differences.py",
            "x_N, y_N = np.subtract(ours, low, dtype=float), np.subtract(high, low, dtype=float)",

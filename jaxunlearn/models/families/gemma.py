@@ -32,7 +32,7 @@ def plain(j: dict[str, Any], path: Path) -> dict:
         return j
     given = [both.get(kind) or {} for kind in (FULL, WINDOWED)]
     whole, local = (dict(one) if isinstance(one, dict) else {"rope_type": one} for one in given)
-    if set(both) - {FULL, WINDOWED} or local.get("rope_type", "default") != "default":
+    if set(both) - {FULL, WINDOWED} or local.get("rope_type") not in (None, "default"):
         said = f"rope_parameters = {shown(both)}: expected {FULL!r} and {WINDOWED!r}, the second without scaling"
         raise InputError(f"{path} describes a model that is not supported:\n  {said}")
     thetas = {"rope_theta": whole.pop("rope_theta", None), "rope_local_base_freq": local.get("rope_theta")}
