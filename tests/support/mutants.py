@@ -315,6 +315,9 @@ MORE = (
     Mutant("null in config.json is a number of its own", "models/families/base.py",
            "family.plain(_without_nulls(family, j), path)", "family.plain(j, path)",
            ("tests/models/families/test_base.py::test_null_means_what_a_missing_attribute_does",)),
+    Mutant("a Mistral that tells no number has Llama's", "models/families/llama.py",
+           'defaults={"K": 8, "context": 131072},', "",
+           ("tests/models/families/test_base.py::test_a_missing_attribute_is_the_default_of_transformers",)),
     # ---- report
     Mutant("the way to the twin is measured from nothing", "evals/differences.py",
            "x_N, y_N = np.subtract(ours, low, dtype=float), np.subtract(high, low, dtype=float)",

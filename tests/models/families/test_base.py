@@ -120,6 +120,33 @@ def test_null_means_what_a_missing_attribute_does(tmp_path, name):
         assert base.read(FAMILIES[name], told | {"sliding_window": None}, tmp_path).window is None
 
 
+def in_our_names(name, told):
+    """Return the fields of Shape that transformers reads of a config.json, but for its sizes."""
+    transformers = pytest.importorskip("transformers", minversion="5")
+    c = transformers.AutoConfig.for_model(name, **json.loads(json.dumps(told)))
+    ropes = c.rope_parameters
+    window = getattr(c, "sliding_window", None)
+    near = tuple(kind == base.WINDOWED for kind in getattr(c, "layer_types", None) or ()) or (window is not None,)
+    found = {"K": c.num_key_value_heads, "context": c.max_position_embeddings, "epsilon": c.rms_norm_eps}
+    found |= {"tied": c.tie_word_embeddings, "theta": ropes.get("full_attention", ropes)["rope_theta"]}
+    found |= {"H": getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads}
+    found |= {"window": window if any(near) else None, "windowed": near if len(set(near)) == 2 else None}
+    if name == "gemma3_text":
+        found |= {"local_theta": ropes["sliding_attention"]["rope_theta"], "query_scalar": c.query_pre_attn_scalar}
+    return found | ({"rotated": tuple(c.no_rope_layers)} if name == "smollm3" else {})
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_missing_attribute_is_the_default_of_transformers(tmp_path, name):
+    whole = SIZES | EACH[name] | {"tie_word_embeddings": not FAMILIES[name].defaults.get("tied", False)}
+    needed = {FAMILIES[name].fields[key] for key in base.NEEDED}
+    for key in [None, *sorted(set(whole) - needed)]:
+        told = {k: v for k, v in whole.items() if k != key}
+        theirs = in_our_names(name, told)
+        shape = vars(base.read(FAMILIES[name], told, tmp_path))
+        assert {field: shape[field] for field in theirs} == theirs, key
+
+
 def test_null_among_the_settings_of_rope_is_a_missing_one(tmp_path):
     for told in (SCALED, {"rope_type": "linear", "factor": 4.0}, {"rope_theta": 7e3}, {}):
         nulls = dict.fromkeys(base.ROPE_KEYS) | told

@@ -105,5 +105,6 @@ def test_a_window_is_told_by_layers_or_by_the_first_of_them(saved, tmp_path):
 
 def test_a_head_size_that_qwen3_does_not_tell_is_128(tmp_path):
     told = {"vocab_size": 8, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    told |= {"num_key_value_heads": 2}
     assert base.read(qwen.QWEN3, told | {"intermediate_size": 8}, tmp_path).H == 128
     assert base.read(qwen.QWEN2, told | {"intermediate_size": 8}, tmp_path).H == 16
