@@ -76,6 +76,10 @@ def test_the_published_config_is_read_and_written_in_its_own_spelling(tmp_path):
     assert read(tmp_path, sliding_window="missing").window == 4096
 
 
+def near(**settings):
+    return {"rope_parameters": {"full_attention": {"rope_theta": 1e6}, "sliding_attention": settings}}
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -87,6 +91,12 @@ def test_the_published_config_is_read_and_written_in_its_own_spelling(tmp_path):
         ({"sliding_window": None}, "there is no window in use"),
         ({"sliding_window": 0}, "sliding_window = 0: expected a whole number at least 1"),
         ({"rope_parameters": {"rope_type": "default"}}, "expected 'full_attention' and 'sliding_attention'"),
+        (near(rope_type="linear", factor=4.0), "the second without scaling"),
+        (near(type="linear", factor=4.0), "the second without scaling"),
+        (near(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0), "the second without scaling"),
+        (near(rope_type="yarn", factor=4.0), "rope scaling 'yarn' is not supported"),
+        (near(partial_rotary_factor=0.5), "rope settings {'partial_rotary_factor': 0.5} are not supported"),
+        (near(rope_theta=-1.0), "rope_theta = -1.0"),
         ({"model_type": "gemma3"}, "its text model alone, saved by itself, is gemma3_text"),
     ],
 )
