@@ -318,6 +318,9 @@ MORE = (
     Mutant("a Mistral that tells no number has Llama's", "models/families/llama.py",
            'defaults={"K": 8, "context": 131072},', "",
            ("tests/models/families/test_base.py::test_a_missing_attribute_is_the_default_of_transformers",)),
+    Mutant("a lone tokenizer.model adds BOS only where it is told to", "data/tokenizer.py",
+           "if adds is not False and", "if adds and",
+           ("tests/data/test_tokenizer.py::test_sentencepiece_adds_bos_unless_the_configuration_says_no",)),
     # ---- report
     Mutant("the way to the twin is measured from nothing", "evals/differences.py",
            "x_N, y_N = np.subtract(ours, low, dtype=float), np.subtract(high, low, dtype=float)",
