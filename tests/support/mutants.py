@@ -321,6 +321,9 @@ MORE = (
     Mutant("a lone tokenizer.model adds BOS only where it is told to", "data/tokenizer.py",
            "if adds is not False and", "if adds and",
            ("tests/data/test_tokenizer.py::test_sentencepiece_adds_bos_unless_the_configuration_says_no",)),
+    Mutant("a fourth end of text is lost without a word", "models/gguf/write_tokens.py",
+           "if lost := [rows[n][0] for n in more if n not in (turn, message)]:", "if lost := []:",
+           ("tests/models/gguf/test_write_tokens.py::test_a_fourth_end_of_text_is_told",)),
     # ---- report
     Mutant("the way to the twin is measured from nothing", "evals/differences.py",
            "x_N, y_N = np.subtract(ours, low, dtype=float), np.subtract(high, low, dtype=float)",
