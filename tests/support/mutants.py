@@ -324,6 +324,15 @@ MORE = (
     Mutant("a fourth end of text is lost without a word", "models/gguf/write_tokens.py",
            "if lost := [rows[n][0] for n in more if n not in (turn, message)]:", "if lost := []:",
            ("tests/models/gguf/test_write_tokens.py::test_a_fourth_end_of_text_is_told",)),
+    Mutant("decoding rotates by frequencies without scaling", "models/transformer.py",
+           "rope = rope_table(c, positions_BT)",
+           "rope = rope_table(c if cache is None else replace(c, scaling=None, stretch=1.0), positions_BT)",
+           ("tests/models/test_huggingface.py::test_the_cache_rotates_scaled_positions_as_transformers_does",)),
+    Mutant("decoding has one rope for all layers of a Gemma", "models/transformer.py",
+           "jax.lax.dynamic_index_in_dim(table, kind.rope, keepdims=False)",
+           "jax.lax.dynamic_index_in_dim(table, kind.rope if cache is None else 0 * kind.rope, keepdims=False)",
+           ("tests/models/families/test_gemma.py::"
+            "test_the_published_pattern_is_continued_and_exported_as_transformers_does",)),
     # ---- report
     Mutant("the way to the twin is measured from nothing", "evals/differences.py",
            "x_N, y_N = np.subtract(ours, low, dtype=float), np.subtract(high, low, dtype=float)",

@@ -48,6 +48,15 @@ def test_the_published_pattern_equals_transformers_on_a_mesh(tmp_path):
         logits_equal_transformers(theirs, model)
 
 
+def test_the_published_pattern_is_continued_and_exported_as_transformers_does(mesh, tmp_path):
+    theirs = gemma3("published")
+    theirs.save_pretrained(tmp_path / "m")
+    model = huggingface.load(tmp_path / "m")
+    assert model.c.windowed == (True,) * 5 + (False, True)
+    is_exported(theirs, model, tmp_path / "out")
+    writes_the_same(theirs, model)
+
+
 OLD = {  # as the checkpoint of 1 billion parameters tells it
     "attention_bias": False, "attn_logit_softcapping": None, "cache_implementation": "hybrid", "eos_token_id": [1, 106],
     "final_logit_softcapping": None, "head_dim": 256, "hidden_activation": "gelu_pytorch_tanh", "hidden_size": 1152,
