@@ -4,7 +4,8 @@ Two kinds of file are read: `tokenizer.json` (the tokenizers library) and, where
 `tokenizer.model`. Nothing in the directory is executed or unpickled.
 
 Whether a text begins with BOS is what the tokenizer says, as in transformers: the post-processor of tokenizer.json, and
-nothing else where there is that file; else add_bos_token in tokenizer_config.json, which is true where it is missing.
+nothing else where there is that file; else add_bos_token in tokenizer_config.json. Where that is missing (or null) the
+choice made here is BOS, as in Llama-2's own code and in transformers 4; transformers 5 then adds none.
 """
 
 import dataclasses

@@ -149,9 +149,24 @@ def test_nothing_stands_before_an_empty_text_of_a_tokenizer_without_bos_and_eos(
 
 def test_sentencepiece_adds_bos_unless_the_configuration_says_no(tmp_path):
     save_sentencepiece(tmp_path)
-    for said, start in (({}, (1,)), ({"add_bos_token": True}, (1,)), ({"add_bos_token": False}, ())):
-        (tmp_path / "tokenizer_config.json").write_text(json.dumps(said))
+    for said, start in ((None, (1,)), (True, (1,)), (False, ())):
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps({"add_bos_token": said}))
         assert load_tokenizer(tmp_path).start == start and load_tokenizer(tmp_path).bos_id == 1
+    (tmp_path / "tokenizer_config.json").write_text("{}")
+    assert load_tokenizer(tmp_path).start == (1,)
+    (tmp_path / "tokenizer_config.json").unlink()
+    assert load_tokenizer(tmp_path).start == (1,)  # the file alone
+
+
+def test_transformers_5_adds_bos_before_a_sentencepiece_text_only_where_it_is_told_to(tmp_path):
+    """Where add_bos_token stands the ids are the same; where it is missing the choice here is BOS, and theirs none."""
+    transformers = pytest.importorskip("transformers", minversion="5")
+    save_sentencepiece(tmp_path)
+    for config, same in (({"add_bos_token": True}, True), ({"add_bos_token": False}, True), ({}, False)):
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+        theirs = transformers.LlamaTokenizer.from_pretrained(tmp_path)("the cat")["input_ids"]
+        ours = load_tokenizer(tmp_path).asked("the cat")
+        assert (ours == theirs) == same and (same or ours == [1, *theirs])
 
 
 def save_chat_bpe(directory):

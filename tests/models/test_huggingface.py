@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from support.llamas import KINDS, TOKENS, import_torch, our_logits, torch_logits, torch_model
+from support.llamas import KINDS, TOKENS, import_torch, our_logits, torch_logits, torch_model, writes_the_same
 from support.mesh import MESHES, mesh_of
 
 from jaxunlearn.errors import InputError
@@ -34,6 +34,12 @@ def saved(tmp_path_factory):
 def test_logits_equal_transformers(saved, mesh, kind):
     folder, reference = saved[kind]
     np.testing.assert_allclose(our_logits(huggingface.load(folder), TOKENS), reference, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["llama3", "linear"])
+def test_the_cache_rotates_scaled_positions_as_transformers_does(saved, mesh, kind):
+    """Greedy text up to position 31, beyond the original context of 16."""
+    writes_the_same(torch_model(**KINDS[kind]), huggingface.load(saved[kind][0]))
 
 
 @pytest.mark.parametrize("sizes", MESHES[1:])

@@ -26,9 +26,9 @@ HARMLESS = GENERATION | {
     "_output_attentions", "attention_dropout", "attn_implementation", "auto_map", "chunk_size_feed_forward",
     "classifier_dropout", "dtype", "embd_pdrop", "finetuning_task", "gradient_checkpointing", "hidden_dropout",
     "hidden_dropout_prob", "id2label", "initializer_range", "is_decoder", "is_llama_config", "jaxunlearn", "label2id",
-    "model_max_length", "num_labels", "output_attentions", "output_hidden_states", "pretraining_tp", "problem_type",
-    "resid_pdrop", "return_dict", "task_specific_params", "tf_legacy_loss", "tokenizer_class", "torch_dtype",
-    "torchscript", "transformers.js_config", "transformers_version", "unsloth_fixed",
+    "max_sequence_length", "model_max_length", "num_labels", "output_attentions", "output_hidden_states",
+    "pretraining_tp", "problem_type", "resid_pdrop", "return_dict", "task_specific_params", "tf_legacy_loss",
+    "tokenizer_class", "torch_dtype", "torchscript", "transformers.js_config", "transformers_version", "unsloth_fixed",
     "unsloth_version", "use_bfloat16", "use_return_dict",
 }  # fmt: skip
 

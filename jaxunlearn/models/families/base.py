@@ -24,6 +24,7 @@ FIELDS: Mapping[str, str] = {
     "K": "num_key_value_heads", "H": "head_dim", "F": "intermediate_size", "context": "max_position_embeddings",
     "epsilon": "rms_norm_eps", "tied": "tie_word_embeddings",
 }  # fmt: skip
+OLD_CONTEXT = "max_sequence_length"  # in files of the first LLaMA, for which transformers had no name of its own yet
 NEEDED = ("V", "D", "L", "N", "F")  # the other fields have defaults
 MOST = 30  # faults of a config.json that are listed
 ROPE = ("rope_theta", "rope_scaling", "rope_parameters", "original_max_position_embeddings")
@@ -78,7 +79,8 @@ class Family:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     harmless: frozenset[str] = HARMLESS
     # config.json with layer_types, no_rope_layers and sliding_window in full, where the family says them in other ways;
-    # what is read so is left out of the result. And back: what config.json says of layers that differ.
+    # what is read so is left out of the result. Of nulls it is given none but that of sliding_window: no window. And
+    # back: what config.json says of layers that differ.
     plain: Callable[[dict, Path], dict] = lambda j, path: j
     spelled: Callable[[Shape], dict] = lambda c: {}
     gguf: Gguf | None = None  # None: llama.cpp does not know the family
@@ -112,10 +114,12 @@ def read(family: Family, j: dict, path: Path, **more) -> Shape:
     Raises InputError, naming every attribute, for what is missing and for what this code would compute otherwise.
     """
     _refuse(path, type_faults(j, family.fields))  # before lists of all layers are made of it
-    j = family.plain(j, path)
+    j = family.plain(_without_nulls(family, j), path)
     _refuse(path, type_faults(j, family.fields) or unsupported(family, j))
     found: dict[str, Any] = {key: j[name] for key, name in family.fields.items() if j.get(name) is not None}
     found |= {key: tuple(value) for key, value in found.items() if isinstance(value, list)}
+    if "context" not in found and j.get(OLD_CONTEXT) is not None:
+        found["context"], j = j[OLD_CONTEXT], {k: v for k, v in j.items() if k != OLD_CONTEXT}
     defaults: dict[str, Any] = {"K": found["N"], "H": found["D"] // found["N"], "context": 2048, "epsilon": 1e-6}
     theta = family.defaults.get("theta", 10000.0)
     told: dict[str, Any] = {**defaults, **family.defaults, **found, **family.always, **differing(family, j), **more}
@@ -124,6 +128,15 @@ def read(family: Family, j: dict, path: Path, **more) -> Shape:
     c = Shape(**told | rope({"rope_theta": theta} | j, path), family=family.name)
     _refuse(path, faults(vars(c), {field: field for field in RANGES}) or odd(c))
     return c
+
+
+def _without_nulls(family: Family, j: dict) -> dict:
+    """Return config.json without its nulls, which mean what missing attributes do; two say more, as in transformers.
+
+    A sliding_window of null is none, and num_key_value_heads of null are as many as heads.
+    """
+    heads = {family.fields["K"]: j.get(family.fields["N"])} if j.get(family.fields["K"], 0) is None else {}
+    return {k: v for k, v in (j | heads).items() if v is not None or k == "sliding_window"}
 
 
 def _refuse(path: Path, wrong: list[str]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxunlearn.errors import InputError, shown
-from jaxunlearn.models.families.base import FIELDS, FULL, HARMLESS, WINDOWED, Family, Gguf, layer_types, windowed
+from jaxunlearn.models.families.base import FIELDS, FULL, HARMLESS, WINDOWED, Family, Gguf, layer_types, rope, windowed
 from jaxunlearn.models.families.llama import LLAMA
 from jaxunlearn.models.transformer import Shape
 
@@ -21,7 +21,7 @@ PATTERN = ("sliding_window_pattern", "_sliding_window_pattern")
 def plain(j: dict[str, Any], path: Path) -> dict:
     """Return config.json with layer_types, the window and both ropes' theta told as older files tell them.
 
-    Raises InputError for a rope of the windowed layers that is scaled.
+    Raises InputError for a rope of the windowed layers that is scaled, or has a setting that is not known.
     """
     every = j.get(PATTERN[0]) or EVERY
     j = {"sliding_window": 4096, **{k: v for k, v in j.items() if k not in PATTERN}}
@@ -32,7 +32,7 @@ def plain(j: dict[str, Any], path: Path) -> dict:
         return j
     given = [both.get(kind) or {} for kind in (FULL, WINDOWED)]
     whole, local = (dict(one) if isinstance(one, dict) else {"rope_type": one} for one in given)
-    if set(both) - {FULL, WINDOWED} or local.get("rope_type", "default") != "default":
+    if set(both) - {FULL, WINDOWED} or set(rope({"rope_parameters": local}, path)) != {"theta"}:
         said = f"rope_parameters = {shown(both)}: expected {FULL!r} and {WINDOWED!r}, the second without scaling"
         raise InputError(f"{path} describes a model that is not supported:\n  {said}")
     thetas = {"rope_theta": whole.pop("rope_theta", None), "rope_local_base_freq": local.get("rope_theta")}

@@ -49,5 +49,6 @@ MISTRAL = replace(
     name="mistral",
     architecture="MistralForCausalLM",
     fields={**FIELDS, "window": "sliding_window"},
+    defaults={"K": 8, "context": 131072},
     plain=mistral,
 )

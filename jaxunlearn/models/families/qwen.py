@@ -42,6 +42,7 @@ QWEN2 = replace(
         "v_bias_KH": ("self_attn.v_proj.bias", "KH"),
     },
     fields={**FIELDS, "window": "sliding_window"},
+    defaults={"K": 32, "context": 32768},
     always={"qkv_bias": True},
     fixed={"hidden_act": "silu"},
     plain=plain,
@@ -60,6 +61,6 @@ QWEN3 = replace(
     },
     always={"qk_norm": True},
     fixed={**QWEN2.fixed, "attention_bias": False},
-    defaults={"H": 128},
+    defaults={**QWEN2.defaults, "H": 128},
     gguf=Gguf(architecture="qwen3"),
 )

@@ -26,6 +26,7 @@ WHOLE = frozenset({"V", "D", "L", "N", "K", "H", "F", "context", "window"})
 ATTRIBUTES: Mapping[str, Range] = {
     "max_window_layers": Range(0, 1 << 14), "no_rope_layer_interval": LAYERS, "sliding_window_pattern": LAYERS,
     "_sliding_window_pattern": LAYERS, "rope_theta": THETA, "original_max_position_embeddings": POSITIONS,
+    "max_sequence_length": POSITIONS,
 }  # fmt: skip
 ROPE: Mapping[str, Range] = {
     "rope_theta": THETA, "factor": FACTOR, "low_freq_factor": FACTOR, "high_freq_factor": FACTOR,

@@ -53,15 +53,18 @@ def add_tokenizer(writer, directory: Path, V: int) -> list[str]:
         writer.add_add_space_prefix(_space_first(tokenizer))
     else:
         writer.add_token_merges(found.merges)
-    add_special(writer, directory, tokenizer, rows)
+    found.said += add_special(writer, directory, tokenizer, rows)
     add_templates(writer, templates(directory))
     if llama and sum(kind == BYTE for _, _, kind in rows) < 256:
         found.said.append("the vocabulary lacks bytes: llama.cpp refuses a text with a character that no token holds")
     return found.said
 
 
-def add_special(writer, directory: Path, tokenizer: Tokenizer, rows: list) -> None:
-    """Add the ids of the special tokens: several ends of text are llama.cpp's EOS, EOT (turn) and EOM (message)."""
+def add_special(writer, directory: Path, tokenizer: Tokenizer, rows: list) -> list[str]:
+    """Add the ids of the special tokens: several ends of text are llama.cpp's EOS, EOT (turn) and EOM (message).
+
+    It stops at each of the three, whatever they are called. Return a warning of the ends that no place is left for.
+    """
     ids = {token: n for n, (token, _, _) in reversed(list(enumerate(rows)))}
     if tokenizer.bos_id is not None:
         writer.add_bos_token_id(tokenizer.bos_id)
@@ -69,7 +72,7 @@ def add_special(writer, directory: Path, tokenizer: Tokenizer, rows: list) -> No
     more = tokenizer.eos_ids[1:]
     if tokenizer.eos_id is not None:
         writer.add_eos_token_id(tokenizer.eos_id)
-    message = next((n for n in more if "eom" in rows[n][0].lower()), None)
+    message = next((n for n in more if "eom" in rows[n][0].lower()), more[1] if len(more) > 1 else None)
     turn = next((n for n in more if n != message), None)
     for add, n in ((writer.add_eot_token_id, turn), (writer.add_eom_token_id, message)):
         if n is not None:
@@ -83,6 +86,9 @@ def add_special(writer, directory: Path, tokenizer: Tokenizer, rows: list) -> No
             add(unknown[0])
         elif token in ids:
             add(ids[token])
+    if lost := [rows[n][0] for n in more if n not in (turn, message)]:
+        return [f"a GGUF file names three ends of a text at most: llama.cpp may write on after {' '.join(lost)}"]
+    return []
 
 
 def add_templates(writer, found: dict[str, str]) -> None:

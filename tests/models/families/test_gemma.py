@@ -48,6 +48,15 @@ def test_the_published_pattern_equals_transformers_on_a_mesh(tmp_path):
         logits_equal_transformers(theirs, model)
 
 
+def test_the_published_pattern_is_continued_and_exported_as_transformers_does(mesh, tmp_path):
+    theirs = gemma3("published")
+    theirs.save_pretrained(tmp_path / "m")
+    model = huggingface.load(tmp_path / "m")
+    assert model.c.windowed == (True,) * 5 + (False, True)
+    is_exported(theirs, model, tmp_path / "out")
+    writes_the_same(theirs, model)
+
+
 OLD = {  # as the checkpoint of 1 billion parameters tells it
     "attention_bias": False, "attn_logit_softcapping": None, "cache_implementation": "hybrid", "eos_token_id": [1, 106],
     "final_logit_softcapping": None, "head_dim": 256, "hidden_activation": "gelu_pytorch_tanh", "hidden_size": 1152,
@@ -76,6 +85,10 @@ def test_the_published_config_is_read_and_written_in_its_own_spelling(tmp_path):
     assert read(tmp_path, sliding_window="missing").window == 4096
 
 
+def near(**settings):
+    return {"rope_parameters": {"full_attention": {"rope_theta": 1e6}, "sliding_attention": settings}}
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -87,6 +100,12 @@ def test_the_published_config_is_read_and_written_in_its_own_spelling(tmp_path):
         ({"sliding_window": None}, "there is no window in use"),
         ({"sliding_window": 0}, "sliding_window = 0: expected a whole number at least 1"),
         ({"rope_parameters": {"rope_type": "default"}}, "expected 'full_attention' and 'sliding_attention'"),
+        (near(rope_type="linear", factor=4.0), "the second without scaling"),
+        (near(type="linear", factor=4.0), "the second without scaling"),
+        (near(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0), "the second without scaling"),
+        (near(rope_type="yarn", factor=4.0), "rope scaling 'yarn' is not supported"),
+        (near(partial_rotary_factor=0.5), "rope settings {'partial_rotary_factor': 0.5} are not supported"),
+        (near(rope_theta=-1.0), "rope_theta = -1.0"),
         ({"model_type": "gemma3"}, "its text model alone, saved by itself, is gemma3_text"),
     ],
 )

@@ -42,6 +42,33 @@ def test_a_window_is_mistrals_alone(tmp_path):
         read(tmp_path, model_type="llama", sliding_window=32)
 
 
+FIRST = {  # as the converted files of the first LLaMA tell it
+    "architectures": ["LLaMAForCausalLM"], "bos_token_id": 0, "eos_token_id": 1, "hidden_act": "silu",
+    "hidden_size": 4096, "initializer_range": 0.02, "intermediate_size": 11008, "max_sequence_length": 1024,
+    "model_type": "llama", "num_attention_heads": 32, "num_hidden_layers": 32, "pad_token_id": -1,
+    "rms_norm_eps": 1e-6, "torch_dtype": "float16", "transformers_version": "4.27.0.dev0", "use_cache": True,
+    "vocab_size": 32000,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "context", "read_over"),
+    [
+        ({}, 1024, "initializer_range, pad_token_id"),
+        ({"max_position_embeddings": None}, 1024, "initializer_range, pad_token_id"),
+        # both, as in later files: transformers reads this one alone
+        ({"max_position_embeddings": 512}, 512, "initializer_range, max_sequence_length, pad_token_id"),
+    ],
+)
+def test_the_first_llama_names_its_context_in_another_way(tmp_path, caplog, capsys, changes, context, read_over):
+    (tmp_path / "config.json").write_text(json.dumps(FIRST | changes))
+    with caplog.at_level("INFO", "jaxunlearn"):
+        assert read_shape(tmp_path).context == context
+    assert f"config.json: {read_over} change nothing" in capsys.readouterr().err
+    (tmp_path / "config.json").write_text(json.dumps(FIRST | changes | {"max_sequence_length": None}))
+    assert read_shape(tmp_path).context == (changes.get("max_position_embeddings") or 2048)
+
+
 def test_mistral_within_and_beyond_its_window_equals_transformers(mesh, tmp_path):
     """Logits, gradients and greedy tokens of blocks of 23 tokens under a window of 8, and back through an export."""
     theirs = torch_family("mistral", sliding_window=8, num_hidden_layers=2)

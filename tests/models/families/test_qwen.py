@@ -13,6 +13,7 @@ from support.llamas import (
     our_logits,
     torch_family,
     torch_logits,
+    writes_the_same,
 )
 from support.mesh import MESHES, mesh_of
 
@@ -74,6 +75,15 @@ def test_the_new_weights_are_split_by_their_letters_and_compute_the_same(mesh, t
             np.testing.assert_allclose(our_logits(ours, TOKENS), reference, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("kind", ["qwen2", "qwen3"])
+def test_gradients_and_greedy_text_equal_transformers(mesh, tmp_path, kind):
+    theirs = torch_family(kind, head_dim=8)
+    theirs.save_pretrained(tmp_path / "m")
+    model = huggingface.load(tmp_path / "m")
+    equals_transformers(theirs, model)
+    writes_the_same(theirs, model)
+
+
 def test_a_window_from_some_layer_on_equals_transformers(mesh, tmp_path):
     theirs = torch_family("qwen2", use_sliding_window=True, sliding_window=8, max_window_layers=1, head_dim=8)
     theirs.save_pretrained(tmp_path / "m")
@@ -81,6 +91,7 @@ def test_a_window_from_some_layer_on_equals_transformers(mesh, tmp_path):
     assert (model.c.window, model.c.windowed) == (8, (False, True, True))
     equals_transformers(theirs, model)
     is_exported(theirs, model, tmp_path / "out")
+    writes_the_same(theirs, model)
 
 
 def test_a_window_is_told_by_layers_or_by_the_first_of_them(saved, tmp_path):
@@ -105,5 +116,6 @@ def test_a_window_is_told_by_layers_or_by_the_first_of_them(saved, tmp_path):
 
 def test_a_head_size_that_qwen3_does_not_tell_is_128(tmp_path):
     told = {"vocab_size": 8, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    told |= {"num_key_value_heads": 2}
     assert base.read(qwen.QWEN3, told | {"intermediate_size": 8}, tmp_path).H == 128
     assert base.read(qwen.QWEN2, told | {"intermediate_size": 8}, tmp_path).H == 16

@@ -20,6 +20,19 @@ def test_logits_gradients_greedy_text_and_the_export_equal_transformers(mesh, tm
     writes_the_same(theirs, model)
 
 
+def test_the_published_form_without_a_window_equals_transformers(mesh, tmp_path):
+    """As the model of 3 billion parameters: tied, every fourth layer without rope, theta 5e6, a window that is off."""
+    published = {"use_sliding_window": False, "sliding_window": None, "no_rope_layer_interval": 4, "rope_theta": 5e6}
+    theirs = torch_family("smollm3", num_hidden_layers=5, **published)
+    theirs.save_pretrained(tmp_path / "m")
+    model = huggingface.load(tmp_path / "m")
+    c = model.c
+    assert (c.tied, c.rotated, c.window, c.theta) == (True, (1, 1, 1, 0, 1), None, 5e6)
+    equals_transformers(theirs, model)
+    is_exported(theirs, model, tmp_path / "out")
+    writes_the_same(theirs, model)
+
+
 def test_a_config_that_says_little_is_read_as_transformers_does(tmp_path):
     told = {"vocab_size": 8, "hidden_size": 32, "num_hidden_layers": 8, "num_attention_heads": 4}
     told |= {"intermediate_size": 8, "max_window_layers": 28}

@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 from support.gguf_files import changed, fields, random_model
 from support.llamas import KINDS, import_torch, torch_family, torch_model
+from support.paths import ROOT
 from support.tokenizers import byte_level_tokenizer as tokenizer_files
 
+from jaxunlearn.cli import main
 from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.errors import InputError
 from jaxunlearn.models import huggingface, transformer
 from jaxunlearn.models.families import read_shape as shape_of
 from jaxunlearn.models.families.gemma import GEMMA3
 from jaxunlearn.models.gguf import read, rope_factors, write
+from jaxunlearn.models.gguf.read_tokens import write_tokenizer
 from jaxunlearn.models.gguf.write import write_gguf
 from jaxunlearn.models.hub import find_model
 
@@ -79,14 +82,21 @@ def test_what_was_written_is_read_back_to_the_rounding(tmp_path, kind, dtype):
     assert json.loads((found / "tokenizer_config.json").read_text())["chat_template"] == "{{ messages }}"
 
 
-@pytest.mark.parametrize("kind", ["gqa", "tied", "qwen2", "qwen3"])
+OTHERS = {  # than Llamas, as transformers names them; it reads no GGUF file of a SmolLM3
+    "qwen2": {},
+    "qwen3": {},
+    "gemma3_text": dict(num_hidden_layers=7, sliding_window=8, query_pre_attn_scalar=8, head_dim=8),
+}
+
+
+@pytest.mark.parametrize("kind", ["gqa", "tied", *OTHERS])
 def test_the_numbers_are_those_that_transformers_reads(mesh, tmp_path, kind):
     """Q8_0 and Q4_1, to the last bit; and they are those of both formats worked out here."""
     torch = import_torch()
     from gguf import GGMLQuantizationType, quantize
     from transformers import AutoModelForCausalLM
 
-    theirs = torch_family(kind) if kind in ("qwen2", "qwen3") else torch_model(**KINDS[kind])
+    theirs = torch_family(kind, **OTHERS[kind]) if kind in OTHERS else torch_model(**KINDS[kind])
     theirs.save_pretrained(tmp_path / "m")
     source = tokenizer_files(tmp_path / "m")
     write_gguf(huggingface.load(source), tmp_path / "a.gguf", source=source, dtype="q8_0")
@@ -107,6 +117,22 @@ def test_the_numbers_are_those_that_transformers_reads(mesh, tmp_path, kind):
     blocks = raw["blk.0.ffn_gate.weight"].reshape(-1, 34)  # fp16 step, then 32 int8
     expected = blocks[:, 2:].view(np.int8) * blocks[:, :2].copy().view(np.float16).astype(np.float32)
     np.testing.assert_array_equal(ours["model.layers.0.mlp.gate_proj.weight"], expected.reshape(48, 32))
+
+
+def test_generate_continues_from_a_file_as_from_the_directory_that_it_was_made_of(tmp_path, cache, capsys):
+    made, source = random_model(transformer.Shape(**(SHAPE | FAMILIES["llama 3"]))), tmp_path / "source"
+    huggingface.save(made, source)
+    tokenizer_files(source, "qwen2")
+    write_gguf(made, tmp_path / "m.gguf", source=source)
+    asked = ["--prompt", "Zara went", "--prompt", "went to", "--max-new-tokens", "9", "--json"]
+    written = []
+    for model in (source, tmp_path / "m.gguf", tmp_path / "m.gguf"):
+        assert main(["generate", "--model", str(model), *asked]) == 0
+        written.append(capsys.readouterr())
+    assert written[0].out == written[1].out == written[2].out
+    tokens = [one["tokens"] for one in json.loads(written[0].out)["completions"]]
+    assert [len(set(one)) > 3 for one in tokens] == [True, True] and tokens[0] != tokens[1]
+    assert [one.err.count("unpacking") for one in written] == [0, 1, 0] and len(list(cache.rglob("config.json"))) == 1
 
 
 def test_a_file_is_unpacked_once_and_several_may_ask(good, cache, monkeypatch):
@@ -280,3 +306,37 @@ def test_a_file_read_and_written_again_is_the_same(mesh, good, tmp_path):
     before, after = fields(good), fields(tmp_path / "again.gguf")
     assert {k: v for k, v in after.items() if v != before.get(k)} == {} and before.keys() <= after.keys()
     assert good.read_bytes()[-4096:] == (tmp_path / "again.gguf").read_bytes()[-4096:]
+
+
+SMOLLM2 = ROOT / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
+TEXTS = {  # the ids of llama.cpp, and of transformers' reading of the file
+    "The Wizard of Oz was written in 1900.": [504, 46064, 282, 28508, 436, 2855, 281, 216, 33, 41, 32, 32, 30],
+    "  def f(x):\n\treturn x**2  # 12 345\n": [
+        216, 753, 275, 24, 104, 727, 198, 197, 5406, 1792, 828, 34, 216, 907, 216, 33, 34, 216, 35, 36, 37, 198,
+    ],
+    "naïve café — “Dorothy’s” 🦁 中文 isn't": [
+        3546, 46494, 37366, 1841, 619, 52, 270, 16824, 417, 99, 573, 15107, 116, 219, 216, 28589, 29184, 3247, 982,
+    ],
+}  # fmt: skip
+
+
+def test_a_real_file_is_read_as_its_authors_meant_it(tmp_path):
+    """SmolLM2's shape, ids of texts, and a tensor that changes its order, by the library's own dequantisation."""
+    if not SMOLLM2.is_file():
+        pytest.skip(f"needs a real GGUF file (make smollm2): no {SMOLLM2}")
+    from gguf import dequantize
+
+    reader = read.opened(SMOLLM2)
+    fields, tensors = {n: f.contents() for n, f in reader.fields.items()}, {t.name: t for t in reader.tensors}
+    c = read.read_shape(fields, tensors, SMOLLM2)
+    told = dict(V=49152, D=576, L=30, N=9, K=3, H=64, F=1536, context=8192, theta=1e5, epsilon=1e-5, tied=True)
+    assert c == transformer.Shape(**told)
+    ids = write_tokenizer(fields, tmp_path, c.V, SMOLLM2)
+    assert ids == {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
+    tokenizer = load_tokenizer(tmp_path)
+    assert (tokenizer.start, tokenizer.eos_ids, tokenizer.vocab_size, tokenizer.has_chat) == ((), (2,), 49152, True)
+    assert {text: tokenizer.encode(text)[0].tolist() for text in TEXTS} == TEXTS
+    stored = tensors["blk.0.attn_k.weight"]
+    whole = dequantize(stored.data, stored.tensor_type)  # [K * H, D], neighbouring rows rotate with one another
+    halves = np.concatenate([half for n in range(3) for half in (whole[n * 64 :][:64:2], whole[n * 64 :][1:64:2])])
+    np.testing.assert_array_equal(read.dequantised(tensors, "model.layers.0.self_attn.k_proj.weight", c), halves)

@@ -71,6 +71,19 @@ def test_the_gguf_computes_what_transformers_does(mesh, tmp_path, kind):
     np.testing.assert_allclose(numpy_logits(tmp_path / "m.gguf", TOKENS), torch_logits(theirs, TOKENS), atol=1e-4)
 
 
+def test_a_mistral_is_written_as_a_llama_whose_context_is_its_window(mesh, tmp_path):
+    theirs = torch_family("mistral", sliding_window=32)
+    theirs.save_pretrained(tmp_path / "m")
+    tokenizer_files(tmp_path / "m")
+    ours, path = huggingface.load(tmp_path / "m"), tmp_path / "m.gguf"
+    assert (ours.c.family, ours.c.window, ours.c.context) == ("mistral", 32, 64)
+    write_gguf(ours, path, source=tmp_path / "m")
+    found = fields(path)
+    assert (found["general.architecture"], found["llama.context_length"]) == ("llama", 32)
+    assert "llama.attention.sliding_window" not in found
+    np.testing.assert_allclose(numpy_logits(path, TOKENS), torch_logits(theirs, TOKENS), atol=1e-4)
+
+
 @pytest.mark.parametrize("kind", ["qwen2", "qwen3"])
 def test_qwens_too_by_formula_and_in_llama_cpp(mesh, tmp_path, kind):
     theirs = torch_family(kind, head_dim=8, tie_word_embeddings=True)

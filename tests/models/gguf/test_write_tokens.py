@@ -149,6 +149,27 @@ def test_several_ends_of_text_and_the_tokens_for_padding_and_the_unknown(tmp_pat
     assert list(ids.values()) == [0, 1, 97, 98, 99, 0] and found["tokenizer.ggml.add_bos_token"] is False
 
 
+@pytest.mark.parametrize(
+    ("ends", "written", "lost"),
+    [
+        ([1, 97], (1, 97, None), ""),
+        ([1, 97, 99], (1, 97, 99), ""),  # none is called EOM: llama.cpp stops at each of the three all the same
+        ([1, 98, 97, 99], (1, 97, 98), "<more>"),
+        ([1, 97, 99, 100, 98], (1, 97, 98), "<more> <most>"),
+    ],
+)
+def test_a_fourth_end_of_text_is_told(tmp_path, ends, written, lost):
+    def edit(j):
+        names = ("<|eot|>", "<|eom|>", "<more>", "<most>")
+        j["added_tokens"] += [added(97 + n, t, special=True) for n, t in enumerate(names)]
+
+    source = byte_level_tokenizer(tmp_path / "t", edit=edit)
+    (source / "config.json").write_text(json.dumps({"eos_token_id": ends}))
+    found, said = vocabulary_file(source, tmp_path / "t.gguf", 101)
+    assert tuple(found.get(f"tokenizer.ggml.{key}_token_id") for key in ("eos", "eot", "eom")) == written
+    assert said == [f"a GGUF file names three ends of a text at most: llama.cpp may write on after {lost}"] * bool(lost)
+
+
 def test_templates_come_from_all_places_that_transformers_looks_at(tmp_path):
     source = byte_level_tokenizer(tmp_path / "t")
     listed = [{"name": "default", "template": "A"}, {"name": "tool_use", "template": "B"}]
