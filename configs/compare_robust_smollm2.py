@@ -23,9 +23,12 @@ METHODS = (
     f"whp_robust {LONG} unlearn.adversary.blocks=4",
     f"retain_only whp.keep=last unlearn.steps=240 {SCHEDULE}",  # as much text to keep as whp_robust
     f"whp whp.keep=last unlearn.retain_weight=3 {LONG}",  # whp_robust without its adversary
+    f"whp whp.keep=last unlearn.retain_loss=kl unlearn.retain_weight=8 {LONG}",
+    f"whp_robust unlearn.retain_loss=kl unlearn.retain_weight=8 {LONG} unlearn.adversary.blocks=4",
     "gradient_ascent unlearn.steps=100 unlearn.select.budget=0.01",
     "mlp_breaking unlearn.collapse.norm=0.05",
     "gradient_difference unlearn.mudman.every=20 unlearn.mudman.rate=0.05",
+    "gradient_difference unlearn.mudman.every=20 unlearn.mudman.rate=0.3",
 )
 
 
@@ -39,7 +42,7 @@ def config() -> Config:
         attack=Attack(
             rtt=dataclasses.replace(base.attack.rtt, rates=(1e-4, 3e-4)),
             ways=WaysAttack(of=("adam", "lora"), rates=RATES, steps=(4, 10)),
-            halfway=HalfwayAttack(rates=(3e-4, 1e-3), most_steps=48),
+            halfway=HalfwayAttack(rates=(3e-4, 1e-3, 3e-3), most_steps=48),
             benign=BenignAttack(rates=(1e-4, 3e-4), most_steps=64),
         ),
         eval=dataclasses.replace(base.eval, every=1000, relearn_rates=(3e-4,)),  # the last step alone is measured
