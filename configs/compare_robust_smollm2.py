@@ -7,7 +7,8 @@ Oz, for a card. One seed and one setting a row: nothing was searched, and the la
 by steps to half, by RTT on the birthdays that the baseline was taught, and with new birthdays. A row alone:
 sweep.methods=...
 Hardware: 2 CPU cores; baseline and twin take 20 minutes and their attacks 15, whp_robust half an hour, the others up to
-as long, the attacks of a row 8. Not all rows were run yet, nor new facts. Resumable: what is done is skipped.
+as long, the attacks of a row 8, new birthdays 10 more. The adversary beside KL was not run yet. Resumable: what is done
+is skipped.
 Expected: docs/oz.md, "On two CPU cores".
 """
 
@@ -43,7 +44,7 @@ def config() -> Config:
             rtt=dataclasses.replace(base.attack.rtt, rates=(1e-4, 3e-4)),
             ways=WaysAttack(of=("adam", "lora"), rates=RATES, steps=(4, 10)),
             halfway=HalfwayAttack(rates=(3e-4, 1e-3, 3e-3), most_steps=48),
-            benign=BenignAttack(rates=(1e-4, 3e-4), most_steps=64),
+            benign=BenignAttack(rates=(1e-4, 3e-4), most_steps=128),
         ),
         eval=dataclasses.replace(base.eval, every=1000, relearn_rates=(3e-4,)),  # the last step alone is measured
         sweep=Sweep(methods=METHODS, seeds=(0,), attacks=("rtt", "ways", "halfway", "benign")),
