@@ -30,6 +30,11 @@ KEPT = "unlearn.retain_loss=kl unlearn.retain_weight=8 unlearn.retain_batch=16"
 DRAWN = "unlearn.adversary.every=24 unlearn.adversary.rates=1e-3,1e-2"
 ADVERSARY = f"{KEPT} {DRAWN}"
 SOFT = "whp_soft whp.top=5 whp.offset=contrast"
+MUDMAN = (
+    "unlearn.retain_weight=1 unlearn.steps=400 unlearn.mudman.every=20 unlearn.mudman.retain_rate=0.01 "
+    "unlearn.mudman.rate=0.3"
+)
+CIR = "unlearn.steps=400 unlearn.collapse.every=50 unlearn.collapse.norm=0.006"
 METHODS = (
     f"whp {PAPER} whp.alpha=2.5|5 unlearn.learning_rate=6e-4|2e-3",
     f"whp {KEPT} unlearn.learning_rate=1e-3|3e-3",
@@ -60,6 +65,17 @@ METHODS = (
     "gradient_ascent unlearn.steps=300 unlearn.select.budget=0.05 unlearn.select.of=random",
     "gradient_ascent unlearn.steps=300 unlearn.select.budget=0.05 unlearn.select.of=retain",
     f"{SOFT} unlearn.steps=300 unlearn.select.budget=0.05 reset.share=0.05 reset.teacher=unlearned",
+    # filters beside other losses, in docs/results.md on seed 0 alone
+    f"whp {MUDMAN}",
+    f"whp {MUDMAN} unlearn.erase.strength=1",
+    f"whp {MUDMAN} reset.share=0.05 reset.teacher=unlearned",
+    f"gradient_difference {MUDMAN} reset.share=0.05 reset.teacher=unlearned",
+    f"npo {MUDMAN}",
+    "whp unlearn.steps=300 unlearn.select.budget=0.05",
+    "gradient_difference unlearn.steps=300 unlearn.select.budget=0.05",
+    "npo unlearn.steps=300 unlearn.select.budget=0.05",
+    f"whp {CIR}",
+    f"npo {CIR}",
 )
 
 

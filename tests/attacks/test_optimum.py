@@ -16,10 +16,12 @@ PAIRS = [Pairing(train=np.array([0, 1]), ask=np.array([2, 3]))]
     [
         ({0.1: (0, 1, 1, 2), 0.2: (0, 1, 0, 0)}, 0.1, 3, [1, 1]),  # the last epoch of the first rate
         ({0.1: (0, 0, 0, 0), 0.2: (0, 0, 1, 0)}, 0.2, 2, [1, 0]),  # one in the middle of the second
-        ({0.1: (2, 1, 0, 0), 0.2: (2, 0, 1, 0)}, 0.1, 1, [1, 0]),  # never epoch 0; the earliest of equal ones
+        ({0.1: (0, 1, 0, 0), 0.2: (0, 0, 1, 0)}, 0.1, 1, [1, 0]),  # the earliest of equal ones
+        ({0.1: (2, 0, 0, 1), 0.2: (2, 0, 1, 0)}, 0.2, 0, [1, 1]),  # before training, beside the best rate after it
+        ({0.1: (1, 0, 1, 0), 0.2: (1, 0, 0, 0)}, 0.1, 0, [1, 0]),  # no better afterwards: before training
     ],
 )
-def test_the_best_point_is_of_any_epoch_but_the_one_before_training(monkeypatch, curves, rate, epoch, right):
+def test_the_best_point_is_of_any_epoch_the_one_before_training_too(monkeypatch, curves, rate, epoch, right):
     """curves: how many of the two facts are right after each epoch, 0 first."""
     monkeypatch.setattr(rtt, "rows", lambda suite, pairs: None)
 
