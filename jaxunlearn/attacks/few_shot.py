@@ -13,7 +13,7 @@ from pydantic import FiniteFloat
 
 from jaxunlearn.attacks.base import MAIN, Attack, Target, lacks_facts
 from jaxunlearn.attacks.guessing import best_by_guessing
-from jaxunlearn.attacks.rtt import answers_chosen, offered, stated, texts
+from jaxunlearn.attacks.rtt import answers_chosen, offered, sentence, texts
 from jaxunlearn.config import Attack as Settings
 from jaxunlearn.config import Config, FewShotAttack, as_dict
 from jaxunlearn.data.facts import Fact, Pairing, pairings
@@ -21,24 +21,25 @@ from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.estimates import rate_estimate
 from jaxunlearn.evals.suite import Suite
 from jaxunlearn.files import sha256_text
-from jaxunlearn.parallel.console import say
 from jaxunlearn.report.schema import EACH, MODEL, Figure, Form, Graded
 from jaxunlearn.run import Run
+
+TITLE, SOLVED = "Solved facts in the prompt (few-shot)", "accuracy after solved facts"
 
 
 def solved(facts: Sequence[Fact], scoring: str, tokenizer: Tokenizer) -> str:
     """Return facts with their answers, a line each, as RTT trains them."""
-    return "".join(f"{stated(tokenizer, *pair)}\n" for pair in texts(facts, scoring))
+    return "".join(f"{sentence(tokenizer, *pair)}\n" for pair in texts(facts, scoring))
 
 
 def asked(facts: Sequence[Fact], pairs: Sequence[Pairing], c: Settings, tokenizer: Tokenizer) -> dict[int, list[Fact]]:
     """Return {shots: the facts asked in all pairings, each with so many solved ones before its question}.
 
     The solved ones of a pairing are the same for all of its questions: the first of an order of T drawn by c.seed.
-    shots are those of c.few_shot.shots, and 0; at most as many as T has facts.
+    shots are those of c.few_shot.shots, lowered to what the smallest T has, and 0.
     """
-    found = {}
-    for shots in sorted({0, *c.few_shot.shots}):
+    found, most = {}, min(len(pair.train) for pair in pairs)
+    for shots in sorted({0, *(min(n, most) for n in c.few_shot.shots)}):
         found[shots] = []
         for n, pair in enumerate(pairs):
             order = np.random.default_rng([c.seed, n]).permutation(pair.train)
@@ -47,16 +48,9 @@ def asked(facts: Sequence[Fact], pairs: Sequence[Pairing], c: Settings, tokenize
     return found
 
 
-def fitting(made: Mapping[int, list[Fact]], suite: Suite, scoring: str, context: int) -> dict[int, list[Fact]]:
-    """Return the numbers of shots whose every prompt and answer fits into the model's context; others are said."""
-    found = {}
-    for shots, facts in made.items():
-        longest = max(len(i) + len(w) for i, w in (suite.words.told(*pair) for pair in offered(facts, scoring)))
-        if longest <= context:
-            found[shots] = facts
-        else:
-            say(f"  {shots} solved facts need {longest} tokens, beyond the model's context of {context}: left out")
-    return found
+def longest(facts: Sequence[Fact], suite: Suite, scoring: str) -> int:
+    """Return the most tokens that a question has together with one of its options."""
+    return max(sum(map(len, suite.words.told(*pair))) for pair in offered(facts, scoring))
 
 
 def in_front(model, suite: Suite, made: Mapping[int, list[Fact]], c: Settings) -> dict[str, Any]:
@@ -65,16 +59,13 @@ def in_front(model, suite: Suite, made: Mapping[int, list[Fact]], c: Settings) -
     "shots": {number: accuracy}, "chance", "floor" (the best number by guessing), "right" (1 or 0 for each fact asked,
     number by number).
     """
-    fit = fitting(made, suite, c.rtt.scoring, model.c.context)
-    if not fit:
-        return {}
-    some = next(iter(fit.values()))
-    chosen_SN = np.array([answers_chosen(model, suite, facts, c.rtt.scoring) for facts in fit.values()])
+    some = next(iter(made.values()))
+    chosen_SN = np.array([answers_chosen(model, suite, facts, c.rtt.scoring) for facts in made.values()])
     right_SN = chosen_SN == [f.answer for f in some]
     return {
         "shots": {
             str(n): rate_estimate(int(right_N.sum()), len(some)).to_json()
-            for n, right_N in zip(fit, right_SN, strict=True)
+            for n, right_N in zip(made, right_SN, strict=True)
         },
         "chance": float(np.mean([1 / len(f.options) for f in some])),
         "floor": best_by_guessing(chosen_SN, [len(f.options) for f in some], c.seed).to_json(),
@@ -84,20 +75,25 @@ def in_front(model, suite: Suite, made: Mapping[int, list[Fact]], c: Settings) -
 
 def attack_few_shot(target: Target) -> dict[str, dict]:
     """Ask for facts after others with their answers: the baseline, the unlearned model and the twin."""
-    facts, c = target.run.facts, target.run.config.attack
-    made = asked(facts, pairings(facts, c), c, target.run.inputs.tokenizer)
+    run, facts, c = target.run, target.run.facts, target.run.config.attack
+    made, context = asked(facts, pairings(facts, c), c, run.inputs.tokenizer), run.inputs.shape.context
+    for shots in list(made):
+        if (needed := longest(made[shots], run.suite, c.rtt.scoring)) > context:
+            del made[shots]
+            target.skip(TITLE, f"{shots} solved facts need {needed} tokens, beyond the model's context of {context}")
+    if not made:
+        return {}
     rtt = [as_dict(c.rtt)[k] for k in ("scoring", "splits", "pairings", "facts")]
     depends = [c.seed, *rtt, list(made), sha256_text(repr(facts))]
 
     def make(name: str) -> dict:
-        return in_front(target.load(name, frozen=True), target.run.suite, made, c)
+        return in_front(target.load(name, frozen=True), run.suite, made, c)
 
     found = {}
     for name in target.main(*MAIN):
         kept = dict(target.kept("few_shot", name, depends, lambda name=name: make(name)))
-        if kept:
-            target.pair(name, SOLVED, kept.pop("right"), floor=kept["floor"]["value"])
-            found[name] = kept
+        target.pair(name, SOLVED, kept.pop("right"), floor=kept["floor"]["value"])
+        found[name] = kept
     return found
 
 
@@ -121,10 +117,10 @@ class FewShot(Form):
     floor: Figure
 
 
-SOLVED, HERE = "accuracy after solved facts", ("attacks", "few_shot", MODEL)
+HERE = ("attacks", "few_shot", MODEL)
 FEW_SHOT = Attack(
     name="few_shot",
-    title="Solved facts in the prompt (few-shot)",
+    title=TITLE,
     tries="Ask for facts after other facts with their answers; nothing is trained.",
     control="The twin, at its own best number of solved facts; the best of as many guesses.",
     run=attack_few_shot,

@@ -53,11 +53,11 @@ def rows(suite: Suite, pairs: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np
 
 
 def told(tokenizer: Tokenizer, prompt: str, answer: str) -> list[int]:
-    """Return the tokens of `stated`."""
-    return [int(i) for i in tokenizer.encode(stated(tokenizer, prompt, answer))[0]]
+    """Return the tokens of `sentence`."""
+    return [int(i) for i in tokenizer.encode(sentence(tokenizer, prompt, answer))[0]]
 
 
-def stated(tokenizer: Tokenizer, prompt: str, answer: str) -> str:
+def sentence(tokenizer: Tokenizer, prompt: str, answer: str) -> str:
     """Return a prompt with its answer, and a full stop where the vocabulary has one for it."""
     text = f"{prompt} {answer}"
     return f"{text}." if holds(tokenizer, f"{text}.") else text

@@ -79,17 +79,51 @@ def test_the_answer_is_read_after_the_solved_facts(suite, monkeypatch):
     assert 0 < sum(found["right"][1]) < 8
 
 
-def test_numbers_that_do_not_fit_are_left_out_and_said(suite, capsys):
+def test_more_shots_than_there_are_solved_facts_are_told_as_what_they_are(suite):
+    many = dataclasses.replace(C, few_shot=FewShotAttack(shots=(2, 8, 9)))
+    made = few_shot.asked(FACTS, pairings(FACTS, many), many, suite.tokenizer)
+    assert list(made) == [0, 2, 8] and {f.question.count("\n") for f in made[8]} == {8}  # T has 8 of the 12
+
+
+class Models:
+    """A run's models under attack, which are all one stand-in; keeps what is skipped and paired."""
+
+    def __init__(self, suite, context):
+        c = types.SimpleNamespace(attack=C)
+        inputs = types.SimpleNamespace(tokenizer=suite.tokenizer, shape=dataclasses.replace(SHAPE, context=context))
+        self.run = types.SimpleNamespace(facts=FACTS, config=c, inputs=inputs, suite=suite)
+        self.left_out, self.paired = [], {}
+
+    def main(self, *names):
+        return names
+
+    def load(self, name, frozen):
+        return None
+
+    def kept(self, kind, name, depends, make):
+        return make()
+
+    def skip(self, what, why):
+        self.left_out.append(why)
+
+    def pair(self, name, measure, tries, floor):
+        self.paired[name] = tries
+
+
+def test_numbers_that_do_not_fit_are_left_out_and_reported(suite, monkeypatch):
+    monkeypatch.setattr(suite.words, "probabilities", lambda model, pairs: [float(w == "Anna") for _, w in pairs])
     made = few_shot.asked(FACTS, pairings(FACTS, C), C, suite.tokenizer)
-    longest = {n: max(sum(map(len, suite.words.told(f.question, o))) for f in facts for o in f.options)
-               for n, facts in made.items()}  # fmt: skip
-    assert longest[0] < longest[1] < longest[2]
-    assert list(few_shot.fitting(made, suite, "options", longest[2])) == [0, 1, 2]
-    assert list(few_shot.fitting(made, suite, "options", longest[2] - 1)) == [0, 1]
-    assert "2 solved facts need" in capsys.readouterr().err
-    assert few_shot.fitting(made, suite, "options", longest[0] - 1) == {}
-    short = dataclasses.replace(SHAPE, context=longest[0] - 1)
-    assert few_shot.in_front(types.SimpleNamespace(c=short), suite, made, C) == {}
+    need = {n: max(sum(map(len, suite.words.told(f.question, o))) for f in facts for o in f.options)
+            for n, facts in made.items()}  # fmt: skip
+    assert need[0] < need[1] < need[2]
+    anna = [int(f.answer == 0) for f in made[0]]
+    for context, kept in {need[2]: [0, 1, 2], need[2] - 1: [0, 1], need[0] - 1: []}.items():
+        target = Models(suite, context)
+        found = few_shot.attack_few_shot(target)
+        assert [list(map(int, one["shots"])) for one in found.values()] == [kept] * (3 if kept else 0)
+        left = [f"{n} solved facts need {need[n]} tokens, beyond the model's context of {context}"
+                for n in need if n not in kept]  # fmt: skip
+        assert target.left_out == left and target.paired == {name: [anna] * len(kept) for name in found}
 
 
 def test_quick_has_the_least_number():
