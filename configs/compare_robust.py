@@ -94,6 +94,6 @@ def config() -> Config:
         ),
         sweep=Sweep(
             methods=METHODS, rates=(1e-3,), seeds=(0, 1, 2), tuning_seeds=1, most_perplexity=1.02,
-            attacks=("rtt", "ways", "halfway", "benign"),
+            attacks=("rtt", "few_shot", "ways", "halfway", "benign"),
         ),
     )  # fmt: skip

@@ -14,7 +14,7 @@ Expected: docs/oz.md, "On two CPU cores".
 
 import dataclasses
 
-from jaxunlearn.config import Attack, BenignAttack, Config, HalfwayAttack, Sweep, WaysAttack, load_config
+from jaxunlearn.config import Attack, BenignAttack, Config, HalfwayAttack, Sweep, Unlearn, WaysAttack, Whp, load_config
 
 RATES = (1e-4, 3e-4, 1e-3)  # the attacker's
 SCHEDULE = "unlearn.learning_rate=1e-4 unlearn.schedule=cosine unlearn.warmup=10"
@@ -39,6 +39,8 @@ def config() -> Config:
         base,
         name="compare_robust_smollm2",
         title="What does not come back of Oz from SmolLM2-135M",
+        unlearn=Unlearn(method="whp_plus", steps=48, learning_rate=5e-5, batch=8, checkpoint_every=48, log_every=8),
+        whp=Whp(alpha=5.0, label_batch=8),
         controls=(),
         attack=Attack(
             rtt=dataclasses.replace(base.attack.rtt, rates=(1e-4, 3e-4)),
@@ -47,5 +49,5 @@ def config() -> Config:
             benign=BenignAttack(rates=(1e-4, 3e-4), most_steps=128),
         ),
         eval=dataclasses.replace(base.eval, every=1000, relearn_rates=(3e-4,)),  # the last step alone is measured
-        sweep=Sweep(methods=METHODS, seeds=(0,), attacks=("rtt", "ways", "halfway", "benign")),
+        sweep=Sweep(methods=METHODS, seeds=(0,), attacks=("rtt", "few_shot", "ways", "halfway", "benign")),
     )  # fmt: skip

@@ -41,5 +41,7 @@ def config() -> Config:
             benign=BenignAttack(rates=RATES, most_steps=100),
         ),
         eval=dataclasses.replace(base.eval, every=1000, at=()),
-        sweep=Sweep(methods=METHODS, seeds=(0,), most_perplexity=1.02, attacks=("rtt", "ways", "halfway", "benign")),
+        sweep=Sweep(
+            methods=METHODS, seeds=(0,), most_perplexity=1.02, attacks=("rtt", "few_shot", "ways", "halfway", "benign")
+        ),
     )  # fmt: skip

@@ -53,15 +53,19 @@ def config() -> Config:
             checkpoint_every=66, log_every=20,
         ),
         reinforce=Train(steps=60, learning_rate=1e-4, batch=8, checkpoint_every=60),
-        unlearn=Unlearn(method="whp_plus", steps=48, learning_rate=5e-5, batch=8, checkpoint_every=48, log_every=8),
-        whp=Whp(alpha=5.0, label_batch=8),
+        # alpha by the labels alone: at 5 those by the contrast are the text's own next token before 25% of its terms
+        unlearn=Unlearn(
+            method="whp_plus", steps=60, learning_rate=1e-4, schedule="cosine", warmup=10, batch=8, retain_weight=8.0,
+            checkpoint_every=30, log_every=10,
+        ),
+        whp=Whp(alpha=40.0, label_batch=8),
         eval=Eval(
             every=60, known=0.1, allow_unknown=True, completions=108, new_tokens=20, batch=8, blocks=40,
             relearn_steps=(0, 4, 12), relearn_batch=4, relearn_rates=(3e-5, 1e-4, 3e-4),
             benchmarks=(f"{SHARED}/data/benchmarks",), items=30,
         ),
         attack=Attack(
-            kinds=("relearn", "quantise", "rtt"),
+            kinds=("relearn", "quantise", "context", "few_shot", "rtt"),
             rtt=RttAttack(
                 facts=f"{BIRTHDAYS}/facts.json", splits=2, pairings=1, epochs=4, rates=(3e-5, 1e-4, 3e-4), stress=False
             ),

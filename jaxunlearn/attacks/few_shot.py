@@ -73,8 +73,8 @@ def in_front(model, suite: Suite, made: Mapping[int, list[Fact]], c: Settings) -
     }
 
 
-def attack_few_shot(target: Target) -> dict[str, dict]:
-    """Ask for facts after others with their answers: the baseline, the unlearned model and the twin."""
+def _prompted(target: Target, names: Sequence[str]) -> dict[str, dict]:
+    """Return {name: what in_front gives}, without numbers of solved facts that do not fit; {} where none does."""
     run, facts, c = target.run, target.run.facts, target.run.config.attack
     made, context = asked(facts, pairings(facts, c), c, run.inputs.tokenizer), run.inputs.shape.context
     for shots in list(made):
@@ -89,12 +89,21 @@ def attack_few_shot(target: Target) -> dict[str, dict]:
     def make(name: str) -> dict:
         return in_front(target.load(name, frozen=True), run.suite, made, c)
 
-    found = {}
-    for name in target.main(*MAIN):
-        kept = dict(target.kept("few_shot", name, depends, lambda name=name: make(name)))
-        target.pair(name, SOLVED, kept.pop("right"), floor=kept["floor"]["value"])
-        found[name] = kept
+    return {name: dict(target.kept("few_shot", name, depends, lambda name=name: make(name))) for name in names}
+
+
+def attack_few_shot(target: Target) -> dict[str, dict]:
+    """Ask for facts after others with their answers: the baseline, the unlearned model and the twin."""
+    found = _prompted(target, target.main(*MAIN))
+    for name, one in found.items():
+        target.pair(name, SOLVED, one.pop("right"), floor=one["floor"]["value"])
     return found
+
+
+def prompting(run: Run, only: tuple[str, ...]) -> dict[str, dict]:
+    """Return {name: figures} of the named models, for a sweep; {} where there are no facts."""
+    target = Target(run)
+    return _prompted(target, target.main(*only)) if run.facts else {}
 
 
 def check(run: Run) -> str:
@@ -127,5 +136,6 @@ FEW_SHOT = Attack(
     check=check,
     fewer=fewer,
     form=dict[str, FewShot],
+    compare=prompting,
     graded=(Graded(title=SOLVED, at=[*HERE, "shots", EACH], chance=[*HERE, "chance"], floor=[*HERE, "floor"]),),
 )

@@ -196,7 +196,7 @@ class Sweep:
     # times the twin's perplexity on text to keep, what a setting may cost; of those within it the one is chosen that
     # relearning brings back least of. 0: the one of least perplexity that comes down to `reach`
     most_perplexity: float = 0.0
-    attacks: tuple[str, ...] = ()  # on each measured row, beside relearning: rtt, ways, halfway, benign
+    attacks: tuple[str, ...] = ()  # on each measured row, beside relearning: rtt, few_shot, ways, halfway, benign
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,14 +26,16 @@ SAID = {  # what columns hold
     "benchmarks": "benchmarks: share of all their questions answered right. ",
     "any way": "any way: familiarity after relearning in the attacker's best way (optimisers, adapters, text to keep), "
     "step and rate. ",
+    "few-shot": "few-shot: accuracy on facts asked after solved ones, at the best number of these, none included. ",
     "RTT": "RTT: accuracy on facts held out while the others were retrained, at the attacker's best rate and epoch. ",
     "steps to half": "steps to half: of relearning the text until half of the baseline's familiarity is back, at the "
     "attacker's best rate. ",
     "new facts": "new facts: steps to learn unrelated facts over those that the baseline takes. ",
 }
 WIDE = 95  # characters of an entry from which the legend has one column
-BACK = ("relearned", "relearned, explicit", "any way", "RTT", "steps to half", "new facts")  # what attacks found
-SHARES = ("familiarity", "in names", "explicit", "accuracy", "benchmarks", *BACK[:4])  # at most 1
+RETURNED = ("relearned", "relearned, explicit", "any way", "few-shot", "RTT")  # what attacks found, as shares
+BACK = (*RETURNED, "steps to half", "new facts")
+SHARES = ("familiarity", "in names", "explicit", "accuracy", "benchmarks", *RETURNED)  # at most 1
 
 
 def write_sweep(folder: Path, found: dict[str, Any]) -> None:
@@ -124,12 +126,14 @@ def _attacked(owners: list[dict[str, Any]], baselines: list[dict[str, Any]]) -> 
     """
     rtt = [o["rtt"]["accuracy"] for o in owners if "accuracy" in o.get("rtt", {})]
     ways = [max(w["familiarity"]["value"] for w in o["ways"].values()) for o in owners if o.get("ways")]
+    shots = [list(o["few_shot"]["shots"].values()) for o in owners if o.get("few_shot")]
     half = [o["halfway"] for o in owners if "halfway" in o]
     new = [
         (o["benign"], b["benign"]["steps"]) for o, b in zip(owners, baselines, strict=True)
         if "benign" in o and b.get("benign", {}).get("steps")
     ]  # fmt: skip
     return {
+        "few-shot": over_seeds([max(each, key=lambda s: s["value"]) for each in shots], SHARE),
         "RTT": over_seeds(rtt, SHARE),
         "any way": over_seeds([_point(value) for value in ways], SHARE),
         "steps to half": _paced(half, [1.0] * len(half)),

@@ -49,7 +49,10 @@ def test_what_attacks_found_is_in_the_table():
     def attacks(accuracy, ways, half, new):
         of = {way: {"familiarity": {"value": value}} for way, value in ways.items()}
         rtt = {"accuracy": {"value": accuracy, "low": 0.0, "high": 1.0}}
-        return {"rtt": rtt, "ways": of, "halfway": pace(half), "benign": pace(new)}
+        shots = {
+            n: {"value": value, "low": 0.0, "high": 1.0} for n, value in {"0": 0.2, "2": accuracy, "8": 0.3}.items()
+        }
+        return {"rtt": rtt, "ways": of, "halfway": pace(half), "benign": pace(new), "few_shot": {"shots": shots}}
 
     def base(new):
         return {"models": {"baseline": {}}, "relearn": {}, "cost": {"baseline": 1.0},
@@ -63,7 +66,13 @@ def test_what_attacks_found_is_in_the_table():
     found = {"trials": cells[:1], "cells": cells, "reach": 0.1, "bases": {0: base(10), 1: base(6)}, "tuning_seeds": [0]}
     found["chosen"] = chosen_settings(found)
     baseline, made = table(found)
-    expected = {"RTT": 0.55, "any way": 0.35, "steps to half": 20, "new facts": (12 / 10 + 12 / 6) / 2}
+    expected = {
+        "RTT": 0.55,
+        "few-shot": 0.55,
+        "any way": 0.35,
+        "steps to half": 20,
+        "new facts": (12 / 10 + 12 / 6) / 2,
+    }
     assert {name: made[name]["value"] for name in expected} == pytest.approx(expected)
     assert baseline["new facts"]["value"] == 1 and baseline["steps to half"]["value"] == 0
     assert not made["steps to half"].get("least")

@@ -82,7 +82,7 @@ def test_a_sweep_relearns_every_method_at_the_same_rates(world, capsys):
 def test_a_sweep_asks_attacks_that_can_compare_its_rows(world, capsys, name):
     folder = world / f"asks_{name}"
     assert main(["sweep", str(world / "world.py"), f"run.dir={folder}", f"sweep.attacks={name}"]) == 2
-    said = f"sweep.attacks {name}: a sweep asks some of ways, halfway, benign, rtt, beside relearning"
+    said = f"sweep.attacks {name}: a sweep asks some of ways, halfway, benign, few_shot, rtt, beside relearning"
     assert said in capsys.readouterr().err and not folder.exists()
 
 
@@ -103,7 +103,7 @@ def test_a_sweep_runs_every_cell_once_and_goes_on_where_it_was(world, capsys):
     command = [
         sys.executable, "-m", "jaxunlearn", "sweep", str(world / "world.py"), f"run.dir={world / 'sweep'}",
         f"sweep.methods={SWEEP}", "unlearn.steps=4", "pretrain.twin=False", "sweep.reach=0.5",
-        "sweep.attacks=rtt,halfway,ways,benign",
+        "sweep.attacks=rtt,halfway,ways,benign,few_shot", "attack.few_shot.shots=1",
         "attack.rtt.rates=1e-2", "attack.rtt.epochs=1", "attack.rtt.pairings=1",
         "attack.halfway.rates=1e-2", "attack.halfway.most_steps=2", "attack.ways.rates=1e-2", "attack.ways.of=adam",
         "attack.ways.steps=2", "attack.benign.rates=1e-2", "attack.benign.most_steps=2", "attack.benign.facts=4",
@@ -129,6 +129,10 @@ def test_a_sweep_runs_every_cell_once_and_goes_on_where_it_was(world, capsys):
     assert by["npo"]["relearned, explicit"] and by["baseline"]["RTT"] and by["npo"]["RTT"]
     assert by["npo"]["steps to half"]["value"] > 0 and by["npo"]["any way"]["value"] > by["npo"]["familiarity"]["value"]
     assert by["baseline"]["new facts"] is None or by["baseline"]["new facts"]["value"] == 1
+    asked = [c["attacks"]["few_shot"] for c in found["cells"]]
+    best = [max(one["shots"].values(), key=lambda s: s["value"])["value"] for one in asked]
+    assert all(list(one["shots"]) == ["0", "1"] for one in asked)
+    assert [by[c["entry"]]["few-shot"]["value"] for c in found["cells"]] == best and by["baseline"]["few-shot"]
     assert by["whp_inference"]["RTT"] is by["whp_inference"]["any way"] is None  # has no weights to retrain
     text = (world / "sweep" / "sweep.md").read_text()
     assert text == markdown(found) and text.count("\n|") == 7
