@@ -20,7 +20,9 @@ from jaxunlearn.models.families import family_of, hf_config
 from jaxunlearn.models.families.base import Stored, stored
 from jaxunlearn.models.tensors import DTYPES, narrowed, refuse_infinite, write_shards
 from jaxunlearn.models.transformer import Model, Shape, abstract
+from jaxunlearn.models.weights import parameter_bytes
 from jaxunlearn.parallel import processes
+from jaxunlearn.parallel.host_memory import return_freed
 from jaxunlearn.parallel.sharding import fetch, model_fits, once
 
 
@@ -38,6 +40,7 @@ def load(directory: Path | str, compute: str = "float32", dtype: str = "float32"
         return lora.merge(base, peft.load(directory, base.c))
     shape = shape_in(directory, compute, remat)
     model_fits(shape)
+    return_freed(parameter_bytes(shape, "float32"))
     files = weights_in(directory, shape)
     like = abstract(shape)
 
