@@ -10,7 +10,6 @@ choice made here is BOS, as in Llama-2's own code and in transformers 4; transfo
 
 import dataclasses
 import itertools
-import shutil
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -21,19 +20,18 @@ from jaxunlearn.data import chat
 from jaxunlearn.data.added_tokens import Added, decode_around, encode_around, read_added, without_prefix
 from jaxunlearn.data.links import inside
 from jaxunlearn.errors import InputError, shown
-from jaxunlearn.files import json_text, read_json, read_text
+from jaxunlearn.files import read_json, read_text
 
 MOST_TOKENS = 1 << 24  # of a vocabulary: 64 times the largest that was published
+CONFIG = "tokenizer_config.json"
 FILES = (  # and those of chat.template_files
     "tokenizer.json",
     "tokenizer.model",
-    "tokenizer_config.json",
+    CONFIG,
     "added_tokens.json",
     "special_tokens_map.json",
     "generation_config.json",
 )
-
-CODE = "auto_map"  # in tokenizer_config.json: files of the model that transformers would import
 
 # Takes a text; returns ids and (begin, end) character offsets as the library has them, see _ends.
 Encoder = Callable[[str], tuple[Sequence[int], Sequence[tuple[int, int]]]]
@@ -204,13 +202,13 @@ def _load_sentencepiece(directory: Path) -> Tokenizer:
     except (RuntimeError, OSError, UnicodeDecodeError) as error:  # the last: of a piece that is no UTF-8
         said = shown(str(error), 200)
         raise InputError(f"{path} is not a SentencePiece model ({said}); copy it from the model again") from error
-    added = read_added(directory, _read_config)
+    added = read_added(directory, read_config)
     _refuse_id(path, max([size - 1, *added]))
     pieces |= {i: token.content for i, token in added.items()}
     plain = [token for token in added.values() if not token.special]
     control = [Added(id=i, content=pieces[i], special=True) for i in range(size) if backend.is_control(i)]
     special = {token.content: token.id for token in [*control, *added.values()] if token.special}
-    legacy = bool(_read_config(directory / "tokenizer_config.json").get("legacy", False))
+    legacy = bool(read_config(directory / CONFIG).get("legacy", False))
 
     @cache
     def bare():
@@ -226,7 +224,7 @@ def _load_sentencepiece(directory: Path) -> Tokenizer:
         return encode_around(text, tokens, encode_part, partial(encode_part, space=False), legacy)
 
     own = {name: pieces[i] for name, i in _own(backend).items()}
-    adds = _read_config(directory / "tokenizer_config.json").get("add_bos_token")
+    adds = read_config(directory / CONFIG).get("add_bos_token")
     start = (backend.bos_id(),) if adds is not False and "bos_token" in own else ()
     return Tokenizer(
         encode_offsets=partial(encode, plain),
@@ -295,8 +293,8 @@ def _specials(
 def _names(directory: Path) -> dict[str, str | None]:
     """Return {"bos_token": its text, ...} as the tokenizer's files have it; None: the tokenizer has no such token."""
     found = {}
-    for file in ("special_tokens_map.json", "tokenizer_config.json"):
-        for key, token in _read_config(directory / file).items():
+    for file in ("special_tokens_map.json", CONFIG):
+        for key, token in read_config(directory / file).items():
             text = token.get("content") if isinstance(token, dict) else token
             if key.endswith("_token") and isinstance(text, str | None):
                 found[key] = text
@@ -305,14 +303,15 @@ def _names(directory: Path) -> dict[str, str | None]:
 
 def _listed(path: Path, name: str) -> tuple[int, ...]:
     """Return the ids of a special token in config.json or generation_config.json: a number, a list, or none."""
-    value = _read_config(path).get(f"{name}_token_id")
+    value = read_config(path).get(f"{name}_token_id")
     ids = value if isinstance(value, list) else [] if value is None else [value]
     if any(isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < MOST_TOKENS for i in ids):
         raise InputError(f"{path}: {name}_token_id is {shown(value)}, expected a token id or a list")
     return tuple(ids)
 
 
-def _read_config(path: Path) -> dict:
+def read_config(path: Path) -> dict:
+    """Return the content of a JSON file of the tokenizer's directory, {} where there is none."""
     return read_json(path, dict) if inside(path.parent, path.name).is_file() else {}
 
 
@@ -320,29 +319,6 @@ def _files(directory: Path) -> tuple[Path, ...]:
     found = [directory / name for name in FILES if (directory / name).is_file()]
     files = (*found, *chat.template_files(directory))
     return tuple(inside(directory, str(file.relative_to(directory))) for file in files)
-
-
-def copy_tokenizer(source: Path, target: Path) -> dict:
-    """Copy the tokenizer's files and return the special token ids that config.json must hold.
-
-    They are files of the directory and, but for templates, were parsed. Names of classes to import (auto_map) are left
-    out: no code of a model is run here, nor where its export is read.
-
-    Where the tokenizer has no BOS, config.json keeps the one it had; of several EOS all are kept.
-    """
-    tokenizer = load_tokenizer(source)
-    for file in tokenizer.files:
-        name = file.relative_to(Path(source))
-        (target / name).parent.mkdir(exist_ok=True)
-        content = _read_config(file) if file.suffix == ".json" and file.name != FILES[0] else {}
-        if CODE in content:
-            (target / name).write_text(json_text({k: v for k, v in content.items() if k != CODE}, indent=1))
-        else:
-            shutil.copyfile(inside(source, str(name)), target / name)
-    bos, eos = tokenizer.bos_id, list(tokenizer.eos_ids)
-    if bos is None:
-        bos = _read_config(Path(source) / "config.json").get("bos_token_id")
-    return {"bos_token_id": bos, "eos_token_id": eos if len(eos) > 1 else tokenizer.eos_id}
 
 
 def holds(tokenizer: Tokenizer, text: str) -> bool:

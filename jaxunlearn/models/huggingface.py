@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from jaxunlearn import sealed
-from jaxunlearn.data.tokenizer import copy_tokenizer
+from jaxunlearn.data.tokenizer_files import copy_tokenizer
 from jaxunlearn.files import json_text
 from jaxunlearn.models import lora, peft
 from jaxunlearn.models.directory import shape_in, slice_of, weights_in

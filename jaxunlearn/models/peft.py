@@ -13,7 +13,7 @@ from jaxunlearn import sealed
 from jaxunlearn.config import Lora
 from jaxunlearn.config.bounds import Range
 from jaxunlearn.data.links import inside
-from jaxunlearn.data.tokenizer import copy_tokenizer
+from jaxunlearn.data.tokenizer_files import copy_tokenizer
 from jaxunlearn.errors import InputError, named, shown
 from jaxunlearn.files import json_text, read_json, shared
 from jaxunlearn.models.families import family_of

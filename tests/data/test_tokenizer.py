@@ -5,29 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
-from support.tokenizers import byte_level_tokenizer, save_bpe
+from support.tokenizers import byte_level_tokenizer, no_post_processor, save_bpe, save_sentencepiece
 
-from jaxunlearn.data.tokenizer import copy_tokenizer, load_tokenizer
+from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.errors import InputError
 
 PAGE = "Été à Oz:\n\n  the 🦄 said “naïve” twice  </s>\n\tand <s> left… 中文 x\n"
-
-
-def save_sentencepiece(directory):
-    """Train a small SentencePiece model with bytes for what it does not know."""
-    import sentencepiece
-
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(["the cat sat on the mat", "a cat and a hat", "the hat sat"] * 20),
-        model_prefix=str(directory / "tokenizer"),
-        vocab_size=290,
-        model_type="bpe",
-        byte_fallback=True,
-        minloglevel=2,
-        add_dummy_prefix=True,
-        remove_extra_whitespaces=False,
-        normalization_rule_name="identity",
-    )
 
 
 def test_json_ends_are_characters_and_bytes_share_the_end_of_their_character(tmp_path):
@@ -79,10 +62,6 @@ def test_truncation_padding_and_post_processing_in_the_file_are_ignored(tmp_path
 
 
 # ---- special tokens
-
-
-def no_post_processor(backend):
-    backend.post_processor = None
 
 
 def test_special_ids_are_the_tokenizers_and_those_of_config_where_it_has_none(tmp_path):
@@ -215,22 +194,6 @@ def test_the_ids_of_a_chat_are_those_of_transformers(tmp_path, save, chat):
         assert ours.chat(prompt) == theirs.apply_chat_template(told, add_generation_prompt=True, tokenize=False)
 
 
-def test_a_copy_keeps_every_eos_and_every_template(tmp_path):
-    source, target = tmp_path / "a", tmp_path / "b"
-    source.mkdir()
-    target.mkdir()
-    save_bpe(source, "ab", config={"bos_token_id": 1, "eos_token_id": [2, 0]}, edit=no_post_processor)
-    (source / "tokenizer_config.json").write_text('{"bos_token": null, "eos_token": "</s>"}')
-    (source / "generation_config.json").write_text('{"eos_token_id": 2}')
-    (source / "chat_template.jinja").write_text("d")
-    (source / "additional_chat_templates").mkdir()
-    (source / "additional_chat_templates" / "rag.jinja").write_text("r")
-    assert copy_tokenizer(source, target) == {"bos_token_id": 1, "eos_token_id": [2, 0]}
-    assert (target / "chat_template.jinja").read_text() == "d"
-    assert (target / "additional_chat_templates" / "rag.jinja").read_text() == "r"
-    assert load_tokenizer(target).eos_ids == (2,)  # until config.json is written, too
-
-
 def test_sentencepiece_special_ids_and_size_are_its_own(tmp_path):
     save_sentencepiece(tmp_path)
     tokenizer = load_tokenizer(tmp_path)
@@ -296,37 +259,6 @@ def test_tinystories_tokens_merge_over_words_and_end_after_the_space(shared):
     at = tokenizer.pieces(ids_N).index("y▁and▁")
     assert "the sky and he"[: ends_N[at]] == "the sky and "
     assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.vocab_size) == (1, 2, 2048)
-
-
-def test_what_is_copied_is_parsed_and_names_no_code(tmp_path):
-    source, target = tmp_path / "source", tmp_path / "target"
-    source.mkdir()
-    target.mkdir()
-    save_bpe(source, "ab")
-    code = {"AutoTokenizer": ["evil.Tokenizer", None]}
-    told = {"eos_token": "</s>", "auto_map": code, "bos_token": "<s>"}
-    (source / "tokenizer_config.json").write_text(json.dumps(told))
-    (source / "special_tokens_map.json").write_bytes(before := b'{ "eos_token": "</s>"}')
-    copy_tokenizer(source, target)
-    assert json.loads((target / "tokenizer_config.json").read_text()) == {"eos_token": "</s>", "bos_token": "<s>"}
-    assert (target / "special_tokens_map.json").read_bytes() == before
-    assert not [path for path in target.iterdir() if "auto_map" in path.read_text()]
-    (source / "generation_config.json").write_text("ssh-rsa AAAA")
-    with pytest.raises(InputError, match=r"generation_config\.json is not valid JSON"):
-        copy_tokenizer(source, target)
-
-
-@pytest.mark.parametrize("name", ["tokenizer_config.json", "chat_template.jinja", "additional_chat_templates/a.jinja"])
-def test_a_link_to_a_file_of_the_user_is_never_copied(tmp_path, name):
-    source, target = tmp_path / "source", tmp_path / "target"
-    (source / name).parent.mkdir(parents=True)
-    target.mkdir()
-    save_bpe(source, "ab")
-    (tmp_path / "secret").write_text('{"key": "hush"}')
-    (source / name).symlink_to(tmp_path / "secret")
-    with pytest.raises(InputError, match="is a link to a file outside"):
-        copy_tokenizer(source, target)
-    assert not (target / name).exists()
 
 
 def test_a_text_that_the_library_cannot_encode_is_an_input_error(tmp_path):

@@ -58,3 +58,24 @@ def byte_level_tokenizer(folder, kind="gpt-2", edit=None, text=TEXT, size=97):
     (folder / "tokenizer.json").write_text(json.dumps(j))
     (folder / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<s>", "eos_token": "</s>"}))
     return folder
+
+
+def save_sentencepiece(directory):
+    """Train a small SentencePiece model with bytes for what it does not know."""
+    import sentencepiece
+
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["the cat sat on the mat", "a cat and a hat", "the hat sat"] * 20),
+        model_prefix=str(directory / "tokenizer"),
+        vocab_size=290,
+        model_type="bpe",
+        byte_fallback=True,
+        minloglevel=2,
+        add_dummy_prefix=True,
+        remove_extra_whitespaces=False,
+        normalization_rule_name="identity",
+    )
+
+
+def no_post_processor(backend):
+    backend.post_processor = None
