@@ -275,7 +275,8 @@ def pareto(found: dict) -> Any:
     ax.set_xlabel(f"familiarity (probability of the target's next words), by its odds\n{clipped}".strip())
     ax.set_ylabel("perplexity on text to keep")
     ax.axvline(found["reach"], color=LINES[7], linestyle=":", linewidth=1)
-    figure.legend(fontsize=7, loc="outside lower center", ncols=columns, frameon=False)
+    if ax.get_legend_handles_labels()[0]:  # trials, and rows that failed, have no number
+        figure.legend(fontsize=7, loc="outside lower center", ncols=columns, frameon=False)
     return figure
 
 

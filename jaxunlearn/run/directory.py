@@ -79,9 +79,7 @@ class RunDirectory:
         if processes.index() or self._looks or not self._fresh or self.begun:
             return
         shutil.rmtree(self.path / "data", ignore_errors=True)  # the built-in universe's, which is written again
-        if not any(p.name != LOCK for p in self.path.iterdir()):
-            (self.path / LOCK).unlink(missing_ok=True)
-            self.path.rmdir()
+        withdraw(self.path)
 
     def _own_state(self) -> None:
         """Raise InputError for a run.checkpoints that cannot be opened or holds training state of another run."""
@@ -258,6 +256,13 @@ def claim(path: Path) -> tuple[Lock, bool]:
         return lock(path / LOCK, f"the run directory {path}"), fresh
     except OSError as error:
         raise InputError(f"the run directory {path} cannot be written: {error.strerror}") from None
+
+
+def withdraw(path: Path) -> None:
+    """Delete a claimed folder unless it holds anything else."""
+    if not any(p.name != LOCK for p in path.iterdir()):
+        (path / LOCK).unlink(missing_ok=True)
+        path.rmdir()
 
 
 def refuse_others(path: Path) -> None:

@@ -13,6 +13,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from jaxunlearn.parallel.console import result, say
 from jaxunlearn.parallel.sharding import mesh_from
 from jaxunlearn.report.sweep import chosen_settings, markdown, write_sweep
 from jaxunlearn.run import Run, open_run
-from jaxunlearn.run.directory import RunDirectory, claim
+from jaxunlearn.run.directory import RunDirectory, claim, withdraw
 from jaxunlearn.run.metrics import Metrics
 from jaxunlearn.run.resume import holds, keep, kept
 from jaxunlearn.run.sources import with_universe
@@ -64,8 +65,25 @@ def sweep(config: Config) -> dict[str, Any]:
         for cell in cells(config, seed):
             check(cell.config)
             check_cell(cell, config)
+    held, fresh = claim(root)  # by one process alone, to the end of this function
+    try:
+        found = _swept(config)
+    except InputError:  # as where the inputs are refused
+        for folder in root.glob("seed_*") if fresh else ():
+            with suppress(OSError):  # it holds something
+                folder.rmdir()
+        if fresh:
+            withdraw(root)
+        raise
+    del held
+    announce(root, found)
+    return found
+
+
+def _swept(config: Config) -> dict[str, Any]:
+    """Run every unfinished cell; return what was found, as far as each is done also in the sweep's files."""
+    w, root = config.sweep, config.directory
     tuning = w.seeds[: w.tuning_seeds or None]
-    held, _ = claim(root)  # by one process alone, to the end of this function
     found: dict[str, Any] = {"name": config.name, "reach": w.reach, "tuning_seeds": list(tuning)}
     found |= {"most_perplexity": w.most_perplexity} if w.most_perplexity else {}
     found |= {"bases": {}, "trials": [], "cells": []}
@@ -82,8 +100,6 @@ def sweep(config: Config) -> dict[str, Any]:
                 if chosen[cell.entry]["cell"] == cell.name:
                     found["cells"].append(_row(cell, seed, lambda c, base=base: _measured(c, base)))
             write_sweep(root, found)
-    announce(root, found)
-    del held
     return found
 
 

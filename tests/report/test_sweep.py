@@ -106,6 +106,14 @@ def test_a_setting_is_chosen_among_the_trials_and_judged_on_every_seed():
     assert "| npo (failed on 1 of 2 seeds) |" in markdown(found | {"table": [made]})
 
 
+def test_trials_alone_and_rows_that_failed_are_drawn_without_a_legend():
+    failed = {"seed": 0, "entry": "npo", "cell": "b", "setting": "", "failed": "nan"}
+    for cells in ([], [failed]):  # a warning is an error here
+        figure = pareto({"trials": [row("a", 0, 0.05, 2.5), failed], "cells": cells, "bases": {}, "reach": 0.1})
+        figure.draw_without_rendering()
+        assert not figure.legends and len(figure.axes[0].lines) == 2  # the trial, and the bound
+
+
 def test_seeds_are_joined_by_students_interval():
     one = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9}
     assert over_seeds([one]) == {"value": 0.5, "low": 0.4, "high": 0.6, "seeds": 1}

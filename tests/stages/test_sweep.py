@@ -86,6 +86,18 @@ def test_a_sweep_asks_attacks_that_can_compare_its_rows(world, capsys, name):
     assert said in capsys.readouterr().err and not folder.exists()
 
 
+def test_a_sweep_whose_inputs_are_refused_leaves_no_folder(world, capsys):
+    folder = world / "refused"
+    assert main(["sweep", str(world / "world.py"), f"run.dir={folder}", "text.prompts=nowhere.json"]) == 2
+    assert "nowhere.json" in capsys.readouterr().err and not folder.exists()
+    folder.mkdir()
+    (folder / "seed_0").mkdir()
+    (folder / "seed_0" / "mine.txt").write_text("x")
+    (folder / ".jaxunlearn_run.lock").write_text("")
+    assert main(["sweep", str(world / "world.py"), f"run.dir={folder}", "text.prompts=nowhere.json"]) == 2
+    assert (folder / "seed_0" / "mine.txt").exists()
+
+
 def test_what_has_no_weights_is_not_chosen_by_relearning(world, capsys):
     given = ("sweep.methods=npo,whp_inference", "sweep.most_perplexity=1.02", "eval.relearn_rates=1e-3")
     assert main(["sweep", str(world / "world.py"), f"run.dir={world / 'weightless'}", *given]) == 2
