@@ -102,12 +102,13 @@ class Run:
 
         draw: which of several translations, each with names drawn anew; 0 for methods that use one.
         """
+        run = self.with_(variant.config)  # whose rules the translation follows
         if draw:
-            t = self._translated("dictionary", self.inputs.dictionary, draw)
+            t = run._translated("dictionary", self.inputs.dictionary, draw)
         elif variant.labels == "translated":
-            t = self.translation
+            t = run.translation
         else:
-            t = self._translated("identity", {}) if variant.labels == "original" else self.built_translation
+            t = run._translated("identity", {}) if variant.labels == "original" else run.built_translation
         tokens_NT = self.inputs.forget.tokens_NT
         return Passage(tokens_NT, t.tokens_NS, t.map_NT, t.trained_NT, t.seen_id_NR, t.seen_from_NR)
 

@@ -111,8 +111,13 @@ def hash_of(folder: Path) -> str:
 
 
 def labels_folder(run: Run, variant: Variant) -> Path:
-    """Return the folder of a variant's labels; its name tells the dictionary, and "_soft" soft labels."""
-    return run / f"labels/{variant.labels}{'_soft' * ('soft' in stored_parts(variant))}"
+    """Return the folder of the labels that a variant learns."""
+    return _folder(run, variant, soft="soft" in stored_parts(variant))
+
+
+def _folder(run: Run, variant: Variant, soft: bool) -> Path:
+    """Return a folder of labels; its name tells the dictionary, other rules than the run's, and soft labels."""
+    return run / "labels" / "_".join(filter(None, (variant.labels, variant.rules, "soft" * soft)))
 
 
 def stored_parts(variant: Variant) -> tuple[str, ...]:
@@ -125,14 +130,14 @@ def read_labels(run: Run, variant: Variant) -> np.ndarray:
 
     Raises RunError where they are not as they were saved, as `read_soft_labels` does.
     """
-    (labels,) = _arrays(run / f"labels/{variant.labels}", f"alpha_{variant.alpha:g}.npy")
+    (labels,) = _arrays(_folder(run, variant, soft=False), f"alpha_{variant.alpha:g}.npy")
     return labels
 
 
 def read_soft_labels(run: Run, variant: Variant) -> tuple[np.ndarray, np.ndarray]:
     """Return a variant's stored soft labels (ids_NTJ int32, p_NTJ float16), memory-mapped; J: whp.top."""
     a = f"alpha_{variant.alpha:g}"
-    ids, p = _arrays(run / f"labels/{variant.labels}_soft", f"{a}_ids.npy", f"{a}_p.npy")
+    ids, p = _arrays(_folder(run, variant, soft=True), f"{a}_ids.npy", f"{a}_p.npy")
     return ids, p
 
 

@@ -34,25 +34,26 @@ NAMED = 0.1  # of the labels before a term, from which it is said that they name
 
 
 def label(run: Run) -> None:
-    """Store the generic labels that the variants learn, one pass for each translation with all of its alphas.
+    """Store the generic labels that the variants learn, one pass for each dictionary and rules, with all alphas.
 
     Alphas share a pass because the two forward passes, which cost the most, are the same for all of them.
     """
-    wanted: dict[tuple[str, str], list[Variant]] = {}
+    wanted: dict[Path, list[Variant]] = {}
     for v in variants(run.config):
-        for part in stored_parts(v):
-            wanted.setdefault((v.labels, part), []).append(v)
-    for (name, part), group in wanted.items():
-        soft = part == "soft"
-        more = run.config.whp.alphas if name == "translated" and not soft else ()
+        if stored_parts(v):
+            wanted.setdefault(labels_folder(run, v), []).append(v)
+    for folder, group in wanted.items():
+        first, of = group[0], run.with_(group[0].config)
+        soft, name = "soft" in stored_parts(first), first.labels
+        more = first.config.whp.alphas if name == "translated" and not soft else ()
         alphas = tuple(dict.fromkeys([*[v.alpha for v in group], *more]))
-        folder, provenance = labels_folder(run, group[0]), _made_of(run)
+        provenance = _made_of(of)
         if not labels_done(folder, alphas, provenance):
             said = f"{len(run.inputs.forget.tokens_NT):,} blocks, {name} context, alpha {', '.join(map(str, alphas))}"
             with run.folder.stage("label", said):
-                _label_pass(run, run.passage(group[0]), folder, {"alphas": list(alphas)} | provenance, soft)
+                _label_pass(of, of.passage(first), folder, {"alphas": list(alphas)} | provenance, soft)
             for v in () if soft else group:
-                shares = own_shares(read_labels(run, v), run.inputs.forget, run.translation)
+                shares = own_shares(read_labels(run, v), run.inputs.forget, of.translation)
                 say(f"  {told(shares, v.alpha, v.config.whp.offset)}")
 
 

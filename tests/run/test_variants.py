@@ -1,6 +1,8 @@
 """Variants: the method of a run, then its controls, each once and by its present name."""
 
-from jaxunlearn.config import Config
+import pytest
+
+from jaxunlearn.config import Config, Whp
 from jaxunlearn.run.variants import variants
 
 
@@ -14,3 +16,14 @@ def test_the_method_comes_first_and_an_earlier_name_of_a_control_is_the_control(
         ("controls/reinforcement_alone", "reinforcement_alone", "original"),
         ("controls/built_dictionary", "built_dictionary", "built"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("whp", "own"),
+    [(Whp(), ""), (Whp(alpha=2.0, labels="soft", keep="last"), ""), (Whp(offset="contrast"), "hard_labels"),
+     (Whp(forbid="keys"), "hard_labels")],
+)  # fmt: skip
+def test_labels_by_other_settings_than_the_runs_are_kept_apart(whp, own):
+    method, paper, argmax = variants(Config(name="x", whp=whp, controls=("hard_labels", "own_argmax")))
+    assert (method.rules, paper.rules, argmax.rules) == ("", own, "")
+    assert paper.config.whp == Whp(alpha=whp.alpha)

@@ -1,10 +1,12 @@
-"""What the label pass says of its labels."""
+"""Whose settings labels follow, and what the label pass says of them."""
 
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from jaxunlearn.cli import main
 from jaxunlearn.stages.label import own_shares, told
 
 # the text: 20, then the term "20 21", 6, the term "30", 7; translated: 20, 50, 6, 60, 7
@@ -44,3 +46,22 @@ def test_what_is_known_by_heart_is_told():
     assert told(many, 5.0, "baseline").endswith(too_little)
     assert told(many, 0.0, "contrast").endswith("35% still name them")  # a control, of which nothing else is wanted
     assert told({"changed_share": 0.5}, 2.5, "contrast") == "alpha 2.5: 50% of the labels differ from the text"
+
+
+def test_the_control_of_the_papers_labels_has_them_whatever_the_method_deviates_in(world, tmp_path):
+    def labelled(name, folder, *settings):
+        run = tmp_path / name
+        for model in ("baseline", "reinforced", "diluted"):
+            if (tmp_path / "paper" / model).is_dir():
+                shutil.copytree(tmp_path / "paper" / model, run / model)
+        assert main(["label", "-q", str(world / "world.py"), f"run.dir={run}", *settings]) == 0
+        return np.load(run / "labels" / folder / "alpha_5.npy")
+
+    deviating = ("whp.offset=contrast", "whp.forbid=keys", "whp.seen_from=at")
+    papers = labelled("paper", "translated", "controls=", "whp.alpha=5")
+    plus = ("unlearn.method=whp_plus", "whp.alpha=5", *deviating)
+    assert np.array_equal(labelled("plus", "translated_hard_labels", *plus, "controls=hard_labels"), papers)
+    assert [p.name for p in (tmp_path / "plus" / "labels").iterdir()] == ["translated_hard_labels"]
+    own = labelled("own", "translated", "controls=hard_labels", "whp.alpha=5", *deviating)
+    assert np.array_equal(np.load(tmp_path / "own/labels/translated_hard_labels/alpha_5.npy"), papers)
+    assert not np.array_equal(own, papers)
