@@ -6,9 +6,8 @@ Needs the same as oz_smollm2, whose text, baseline and twin it has; compare_robu
 Oz, for a card. One seed and one setting a row: nothing was searched, and the last step is kept. Attacked by relearning,
 by steps to half, by RTT on the birthdays that the baseline was taught, and with new birthdays. A row alone:
 sweep.methods=...
-Hardware: 2 CPU cores; baseline and twin take 20 minutes and their attacks 15, whp_robust half an hour, the others up to
-as long, the attacks of a row 8, new birthdays 10 more. The adversary beside KL was not run yet. Resumable: what is done
-is skipped.
+Hardware: 2 CPU cores; baseline and twin take 20 minutes and their attacks 15, a row with an adversary half an hour or
+more, the others up to as long, the attacks of a row 8, new birthdays 10 more. Resumable: what is done is skipped.
 Expected: docs/oz.md, "On two CPU cores".
 """
 

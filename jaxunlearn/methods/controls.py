@@ -61,8 +61,12 @@ def generic(alpha: float | None = None) -> Callable[[Config], Config]:
 
 
 def hard_labels(config: Config) -> Config:
-    """Return the configuration with the paper's method at the run's alpha, rate and steps, without any deviation."""
-    plain = Whp(alpha=config.whp.alpha, label_batch=config.whp.label_batch)
+    """Return the configuration with the paper's method at the run's rate and steps, without any deviation.
+
+    Alpha is the run's, but the paper's beside another offset, by which it means something else.
+    """
+    alpha = config.whp.alpha if config.whp.offset == Whp().offset else Whp().alpha
+    plain = Whp(alpha=alpha, label_batch=config.whp.label_batch)
     return dataclasses.replace(with_method(config, HARD.name), whp=plain)
 
 

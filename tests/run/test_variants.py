@@ -27,3 +27,8 @@ def test_labels_by_other_settings_than_the_runs_are_kept_apart(whp, own):
     method, paper, argmax = variants(Config(name="x", whp=whp, controls=("hard_labels", "own_argmax")))
     assert (method.rules, paper.rules, argmax.rules) == ("", own, "")
     assert paper.config.whp == Whp(alpha=whp.alpha)
+
+
+def test_the_papers_labels_have_its_alpha_beside_another_offset():
+    beside = Config(name="x", whp=Whp(offset="contrast", alpha=40.0), controls=("hard_labels",))
+    assert variants(beside)[1].alpha == 5.0
