@@ -18,6 +18,7 @@ from jaxunlearn.errors import InputError
 
 SHARE = (0.0, 1.0)  # the range of probabilities and shares
 ROUNDING = 1e-4  # of a range: sums of fp32 probabilities end a little above 1
+LARGE = 1e6  # from which a number is written by its power of ten
 NO_INTERVAL = "one item only: no interval can be given"
 UNEQUAL = "too few blocks of too unequal length: no interval can be given"
 
@@ -246,7 +247,9 @@ def plain(tree: Any, where: str = "report") -> Any:
 
 
 def number(value: float) -> str:
-    """Write a measurement with two to three significant digits: 690, 24.1, 5.71, 0.027, 0.0008, 4e-05."""
+    """Write a measurement with two to three significant digits: 2.6e+07, 690, 24.1, 5.71, 0.027, 0.0008, 4e-05."""
+    if abs(value) >= LARGE:
+        return f"{value:.1e}"
     return f"{value:.{decimals(value)}f}" if value == 0 or abs(value) >= 1e-4 else f"{value:.0e}"
 
 
@@ -263,7 +266,7 @@ def decimals(value: float) -> int:
 def bound(end: float, value: float) -> str:
     """Write the end of an interval with the decimals of its value, or with its own where those would show 0."""
     text = f"{end:.{decimals(value)}f}"
-    return number(end) if value == 0 or (end and not float(text)) else text
+    return number(end) if value == 0 or abs(end) >= LARGE or (end and not float(text)) else text
 
 
 def interval(estimate: Any, write: Callable[[float], str] = number) -> str:

@@ -13,6 +13,7 @@ from jaxunlearn.errors import InputError
 from jaxunlearn.estimates import (
     SHARE,
     Estimate,
+    bound,
     clustered_rate,
     decimals,
     duration,
@@ -150,11 +151,16 @@ def test_estimates_become_json():
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0, "0"), (690.4, "690"), (24.12, "24.1"), (5.706, "5.71"), (1.0, "1.00"), (0.0274, "0.027"), (0.00083, "0.0008"),
-     (0.00004, "4e-05"), (-0.5, "-0.500")],
+     (0.00004, "4e-05"), (-0.5, "-0.500"), (999_999.4, "999999"), (25_892_819.3, "2.6e+07")],
 )  # fmt: skip
 def test_numbers_have_the_digits_a_reader_can_use(value, text):
     assert number(value) == text
     assert "e" in text or decimals(value) == len(text.partition(".")[2])
+
+
+def test_the_end_of_an_interval_beyond_reason_is_written_by_its_power_of_ten():
+    assert (bound(25_892_819.3, 5.75), bound(1.0, 5.75)) == ("2.6e+07", "1.00")
+    assert interval({"value": 5.75, "low": 1.0, "high": 25_892_819.3}) == "1.00 to 2.6e+07"
 
 
 def test_times_are_written_for_people():

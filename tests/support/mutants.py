@@ -287,7 +287,7 @@ MORE = (
            "loss - loss[0] - share * (loss[-1] - loss[0])", "loss", ("tests/attacks/test_distance.py",)),
     # ---- run, stages, resume
     Mutant("labels of another alpha are read", "run/store.py",
-           'f"labels/{variant.labels}", f"alpha_{variant.alpha:g}.npy"', 'f"labels/{variant.labels}", "alpha_0.npy"',
+           'soft=False), f"alpha_{variant.alpha:g}.npy"', 'soft=False), "alpha_0.npy"',
            RUN),
     Mutant("alpha may change under finished labels", "run/resume.py",
            'FREE = ("title",', 'FREE = ("title", "whp",', ("tests/run/test_rules.py",)),
