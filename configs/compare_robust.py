@@ -7,7 +7,7 @@ own: the least familiarity after relearning, at no more than 1.02 times the twin
 step is kept, since training on decides what recovers; text to keep alone, which is measured every 800 steps, keeps the
 measured step of least perplexity. Every row is attacked with the same rates, steps and data; the rates reach beyond
 those that the adversary draws between.
-Hardware: 2 CPU cores, over three hours of one, and 18 minutes for the last ten rows on seed 0. Resumable: what is done
+Hardware: 2 CPU cores, over three hours of one, and an hour for the last ten rows. Resumable: what is done
 is skipped. Expected: docs/results.md, "What does not come back".
 """
 
@@ -61,7 +61,7 @@ METHODS = (
     f"gradient_ascent {SELECT}0.05 unlearn.select.of=random",
     f"gradient_ascent {SELECT}0.05 unlearn.select.of=retain",
     f"{SOFT} {SELECT}0.05 reset.share=0.05 reset.teacher=unlearned",
-    # filters beside other losses, in docs/results.md on seed 0 alone
+    # filters beside other losses
     f"whp unlearn.retain_weight=1 {MUDMAN}0.3",
     f"whp unlearn.retain_weight=1 {MUDMAN}0.3 unlearn.erase.strength=1",
     f"whp unlearn.retain_weight=1 {MUDMAN}0.3 reset.share=0.05 reset.teacher=unlearned",
