@@ -7,7 +7,7 @@ own: the least familiarity after relearning, at no more than 1.02 times the twin
 step is kept, since training on decides what recovers; text to keep alone, which is measured every 800 steps, keeps the
 measured step of least perplexity. Every row is attacked with the same rates, steps and data; the rates reach beyond
 those that the adversary draws between.
-Hardware: 2 CPU cores, over three hours of one, and an hour for the last ten rows. Resumable: what is done
+Hardware: 2 CPU cores, over three hours of one, and 40 minutes for the last ten rows. Resumable: what is done
 is skipped. Expected: docs/results.md, "What does not come back".
 """
 
