@@ -14,8 +14,8 @@ facts for RTT. The prompts are made of the first 20,000 characters, which are al
 The baseline is the model trained further on 24 novels to keep and, fourteen times as often, on the text to forget; the
 twin is the same without it. The method is whp_plus; the controls are the paper's hard labels and text to keep alone.
 Prompts that the baseline does not know stand apart.
-Hardware: 2 CPU cores, 2 hours, most of them on one alone, and 9 GB; GLIBC_TUNABLES=glibc.malloc.hugetlb=1 takes 7% off
-a step. Resumable. Expected: docs/oz.md, "The run of oz_smollm2".
+Hardware: 2 CPU cores, 2 hours, most of them on one alone, and 9 GB; docs/benchmarks.md, "Host memory", says what
+huge pages save. Resumable. Expected: docs/oz.md, "The run of oz_smollm2".
 """
 
 import os

@@ -43,7 +43,7 @@ def label(run: Run) -> None:
         if stored_parts(v):
             wanted.setdefault(labels_folder(run, v), []).append(v)
     for folder, group in wanted.items():
-        first, of = group[0], run.with_(group[0].config)
+        first, of = group[0], run.with_(group[0].config)  # by the settings of who learns them, not the run's
         soft, name = "soft" in stored_parts(first), first.labels
         more = first.config.whp.alphas if name == "translated" and not soft else ()
         alphas = tuple(dict.fromkeys([*[v.alpha for v in group], *more]))

@@ -81,7 +81,7 @@ def sweep(config: Config) -> dict[str, Any]:
 
 
 def _swept(config: Config) -> dict[str, Any]:
-    """Run every unfinished cell; return what was found, as far as each is done also in the sweep's files."""
+    """Run every unfinished cell; return the content of sweep.json, which is written as the cells get done."""
     w, root = config.sweep, config.directory
     tuning = w.seeds[: w.tuning_seeds or None]
     found: dict[str, Any] = {"name": config.name, "reach": w.reach, "tuning_seeds": list(tuning)}
