@@ -27,7 +27,7 @@ from jaxunlearn.files import json_text, sha256_text
 from jaxunlearn.methods import inference
 from jaxunlearn.models import huggingface
 from jaxunlearn.parallel import processes
-from jaxunlearn.run.store import read_labels
+from jaxunlearn.run.store import has_labels, read_labels
 from jaxunlearn.run.variants import variants
 from jaxunlearn.training.loop import fit, microbatches
 from jaxunlearn.training.step import State, compiled_step, gradients, init_state, updated
@@ -89,7 +89,7 @@ def _hiding_blocks(target: Target, facts) -> tuple[np.ndarray, np.ndarray]:
     rows = run.forget_split[0]
     parts = [wrong_answers(run.suite, facts, c.rtt.scoring, x.forget.tokens_NT.shape[1], c.seed)]
     method = variants(run.config)[0]
-    if (run / "labels" / method.labels / f"alpha_{method.alpha:g}.npy").is_file():
+    if has_labels(run, method):
         labels = read_labels(run, method)
         parts.append((x.forget.tokens_NT[rows], np.asarray(labels)[rows]))
     if x.retain is not None:

@@ -125,6 +125,11 @@ def stored_parts(variant: Variant) -> tuple[str, ...]:
     return tuple(part for part in reads(variant.method, variant.config) if part in ("labels", "soft"))
 
 
+def has_labels(run: Run, variant: Variant) -> bool:
+    """Return whether a run holds hard labels by a variant's settings, finished or not."""
+    return (_folder(run, variant, soft=False) / f"alpha_{variant.alpha:g}.npy").is_file()
+
+
 def read_labels(run: Run, variant: Variant) -> np.ndarray:
     """Return a variant's stored labels_NT (int32, -100 where untrained), memory-mapped.
 

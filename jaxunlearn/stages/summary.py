@@ -17,7 +17,7 @@ from jaxunlearn.parallel.sharding import device_names
 from jaxunlearn.report.claim import claim
 from jaxunlearn.report.findings import NEXT_WORD, RELEARNED
 from jaxunlearn.run import Run
-from jaxunlearn.run.store import read_labels
+from jaxunlearn.run.store import has_labels, read_labels
 from jaxunlearn.run.variants import Variant, variants
 from jaxunlearn.stages.known import set_apart
 from jaxunlearn.stages.label import own_shares
@@ -178,7 +178,7 @@ def _leaks(run: Run, models: dict) -> list[dict]:
 def _label_figures(run: Run) -> dict:
     variant, t = variants(run.config)[0], run.translation
     found = {"alpha": variant.alpha, "tokens": run.inputs.forget.tokens, "unaligned_share": t.unaligned_share}
-    if not (run / "labels" / variant.labels / f"alpha_{variant.alpha:g}.npy").is_file():
+    if not has_labels(run, variant):
         return found
     labels = read_labels(run, variant)
     trained = labels != IGNORE
