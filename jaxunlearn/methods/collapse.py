@@ -213,11 +213,11 @@ def faults(config: Config, method: Method, parts: tuple[str, ...]) -> list[str]:
 
 
 def fits(config: Config, c: Shape) -> None:
-    """Raise InputError for more components than a matrix has."""
+    """Raise InputError for components that, with the mean, leave nothing of a factor but rounding."""
     o = config.unlearn.collapse
     if not o.norm:
         return
     for name, (side, q) in ((n, one) for n in FEED_FORWARD for one in ((-2, o.inputs), (-1, o.outputs))):
         key, d = "inputs" if side == -2 else "outputs", size(c, name[side])
-        if q and q + 1 > d:
-            raise InputError(f"unlearn.collapse.{key} = {q}, and the mean, are more than {name} has, {d}: give fewer")
+        if q and q + 1 >= d:
+            raise InputError(f"unlearn.collapse.{key} = {q}, and the mean, leave nothing of {name}'s {d}: give fewer")

@@ -41,7 +41,7 @@ from jaxunlearn.stages.evaluate import evaluate
 from jaxunlearn.stages.known import enough, settled
 from jaxunlearn.stages.label import label
 from jaxunlearn.stages.pretrain import STAGE_OF, needed, pretrain, pretrain_twin, reinforce
-from jaxunlearn.stages.trials import Cell, cells, check_cell
+from jaxunlearn.stages.trials import Cell, cells, check_cell, check_inputs
 from jaxunlearn.stages.unlearn import kept_point, unlearn
 
 CELL_STAGES = ("label", "unlearn", "heal")  # stages whose seconds count for a cell, beside its base's
@@ -139,8 +139,8 @@ def _row(cell: Cell, seed: int, run: Callable[[Cell], dict]) -> dict[str, Any]:
 def _base(config: Config, seed: int) -> Run:
     """Make a seed's baseline and twin; return their run."""
     folder = config.directory / f"seed_{seed}" / "base"
-    # before any cell runs: prompts that are too few, and facts that cannot be asked
-    checks = [enough, *(attack.check for attack in asked(config))]
+    # before any cell runs: prompts that are too few, facts that cannot be asked, cells that there is no room for
+    checks = [enough, check_inputs, *(attack.check for attack in asked(config))]
     checks += [can_choose] if config.sweep.most_perplexity else []
     base = open_run(dataclasses.replace(config, seed=seed, run=RunSection(dir=str(folder)), controls=()), *checks)
     pretrain(base)

@@ -12,12 +12,16 @@ import random
 import re
 import shlex
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import NamedTuple
 
 from jaxunlearn.config import Config, override
 from jaxunlearn.errors import InputError
 from jaxunlearn.methods import METHODS, check_config, method_of, resolved
+from jaxunlearn.run import Run
+from jaxunlearn.run.checks import refuse_sizes
+from jaxunlearn.stages import batches
 
 OWN = ("unlearn", "whp", "reset", "reinforce")  # sections that an entry may set: all else is shared by the whole sweep
 # but for these: the sweep sets them itself, or they are also the attacker's, who treats all rows alike
@@ -102,7 +106,28 @@ def check_cell(cell: Cell, config: Config) -> None:
     text = cell.config.text
     if config.universe.people:
         text = dataclasses.replace(text, forget=("-",), retain=("-",), dictionary="-", answers="-", prompts="-")
-    try:
+    with _named(cell):
         check_config(dataclasses.replace(cell.config, text=text), None if config.model else config.init.L)
+
+
+def check_inputs(base: Run) -> None:
+    """Raise InputError, before any work, for a cell that the model and the texts of a sweep have no room for.
+
+    Such are layers and ranks that the model lacks, batches that the mesh does not divide, more folds than blocks.
+    """
+    c, shape = base.config, base.inputs.shape
+    for cell in cells(c, c.seed):
+        run = base.with_(dataclasses.replace(cell.config, text=c.text, universe=c.universe, controls=()))
+        with _named(cell):
+            check_config(run.config, shape.L)
+            refuse_sizes(run.config, shape)
+            batches.check(run)
+
+
+@contextmanager
+def _named(cell: Cell) -> Iterator[None]:
+    """Say of which entry an InputError is."""
+    try:
+        yield
     except InputError as error:
         raise InputError(f"sweep.methods {cell.entry!r}: {error}") from None

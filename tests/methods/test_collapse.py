@@ -182,12 +182,12 @@ def test_what_it_cannot_do_is_refused(more, said):
     check_config(dataclasses.replace(GIVEN, unlearn=Unlearn(steps=1, collapse=Collapse(norm=0.1))))
 
 
-def test_more_components_than_a_matrix_has_are_refused():
+def test_components_that_leave_nothing_of_a_matrix_are_refused():
     def fits(**given):
         collapse.fits(dataclasses.replace(GIVEN, unlearn=Unlearn(collapse=Collapse(**{"norm": 0.1} | given))), SHAPE)
 
-    fits(inputs=15, outputs=15)
-    with pytest.raises(InputError, match=r"unlearn.collapse.inputs = 16, and the mean, are more than gate_DF has, 16"):
-        fits(inputs=16, outputs=15)
-    with pytest.raises(InputError, match=r"unlearn.collapse.outputs = 16, and the mean, are more than down_FD has, 16"):
-        fits(inputs=15, outputs=16)
+    fits(inputs=14, outputs=14)
+    with pytest.raises(InputError, match=r"unlearn.collapse.inputs = 15, and the mean, leave nothing of gate_DF's 16"):
+        fits(inputs=15, outputs=14)
+    with pytest.raises(InputError, match=r"unlearn.collapse.outputs = 15, and the mean, leave nothing of down_FD's 16"):
+        fits(inputs=14, outputs=15)

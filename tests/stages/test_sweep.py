@@ -98,6 +98,27 @@ def test_a_sweep_whose_inputs_are_refused_leaves_no_folder(world, capsys):
     assert (folder / "seed_0" / "mine.txt").exists()
 
 
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ("npo unlearn.select.budget=0.01 unlearn.select.pcs=9999", "unlearn.select.pcs = 9999"),
+        ("npo unlearn.collapse.norm=0.1 unlearn.collapse.inputs=9999", "unlearn.collapse.inputs = 9999"),
+        ("npo unlearn.erase.strength=1 unlearn.erase.rank=9999", "unlearn.erase.rank = 9999"),
+        ("npo unlearn.lora.rank=9999", "unlearn.lora"),
+        ("npo unlearn.retain_weight=1 unlearn.folds=4999 unlearn.steps=4999", "folds"),
+        (
+            "npo unlearn.collapse.norm=0.1 unlearn.collapse.inputs=1 unlearn.collapse.outputs=1 unlearn.steps=1",
+            "collect",
+        ),
+    ],
+)
+def test_an_entry_that_the_inputs_have_no_room_for_is_refused_before_any_work(world, capsys, entry, why):
+    folder = world / "no_room"
+    assert main(["sweep", str(world / "world.py"), f"run.dir={folder}", f"sweep.methods=whp,{entry}"]) == 2
+    said = capsys.readouterr().err
+    assert f"sweep.methods {entry!r}: " in said and why in said and not folder.exists()
+
+
 def test_what_has_no_weights_is_not_chosen_by_relearning(world, capsys):
     given = ("sweep.methods=npo,whp_inference", "sweep.most_perplexity=1.02", "eval.relearn_rates=1e-3")
     assert main(["sweep", str(world / "world.py"), f"run.dir={world / 'weightless'}", *given]) == 2
