@@ -36,11 +36,13 @@ def pretrain_twin(run: Run) -> None:
     It takes fewer steps in proportion to the text, so that it sees each retain block as often as the baseline does.
     Only measurements and attacks need it.
     """
-    p, retain = run.config.pretrain, run.training("retain")
-    if p.steps and p.twin:
-        blocks = len(retain[0]) + p.forget_epochs * len(run.training("forget")[0])
-        steps = max(1, round(p.steps * (len(retain[0]) / blocks)))
-        _pretrained(run, "twin", dataclasses.replace(p, steps=steps), retain)
+    p = run.config.pretrain
+    if not (p.steps and p.twin):
+        return
+    retain = run.training("retain")
+    blocks = len(retain[0]) + p.forget_epochs * len(run.training("forget")[0])
+    steps = max(1, round(p.steps * (len(retain[0]) / blocks)))
+    _pretrained(run, "twin", dataclasses.replace(p, steps=steps), retain)
 
 
 def _pretrained(run: Run, name: str, c: Pretrain, arrays: tuple[np.ndarray, ...]) -> None:

@@ -10,6 +10,7 @@ from jaxunlearn.data.blocks import halves
 from jaxunlearn.evals.measure import curve_point, measure
 from jaxunlearn.methods import asks, erase, reads, values_of, wrappers
 from jaxunlearn.methods.inference import save
+from jaxunlearn.methods.whp import teachers
 from jaxunlearn.models import lora
 from jaxunlearn.models.scoring import label_loss
 from jaxunlearn.parallel import processes
@@ -147,7 +148,7 @@ def _held_labels(run: Run, v: Variant, frozen: dict[str, Any]) -> tuple[np.ndarr
     rows = halves(run.forget_split[1])[0]
     if "labels" in reads(v.method, v.config):
         return run.inputs.forget.tokens_NT[rows], read_labels(run, v)[rows]
-    models = [frozen[name] for name in asks(v.method, v.config)]
+    models = [frozen[name] for name in teachers(v.config)]
     parts = labelled(run.config, models, run.passage(v).rows(rows), (v.alpha,))
     return run.inputs.forget.tokens_NT[rows], np.concatenate([labels_ABT[0] for _, _, labels_ABT in parts])
 

@@ -179,6 +179,14 @@ def test_stopped_in_every_stage_and_resumed_gives_the_same_weights_bit_for_bit(f
         assert a[part] and a[part] == {name: b[part][name] for name in a[part]}
 
 
+def test_a_run_of_a_given_model_needs_no_text_to_keep(finished, world, tmp_path, capsys):
+    given = ("pretrain.steps=0", f"model={finished / 'baseline'}", "text.retain=", "attack.kinds=relearn", "controls=")
+    assert main(["run", str(world / "world.py"), f"run.dir={tmp_path / 'run'}", *given]) == 0
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["models"].keys() == {"baseline", "unlearned", "reinforced"} and report["relearn"]["unlearned"]
+    assert "perplexity" in report["models"]["unlearned"] and "no twin" not in capsys.readouterr().out
+
+
 def test_fused_mode_reaches_the_same_model(finished, world, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
