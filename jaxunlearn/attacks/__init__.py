@@ -5,10 +5,11 @@ a run does it, what is refused before any work, its place in report.json, its fo
 """
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from jaxunlearn.attacks.base import Attack, Target
+from jaxunlearn.attacks.base import Attack, NotKept, Target
 from jaxunlearn.attacks.benign import BENIGN
 from jaxunlearn.attacks.context import CONTEXT
 from jaxunlearn.attacks.depth import DEPTH
@@ -25,7 +26,9 @@ from jaxunlearn.attacks.rtt import RTT
 from jaxunlearn.attacks.shares import SHARES
 from jaxunlearn.attacks.ways import WAYS
 from jaxunlearn.config import Config, as_dict
-from jaxunlearn.errors import InputError
+from jaxunlearn.errors import Diverged, InputError
+from jaxunlearn.files import read_json
+from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import say
 from jaxunlearn.report.findings import was_measured
 from jaxunlearn.report.schema import About, Report, report_form
@@ -89,29 +92,82 @@ def measured_in_full(config: Config, report: dict[str, Any]) -> set[str]:
     return found
 
 
-def attack(run: Run) -> dict[str, Any]:
+def attack(run: Run, asked: bool = True) -> dict[str, Any]:
     """Run the attacks of the configuration; return their parts of report.json.
 
     {"attacks": findings by attack, with "unmeasured": what could not be tried and why; "relearn" and "rtt": findings
     that have a key of their own; "models": {name: figures}; "items": {name: {measure: what each item gave}}, for the
-    paired differences; "attack_about": see `about`}.
+    paired differences; "attack_about": see `about`}. Attacks that the run's report has and the configuration does not
+    ask stand there again where they are kept for these models and settings; others are named.
+
+    asked: False, for those alone.
     """
-    target, found, measured = Target(run), {"attacks": {}}, []
-    attacks = chosen(run.config)
-    if RTT in attacks and run.config.attack.rtt.stress:
-        add_hidden(target)
-    for one in attacks:
-        if why := one.check(run):
-            target.skip(one.title, why)
-        elif findings := one.run(target):
-            measured.append(one.name)
-            *parts, last = one.place
-            node = found
-            for part in parts:
-                node = node.setdefault(part, {})
-            node[last] = node.get(last, {}) | findings
-    found["attacks"]["unmeasured"] = target.unmeasured
-    return found | {"models": target.models, "items": target.items, "attack_about": about(measured)}
+    attacks = chosen(run.config) if asked else []
+    earlier = [ATTACKS[name] for name in measured_before(run) if ATTACKS[name] not in attacks]
+    now, before = Target(run), Target(run, makes=False)
+    found: dict[str, Any] = {"attacks": {}}
+    _hide(now, attacks)
+    measured = [one.name for one in attacks if _tried(now, one, found)]
+    for one in earlier:
+        try:
+            _hide(before, (*attacks, *earlier))
+            measured += [one.name] if _tried(before, one, found) else []
+        except NotKept:
+            before.skip(one.title, f"measured of other models or settings; attack.kinds={one.name} does it again")
+    found["attacks"]["unmeasured"] = list(dict.fromkeys((*now.unmeasured, *before.unmeasured)))
+    joined = {part: _joined(getattr(before, part), getattr(now, part)) for part in ("models", "items")}
+    return found | joined | {"attack_about": about(measured)}
+
+
+def measured_before(run: Run) -> list[str]:
+    """Return the names of the attacks that the run's report has; [] where there is none."""
+
+    def names() -> list[str]:
+        try:
+            report = read_json(run / "report.json", dict)
+        except InputError:
+            return []
+        return [about["name"] for about in report.get("attack_about") or () if was_measured(report, about)]
+
+    return [name for name in processes.first(names) if name in ATTACKS]
+
+
+def _hide(target: Target, attacks: Collection[Attack]) -> None:
+    """Add the models that only hide, where RTT is among the attacks."""
+    if RTT in attacks and target.run.config.attack.rtt.stress:
+        with _skipping(target, "a model that only hides"):
+            add_hidden(target)
+
+
+def _tried(target: Target, one: Attack, found: dict[str, Any]) -> bool:
+    """Try an attack and add what it finds to the parts of report.json; return whether it found anything."""
+    if why := one.check(target.run):
+        target.skip(one.title, why)
+        return False
+    findings = None
+    with _skipping(target, one.title):
+        findings = one.run(target)
+    if findings:
+        *parts, last = one.place
+        node = found
+        for part in parts:
+            node = node.setdefault(part, {})
+        node[last] = node.get(last, {}) | findings
+    return bool(findings)
+
+
+@contextmanager
+def _skipping(target: Target, what: str) -> Iterator[None]:
+    """Record an attack whose own training diverges as not measured: the others go on."""
+    try:
+        yield
+    except Diverged as error:
+        target.skip(what, str(error))
+
+
+def _joined(first: dict, then: dict) -> dict:
+    """Return {model: {group: figures}} of both; of what both have the second's."""
+    return {name: first.get(name, {}) | then.get(name, {}) for name in first | then}
 
 
 def about(measured: Collection[str] | None = None) -> list[dict[str, Any]]:

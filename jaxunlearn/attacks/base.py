@@ -1,6 +1,7 @@
 """The record of an attack (Attack, one a file), and the models of a run that it is tried on (Target)."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,15 +26,20 @@ FILTER = "output filter (must be exposed)"
 BEHIND = {FILTER: "baseline"}  # the weights behind an output filter: who holds them is not bound by it
 
 
+class NotKept(Exception):
+    """What a target that makes nothing new has no result of."""
+
+
 class Target:
     """The models of a run under attack.
 
     folders: theirs. models: the figures that attacks add. items: what each attack brought back, item by item, for the
-    paired differences (evals/differences.py). unmeasured: the attacks left out.
+    paired differences (evals/differences.py). unmeasured: the attacks left out. makes: whether what is not kept yet is
+    made; NotKept is raised where it is not.
     """
 
-    def __init__(self, run: Run):
-        self.run = run
+    def __init__(self, run: Run, makes: bool = True):
+        self.run, self.makes = run, makes
         self.folders = models_of(run)
         self.models: dict[str, dict] = {}
         self.items: dict[str, dict[str, dict]] = {}
@@ -74,10 +80,16 @@ class Target:
             path = path.with_name(f"{path.stem}_{sha256_text(json_text(key['depends']))[:8]}.json")
         if holds(path, key):
             return kept(path)
-        with self.run.folder.stage("attack", f"{kind}, {name}"):
+        with self.stage(f"{kind}, {name}"):
             found = make()
             keep(path, key, found)
         return found
+
+    def stage(self, doing: str) -> AbstractContextManager:
+        """Return the context of what takes time. Raises NotKept where nothing is to be made."""
+        if not self.makes:
+            raise NotKept(doing)
+        return self.run.folder.stage("attack", doing)
 
     @staticmethod
     def _of_other_settings(path: Path, key: dict) -> bool:

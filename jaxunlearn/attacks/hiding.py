@@ -52,7 +52,7 @@ def half_frozen(target: Target, facts) -> None:
     ]
     folder = target.run / "attacks" / f"half_frozen-{sha256_text(json_text(made_of))[:8]}"
     if not target.run.folder.has(f"attacks/{folder.name}"):
-        with target.run.folder.stage("attack", "stress test: forgetting with half of the layers frozen"):
+        with target.stage("stress test: forgetting with half of the layers frozen"):
             u = target.run.config.unlearn
             arrays = _hiding_blocks(target, facts)
             made = hiding(target.load("baseline"), arrays, 2 * u.learning_rate, u.batch, target.run.config.attack.seed)

@@ -19,11 +19,13 @@ from jaxunlearn.config import Attack as Settings
 from jaxunlearn.config import Config, RttAttack, Train, as_dict
 from jaxunlearn.data.facts import LETTERS, Fact, Pairing, pairings
 from jaxunlearn.data.tokenizer import Tokenizer, holds
+from jaxunlearn.errors import Diverged
 from jaxunlearn.estimates import SHARE, Estimate, mean_estimate, rate_estimate
 from jaxunlearn.evals.differences import share_of_way
 from jaxunlearn.evals.memorisation import rows_with_labels
 from jaxunlearn.evals.suite import Suite
 from jaxunlearn.files import sha256_text
+from jaxunlearn.parallel.console import say
 from jaxunlearn.report.schema import MODEL, Graded
 from jaxunlearn.run import Run
 from jaxunlearn.training.loop import fit, microbatches
@@ -98,7 +100,8 @@ def retrain(
 ) -> dict:  # fmt: skip
     """Retrain from `start()` on T at every rate; return what is known then, best over rate and epoch.
 
-    Epoch 0 is one of the points: an attacker who asks without retraining is not to know less.
+    Epoch 0 is one of the points: an attacker who asks without retraining is not to know less. A rate at which the
+    retraining diverges is left out; raises Diverged where all do.
 
     With `unrelated` (prompt, answer) pairs these are trained in the place of T; share: of T, how much. Both take as
     many steps an epoch as the whole of T. Result: "before" and "right" (0 or 1 for each fact of V, pairing by pairing,
@@ -112,16 +115,22 @@ def retrain(
     by_rate: dict[float, list[list[np.ndarray]]] = {}
     given: dict[float, list[list[np.ndarray]]] = {}
     learned: dict[float, list[list[np.ndarray]]] = {}
+
+    def one(rate: float, n: int, p: Pairing) -> tuple[list[np.ndarray], ...]:
+        chosen = [facts[i] for i in p.train[: max(1, round(share * len(p.train)))]]
+        arrays = rows(suite, unrelated or texts(chosen, c.rtt.scoring))
+        asks = {"asked": asked[n], "trained": [] if unrelated else chosen}
+        return _one(start(), suite, arrays, c, rate, **asks, per_epoch=-(-len(p.train) // c.rtt.batch))
+
     for rate in rates:
-        by_rate[rate], given[rate], learned[rate] = [], [], []
-        for n, p in enumerate(pairs):
-            chosen = [facts[i] for i in p.train[: max(1, round(share * len(p.train)))]]
-            arrays = rows(suite, unrelated or texts(chosen, c.rtt.scoring))
-            asks = {"asked": asked[n], "trained": [] if unrelated else chosen}
-            made, sure, known = _one(start(), suite, arrays, c, rate, **asks, per_epoch=-(-len(p.train) // c.rtt.batch))
-            by_rate[rate].append(made)
-            given[rate].append(sure)
-            learned[rate].append(known)
+        try:
+            found = [one(rate, n, p) for n, p in enumerate(pairs)]
+        except Diverged as error:
+            say(f"  retraining at {rate:g}: {error}")
+            continue
+        by_rate[rate], given[rate], learned[rate] = map(list, zip(*found, strict=True))
+    if not (rates := list(by_rate)):
+        raise Diverged("retraining broke the model at every rate tried; set attack.rtt.rates lower")
     right = {
         r: [[chosen == a for chosen in run] for run, a in zip(runs, answers, strict=True)]
         for r, runs in by_rate.items()

@@ -48,7 +48,7 @@ def run_stages(config: Config, stages=STAGES) -> dict:
                 run = settled(run, asks)
         models = evaluate(run) if "evaluate" in stages else {}
         judge = judge_too(run, models)
-        attacked = attacks.attack(run) if "attack" in stages else {}
+        attacked = attacks.attack(run, "attack" in stages) if {"evaluate", "attack"} & {*stages} else {}
         run.folder.trackers.finish()
         if not models:
             return {}

@@ -10,7 +10,7 @@ from jaxunlearn.attacks import ATTACKS, about, chosen, everything, form
 from jaxunlearn.attacks.base import Attack, Target
 from jaxunlearn.cli import main
 from jaxunlearn.config import Config, as_dict, load_config, override
-from jaxunlearn.errors import InputError
+from jaxunlearn.errors import Diverged, InputError
 from jaxunlearn.report.page import page
 from jaxunlearn.report.schema import EACH, MODEL, Figure, Graded, Report
 from jaxunlearn.stages import run_stages
@@ -75,6 +75,46 @@ def test_what_cannot_be_tried_is_said_and_not_run(monkeypatch, toy, config, caps
     assert report["attacks"] == {"unmeasured": ["A toy: no reason"]}
     assert "not measured: A toy: no reason" in capsys.readouterr().err
     assert "A toy: no reason" in page(report) and '<h3 id="tried">' not in page(report)
+
+
+def test_a_report_holds_what_was_measured_before_and_names_what_is_of_other_settings(monkeypatch, config, capsys):
+    made = []
+
+    def count(depends):
+        def run(target):
+            found = target.kept("toy", "baseline", depends(), lambda: made.append("toy") or E)
+            target.add("baseline", "toy", {"found": found})
+            target.pair("baseline", "a toy's", [[0.5, 1.0]])
+            return {"baseline": {"hard": found}}
+
+        return run
+
+    monkeypatch.setitem(ATTACKS, "toy", dataclasses.replace(TOY, run=count(lambda: len(setting))))
+    monkeypatch.setitem(ATTACKS, "other", dataclasses.replace(TOY, name="other", title="Another"))
+    setting = [1]
+    first = run_stages(override(config, ["attack.kinds=toy"]), MAKING)
+    for stages in (MAKING, MAKING[:2]):  # another attack; none at all
+        report = run_stages(override(config, ["attack.kinds=other"]), stages)
+        assert report["attacks"].keys() == {"toy", "other", "unmeasured"} and report["attacks"]["unmeasured"] == []
+        assert report["attacks"]["toy"] == first["attacks"]["toy"] and report["models"]["baseline"]["toy"]["found"] == E
+        measured = {about["name"] for about in report["attack_about"] if about["measured"]}
+        assert measured == {"toy", "other"} and made == ["toy"]
+    setting.append(2)
+    report = run_stages(override(config, ["attack.kinds=other"]), MAKING)
+    assert report["attacks"].keys() == {"other", "unmeasured"} and made == ["toy"]
+    says = "A toy: measured of other models or settings; attack.kinds=toy does it again"
+    assert report["attacks"]["unmeasured"] == [says] and says in capsys.readouterr().err
+
+
+def test_an_attack_that_breaks_the_model_is_said_and_the_others_go_on(monkeypatch, toy, config, capsys):
+    def breaks(target):
+        raise Diverged("the loss is nan")
+
+    monkeypatch.setitem(ATTACKS, "breaks", dataclasses.replace(TOY, name="breaks", title="One that breaks", run=breaks))
+    report = run_stages(override(config, ["attack.kinds=breaks,toy"]), MAKING)
+    assert report["attacks"].keys() == {"toy", "unmeasured"}
+    assert report["attacks"]["unmeasured"] == ["One that breaks: the loss is nan"]
+    assert "not measured: One that breaks: the loss is nan" in capsys.readouterr().err
 
 
 def test_a_run_does_the_cheap_ones_and_the_command_all():

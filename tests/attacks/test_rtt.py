@@ -12,7 +12,7 @@ from jaxunlearn.attacks import rtt
 from jaxunlearn.attacks.rtt import answers_right, recovery, retrain, texts
 from jaxunlearn.config import Attack, RttAttack
 from jaxunlearn.data.facts import pairings, read_facts
-from jaxunlearn.errors import RunError
+from jaxunlearn.errors import Diverged, RunError
 from jaxunlearn.models import transformer
 
 
@@ -105,6 +105,16 @@ def test_parts_of_the_facts_and_unrelated_ones_take_as_many_steps_as_the_whole(s
     first = [dataclasses.replace(f, answer=0) for f in FACTS]  # all are known before, and none after retraining
     known = retrain(lambda: None, suite, first, pairs, c, (1e-3,))
     assert (known["epoch"], known["right"], known["trained"]) == (0, [1] * len(asked), [0] * len(taught))
+
+    def breaks(state, step_fn, batch, settings, **measured):
+        if settings.learning_rate > 1e-2:
+            raise Diverged("the loss is nan")
+        fit(state, step_fn, batch, settings, **measured)
+
+    monkeypatch.setattr(rtt, "fit", breaks)
+    assert retrain(lambda: None, suite, FACTS, pairs, c, (1.0, 1e-3)) == whole  # a rate that breaks it is left out
+    with pytest.raises(Diverged, match="retraining broke the model at every rate tried"):
+        retrain(lambda: None, suite, FACTS, pairs, c, (1.0, 2.0))
 
 
 def test_letters_are_scored_by_their_probability(suite, monkeypatch):
