@@ -54,10 +54,10 @@ def gap(frozen: dict, new, held_out: tuple[np.ndarray, np.ndarray], batch: int) 
 
 
 def refuse(config: Config) -> list[str]:
-    """Return a fault where no text is held out from every training step."""
-    if config.text.holdout or config.text.retain_held:
+    """Return a fault where no text to keep is held out from every training step."""
+    if config.text.retain_held or (config.text.retain and config.text.holdout):
         return []
-    return ["kga needs text that no step trains on: text.holdout above 0, or text.retain_held"]
+    return ["kga needs text to keep that no step trains on: text.retain with text.holdout above 0, or text.retain_held"]
 
 
 KGA = Method(

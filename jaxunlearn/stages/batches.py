@@ -127,6 +127,11 @@ def _padded(sequences: list[tuple[list[int], int]], width: int) -> tuple[np.ndar
 
 def check(run: Run) -> None:
     """Raise InputError, before any work, for what a variant's training would fail on, or do nothing by."""
+    if run.config.unlearn.reach and not any(p.position == "out" for p in run.tuning.prompts.probability):
+        raise InputError(
+            "unlearn.reach goes by next-word prompts outside names of the split 'choose', and text.prompts has none: "
+            "give some, or set unlearn.reach=0 (in a sweep sweep.reach=0)"
+        )
     for v in variants(run.config):
         if wrong := wrappers.faults(v.config, v.method, reads(v.method, v.config)):
             raise InputError(f"{v.name} cannot be trained:\n  " + "\n  ".join(wrong))

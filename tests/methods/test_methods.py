@@ -37,7 +37,8 @@ def test_bad_methods_are_refused_before_anything_is_loaded():
     refused("reset.share is a share", reset=Reset(share=1.1))
     bare_reset = {"reset": Reset(share=0.1), "unlearn": Unlearn(method="npo")}
     refused("reset.by=importance needs the reinforced", reinforce=Train(steps=0), **bare_reset)
-    refused("kga needs text that no step trains on", unlearn=Unlearn(method="kga"), text=nothing_held)
+    refused("kga needs text to keep that no step trains on", unlearn=Unlearn(method="kga"), text=nothing_held)
+    refused("kga needs text to keep", unlearn=Unlearn(method="kga", retain_weight=0.0), text=bare)
     refused("would have the baseline teach the target again", reset=Reset(share=0.1, on="all"))
     heal = Reset(share=0.5, on="all", teacher="unlearned")
     refused("would have the baseline teach the target again", reset=heal, unlearn=Unlearn(method="reset_heal"))

@@ -129,3 +129,16 @@ def test_folds_are_unlearned_one_upon_another_and_those_to_come_are_kept(mesh, f
     many = override(run.config, ["unlearn.folds=16000", "unlearn.steps=16000"])
     with pytest.raises(InputError, match=r"unlearn.folds = 16000, but the text to forget has \d+ blocks to train on"):
         batches.check(run.with_(many))
+
+
+def test_a_stop_rule_without_prompts_to_go_by_is_refused_before_any_work(mesh, world, tmp_path):
+    told = json.loads((world / "prompts.json").read_text())
+    kept = [p for p in told["probability"] if p["split"] == "report"]
+    given = load_config(str(world / "world.py"), ["unlearn.reach=0.1", f"run.dir={tmp_path / 'run'}"])
+    for rows in (kept, [*kept, told["probability"][-1] | {"position": "in"}]):
+        (tmp_path / "prompts.json").write_text(json.dumps(told | {"probability": rows}))
+        config = override(given, [f"text.prompts={tmp_path / 'prompts.json'}"])
+        with pytest.raises(InputError, match=r"unlearn.reach goes by next-word prompts outside names of the split"):
+            open_run(config, batches.check)
+        open_run(override(config, ["unlearn.reach=0"]), batches.check)
+    open_run(given, batches.check)
