@@ -24,7 +24,7 @@ from jaxunlearn.estimates import duration
 from jaxunlearn.evals import METRICS
 from jaxunlearn.evals.base import Context
 from jaxunlearn.evals.prompts import ENOUGH, SPLITS
-from jaxunlearn.methods import asks, check_controls, cost, method_of, reads, resolved
+from jaxunlearn.methods import asks, check_controls, cost, method_of, resolved
 from jaxunlearn.methods.controls import CONTROLS
 from jaxunlearn.methods.whp import teachers
 from jaxunlearn.models.weights import forward_flops, parameter_bytes, parameters
@@ -36,6 +36,7 @@ from jaxunlearn.perf.timing import matmul_ceiling
 from jaxunlearn.run import Run, checked, checks
 from jaxunlearn.run.directory import RunDirectory, refuse_others
 from jaxunlearn.run.inputs import places_of
+from jaxunlearn.run.store import labels_folder, stored_parts
 from jaxunlearn.run.variants import variants
 from jaxunlearn.stages import batches
 from jaxunlearn.stages.pretrain import needed
@@ -142,9 +143,9 @@ def _stages(run: Run, config: Config) -> list[dict[str, Any]]:
         trained("pretrain: baseline", p, cost.TRAINED, "baseline")
     for name in needed(run):
         trained(f"reinforce: {name}", config.reinforce, cost.TRAINED, name)
-    learners = [v for v in variants(config) if {"labels", "soft"} & set(reads(v.method, v.config))]
-    for labels in dict.fromkeys(v.labels for v in learners):
-        add(f"label: {labels}", 0, len(x.forget.tokens_NT), cost.FROZEN * len(teachers(config)), f"labels/{labels}")
+    learners = {labels_folder(run, v).name: v.config for v in variants(config) if stored_parts(v)}
+    for labels, c in learners.items():
+        add(f"label: {labels}", 0, len(x.forget.tokens_NT), cost.FROZEN * len(teachers(c)), f"labels/{labels}")
     for v in variants(config):
         u = v.config.unlearn
         if u.select.budget:

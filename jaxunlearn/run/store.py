@@ -110,12 +110,12 @@ def hash_of(folder: Path) -> str:
 # ---- labels
 
 
-def labels_folder(run: Run, variant: Variant) -> Path:
-    """Return the folder of the labels that a variant learns."""
+def labels_folder(run: Run | Path, variant: Variant) -> Path:
+    """Return the folder, in a run or in its directory, of the labels that a variant learns."""
     return _folder(run, variant, soft="soft" in stored_parts(variant))
 
 
-def _folder(run: Run, variant: Variant, soft: bool) -> Path:
+def _folder(run: Run | Path, variant: Variant, soft: bool) -> Path:
     """Return a folder of labels; its name tells the dictionary, other rules than the run's, and soft labels."""
     return run / "labels" / "_".join(filter(None, (variant.labels, variant.rules, "soft" * soft)))
 

@@ -22,7 +22,7 @@ from jaxunlearn.models import lora, peft
 from jaxunlearn.parallel.sharding import make_mesh, put, rows_at
 from jaxunlearn.report.block import FURTHEST
 from jaxunlearn.run import Run, open_run
-from jaxunlearn.run.store import load_model, read_labels
+from jaxunlearn.run.store import labels_folder, load_model, read_labels, stored_parts
 from jaxunlearn.run.variants import Variant, variants
 from jaxunlearn.stages.fit import frozen_models
 from jaxunlearn.whp import equation
@@ -64,15 +64,19 @@ def show_labels(config: Config, n: int, ask_models: bool = True) -> dict[str, An
 
 
 def _labelled(config: Config, variant: Variant) -> None:
-    """Raise InputError, before anything is read or written, unless the run has finished labels."""
-    path = config.directory / "labels" / variant.labels / "provenance.json"
+    """Raise InputError, before anything is read or written, unless the run has finished hard labels."""
+    if stored_parts(variant) != ("labels",):
+        raise InputError(
+            f"{config.directory}: {variant.method.name} stores no hard labels in this configuration; to see them label "
+            "in a run of its own by unlearn.method=whp, whp.labels=hard and whp.mode=offline"
+        )
+    path = labels_folder(config.directory, variant) / "provenance.json"
     done = read_json(path, dict) if path.is_file() else {}
-    if done.get("complete") and variant.alpha in done["alphas"]:
-        return
-    wanted = f"{config.directory} holds no finished labels for alpha {variant.alpha:g}"
-    if config.whp.mode == "fused":
-        raise InputError(f"{wanted}: whp.mode=fused stores none; label in a run with whp.mode=offline to see them")
-    raise InputError(f"{wanted}; run `jaxunlearn label` on this configuration first")
+    if not done.get("complete") or variant.alpha not in done["alphas"]:
+        raise InputError(
+            f"{config.directory} holds no finished labels for alpha {variant.alpha:g}; run `jaxunlearn label` on this "
+            "configuration first"
+        )
 
 
 # ---- the text

@@ -86,6 +86,15 @@ def test_what_a_run_has_is_done(place, mesh):
     assert found["seconds"] == pytest.approx(sum(r["seconds"] for r in found["stages"] if not r["done"]))
 
 
+@pytest.mark.parametrize(
+    ("given", "passes"), [((), {"hard_labels": 2}), (("whp.top=4",), {"soft": 3, "hard_labels": 2})]
+)
+def test_labels_are_those_that_the_variants_store(place, mesh, given, passes):
+    config = load_config(str(place / "world.py"), ["unlearn.method=whp_plus", "controls=hard_labels", *given])
+    rows = {r["stage"]: r["passes"] for r in forecast(config)["stages"] if r["stage"].startswith("label")}
+    assert rows == {f"label: translated_{name}": count for name, count in passes.items()}
+
+
 def test_a_folder_that_is_no_runs_and_changed_inputs_are_refused(place, mesh):
     config = load_config(str(place / "world.py"))
     (place / "run").mkdir()

@@ -49,7 +49,7 @@ def test_blocks_that_the_mesh_cannot_split_are_refused(beside):
     [
         ({"select": Select(budget=0.01, pcs=33)}, "unlearn.select.pcs = 33 is more than"),
         ({"select": Select(budget=0.01, rank=33)}, "unlearn.select"),
-        ({"collapse": Collapse(norm=0.1, inputs=64)}, "unlearn.collapse.inputs = 64, and the mean, are more than"),
+        ({"collapse": Collapse(norm=0.1, inputs=64)}, "unlearn.collapse.inputs = 64, and the mean, leave nothing of"),
         ({"erase": Erase(strength=1.0, rank=65)}, "unlearn.erase.rank = 65 is more than the embedding has"),
         (
             {"method": "mlp_breaking", "settings": ("components=63",)},

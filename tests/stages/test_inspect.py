@@ -212,5 +212,8 @@ def test_the_command_writes_the_page_and_prints_the_table(labelled, config, tmp_
 def test_labels_that_are_not_there_are_asked_for_before_anything_is_written(world, tmp_path, capsys):
     wanted = ["labels", "show", str(world / "world.py"), f"run.dir={tmp_path}/none"]
     assert main(wanted) == 2 and "run `jaxunlearn label`" in capsys.readouterr().err
-    assert main([*wanted, "whp.mode=fused"]) == 2 and "fused stores none" in capsys.readouterr().err
+    for none in (["whp.mode=fused"], ["whp.labels=soft", "whp.top=4"], ["unlearn.method=whp_plus"]):
+        assert main([*wanted, *none]) == 2  # there is nothing that `jaxunlearn label` could do about it
+        said = capsys.readouterr().err
+        assert "stores no hard labels in this configuration" in said and "`jaxunlearn label`" not in said
     assert not (tmp_path / "none").exists()
