@@ -121,11 +121,12 @@ def read(family: Family, j: dict, path: Path, **more) -> Shape:
     if "context" not in found and j.get(OLD_CONTEXT) is not None:
         found["context"], j = j[OLD_CONTEXT], {k: v for k, v in j.items() if k != OLD_CONTEXT}
     defaults: dict[str, Any] = {"K": found["N"], "H": found["D"] // found["N"], "context": 2048, "epsilon": 1e-6}
-    theta = family.defaults.get("theta", 10000.0)
+    absent = {"rope_theta": family.defaults.get("theta", 10000.0)}
+    absent["max_position_embeddings"] = family.defaults.get("context", defaults["context"])
     told: dict[str, Any] = {**defaults, **family.defaults, **found, **family.always, **differing(family, j), **more}
     if ignored := sorted((set(j) & family.harmless) - SAID):
         detail(f"{path}: {', '.join(ignored)} change nothing that is computed here and are not read")
-    c = Shape(**told | rope({"rope_theta": theta} | j, path), family=family.name)
+    c = Shape(**told | rope(absent | j, path), family=family.name)
     _refuse(path, faults(vars(c), {field: field for field in RANGES}) or odd(c))
     return c
 
@@ -202,7 +203,8 @@ def rope(j: dict, path: Path) -> dict[str, Any]:
     """Return theta, scaling and stretch from either spelling, as transformers 5 reads them.
 
     rope_scaling goes before rope_parameters, and a rope_theta inside before one beside them. The original context of
-    llama3 is that of the scaling, else the context. Raises InputError for a kind or a setting that is not supported.
+    llama3 is the one beside them, else the one inside, else the context. Raises InputError for a kind or a setting that
+    is not supported.
     """
     given = j.get("rope_scaling") or j.get("rope_parameters") or {}
     theta = _first(given.get("rope_theta"), j.get("rope_theta"), 10000.0)
@@ -217,7 +219,7 @@ def rope(j: dict, path: Path) -> dict[str, Any]:
     _refuse(path, rope_faults(given))
     if kind == "default":
         return {"theta": theta}
-    original = _first(given.get(LLAMA3[3]), j.get("max_position_embeddings"), 2048)
+    original = _first(j.get(LLAMA3[3]), given.get(LLAMA3[3]), j.get("max_position_embeddings"), 2048)
     settings = {**given, LLAMA3[3]: original}
     needed = LLAMA3 if kind == "llama3" else LLAMA3[:1]
     if missing := [name for name in needed if settings.get(name) is None]:
@@ -237,7 +239,7 @@ def write(family: Family, c: Shape, dtype: str) -> dict:
     scaling = None
     if c.scaling:
         scaling = {"rope_type": "llama3"} | dict(zip(LLAMA3, c.scaling, strict=True))
-        scaling["original_max_position_embeddings"] = int(c.scaling[3])
+        scaling["original_max_position_embeddings"] = round(c.scaling[3])  # it may be fitted: GGUF holds factors alone
     elif c.stretch != 1:
         scaling = {"rope_type": "linear", "factor": c.stretch}
     return {

@@ -10,7 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from jaxunlearn.errors import InputError, shown
-from jaxunlearn.models.families.base import FIELDS, FULL, HARMLESS, WINDOWED, Family, Gguf, layer_types, rope, windowed
+from jaxunlearn.models.families.base import (
+    FIELDS,
+    FULL,
+    HARMLESS,
+    LLAMA3,
+    WINDOWED,
+    Family,
+    Gguf,
+    layer_types,
+    rope,
+    windowed,
+)
 from jaxunlearn.models.families.llama import LLAMA
 from jaxunlearn.models.transformer import Shape
 
@@ -21,10 +32,11 @@ PATTERN = ("sliding_window_pattern", "_sliding_window_pattern")
 def plain(j: dict[str, Any], path: Path) -> dict:
     """Return config.json with layer_types, the window and both ropes' theta told as older files tell them.
 
+    An original context beside the ropes is left out: with a rope for each kind of layer, transformers reads over it.
     Raises InputError for a rope of the windowed layers that is scaled, or has a setting that is not known.
     """
     every = j.get(PATTERN[0]) or EVERY
-    j = {"sliding_window": 4096, **{k: v for k, v in j.items() if k not in PATTERN}}
+    j = {"sliding_window": 4096, **{k: v for k, v in j.items() if k not in (*PATTERN, LLAMA3[3])}}
     L = j.get("num_hidden_layers") or 0
     j["layer_types"] = j.get("layer_types") or [FULL if (n + 1) % every == 0 else WINDOWED for n in range(L)]
     both = j.pop("rope_parameters", None)

@@ -1,14 +1,17 @@
 """Rope scaling in both spellings, and what a directory without a readable config.json is told."""
 
+import importlib
 import json
 
+import numpy as np
 import pytest
 
 from jaxunlearn.errors import InputError
 from jaxunlearn.models.families import FAMILIES, base, hf_config, llama, ranges, read_shape
+from jaxunlearn.models.transformer import rope_frequencies
 
 TOLD = {
-    "model_type": "llama", "vocab_size": 8, "hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1,
+    "model_type": "llama", "vocab_size": 8, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 1,
     "intermediate_size": 4,
 }  # fmt: skip
 SCALED = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
@@ -17,16 +20,14 @@ SCALED |= {"original_max_position_embeddings": 16}
 UNTOLD = {k: v for k, v in SCALED.items() if k != "original_max_position_embeddings"}
 
 
-def theirs(told):
-    """Return what transformers reads of the same config.json, in our names."""
+def theirs(told, name="Llama"):
+    """Return the frequencies that transformers rotates a model of the same config.json by."""
     transformers = pytest.importorskip("transformers", minversion="5")
-    given = transformers.LlamaConfig(**json.loads(json.dumps(told))).rope_parameters
-    found = {"theta": given["rope_theta"]}
-    if given["rope_type"] == "linear":
-        found["stretch"] = given["factor"]
-    elif given["rope_type"] == "llama3":
-        found["scaling"] = tuple(given[name] for name in base.LLAMA3)
-    return found
+    kind = name.lower().removesuffix("text")
+    module = importlib.import_module(f"transformers.models.{kind}.modeling_{kind}")
+    rotary = getattr(module, f"{name.removesuffix('Text')}RotaryEmbedding")
+    made = rotary(getattr(transformers, f"{name}Config")(**json.loads(json.dumps(told))))
+    return getattr(made, "full_attention_inv_freq" if name == "Gemma3Text" else "inv_freq").numpy()
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,11 @@ def theirs(told):
         ({"rope_theta": 5e5, "rope_parameters": UNTOLD}, {"theta": 5e5, "scaling": (8.0, 1.0, 4.0, 64.0)}),
         (
             {"rope_scaling": UNTOLD, "original_max_position_embeddings": 32},
-            {"theta": 1e4, "scaling": (8.0, 1.0, 4.0, 64.0)},
+            {"theta": 1e4, "scaling": (8.0, 1.0, 4.0, 32.0)},
+        ),
+        (
+            {"rope_parameters": SCALED, "original_max_position_embeddings": 32},
+            {"theta": 1e4, "scaling": (8.0, 1.0, 4.0, 32.0)},
         ),
         ({"rope_theta": 5e5, "rope_scaling": None, "rope_parameters": {"rope_theta": 7e3}}, {"theta": 7e3}),
         (
@@ -52,9 +57,21 @@ def theirs(told):
 def test_rope_is_read_in_both_spellings_and_written_in_one(tmp_path, told, found):
     told = told | {"max_position_embeddings": 64}
     assert base.rope(told, tmp_path) == found
-    assert theirs(TOLD | told) == pytest.approx(found)
     shape = base.read(llama.LLAMA, TOLD | told, tmp_path)
+    np.testing.assert_allclose(rope_frequencies(shape), theirs(TOLD | told), rtol=1e-6)
     assert base.rope(hf_config(shape, "float32"), tmp_path) == found
+
+
+@pytest.mark.parametrize("inside", [None, 16])
+@pytest.mark.parametrize("beside", [None, 32])
+@pytest.mark.parametrize("name", ["Llama", "Mistral", "Gemma3Text"])  # whose contexts, where none is told, differ
+def test_the_original_context_is_the_one_that_transformers_computes_with(tmp_path, name, inside, beside):
+    told = TOLD | {"model_type": "", "num_hidden_layers": 6, "num_key_value_heads": 1, "head_dim": 32}
+    told["rope_scaling"] = UNTOLD | ({"original_max_position_embeddings": inside} if inside else {})
+    told |= {"rope_theta": 1e8} | ({"original_max_position_embeddings": beside} if beside else {})
+    family = FAMILIES["gemma3_text" if name == "Gemma3Text" else name.lower()]
+    shape = base.read(family, told, tmp_path)
+    np.testing.assert_allclose(rope_frequencies(shape), theirs(told, name), rtol=1e-5)
 
 
 def test_every_fault_of_a_config_is_named_at_once(tmp_path):
