@@ -15,6 +15,7 @@ from jaxunlearn.cli import main
 from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.errors import InputError
 from jaxunlearn.models import huggingface, transformer
+from jaxunlearn.models.families import hf_config
 from jaxunlearn.models.families import read_shape as shape_of
 from jaxunlearn.models.families.gemma import GEMMA3
 from jaxunlearn.models.gguf import read, rope_factors, write
@@ -180,6 +181,7 @@ def test_a_cache_that_cannot_be_written_is_said(good, tmp_path, monkeypatch):
     [
         (5e5, 64, (32.0, 1.0, 4.0, 8192.0)),  # Llama-3.2
         (1e4, 128, (4.0, 1.0, 8.0, 5000.0)),  # an original context that is no power of two
+        (5e5, 64, (8.0, 1.0, 4.0, 5000.0)),  # its fit is a little below
         (1e4, 8, (8.0, 1.0, 4.0, 16.0)),
     ],
 )
@@ -188,6 +190,7 @@ def test_llama_3_scaling_is_found_in_its_factors(tmp_path, theta, H, scaling):
     meant = transformer.Shape(**(vars(c) | {"scaling": scaling}))
     found = read.scaled(c, rope_factors(meant).astype(np.float32), tmp_path)
     np.testing.assert_allclose(found.scaling, scaling, rtol=1e-4)
+    assert hf_config(found, "float32")["rope_scaling"]["original_max_position_embeddings"] == scaling[3]
     np.testing.assert_allclose(rope_factors(found), rope_factors(meant), rtol=1e-5)
     assert read.scaled(c, np.ones(H // 2, np.float32), tmp_path).scaling is None
 
@@ -309,7 +312,7 @@ def test_a_file_read_and_written_again_is_the_same(mesh, good, tmp_path):
 
 
 SMOLLM2 = ROOT / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
-TEXTS = {  # the ids of llama.cpp, and of transformers' reading of the file
+TEXTS = {  # the ids of llama.cpp
     "The Wizard of Oz was written in 1900.": [504, 46064, 282, 28508, 436, 2855, 281, 216, 33, 41, 32, 32, 30],
     "  def f(x):\n\treturn x**2  # 12 345\n": [
         216, 753, 275, 24, 104, 727, 198, 197, 5406, 1792, 828, 34, 216, 907, 216, 33, 34, 216, 35, 36, 37, 198,
