@@ -19,6 +19,7 @@ import numpy as np
 from jaxunlearn.data import chat
 from jaxunlearn.data.added_tokens import Added, decode_around, encode_around, read_added, without_prefix
 from jaxunlearn.data.links import inside
+from jaxunlearn.data.pieces import is_byte_level, spelled, spelled_in_bytes
 from jaxunlearn.errors import InputError, shown
 from jaxunlearn.files import read_json, read_text
 
@@ -41,8 +42,9 @@ Encoder = Callable[[str], tuple[Sequence[int], Sequence[tuple[int, int]]]]
 class Tokenizer:
     """Encode text without special tokens, decode ids, and know the ids of the special tokens.
 
-    encode_offsets, decode_ids, piece: functions of the library's tokenizer. reach: every id that a text gives is below
-    it; vocab_size counts special tokens too, such as one for images. bos_id: None without a BOS. start: the ids that
+    encode_offsets, decode_ids, piece: functions of the library's tokenizer. spell: a piece of the vocabulary -> the
+    bytes that it stands for, which for those of `added` are its own. reach: every id that a text gives is below it;
+    vocab_size counts special tokens too, such as one for images. bos_id: None without a BOS. start: the ids that
     the tokenizer puts before a text, (bos_id,) or (). prefix_id: what the first token of a text is predicted from where
     nothing stands before it. encode_marked: encode_offsets, but the name of a special token is that token. render: a
     prompt -> the text of a chat, where has_chat. files: those in the model directory that belong to the tokenizer.
@@ -56,6 +58,7 @@ class Tokenizer:
     bos_id: int | None
     eos_ids: tuple[int, ...]
     files: tuple[Path, ...]
+    byte_level: bool = False
     start: tuple[int, ...] = ()
     prefix_id: int | None = None
     encode_marked: Encoder | None = None
@@ -112,6 +115,10 @@ class Tokenizer:
         """Return each id's piece as the vocabulary writes it, spaces marked; <id N> for one outside the vocabulary."""
         return [self.piece(int(i)) if 0 <= int(i) < self.vocab_size else f"<id {int(i)}>" for i in ids]
 
+    def spelled(self, ids: Sequence[int]) -> list[bytes]:
+        """Return the bytes of a text that each id stands for; a character may be cut at their ends."""
+        return [(spelled_in_bytes if self.byte_level else spelled)(piece) for piece in self.pieces(ids)]
+
 
 def has_tokenizer(directory: Path) -> bool:
     """Return whether a directory holds a tokenizer that load_tokenizer reads."""
@@ -139,6 +146,7 @@ def _load_json(directory: Path) -> Tokenizer:
         backend.no_truncation()
         backend.no_padding()
         start, largest = _added(backend), max(backend.get_vocab().values(), default=-1)
+        byte_level = is_byte_level(backend)
         added = [i for i, token in backend.get_added_tokens_decoder().items() if not token.special]
         reach = max([*backend.get_vocab(with_added_tokens=False).values(), *added], default=-1) + 1
     except BaseException as error:  # the library raises bare Exception, and this where Rust panics
@@ -170,6 +178,7 @@ def _load_json(directory: Path) -> Tokenizer:
         encode_marked=encode_marked,
         decode_ids=lambda ids: backend.decode(ids, skip_special_tokens=True),
         piece=lambda i: backend.id_to_token(i) or f"<id {i}>",
+        byte_level=byte_level,
         vocab_size=largest + 1,
         reach=reach,
         start=start,

@@ -2,6 +2,9 @@
 
 import bisect
 import math
+import sys
+import unicodedata
+from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +27,33 @@ def before_word(tokenizer: Tokenizer, prompt: str, word: str = "a") -> list[int]
     return list(map(int, ids[:kept]))
 
 
+def ends(word: str, rest: bytes) -> bool:
+    """Return whether a word ends where these bytes of a text, at least one, follow it.
+
+    It does not where they begin inside a character, nor where they begin none of UTF-8. Where they end inside their
+    first character, it does if it would with most of the characters that begin so: `E4` begins Han, `C3` letters.
+    """
+    if 0x80 <= rest[0] < 0xC2 or rest[0] > 0xF4:
+        return False
+    length = 1 + sum(rest[0] >= least for least in (0xC0, 0xE0, 0xF0))
+    first = rest[:length]
+    if len(first) == length:
+        return not joined(word + first.decode("utf-8", "replace"))[len(word)]
+    begun = [word + character for character in _begun(first, length)]
+    return bool(begun) and 2 * joined("".join(begun))[len(word) :: len(word) + 1].sum() < len(begun)
+
+
+@lru_cache
+def _begun(first: bytes, length: int) -> list[str]:
+    """Return the assigned characters of `length` bytes in UTF-8 that begin with these, fewer ones."""
+    number, missing = first[0] & (0xFF >> (length + 1)), length - len(first)
+    for byte in first[1:]:
+        number = number << 6 | byte & 0x3F
+    numbers = range(number << 6 * missing, min((number + 1) << 6 * missing, sys.maxunicode + 1))
+    found = (chr(n) for n in numbers if n >= (0x80, 0x800, 0x10000)[length - 2])
+    return [character for character in found if unicodedata.category(character) not in ("Cn", "Co", "Cs")]
+
+
 class Words:
     """Probabilities of whole next words under any tokenizer, from unique contexts in batches of one shape.
 
@@ -32,9 +62,8 @@ class Words:
 
     def __init__(self, tokenizer: Tokenizer, batch: int, prefix: str = "", chat: bool = False):
         self._prefix, self._tokenizer, self._batch, self._chat = prefix, tokenizer, batch, chat
-        pieces = [p.replace("▁", " ") for p in tokenizer.pieces(range(tokenizer.reach))]
-        self._sorted = sorted(zip(pieces, range(len(pieces)), strict=True))
-        self._pieces = pieces
+        self._spelled = tokenizer.spelled(range(tokenizer.reach))
+        self._sorted = sorted(zip(self._spelled, range(tokenizer.reach), strict=True))
 
     def context(self, prompt: str) -> list[int]:
         """Return the tokens that a model continues: the prompt's, as a word follows (before_word), or the chat's."""
@@ -71,17 +100,17 @@ class Words:
             steps = []
             for n, token in enumerate(ids):
                 row = rows.setdefault((*context, *ids[:n]), len(rows))
-                steps.append((row, [token] if n + 1 < len(ids) else self._endings(token)))
+                steps.append((row, [token] if n + 1 < len(ids) else self._endings(word, token)))
             asked.append(steps)
         p_RV = self._next(model, list(rows))
         return [math.prod(float(p_RV[row][tokens].sum()) for row, tokens in steps) for steps in asked]
 
-    def _endings(self, token: int) -> list[int]:
-        text, found = self._pieces[token], []
-        for piece, other in self._sorted[bisect.bisect_left(self._sorted, (text, -1)) :]:
-            if not piece.startswith(text):
+    def _endings(self, word: str, token: int) -> list[int]:
+        start, found = self._spelled[token], []
+        for piece, other in self._sorted[bisect.bisect_left(self._sorted, (start, -1)) :]:
+            if not piece.startswith(start):
                 break
-            if other == token or (len(piece) > len(text) and not joined(piece)[len(text)]):
+            if other == token or (len(piece) > len(start) and ends(word, piece[len(start) :])):
                 found.append(other)
         return found
 

@@ -7,10 +7,10 @@ import pytest
 from support.logits import probabilities, sharp
 from support.tokenizers import begin_with
 from support.world import write_world
-from tokenizers import Tokenizer, decoders, models, normalizers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from jaxunlearn.data.tokenizer import load_tokenizer
-from jaxunlearn.evals.words import Words, before_word
+from jaxunlearn.evals.words import Words, before_word, ends
 
 
 @pytest.fixture
@@ -78,3 +78,41 @@ def test_a_vocabulary_that_merges_over_word_ends_counts_every_way_to_end_the_wor
     (found,) = words.probabilities(m, [("a", "row")])
     p = probabilities(m, [1, 6, 5])[-1]
     np.testing.assert_allclose(found, p[8] + p[9], rtol=1e-4)  # "row" and "row ", not "ro"
+
+
+LEFT, RIGHT = b"\xc3", b"\xab"  # the bytes of "ë"
+ENDS = (b".", b" ", b"\n", "中".encode(), b"\xe4", "”".encode(), b"\xe2\x80", "🦄".encode()[:2])
+GOES_ON = (b"r", LEFT, "é".encode(), b"\xd0", "ж".encode(), b"\xcc", "\u0301".encode(), RIGHT)
+
+
+def byte_level(folder, whole):
+    """Write a byte-level vocabulary in which "Zë" is one token, or three, and return it with each piece's id."""
+    written = pytest.importorskip("transformers.convert_slow_tokenizer").bytes_to_unicode()
+    last = b"Z" + LEFT + RIGHT if whole else RIGHT
+    pieces = dict.fromkeys([b"<s>", b" ", b"Z", LEFT, RIGHT, LEFT + RIGHT, last, *(last + x for x in ENDS + GOES_ON)])
+    ids = {piece: n for n, piece in enumerate(pieces)}
+    vocab = {"".join(written[byte] for byte in piece): n for piece, n in ids.items()}
+    made = Tokenizer(models.BPE(vocab, [("Ã", "«"), ("Z", "Ã«")] if whole else []))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    made.decoder = decoders.ByteLevel()
+    begin_with(made)
+    made.save(str(folder / "tokenizer.json"))
+    return load_tokenizer(folder), ids, last
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_byte_level_vocabulary_ends_a_word_by_the_text_of_its_pieces(mesh, tmp_path, whole):
+    m, (t, ids, last) = sharp(), byte_level(tmp_path, whole)
+    (found,) = Words(t, 8).probabilities(m, [("Z", "Zë")])
+    tokens = [ids[b"Z"], ids[LEFT], ids[RIGHT]] if not whole else [ids[last]]
+    p = probabilities(m, [0, ids[b"Z"], ids[b" "], *tokens])[2:]
+    ways = [ids[last], *(ids[last + x] for x in ENDS)]
+    expected = np.prod([p[n, token] for n, token in enumerate(tokens[:-1])]) * p[len(tokens) - 1, ways].sum()
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_bytes_that_cut_a_character_end_a_word_where_most_characters_that_begin_so_do():
+    assert [rest for rest in ENDS + GOES_ON if ends("Zë", rest)] == list(ENDS)
+    assert ends("Zë", "カ".encode()) and not ends("カ", "カ".encode()) and not ends("カ", b"\xcc")
+    assert ends("中", LEFT) and ends("12.", LEFT) and not ends("12", LEFT)  # Han stands alone, a stop is no letter
+    assert not any(ends("Zë", bytes([byte])) for byte in (0x80, 0xC0, 0xF5, 0xFF))  # they begin no character

@@ -312,7 +312,7 @@ def test_a_file_read_and_written_again_is_the_same(mesh, good, tmp_path):
 
 
 SMOLLM2 = ROOT / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
-TEXTS = {  # the ids of llama.cpp
+TEXTS = {  # the ids of llama.cpp and of transformers' reading of the file, which lacks the cut at digits: none merge
     "The Wizard of Oz was written in 1900.": [504, 46064, 282, 28508, 436, 2855, 281, 216, 33, 41, 32, 32, 30],
     "  def f(x):\n\treturn x**2  # 12 345\n": [
         216, 753, 275, 24, 104, 727, 198, 197, 5406, 1792, 828, 34, 216, 907, 216, 33, 34, 216, 35, 36, 37, 198,
