@@ -14,6 +14,7 @@ from typing import Any
 
 from jaxunlearn.errors import InputError, shown
 
+CONFIG, DECODER = "tokenizer_config.json", "added_tokens_decoder"
 NAMED = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
 
 
@@ -43,22 +44,38 @@ def read_added(directory: Path, read_config: Callable[[Path], dict]) -> dict[int
     A token of added_tokens.json is special if a special token of the configuration is spelled so. Raises InputError
     where an entry has no text or an id that is no whole number of 0 or more.
     """
-    config = read_config(directory / "tokenizer_config.json")
-    if "added_tokens_decoder" in config:
-        path, rows = directory / "tokenizer_config.json", config["added_tokens_decoder"]
-        rows = rows.items() if isinstance(rows, dict) else [("added_tokens_decoder", rows)]
+    config = read_config(directory / CONFIG)
+    if DECODER in config:
+        path, rows = directory / CONFIG, config[DECODER]
+        rows = rows.items() if isinstance(rows, dict) else [(DECODER, rows)]
     else:
-        path, special = directory / "added_tokens.json", _special_names(read_config, directory, config)
+        path, special = directory / "added_tokens.json", _special_names(read_config, directory)
         rows = [(i, {"content": text, "special": text in special}) for text, i in read_config(path).items()]
     return {token.id: token for token in (_added(path, i, row) for i, row in rows)}
 
 
-def _special_names(read_config, directory: Path, config: dict) -> set[str]:
-    given = config | read_config(directory / "special_tokens_map.json")
+def _special_names(read_config, directory: Path) -> set[str]:
+    given = _configured(directory, read_config)
     more = [given.get(key) for key in ("additional_special_tokens", "extra_special_tokens")]
     listed = [token for some in more if isinstance(some, list) for token in some]
     tokens = [given.get(name) for name in NAMED] + listed
     return {str(token.get("content")) if isinstance(token, dict) else str(token) for token in tokens if token}
+
+
+def named_tokens(directory: Path, read_config: Callable[[Path], dict]) -> dict[str, str | None]:
+    """Return {"bos_token": its text, ...} as a tokenizer's files have it; None: the tokenizer has no such token."""
+    found = {}
+    for key, token in _configured(directory, read_config).items():
+        text = token.get("content") if isinstance(token, dict) else token
+        if key.endswith("_token") and isinstance(text, str | None):
+            found[key] = text
+    return found
+
+
+def _configured(directory: Path, read_config: Callable[[Path], dict]) -> dict:
+    """Return tokenizer_config.json; special_tokens_map.json goes before it, but for one with added_tokens_decoder."""
+    config = read_config(directory / CONFIG)
+    return config if DECODER in config else config | read_config(directory / "special_tokens_map.json")
 
 
 def _added(path: Path, given: Any, row: Any) -> Added:

@@ -17,14 +17,21 @@ from pathlib import Path
 import numpy as np
 
 from jaxunlearn.data import chat
-from jaxunlearn.data.added_tokens import Added, decode_around, encode_around, read_added, without_prefix
+from jaxunlearn.data.added_tokens import (
+    CONFIG,
+    Added,
+    decode_around,
+    encode_around,
+    named_tokens,
+    read_added,
+    without_prefix,
+)
 from jaxunlearn.data.links import inside
 from jaxunlearn.data.pieces import is_byte_level, spelled, spelled_in_bytes
 from jaxunlearn.errors import InputError, shown
 from jaxunlearn.files import read_json, read_text
 
 MOST_TOKENS = 1 << 24  # of a vocabulary: 64 times the largest that was published
-CONFIG = "tokenizer_config.json"
 FILES = (  # and those of chat.template_files
     "tokenizer.json",
     "tokenizer.model",
@@ -280,7 +287,7 @@ def _specials(
     BOS is the one that the tokenizer puts before a text, else the tokenizer's own, else that of config.json. EOS are
     those of config.json and of generation_config.json, else the tokenizer's own.
     """
-    names = {**(own or {}), **_names(directory)}
+    names = {**(own or {}), **named_tokens(directory, read_config)}
     bos_id, eos_id = (token_to_id(name) if (name := names.get(key)) else None for key in ("bos_token", "eos_token"))
     configured = _listed(directory / "config.json", "bos")
     if start:
@@ -297,17 +304,6 @@ def _specials(
         "has_chat": chat.DEFAULT in chat.templates(directory),
         "files": _files(directory),
     }
-
-
-def _names(directory: Path) -> dict[str, str | None]:
-    """Return {"bos_token": its text, ...} as the tokenizer's files have it; None: the tokenizer has no such token."""
-    found = {}
-    for file in ("special_tokens_map.json", CONFIG):
-        for key, token in read_config(directory / file).items():
-            text = token.get("content") if isinstance(token, dict) else token
-            if key.endswith("_token") and isinstance(text, str | None):
-                found[key] = text
-    return found
 
 
 def _listed(path: Path, name: str) -> tuple[int, ...]:

@@ -5,9 +5,10 @@ import shutil
 import warnings
 
 import pytest
-from data.test_tokenizer import save_sentencepiece
+from support.tokenizers import byte_level_tokenizer, save_sentencepiece
 
-from jaxunlearn.data.tokenizer import load_tokenizer
+from jaxunlearn.data.added_tokens import named_tokens
+from jaxunlearn.data.tokenizer import load_tokenizer, read_config
 from jaxunlearn.errors import InputError
 
 TOKENS = {"<pad>": 290, "<|start|>": 291, "hatter": 292, "hat": 293}
@@ -101,3 +102,24 @@ def test_llama_2_with_added_tokens_equals_transformers(tmp_path, shared):
     for text in ("The wumbler, a wumbler x<|im_start|>user\nwumblers", "wumbler wumbler 中文wumbler"):
         ids = theirs(text, add_special_tokens=False)["input_ids"]
         assert ours.encode(text)[0].tolist() == ids and ours.decode(ids) == theirs.decode(ids)
+
+
+AS_OBJECT = {"content": "</s>", "lstrip": False, "rstrip": False, "normalized": False, "single_word": False}
+
+
+@pytest.mark.parametrize("decoder", [False, True])
+@pytest.mark.parametrize("given", ["absent", "<s>", None])
+@pytest.mark.parametrize("mapped", ["no file", "absent", "</s>", None, AS_OBJECT])
+def test_a_special_tokens_name_is_the_one_of_transformers(tmp_path, decoder, given, mapped):
+    transformers = pytest.importorskip("transformers", minversion="5")
+    config = {} if given == "absent" else {"pad_token": given}
+    rows = {str(n): flags(text, special=True) for n, text in enumerate(("<s>", "</s>"))}
+    byte_level_tokenizer(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps(config | ({"added_tokens_decoder": rows} if decoder else {}))
+    )
+    if mapped != "no file":
+        content = {} if mapped == "absent" else {"pad_token": mapped}
+        (tmp_path / "special_tokens_map.json").write_text(json.dumps(content))
+    theirs = transformers.PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    assert named_tokens(tmp_path, read_config).get("pad_token") == theirs.pad_token

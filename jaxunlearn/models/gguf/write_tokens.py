@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jaxunlearn.data.added_tokens import read_added
+from jaxunlearn.data.added_tokens import named_tokens, read_added
 from jaxunlearn.data.chat import DEFAULT, templates
 from jaxunlearn.data.tokenizer import Tokenizer, load_tokenizer
 from jaxunlearn.errors import InputError
@@ -77,15 +77,13 @@ def add_special(writer, directory: Path, tokenizer: Tokenizer, rows: list) -> li
     for add, n in ((writer.add_eot_token_id, turn), (writer.add_eom_token_id, message)):
         if n is not None:
             add(n)
-    named = _read(directory / "special_tokens_map.json") | _read(directory / "tokenizer_config.json")
+    named = named_tokens(directory, _read)
     unknown = [n for n, row in enumerate(rows) if row[2] == UNKNOWN]
     for name, add in (("unk_token", writer.add_unk_token_id), ("pad_token", writer.add_pad_token_id)):
-        token = named.get(name)
-        token = token.get("content") if isinstance(token, dict) else token
         if name == "unk_token" and unknown:
             add(unknown[0])
-        elif token in ids:
-            add(ids[token])
+        elif named.get(name) in ids:
+            add(ids[named[name]])
     if lost := [rows[n][0] for n in more if n not in (turn, message)]:
         return [f"a GGUF file names three ends of a text at most: llama.cpp may write on after {' '.join(lost)}"]
     return []

@@ -147,6 +147,8 @@ def test_several_ends_of_text_and_the_tokens_for_padding_and_the_unknown(tmp_pat
     found, _ = vocabulary_file(source, tmp_path / "t.gguf", 100)
     ids = {key: found[f"tokenizer.ggml.{key}_token_id"] for key in ("bos", "eos", "eot", "eom", "padding", "unknown")}
     assert list(ids.values()) == [0, 1, 97, 98, 99, 0] and found["tokenizer.ggml.add_bos_token"] is False
+    (source / "special_tokens_map.json").write_text(json.dumps({"pad_token": "</s>"}))  # as in transformers
+    assert vocabulary_file(source, tmp_path / "u.gguf", 100)[0]["tokenizer.ggml.padding_token_id"] == 1
 
 
 @pytest.mark.parametrize(
