@@ -153,7 +153,7 @@ def beginnings(tokenizer: Tokenizer, terms: Iterable[str]) -> list[int]:
         ids_T, ends_T = tokenizer.encode(text)
         found.add(int(ids_T[np.sum(ends_T <= start)]))
     pieces = dict(zip(sorted(found), tokenizer.pieces(sorted(found)), strict=True))
-    return [token for token, piece in pieces.items() if "<unk>" not in piece and piece.strip("▁Ġ ")]
+    return [token for token, piece in pieces.items() if token != tokenizer.unknown_id and piece.strip("▁Ġ ")]
 
 
 def mixed(parts: Sequence[tuple[np.ndarray, np.ndarray]], seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -4,6 +4,7 @@ A byte-level vocabulary writes each byte as a character ("é" as `Ã©`); Senten
 `<0xC3>`.
 """
 
+import json
 import re
 from functools import cache
 
@@ -28,6 +29,18 @@ def is_byte_level(backend) -> bool:
         return backend.decoder.decode([WRITTEN]) == SAMPLE
     cuts = backend.pre_tokenizer
     return cuts is not None and any(WRITTEN in piece for piece, _ in cuts.pre_tokenize_str(SAMPLE))
+
+
+def unknown_of(backend) -> int | None:
+    """Return the id that a tokenizer of the tokenizers library gives what its vocabulary lacks.
+
+    None where it has none, or a byte-level vocabulary lacks nothing: the unknown token of GPT-2 is its end of text.
+    """
+    if is_byte_level(backend) and all(backend.token_to_id(byte) is not None for byte in byte_alphabet()):
+        return None
+    if hasattr(backend.model, "unk_token"):
+        return None if backend.model.unk_token is None else backend.token_to_id(backend.model.unk_token)
+    return json.loads(backend.model.__getstate__())["unk_id"]  # Unigram, whose class tells it nowhere else
 
 
 def spelled(piece: str) -> bytes:

@@ -27,7 +27,7 @@ from jaxunlearn.data.added_tokens import (
     without_prefix,
 )
 from jaxunlearn.data.links import inside
-from jaxunlearn.data.pieces import is_byte_level, spelled, spelled_in_bytes
+from jaxunlearn.data.pieces import is_byte_level, spelled, spelled_in_bytes, unknown_of
 from jaxunlearn.errors import InputError, shown
 from jaxunlearn.files import read_json, read_text
 
@@ -66,6 +66,7 @@ class Tokenizer:
     eos_ids: tuple[int, ...]
     files: tuple[Path, ...]
     byte_level: bool = False
+    unknown_id: int | None = None
     start: tuple[int, ...] = ()
     prefix_id: int | None = None
     encode_marked: Encoder | None = None
@@ -153,7 +154,7 @@ def _load_json(directory: Path) -> Tokenizer:
         backend.no_truncation()
         backend.no_padding()
         start, largest = _added(backend), max(backend.get_vocab().values(), default=-1)
-        byte_level = is_byte_level(backend)
+        byte_level, unknown_id = is_byte_level(backend), unknown_of(backend)
         added = [i for i, token in backend.get_added_tokens_decoder().items() if not token.special]
         reach = max([*backend.get_vocab(with_added_tokens=False).values(), *added], default=-1) + 1
     except BaseException as error:  # the library raises bare Exception, and this where Rust panics
@@ -186,6 +187,7 @@ def _load_json(directory: Path) -> Tokenizer:
         decode_ids=lambda ids: backend.decode(ids, skip_special_tokens=True),
         piece=lambda i: backend.id_to_token(i) or f"<id {i}>",
         byte_level=byte_level,
+        unknown_id=unknown_id,
         vocab_size=largest + 1,
         reach=reach,
         start=start,
@@ -247,6 +249,7 @@ def _load_sentencepiece(directory: Path) -> Tokenizer:
         encode_marked=partial(encode, [*control, *added.values()]),
         decode_ids=lambda ids: decode_around(ids, added, backend.decode, lambda some: bare().decode(some)),
         piece=lambda i: pieces.get(i, f"<id {i}>"),
+        unknown_id=backend.unk_id(),
         vocab_size=max([size, *(i + 1 for i in added)]),
         reach=max([size, *(token.id + 1 for token in plain)]),
         start=start,
@@ -328,4 +331,4 @@ def _files(directory: Path) -> tuple[Path, ...]:
 
 def holds(tokenizer: Tokenizer, text: str) -> bool:
     """Return whether a tokenizer can write a text without unknown tokens, which could stand for anything."""
-    return "<unk>" not in tokenizer.pieces([int(i) for i in tokenizer.encode(text)[0]])
+    return tokenizer.unknown_id not in tokenizer.encode(text)[0].tolist()

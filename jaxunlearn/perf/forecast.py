@@ -236,7 +236,7 @@ def _texts(run: Run) -> dict[str, Any]:
     for name, blocks in {"forget": x.forget, "retain": x.retain, **{f"{k}_held": b for k, b in x.held.items()}}.items():
         if blocks is not None:
             tokens = sum(len(s.ids_N) for s in blocks.streams)
-            share, _ = checks.unknown_share(blocks, x.tokenizer)
+            share = checks.unknown_share(blocks, x.tokenizer)
             found[name] = {"tokens": tokens, "blocks": len(blocks.tokens_NT), "unknown": share}
     return found
 

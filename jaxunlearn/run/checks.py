@@ -163,24 +163,20 @@ def _runs(ids_N: np.ndarray) -> np.ndarray:
 
 def unknown(name: str, blocks: Blocks, tokenizer: Tokenizer) -> str:
     """Return a warning where a text has many unknown tokens, "" where it has few or the tokenizer has none."""
-    share, odd = unknown_share(blocks, tokenizer)
-    if share < UNKNOWN:
+    share = unknown_share(blocks, tokenizer)
+    if share < UNKNOWN or tokenizer.unknown_id is None:
         return ""
+    (piece,) = tokenizer.pieces([tokenizer.unknown_id])
     return (
-        f"{name}: {share:.0%} of its tokens are unknown to the tokenizer ({', '.join(tokenizer.pieces(odd))}), which "
+        f"{name}: {share:.0%} of its tokens are unknown to the tokenizer ({piece}), which "
         "stand for anything: take a tokenizer of this language, or write quotes and dashes as it does"
     )
 
 
-def unknown_share(blocks: Blocks, tokenizer: Tokenizer) -> tuple[float, list[int]]:
-    """Return (share of a text's tokens that are unknown, the ids of those tokens)."""
+def unknown_share(blocks: Blocks, tokenizer: Tokenizer) -> float:
+    """Return the share of a text's tokens that are unknown."""
     ids_N = np.concatenate([s.ids_N for s in blocks.streams])
-    named = np.unique(ids_N)
-    odd = [int(i) for i, piece in zip(named, tokenizer.pieces(named.tolist()), strict=True) if piece in UNKNOWNS]
-    return (float(np.isin(ids_N, odd).mean()) if odd else 0.0), odd
-
-
-UNKNOWNS = ("<unk>", "[UNK]", "<|unk|>", "<UNK>", "unk")
+    return float(np.count_nonzero(ids_N == tokenizer.unknown_id)) / max(len(ids_N), 1)
 
 
 # ---- what would fail after the training

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from support.tokenizers import byte_level_tokenizer, no_post_processor, save_bpe, save_sentencepiece
 
-from jaxunlearn.data.tokenizer import load_tokenizer
+from jaxunlearn.data.tokenizer import holds, load_tokenizer
 from jaxunlearn.errors import InputError
 
 PAGE = "Été à Oz:\n\n  the 🦄 said “naïve” twice  </s>\n\tand <s> left… 中文 x\n"
@@ -268,3 +268,36 @@ def test_a_text_that_the_library_cannot_encode_is_an_input_error(tmp_path):
     made.save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(InputError, match=r"cannot encode 'c'.*copy it from the model again"):
         load_tokenizer(tmp_path).encode("c")
+
+
+@pytest.mark.parametrize("name", ["<unk>", "[UNK]", "??"])
+def test_a_text_with_what_the_vocabulary_lacks_is_not_held_whatever_the_unknown_token_is_called(tmp_path, name):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    vocab = {"a": 0, name: 1, "<unk>": 2} if name != "<unk>" else {"a": 0, name: 1}
+    for model in (
+        models.WordLevel(vocab, unk_token=name), models.WordPiece(vocab, unk_token=name),
+        models.BPE(vocab, [], unk_token=name), models.Unigram([("a", 0.0), (name, 0.0)], 1, False),
+    ):  # fmt: skip
+        made = Tokenizer(model)
+        made.pre_tokenizer = pre_tokenizers.Whitespace()
+        made.save(str(tmp_path / "tokenizer.json"))
+        tokenizer = load_tokenizer(tmp_path)
+        assert (tokenizer.unknown_id, holds(tokenizer, "a a"), holds(tokenizer, "a b")) == (1, True, False)
+
+
+def test_the_unknown_token_of_sentencepiece_is_its_own_and_a_vocabulary_of_every_byte_has_none(tmp_path):
+    import sentencepiece
+
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["the cat sat on the mat"] * 9), model_prefix=str(tmp_path / "tokenizer"),
+        vocab_size=20, model_type="bpe", unk_id=3, pad_id=0, unk_piece="[?]", minloglevel=2, hard_vocab_limit=False,
+    )  # fmt: skip
+    tokenizer = load_tokenizer(tmp_path)
+    assert (tokenizer.unknown_id, holds(tokenizer, "the cat"), holds(tokenizer, "the zebra")) == (3, True, False)
+
+    def edit(j):
+        j["model"]["unk_token"] = "</s>"
+
+    byte_level_tokenizer(tmp_path / "bytes", size=400, edit=edit)
+    assert load_tokenizer(tmp_path / "bytes").unknown_id is None  # GPT-2's is its end of text, which no word is

@@ -98,6 +98,10 @@ def test_text_of_another_language_is_said_with_the_share_of_unknown_tokens(token
     said = unknown("text.forget", blocks(tokenizer, "Zara идёт to Рим with Anna"), tokenizer)
     assert "text.forget: 33% of its tokens are unknown to the tokenizer (<unk>)" in said
     assert unknown("text.forget", blocks(tokenizer, "Zara went to Orm"), tokenizer) == ""
+    other = dataclasses.replace(tokenizer, unknown_id=int(tokenizer.encode("went")[0][0]))  # by whatever name
+    assert "25% of its tokens are unknown to the tokenizer (went)" in unknown(
+        "", blocks(other, "Zara went to Orm"), other
+    )
 
 
 def test_a_text_of_one_block_is_refused_where_some_are_to_be_held_out(tokenizer):
