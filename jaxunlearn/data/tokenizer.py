@@ -49,12 +49,13 @@ Encoder = Callable[[str], tuple[Sequence[int], Sequence[tuple[int, int]]]]
 class Tokenizer:
     """Encode text without special tokens, decode ids, and know the ids of the special tokens.
 
-    encode_offsets, decode_ids, piece: functions of the library's tokenizer. spell: a piece of the vocabulary -> the
-    bytes that it stands for, which for those of `added` are its own. reach: every id that a text gives is below it;
-    vocab_size counts special tokens too, such as one for images. bos_id: None without a BOS. start: the ids that
-    the tokenizer puts before a text, (bos_id,) or (). prefix_id: what the first token of a text is predicted from where
-    nothing stands before it. encode_marked: encode_offsets, but the name of a special token is that token. render: a
-    prompt -> the text of a chat, where has_chat. files: those in the model directory that belong to the tokenizer.
+    encode_offsets, decode_ids, piece: functions of the library's tokenizer. byte_level: pieces are written in the
+    characters of pieces.byte_alphabet. unknown_id: what stands for anything that the vocabulary lacks. reach: every id
+    that a text gives is below it; vocab_size counts special tokens too, such as one for images. bos_id: None without a
+    BOS. start: the ids that the tokenizer puts before a text, (bos_id,) or (). prefix_id: what the first token of a
+    text is predicted from where nothing stands before it. encode_marked: encode_offsets, but the name of a special
+    token is that token. render: a prompt -> the text of a chat, where has_chat. files: those in the model directory
+    that belong to the tokenizer.
     """
 
     encode_offsets: Encoder

@@ -194,7 +194,10 @@ def lacking(directory: Path, wrong: list[str]) -> None:
 
 
 def from_sentencepiece(directory: Path) -> Vocabulary:
-    """Return the vocabulary of a tokenizer.model and of the tokens added above its last piece."""
+    """Return the vocabulary of a tokenizer.model and of the added tokens: above its last piece, or pieces of its own.
+
+    A piece that is added is what the configuration says, as Gemma's turn tokens are: user-defined in tokenizer.model.
+    """
     spm = sentencepiece_format()
     model = spm.ModelProto.FromString((directory / "tokenizer.model").read_bytes())
     wrong, rules = [], model.normalizer_spec
@@ -208,5 +211,7 @@ def from_sentencepiece(directory: Path) -> Vocabulary:
         lacking(directory, wrong)
     rows = {n: (piece.piece, piece.score, piece.type) for n, piece in enumerate(model.pieces)}
     for n, token in read_added(directory, _read).items():
-        rows.setdefault(n, (token.content, LAST, CONTROL if token.special else USER_DEFINED))
+        _, score, kind = rows.get(n, ("", LAST, NORMAL))
+        added = CONTROL if token.special else USER_DEFINED
+        rows[n] = (token.content, score, kind if kind in (UNKNOWN, CONTROL, BYTE) else added)
     return Vocabulary("llama", rows)

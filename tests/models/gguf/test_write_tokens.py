@@ -135,6 +135,19 @@ def test_sentencepiece_keeps_its_kinds_and_gains_the_added_tokens(tmp_path):
     assert found["tokenizer.ggml.add_space_prefix"] is True and len(tokens) == 360 and said == []
 
 
+def test_pieces_that_the_configuration_adds_are_special_or_not_as_it_says(tmp_path):
+    train_sentencepiece(tmp_path, user_defined_symbols=["<turn>", "<mine>"])
+    loose, names = added(0, ""), ("<unk>", "<s>", "</s>", "<turn>", "<mine>", "<0x0A>", "▁")
+    decoder = {
+        str(n): loose | {"content": token, "special": token in ("<unk>", "<s>", "<turn>")}
+        for n, token in [*enumerate(names[:5]), (15, "<0x0A>")]
+    }
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": decoder}))
+    found, _ = vocabulary_file(tmp_path, tmp_path / "t.gguf", 300)
+    tokens, types = found["tokenizer.ggml.tokens"], found["tokenizer.ggml.token_type"]
+    assert [types[tokens.index(name)] for name in names] == [2, 3, 3, 3, 4, 6, 1]
+
+
 def test_several_ends_of_text_and_the_tokens_for_padding_and_the_unknown(tmp_path):
     def edit(j):
         j["added_tokens"] += [added(97 + n, t, special=True) for n, t in enumerate(("<|eot|>", "<|eom|>", "<pad>"))]
