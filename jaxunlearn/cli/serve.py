@@ -10,7 +10,7 @@ def add_serve(add) -> None:
     command = add("serve", serve, "the report with a box for a prompt that all models of the run continue")
     command.add_argument("run_dir")
     command.add_argument("--port", type=number(Range(0, 65535)), default=8642, help="on 127.0.0.1; 0: any free one")
-    command.add_argument("--model", action="append", default=[], metavar="NAME", help="only this one; may be repeated")
+    command.add_argument("--model", nargs="+", action="extend", default=[], metavar="NAME", help="only these")
     command.add_argument("--max-new-tokens", type=number(SOME), default=64, help="what the page begins with")
     command.add_argument("--temperature", type=number(TEMPERATURE, float), default=0.0, help="0: greedy")
     command.add_argument("--top-k", type=number(NONE_OR_SOME), default=0)

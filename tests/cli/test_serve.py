@@ -8,7 +8,7 @@ import threading
 
 from support.model_files import write_model
 
-from jaxunlearn.cli import main
+from jaxunlearn.cli import main, serve
 from jaxunlearn.serving import answers
 from jaxunlearn.serving.server import Server
 
@@ -47,6 +47,15 @@ def test_a_taken_port_is_told_before_any_model_is_loaded(tmp_path, monkeypatch, 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert main(["serve", str(tmp_path), "--port", str(taken.getsockname()[1])]) == 2
     assert "give another with --port" in capsys.readouterr().err and not loaded
+
+
+def test_several_models_follow_one_option_or_each_its_own(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(serve, "_load", lambda a, server: asked.append(a.model) or [])
+    monkeypatch.setattr(Server, "serve_forever", lambda self: signal.raise_signal(signal.SIGINT))
+    for given in (["--model", "baseline", "twin"], ["--model", "baseline", "--model", "twin"], []):
+        main(["serve", str(tmp_path), "--port", "0", *given])
+    assert asked == [["baseline", "twin"], ["baseline", "twin"], []]
 
 
 def test_a_folder_without_models_is_refused(tmp_path, capsys):
