@@ -44,6 +44,7 @@ ASKABLE = {"cpu": 5e8, "gpu": 2e10, "tpu": 2e10}  # parameters of a model that i
 SAMPLE = 200_000  # characters that tokens are counted on
 ROOM = 0.7  # of the device's memory
 BATCHES = (8, 4, 2, 1)
+IN_TEXT = " (asked in running text, not through its chat template)"
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class Facts:
     known: float | None = None  # share of the windows that the model was asked about and knows
     asked: int = 0  # these windows
     why_unknown: str = "the model was not asked"
+    chat: bool = False  # the model has a chat template
 
 
 def suggest(folder: Path, model: str, forget: Sequence[str], retain: Sequence[str]) -> tuple[str, list[str]]:
@@ -114,7 +116,7 @@ def _facts(model: str, forget: tuple[str, ...], retain: tuple[str, ...]) -> Fact
     if model:
         folder = find_model(model)
         tokenizer = load_tokenizer(folder)
-        found = dataclasses.replace(found, shape=check_model(folder, tokenizer))
+        found = dataclasses.replace(found, shape=check_model(folder, tokenizer), chat=tokenizer.has_chat)
     texts = {}
     for name, sources in (("forget", forget), ("retain", retain)):
         if sources:
@@ -151,7 +153,10 @@ def _tokens(documents: Sequence[Document], tokenizer: Tokenizer) -> int:
 
 
 def _asked(found: Facts, folder: Path, tokenizer: Tokenizer, forget, retain) -> Facts:
-    """Return the facts with how much of the text the model knows, where it is small enough to be asked here."""
+    """Return the facts with how much of the text the model knows, where it is small enough to be asked here.
+
+    There is no configuration to follow yet: it is asked in running text, as the one that is written does (eval.chat).
+    """
     assert found.shape is not None, "a model was given"
     if _parameters(found.shape) > ASKABLE.get(platform(), 5e8):
         return dataclasses.replace(found, why_unknown="a model of this size was not asked on this device")
@@ -221,7 +226,7 @@ def _teaching(facts: Facts, size: Size, blocks: dict[str, int], part: str) -> tu
     if facts.known is None:
         why = f"{facts.why_unknown}: if it does not know the text, set pretrain.steps to teach it first"
         return "", why
-    share = f"the model knows {facts.known:.0%} of {facts.asked} places of the text to forget"
+    share = f"the model knows {facts.known:.0%} of {facts.asked} places of the text to forget{IN_TEXT * facts.chat}"
     if facts.known >= KNOWN:
         return "", f"{share}, so it is unlearned as it is; there is no twin, a model that never saw the text"
     epochs = max(3, -(-blocks["retain"] // (2 * blocks["forget"])))  # a third of what is read, at least

@@ -67,6 +67,9 @@ def test_the_places_that_were_asked_are_counted_and_few_are_not_asked(mesh, tmp_
     _, said, text = made(tmp_path / "mine", *given)
     assert 0 < len(asked) < suggest.WINDOWS
     assert any(f"knows 0% of {len(asked)} places" in line for line in said) and f"of {len(asked)} places" in text
+    (tmp_path / "model" / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    _, said, _ = made(tmp_path / "mine", *given)
+    assert any("of the text to forget (asked in running text, not through its chat template)" in line for line in said)
     monkeypatch.setattr(suggest, "FEWEST", len(asked) + 1)
     config, said, _ = made(tmp_path / "mine", *given)
     assert not config.pretrain.steps and any(f"has {len(asked)} windows for a prompt, fewer" in line for line in said)

@@ -146,7 +146,7 @@ def _assembled(config: Config, text: Text, kept, others: Sequence[str], candidat
         pools["completion", split] = _by_turns([c for c in candidates if (c.section, c.split) == ("completion", split)])
     pools |= {(kind, ""): pooled((c for c in candidates if c.section == kind), ASKED * LEAKS) for kind in LEAK_KINDS}
     scored = [c for (section, _), pool in pools.items() for c in pool if section != "completion"]
-    reader, untaught, baseline = _asked(asked, scored)
+    reader, untaught, baseline = _asked(asked, scored, config.eval.chat)
     for (section, _), pool in pools.items():
         count, each = COUNTS.get(section, LEAKS), EACH.get(section, 1)
         chosen += choose(pool, count, taken, each=each, least=least, first=reader, guessed=untaught)
@@ -181,11 +181,14 @@ def _by_turns(candidates: Sequence[Candidate]) -> list[Candidate]:
     return [c for row in itertools.zip_longest(*groups) for c in row if c]
 
 
-def _asked(asked: Asked | None, scored: Sequence[Candidate]) -> tuple[dict, dict, dict]:
-    """Return {prompt: probability} of the reader, of the untaught model and of the baseline; {} of one not there."""
+def _asked(asked: Asked | None, scored: Sequence[Candidate], chat: bool) -> tuple[dict, dict, dict]:
+    """Return {prompt: probability} of the reader, of the untaught model and of the baseline; {} of one not there.
+
+    chat: they are asked in a chat, as a run with eval.chat asks them.
+    """
     if asked is None:
         return {}, {}, {}
-    words = Words(asked.tokenizer, asked.batch)
+    words = Words(asked.tokenizer, asked.batch, chat=chat)
     found: dict[int, dict[str, float]] = {}
     for model in (asked.reader, asked.untaught, asked.baseline):
         if model is not None and id(model) not in found:

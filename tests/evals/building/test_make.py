@@ -1,13 +1,16 @@
 """The whole set of prompts: its sections, its rules, what is refused, and the files."""
 
+import dataclasses
 import json
 from collections import Counter
 
 import pytest
 from support.invented import KEEP, TERMS, term
+from support.tokenizers import byte_level_tokenizer
 
-from jaxunlearn.config import Config
+from jaxunlearn.config import Config, Eval
 from jaxunlearn.data.documents import Document
+from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals.building import make
 from jaxunlearn.evals.building.places import keys, telling
@@ -59,6 +62,16 @@ def test_the_splits_share_no_term_and_no_context(built):
         windows[p["split"]] |= runs(p["prompt"])
     assert all(words.values()) and not words["choose"] & words["report"]
     assert not windows["choose"] & windows["report"]
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_models_are_asked_as_the_run_will_ask_them(tmp_path, monkeypatch, chat):
+    tokenizer = load_tokenizer(byte_level_tokenizer(tmp_path, text=TARGET, size=400))
+    tokenizer = dataclasses.replace(tokenizer, render=lambda prompt: f"<s>{prompt}</s>")
+    asked, seen = make.Asked(tokenizer, baseline="b", reader="r", untaught="u"), {}
+    monkeypatch.setattr(make, "masses", lambda of, words, rows: seen.update({of: words.context("Vashti")}) or {})
+    make.build(Config(name="mine", eval=Eval(chat=chat)), FORGET, RETAIN, asked)
+    assert seen == dict.fromkeys("rub", tokenizer.asked("Vashti", chat))
 
 
 def test_no_two_prompts_are_nearly_the_same(built):
