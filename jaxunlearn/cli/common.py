@@ -41,7 +41,8 @@ def configured(name: str, overrides: list[str], ablate: bool = False):
     if ablate:
         from jaxunlearn.methods.controls import ablations
 
-        config = dataclasses.replace(config, controls=ablations(bool(config.text.retain or config.universe.people)))
+        more = ablations(bool(config.text.retain or config.universe.people))
+        config = dataclasses.replace(config, controls=tuple(dict.fromkeys((*config.controls, *more))))
     return config
 
 
@@ -51,6 +52,10 @@ def quick(config):
         n: dataclasses.replace(getattr(config, n), steps=min(getattr(config, n).steps, 3))
         for n in ("pretrain", "reinforce", "unlearn", "repair")
     }
+    u, heal = few["unlearn"], config.reset.heal
+    once = dataclasses.replace(u.collapse, every=1)  # what only collects at first moves, too
+    few["unlearn"] = dataclasses.replace(u, folds=min(u.folds, max(u.steps, 1)), collapse=once)
+    few["reset"] = dataclasses.replace(config.reset, heal=dataclasses.replace(heal, steps=min(heal.steps, 3)))
     e = dataclasses.replace(
         config.eval, completions=8, blocks=8, relearn_steps=config.eval.relearn_steps[:2],
         allow_unknown=True,  # a few steps teach a baseline nothing, and nothing is judged by them

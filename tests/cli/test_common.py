@@ -12,6 +12,8 @@ from jaxunlearn.methods.controls import ablations
 def test_controls_are_trained_where_asked_for():
     assert configured("universe", []).controls == ()
     assert configured("universe", ["seed=3"], ablate=True).controls == ablations(True)
+    both = configured("universe", ["controls=hard_labels,own_argmax"], ablate=True).controls  # beside those that it has
+    assert both[:2] == ("hard_labels", "own_argmax") and sorted(both) == sorted({*ablations(True), "hard_labels"})
     without = configured("universe", ["universe.people=0", "text.retain="], ablate=True).controls
     assert set(ablations(True)) - set(without) == {"retain_only"} and len(without) == 4
 
@@ -23,6 +25,8 @@ def test_the_quick_form_is_short_and_has_its_own_folder():
     assert str(short.directory) == "mine-quick" and whole.pretrain.steps > 3
     assert short.eval.completions == short.eval.blocks == 8
     assert short.eval.allow_unknown and not whole.eval.allow_unknown  # three steps teach a baseline nothing
+    parted = quick(configured("universe", ["unlearn.folds=4", "unlearn.collapse.every=50", "reset.heal.steps=400"]))
+    assert (parted.unlearn.folds, parted.unlearn.collapse.every, parted.reset.heal.steps) == (3, 1, 3)
 
 
 def options(parser):
