@@ -43,6 +43,7 @@ def next_tokens(c: Train, arrays, seed: int, base: Any = None) -> Feed:
 def fit_stage(run: Run, stage: str, start, c: Train, feed: Feed, *, look: Callable | None = None, at: Iterable = ()):
     """Train one stage from its newest checkpoint, or from `start`, and return the model; adapters are not merged.
 
+    The arrays of `start` are gone afterwards: donated, or deleted where there is a checkpoint to go on from.
     look(step, state) measures at the steps `at`. Raises what training.loop.fit raises, InputError for a checkpoint of
     another model and RunError where no checkpoint can be read.
     """

@@ -83,18 +83,22 @@ class Checkpoints:
     def restore(self, like, only: int | None = None):
         """Return the newest readable checkpoint in the structure and shardings of `like`; None where there is none.
 
-        only: the step that is wanted, where no other will do. Raises InputError for a checkpoint of another model or
-        optimiser, and RunError where none is readable.
+        The arrays of `like` are deleted where there is one, before it is read: a device that holds one state has no
+        room for two. only: the step that is wanted, where no other will do. Raises InputError for a checkpoint of
+        another model or optimiser, and RunError where none is readable.
         """
         steps = processes.first(lambda: sorted((c.step for c in self._checkpointer.checkpoints), reverse=True))
         if only is not None and only not in steps:
             raise RunError(f"{self._directory} lacks the checkpoint of step {only}; {self._again()}")
         steps = steps if only is None else [only]
+        wanted = _flat(_abstract(like))
+        for leaf in jax.tree.leaves(like) if steps else ():
+            leaf.delete()
         for step in steps:
-            flat, fault = self._load(step, _flat(_abstract(like)))
+            flat, fault = self._load(step, wanted)
             fault = next((f for f in processes.gather(fault) if f), "")  # all processes go back to the same step
             if not fault:
-                return jax.tree.unflatten(jax.tree.structure(like), [flat[k] for k in _flat(like)])
+                return jax.tree.unflatten(jax.tree.structure(like), [flat[k] for k in wanted])
             self._damaged.add(step)
             if only is not None:
                 raise RunError(f"checkpoint {self._directory}/{step} cannot be read ({fault}); {self._again()}")
