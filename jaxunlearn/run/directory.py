@@ -105,6 +105,11 @@ class RunDirectory:
         """Return the folder of a stage's training state."""
         return epath.Path(self.given_state or self.path / "checkpoints") / stage
 
+    def drop_checkpoints(self) -> None:
+        """Delete the training state of every stage."""
+        folder = epath.Path(self.given_state or self.path / "checkpoints")
+        processes.first(lambda: folder.rmtree(missing_ok=True))
+
     def made(self, name: str) -> bool:
         """Return whether a result exists; name: as in resume.LATE."""
         stage = name.removeprefix("checkpoints/")

@@ -47,20 +47,19 @@ def fit_stage(run: Run, stage: str, start, c: Train, feed: Feed, *, look: Callab
     look(step, state) measures at the steps `at`. Raises what training.loop.fit raises, InputError for a checkpoint of
     another model and RunError where no checkpoint can be read.
     """
-    checkpoints = Checkpoints(run.folder.checkpoints(stage))
-    state = feed.begin(init_state(start, c))
-    restored = checkpoints.restore(state)
-    if restored is not None:
-        state = restored
-        say(f"  {stage} goes on after step {int(state.step)}")
-    # A killed attempt may have logged steps beyond its last checkpoint; they are made again and must not stand twice.
-    run.folder.rewind(stage, int(state.step) if restored is not None else -1)
-    tokens = c.batch * c.accumulate * run.config.text.context
-    state = fit(
-        state, feed.step, feed.batch, c, checkpoints=checkpoints, measure=look, measure_at=at,
-        log=run.folder.logger(stage, c.steps, c.log_every), tokens=tokens,
-    )  # fmt: skip
-    checkpoints.close()
+    with Checkpoints(run.folder.checkpoints(stage)) as checkpoints:
+        state = feed.begin(init_state(start, c))
+        restored = checkpoints.restore(state)
+        if restored is not None:
+            state = restored
+            say(f"  {stage} goes on after step {int(state.step)}")
+        # A killed attempt may have logged steps beyond its last checkpoint; made again, they must not stand twice.
+        run.folder.rewind(stage, int(state.step) if restored is not None else -1)
+        tokens = c.batch * c.accumulate * run.config.text.context
+        state = fit(
+            state, feed.step, feed.batch, c, checkpoints=checkpoints, measure=look, measure_at=at,
+            log=run.folder.logger(stage, c.steps, c.log_every), tokens=tokens,
+        )  # fmt: skip
     return state.model
 
 

@@ -57,6 +57,8 @@ def sweep(config: Config) -> dict[str, Any]:
         raise InputError("sweep.methods and sweep.seeds name nothing to run; for example sweep.methods=whp,npo")
     if config.eval.relearn_steps and not config.eval.relearn_rates:
         raise InputError("a sweep that relearns needs eval.relearn_rates: every method is relearned at the same rates")
+    if config.run.track:
+        raise InputError("run.track follows one run, and a sweep is many: leave it out; each has its own metrics.jsonl")
     asked(config)
     if mine := of_method(config):
         given = ", ".join(f"unlearn.{key}={value}" for key, value in mine.items())
@@ -142,11 +144,17 @@ def _base(config: Config, seed: int) -> Run:
     # before any cell runs: prompts that are too few, facts that cannot be asked, cells that there is no room for
     checks = [enough, check_inputs, *(attack.check for attack in asked(config))]
     checks += [can_choose] if config.sweep.most_perplexity else []
-    base = open_run(dataclasses.replace(config, seed=seed, run=RunSection(dir=str(folder)), controls=()), *checks)
+    base = open_run(dataclasses.replace(config, seed=seed, run=_section(config, folder), controls=()), *checks)
     pretrain(base)
     base = settled(base)
     pretrain_twin(base)
     return base
+
+
+def _section(config: Config, folder: Path) -> RunSection:
+    """Return the `run` section of a base or a cell in a folder of the sweep: run.checkpoints has the same folders."""
+    given = config.run.checkpoints
+    return RunSection(dir=str(folder), checkpoints=given and f"{given}/{folder.relative_to(config.directory)}")
 
 
 def _base_figures(base: Run) -> dict:
@@ -164,7 +172,7 @@ def _base_figures(base: Run) -> dict:
 def _cell_run(cell: Cell, base: Run) -> Run:
     """Return the run of a cell: the inputs of the base, the configuration of the cell, a folder of its own."""
     folder = base.folder.path.parent / cell.name
-    config = dataclasses.replace(cell.config, run=RunSection(dir=str(folder)), controls=())
+    config = dataclasses.replace(cell.config, run=_section(cell.config, folder), controls=())
     if config.universe.people:
         config = dataclasses.replace(with_universe(config, base / "data", fresh=False), universe=Universe())
     return base.with_(config, RunDirectory(config))
@@ -177,6 +185,18 @@ def _made(cell: Cell, base: Run) -> Run:
     """
     run = _cell_run(cell, base)
     run.folder.manifest(run.inputs.hashes)
+    try:
+        _unlearned(run, base)
+    except Diverged:
+        run.folder.drop_checkpoints()  # what goes on from there diverges again
+        raise
+    run.folder.drop_checkpoints()  # no later stage needs these, and a sweep has many cells
+    shutil.rmtree(run / "unlearned_last", ignore_errors=True)
+    return run
+
+
+def _unlearned(run: Run, base: Run) -> None:
+    """Make the models of a cell: those fine-tuned from the baseline, the labels, and the unlearned one."""
     own = run.config.reinforce != base.config.reinforce
     _link(run / "baseline", base / "baseline")
     reinforce(run if own else run.with_(run.config, base.folder))
@@ -186,9 +206,6 @@ def _made(cell: Cell, base: Run) -> Run:
     _share_unlearned(run)
     label(run)
     unlearn(run.with_(dataclasses.replace(run.config, eval=dataclasses.replace(run.config.eval, completions=0))))
-    for folder in ("checkpoints", "unlearned_last"):  # no later stage needs these, and a sweep has many cells
-        shutil.rmtree(run / folder, ignore_errors=True)
-    return run
 
 
 def _link(path: Path, to: Path) -> None:

@@ -85,29 +85,28 @@ def _train(run: Run, v: Variant, folder: str) -> None:
     start, base = start_from(run, c, frozen.get("base"))
     start = _erased(run, v, start) if c.erase.strength else start
     keep_best = keeps_best(config, held is not None)
-    best = Checkpoints(run.folder.checkpoints(f"{v.stage}_best"))
+    with Checkpoints(run.folder.checkpoints(f"{v.stage}_best")) as best:
 
-    def look(n, state):
-        seen = lora.over(base, state.model)
-        loss = label_loss(seen, *held, config.eval.batch) if held else None
-        found = measure(seen, run.tuning if c.reach else run.suite)
-        point = curve_point(n, found, loss)
-        run.folder.record(v.stage, event="eval", **point)
-        # The best step so far is found in metrics.jsonl, not remembered: a resumed run has no memory of earlier steps.
-        if n and keep_best and processes.first(lambda: damage(point, c.reach) < _least_before(run, v.stage, n)):
-            best.save(n, state.model)
-            best.wait()  # on disk before the state's own checkpoint: a kill between the two would lose it
-        said = "" if loss is None else f"  held-out loss {loss:.3f}"
-        progress(f"  {v.stage} {n}/{c.steps}{said}  {brief(found)}", last=True)
+        def look(n, state):
+            seen = lora.over(base, state.model)
+            loss = label_loss(seen, *held, config.eval.batch) if held else None
+            found = measure(seen, run.tuning if c.reach else run.suite)
+            point = curve_point(n, found, loss)
+            run.folder.record(v.stage, event="eval", **point)
+            # The best step so far is found in metrics.jsonl: a resumed run has no memory of earlier steps.
+            if n and keep_best and processes.first(lambda: damage(point, c.reach) < _least_before(run, v.stage, n)):
+                best.save(n, state.model)
+                best.wait()  # on disk before the state's own checkpoint: a kill between the two would lose it
+            said = "" if loss is None else f"  held-out loss {loss:.3f}"
+            progress(f"  {v.stage} {n}/{c.steps}{said}  {brief(found)}", last=True)
 
-    last = fit_stage(run, v.stage, start, c, feed, look=look, at=_measured_at(config))
-    if c.select.budget and (line := processes.first(lambda: stood_still(c.select, run.folder.records(v.stage)))):
-        say(f"  {line}")
-    if keep_best and c.steps:
-        save_model(run, f"{folder}_last", merged(run, last))
-        last = best.restore(last, only=processes.first(lambda: _best_step(run, v.stage)))
-    save_model(run, folder, merged(run, last))
-    best.close()
+        last = fit_stage(run, v.stage, start, c, feed, look=look, at=_measured_at(config))
+        if c.select.budget and (line := processes.first(lambda: stood_still(c.select, run.folder.records(v.stage)))):
+            say(f"  {line}")
+        if keep_best and c.steps:
+            save_model(run, f"{folder}_last", merged(run, last))
+            last = best.restore(last, only=processes.first(lambda: _best_step(run, v.stage)))
+        save_model(run, folder, merged(run, last))
 
 
 def _erased(run: Run, v: Variant, start):

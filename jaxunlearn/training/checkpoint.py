@@ -14,7 +14,7 @@ import jax
 from etils import epath
 
 from jaxunlearn import sealed
-from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.errors import Diverged, InputError, RunError
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import say
 
@@ -26,6 +26,9 @@ class Checkpoints:
     Process 0 seals each (sealed.py) in the background as soon as it is on disk, and checks it before it is read; not in
     an object store (gs://, s3://), which checks what it stores by itself.
     keep: how many of the newest checkpoints stay on disk; two, so that a damaged one is not the only one.
+
+    As a context it is closed at the end, also of a training that diverged: that all processes see. Another error may be
+    one process's own, and closing would wait for the others; then only the seals come to an end, by themselves.
     """
 
     def __init__(self, directory: epath.PathLike, keep: int = 2):
@@ -46,6 +49,15 @@ class Checkpoints:
         self._sealer = threading.Thread(target=self._seal_all, daemon=True)
         if processes.index() == 0 and "://" not in str(directory):
             self._sealer.start()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is None or issubclass(kind, Diverged):
+            self.close()
+        else:
+            self._saved.put(None)
 
     def _clear(self) -> None:
         """Delete half-written checkpoints.

@@ -1,5 +1,6 @@
 """Sweeps: what runs, what is shared, and a whole one that goes on where it was."""
 
+import contextlib
 import dataclasses
 import json
 import subprocess
@@ -184,6 +185,34 @@ def test_a_sweep_runs_every_cell_once_and_goes_on_where_it_was(world, capsys):
     again = subprocess.run(command, capture_output=True, text=True, env=env())
     assert again.returncode == 0 and "[unlearn]" not in again.stderr and "[baseline]" not in again.stderr
     assert json.loads((world / "sweep" / "sweep.json").read_text())["cells"] == found["cells"]
+
+
+@pytest.mark.parametrize("given", ["", "elsewhere"])
+@pytest.mark.parametrize(("end", "left"), [(None, False), (Diverged, False), (KeyboardInterrupt, True)])
+def test_the_training_state_of_a_cell_stays_only_where_it_goes_on_from_it(tmp_path, monkeypatch, given, end, left):
+    place = str(tmp_path / given) if given else ""
+    config = dataclasses.replace(BASE, run=Run(dir=str(tmp_path / "sweep"), checkpoints=place))
+    of_base = dataclasses.replace(config, run=Run(dir=str(tmp_path / "sweep/seed_0/base")))
+    base = CellRun(of_base, RunDirectory(of_base), SimpleNamespace(hashes={}))
+    cell = SimpleNamespace(name="npo", config=config)
+    state = (tmp_path / given / "seed_0/npo" if given else tmp_path / "sweep/seed_0/npo/checkpoints") / "unlearn"
+
+    def trained(run, base):
+        run.folder.checkpoints("unlearn").mkdir(parents=True)
+        assert state.is_dir()
+        if end:
+            raise end
+
+    monkeypatch.setattr(sweep, "_unlearned", trained)
+    with pytest.raises(end) if end else contextlib.nullcontext():
+        sweep._made(cell, base)
+    assert state.exists() == left
+
+
+def test_a_sweep_is_followed_by_no_tracker(world, capsys):
+    assert main(["sweep", str(world / "world.py"), f"run.dir={world / 'tracked'}", "run.track=tensorboard"]) == 2
+    assert "run.track follows one run, and a sweep is many" in capsys.readouterr().err
+    assert not (world / "tracked").exists()
 
 
 def test_a_setting_that_diverges_is_a_row_and_a_damaged_file_ends_the_sweep():

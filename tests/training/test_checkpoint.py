@@ -12,7 +12,7 @@ from support.checkpoints import opened, saved, tree
 from support.mesh import mesh_of
 from support.training import SHAPE, C, weights
 
-from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.errors import Diverged, InputError, RunError
 from jaxunlearn.models import transformer
 from jaxunlearn.training import checkpoint
 from jaxunlearn.training.checkpoint import Checkpoints, whole_path
@@ -204,4 +204,21 @@ def test_seals_keep_nobody_waiting_but_who_closes(mesh, tmp_path, monkeypatch):
     np.testing.assert_array_equal(kept.restore({"w": jnp.zeros(3)})["w"], 1)  # without a seal, as it is
     go.set()
     kept.close()
+    assert not kept._sealer.is_alive()
+
+
+def test_a_training_that_diverged_leaves_no_thread_and_one_that_is_stopped_waits_for_none(mesh, tmp_path, monkeypatch):
+    with pytest.raises(Diverged), Checkpoints(tmp_path / "diverged") as kept:
+        kept.save(1, tree(1))
+        raise Diverged("the loss is nan")
+    assert not kept._sealer.is_alive() and (tmp_path / "diverged" / "1" / checkpoint.sealed.FILE).is_file()
+    go = threading.Event()
+    monkeypatch.setattr(checkpoint.sealed, "seal", lambda folder: go.wait(20))
+    with pytest.raises(KeyboardInterrupt), Checkpoints(tmp_path / "stopped") as kept:
+        kept.save(1, tree(1))
+        kept.wait()
+        raise KeyboardInterrupt
+    assert kept._sealer.is_alive()
+    go.set()
+    kept._sealer.join(20)
     assert not kept._sealer.is_alive()
