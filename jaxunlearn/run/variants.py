@@ -39,6 +39,13 @@ class Variant:
         """Return the name of its training in metrics.jsonl."""
         return "unlearn" if self.folder == "unlearned" else self.folder.rpartition("/")[2]
 
+    @property
+    def healing(self) -> str:
+        """Return the name of its reset and healing in metrics.jsonl; "" where nothing is reset."""
+        if not self.config.reset.share:
+            return ""
+        return "heal" if self.folder == "unlearned" else f"heal_{self.stage}"
+
 
 def variants(config: Config) -> list[Variant]:
     """Return the variant of the method first, then those of the controls, each control once."""

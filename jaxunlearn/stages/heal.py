@@ -25,8 +25,7 @@ from jaxunlearn.training.step import compiled_step
 
 def reset_and_heal(run: Run, v: Variant, folder: str) -> None:
     """Reset the model in run/FOLDER as config.reset says, distil the teacher into it and save it as v.folder."""
-    config, r = run.config, run.config.reset
-    stage = "heal" if v.folder == "unlearned" else f"heal_{v.stage}"
+    config, r, stage = run.config, run.config.reset, v.healing
     with run.folder.stage(stage, _announced(config)):
         start, replaced, ends = redrawn(run, load_model(config, run / folder))
         teacher = folder if r.teacher == "unlearned" else "baseline"

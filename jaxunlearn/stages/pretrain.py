@@ -12,7 +12,7 @@ from jaxunlearn.models import transformer
 from jaxunlearn.parallel import processes
 from jaxunlearn.run import Run
 from jaxunlearn.run.store import load_model
-from jaxunlearn.run.variants import variants
+from jaxunlearn.run.variants import Variant, variants
 from jaxunlearn.stages.fit import fit_stage, next_tokens, save_model, start_from
 
 STAGE_OF = {"reinforced": "reinforce", "diluted": "dilute", "new_only": "new_only"}  # names in metrics.jsonl
@@ -57,10 +57,14 @@ def _pretrained(run: Run, name: str, c: Pretrain, arrays: tuple[np.ndarray, ...]
 
 def needed(run: Run) -> list[str]:
     """Return the names of the models that method, controls and reset need fine-tuned before unlearning."""
-    asked = ["reinforced"] if reset.by_importance(run.config) else []
-    for v in variants(run.config):
-        asked += derived(v.method.first, v.config, values_of(v.method, v.config))
+    asked = {name for v in variants(run.config) for name in needed_by(v)}
     return [name for name in STAGE_OF if name in asked]
+
+
+def needed_by(v: Variant) -> tuple[str, ...]:
+    """Return the names of the models that a variant needs fine-tuned before it is made."""
+    asked = derived(v.method.first, v.config, values_of(v.method, v.config))
+    return (*asked, "reinforced") if reset.by_importance(v.config) and "reinforced" not in asked else asked
 
 
 def reinforce(run: Run) -> None:

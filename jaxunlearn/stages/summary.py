@@ -12,16 +12,15 @@ from jaxunlearn.evals.perplexity import at_bound
 from jaxunlearn.files import read_json
 from jaxunlearn.kernels.linear_cross_entropy import IGNORE
 from jaxunlearn.methods import cost
-from jaxunlearn.methods.controls import RETAIN_ONLY
 from jaxunlearn.parallel.sharding import device_names
 from jaxunlearn.report.claim import claim
 from jaxunlearn.report.findings import NEXT_WORD, RELEARNED
 from jaxunlearn.run import Run
-from jaxunlearn.run.store import has_labels, read_labels
+from jaxunlearn.run.store import has_labels, read_labels, stored_parts
 from jaxunlearn.run.variants import Variant, variants
 from jaxunlearn.stages.known import set_apart
 from jaxunlearn.stages.label import own_shares
-from jaxunlearn.stages.pretrain import STAGE_OF
+from jaxunlearn.stages.pretrain import STAGE_OF, needed_by
 from jaxunlearn.stages.repair import verdict
 
 
@@ -124,15 +123,16 @@ def _with_attacks(measured: dict, figures: dict) -> dict:
 def costs(run: Run) -> dict[str, dict]:
     """Return {model: {"seconds", "passes", "share"}}.
 
-    seconds: the time that making it took. passes: forward passes of a block, as methods/cost.py counts them. share:
-    passes over those of the baseline's pretraining. Baseline, twin and controls have seconds alone.
+    seconds: the time that making it took, with that of the fine-tuned models and labels that it needs, which several
+    models may share. passes: forward passes of a block, as methods/cost.py counts them. share: passes over those of
+    the baseline's pretraining. Baseline, twin and controls have seconds alone.
     """
     seconds = run.folder.seconds()
     found: dict[str, dict] = {n: {"seconds": seconds[n]} for n in ("baseline", "twin") if n in seconds}
     for v in variants(run.config):
-        if (run / v.folder).exists() and v.stage in seconds:
-            shared = SHARED_STAGES if v.method is not RETAIN_ONLY else ()
-            found[v.name] = {"seconds": round(seconds[v.stage] + sum(seconds.get(s, 0.0) for s in shared), 2)}
+        *before, last = _stages(v)
+        if (run / v.folder).exists() and last in seconds:
+            found[v.name] = {"seconds": round(seconds[last] + sum(seconds.get(s, 0.0) for s in before), 2)}
     if "unlearned" in found:
         blocks = len(run.inputs.forget.tokens_NT)
         found["unlearned"]["passes"] = cost.method_passes(run.config, blocks)
@@ -141,7 +141,13 @@ def costs(run: Run) -> dict[str, dict]:
     return found
 
 
-SHARED_STAGES = ("anchors", *STAGE_OF.values(), "label", "heal")  # made once, counted for method and controls
+def _stages(v: Variant) -> list[str]:
+    """Return the stages that a variant needs, the one that makes it last."""
+    found = [*(STAGE_OF[name] for name in needed_by(v)), *["label"] * bool(stored_parts(v))]
+    # a control that resets begins with what the method itself made (stages/unlearn.py)
+    return [*found, "unlearn", v.healing] if v.healing else [*found, v.stage]
+
+
 SHOWN = ("baseline", "unlearned", "repaired", "twin")  # models whose texts after leak probes the report quotes
 
 

@@ -47,7 +47,7 @@ def test_healing_distils_the_teacher_asked_for(mesh, tmp_path, monkeypatch, teac
             return tmp_path / name
 
     config = dataclasses.replace(BASE, reset=Reset(share=0.1, teacher=teacher))
-    seen = types.SimpleNamespace(folder="unlearned", stage="unlearn")
+    seen = types.SimpleNamespace(folder="unlearned", healing="heal")
     healing.reset_and_heal(Stub(config), seen, "before")
     assert asked[0].batch(0)[0]["baseline"] is made[folder]
     if teacher == "unlearned":

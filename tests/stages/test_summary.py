@@ -1,11 +1,18 @@
 """What report.json is made of that no whole run shows: items of attacks that have a curve."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
+import pytest
+
+from jaxunlearn.config import Config, Pretrain, Reset, Run, Text, Unlearn
 from jaxunlearn.evals.differences import differences
 from jaxunlearn.report.findings import RELEARNED
 from jaxunlearn.report.verdict import verdicts
-from jaxunlearn.stages.summary import by_item, without_places
+from jaxunlearn.run import Run as Made
+from jaxunlearn.run.directory import RunDirectory
+from jaxunlearn.stages.summary import by_item, costs, without_places
 
 
 def test_relearning_is_compared_by_prompt_and_its_curve_holds_no_items():
@@ -57,3 +64,42 @@ def test_a_report_that_is_shared_names_no_folder_of_the_machine_that_made_it(tmp
         "tfds": "tfds:mine/train?field=text&data_dir=data", "model": "owner/name", "seed": 1,
         "run": {"dir": "mine", "track": None},
     }  # fmt: skip
+
+
+SECONDS = {  # powers of two: a sum tells its parts
+    "reinforce": 1, "label": 2, "unlearn": 4, "heal": 8, "heal_random_reset": 16, "dictionary_alone": 32,
+    "retain_only": 64, "baseline": 128,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "reset", "spent"),
+    [
+        ("npo", {}, {"unlearned": 4, "dictionary alone (alpha 0)": 1 + 2 + 32}),
+        ("whp", {}, {"unlearned": 1 + 2 + 4, "dictionary alone (alpha 0)": 1 + 2 + 32}),
+        (
+            "npo",
+            {"share": 0.1, "by": "importance"},
+            {"unlearned": 1 + 4 + 8, "dictionary alone (alpha 0)": 1 + 2 + 32, "weights reset at random": 4 + 16},
+        ),
+        (
+            "reset_heal",
+            {"share": 0.1, "by": "fisher"},
+            {"unlearned": 4 + 8, "dictionary alone (alpha 0)": 1 + 2 + 32, "weights reset at random": 4 + 16},
+        ),
+    ],
+)
+def test_a_model_took_the_seconds_of_the_stages_that_it_needs(tmp_path, method, reset, spent):
+    names = ("dictionary_alone", "retain_only", *(["random_reset"] if reset else []))
+    text = Text(forget=("a",), retain=("b",), dictionary="d")
+    config = Config(
+        name="x", model="m", text=text, unlearn=Unlearn(steps=1, method=method), reset=Reset(**reset),
+        controls=names, run=Run(dir=str(tmp_path / "run")), pretrain=Pretrain(steps=0),
+    )  # fmt: skip
+    run = Made(config, RunDirectory(config), SimpleNamespace(forget=SimpleNamespace(tokens_NT=np.zeros((8, 4)))))
+    for stage, seconds in SECONDS.items():
+        run.folder.record(stage, event="seconds", seconds=float(seconds))
+    for folder in ("unlearned", *(f"controls/{name}" for name in names)):
+        (run / folder).mkdir(parents=True)
+    found = {name: of["seconds"] for name, of in costs(run).items()}
+    assert found == {"baseline": 128, "retain text alone": 64} | spent
