@@ -246,7 +246,7 @@ ELSEWHERE = {  # modules without a test file of their name: where they are teste
     "parallel.preemption": "tests/training/test_loop.py, tests/stages/test_stages.py",
     "certificate": "a docstring",
     **dict.fromkeys(("certificate.certify", "certificate.measured", "cli.audit"), f"{WHOLE_RUN}, certificates"),
-    **dict.fromkeys(("stages.evaluate", "stages.fit"), WHOLE_RUN),
+    "stages.evaluate": WHOLE_RUN,
 }
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from jaxunlearn.config import Config
@@ -169,10 +168,3 @@ def lacks_prompts(run: Run) -> str:
     """Return why an attack by next-word prompts cannot be tried, "" where there are some."""
     there = any(p.position == "out" for p in run.suite.prompts.probability)
     return "" if there else "the prompts hold no next-word prompts"
-
-
-def fits(batch: int) -> int:
-    """Return a batch size rounded up to what the mesh divides."""
-    ways = jax.sharding.get_mesh().shape
-    n = ways["data"] * ways["fsdp"]
-    return -(-batch // n) * n

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxunlearn.attacks.base import Attack, Target, fits
+from jaxunlearn.attacks.base import Attack, Target
 from jaxunlearn.attacks.pace import Lesson, Paces, beside, pace
 from jaxunlearn.attacks.relearn import training, wide
 from jaxunlearn.attacks.rtt import rows, texts
@@ -19,6 +19,7 @@ from jaxunlearn.config import BenignAttack, Config, as_dict
 from jaxunlearn.data.documents import Document
 from jaxunlearn.data.facts import Fact, birthdays, read_facts
 from jaxunlearn.data.tokenizer import Tokenizer, holds
+from jaxunlearn.parallel.sharding import rounded_up
 from jaxunlearn.run import Run
 
 BAR = 0.5  # mean probability of the right answers that counts as learnt
@@ -79,7 +80,7 @@ def _paces(target: Target, *names: str) -> tuple[dict[str, dict], dict[str, Any]
 
     def train(rate: float):
         plain = training(run.config, c.benign.most_steps, rate)
-        return dataclasses.replace(plain, batch=fits(c.rtt.batch), accumulate=1)
+        return dataclasses.replace(plain, batch=rounded_up(c.rtt.batch), accumulate=1)
 
     what = Lesson(
         arrays=rows(run.suite, texts(facts, "options")), train=train, rates=wide(run.config, c.benign.rates),

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from pydantic import FiniteFloat
 
-from jaxunlearn.attacks.base import Attack, Target, fits, lacks_prompts
+from jaxunlearn.attacks.base import Attack, Target, lacks_prompts
 from jaxunlearn.attacks.relearn import out_of, rates_of
 from jaxunlearn.config import Config, Lora, QuestionsAttack, Train, as_dict
 from jaxunlearn.errors import Diverged
@@ -30,7 +30,7 @@ from jaxunlearn.kernels.token_nll import token_nll
 from jaxunlearn.models import lora
 from jaxunlearn.models.generate import Sampling, generate
 from jaxunlearn.parallel.console import say
-from jaxunlearn.parallel.sharding import gather, put
+from jaxunlearn.parallel.sharding import gather, put, rounded_up
 from jaxunlearn.report.schema import EACH, MODEL, Figure, Form, Graded
 from jaxunlearn.run import Run
 from jaxunlearn.training.step import compiled_step, init_state, updated
@@ -82,8 +82,8 @@ def policy_step(state, learning_rate, tokens_BT, labels_BT, advantage_B, base, *
 def learn(start, run: Run, taught: Sequence[ProbabilityPrompt], rate: float, shares: list[float]) -> Any:
     """Return the model after attack.questions.steps of reward at one rate; shares gets the share rewarded, by step."""
     c, suite, seed = run.config.attack.questions, run.suite, run.config.attack.seed
-    per_step = fits(c.batch * c.samples) // c.samples or 1
-    train = Train(steps=c.steps, learning_rate=rate, batch=fits(per_step * c.samples), lora=_lora(c))
+    per_step = rounded_up(c.batch * c.samples) // c.samples or 1
+    train = Train(steps=c.steps, learning_rate=rate, batch=rounded_up(per_step * c.samples), lora=_lora(c))
     base, state = start, init_state(lora.init(start.c, train.lora, seed), train)
     step, draw = compiled_step(train, policy_step), np.random.default_rng(seed)
     longest = max(len(suite.words.context(p.prompt)) for p in taught)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxunlearn.attacks.base import FILTER, STRESS, Attack, Target, fits, lacks_prompts
+from jaxunlearn.attacks.base import FILTER, STRESS, Attack, Target, lacks_prompts
 from jaxunlearn.attacks.stated import stated, text_of
 from jaxunlearn.config import Config, Train, as_dict
 from jaxunlearn.data.blocks import next_token_labels
@@ -22,6 +22,7 @@ from jaxunlearn.evals.prompts import ProbabilityPrompt
 from jaxunlearn.evals.suite import Suite, specific_mass
 from jaxunlearn.models import lora
 from jaxunlearn.parallel.console import say
+from jaxunlearn.parallel.sharding import rounded_up
 from jaxunlearn.run import Run
 from jaxunlearn.training.loop import fit, microbatches
 from jaxunlearn.training.step import compiled_step, init_state
@@ -75,7 +76,7 @@ def training(config: Config, steps: int, rate: float) -> Train:
     It is by AdamW, or by Adafactor where the run's unlearning is, in as much memory: a weaker rule, which a run may be
     unlearned by, would make the attacker weaker too.
     """
-    u, batch = config.unlearn, fits(config.eval.relearn_batch)
+    u, batch = config.unlearn, rounded_up(config.eval.relearn_batch)
     parts = batch // u.batch if batch % u.batch == 0 else 1
     rule = u.optimiser if u.optimiser in ("adamw", "adafactor") else "adamw"
     return Train(

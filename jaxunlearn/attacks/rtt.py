@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxunlearn.attacks.base import FILTER, MAIN, STRESS, Attack, Target, fits, lacks_facts
+from jaxunlearn.attacks.base import FILTER, MAIN, STRESS, Attack, Target, lacks_facts
 from jaxunlearn.attacks.guessing import best_by_guessing
 from jaxunlearn.config import Attack as Settings
 from jaxunlearn.config import Config, RttAttack, Train, as_dict
@@ -26,6 +26,7 @@ from jaxunlearn.evals.memorisation import rows_with_labels
 from jaxunlearn.evals.suite import Suite
 from jaxunlearn.files import sha256_text
 from jaxunlearn.parallel.console import say
+from jaxunlearn.parallel.sharding import rounded_up
 from jaxunlearn.report.schema import MODEL, Graded
 from jaxunlearn.run import Run
 from jaxunlearn.training.loop import fit, microbatches
@@ -246,7 +247,7 @@ def _curves(found: dict) -> dict[str, Any]:
 def _settings(run: Run) -> Settings:
     """Return the settings of the attacks, the batch of RTT rounded up to what the mesh divides."""
     c = run.config.attack
-    return dataclasses.replace(c, rtt=dataclasses.replace(c.rtt, batch=fits(c.rtt.batch)))
+    return dataclasses.replace(c, rtt=dataclasses.replace(c.rtt, batch=rounded_up(c.rtt.batch)))
 
 
 def _rates(config: Config, times: Sequence[float] = (0.5, 1.0, 2.0, 4.0)) -> tuple[float, ...]:

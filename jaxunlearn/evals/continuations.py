@@ -15,7 +15,7 @@ from jaxunlearn.errors import Diverged, InputError
 from jaxunlearn.evals.memorisation import rows_with_labels
 from jaxunlearn.kernels.linear_cross_entropy import IGNORE
 from jaxunlearn.models.scoring import over_chunks
-from jaxunlearn.parallel.sharding import act, put, replicated
+from jaxunlearn.parallel.sharding import act, put, replicated, rounded_up
 
 LEAST_WIDTH = 32
 
@@ -74,9 +74,7 @@ def score_continuations(
             )
         ids = (*context, *continuation)[-(longest + 1) :]
         numbers.setdefault((ids, len(continuation)), []).append(n)
-    shape = jax.sharding.get_mesh().shape
-    ways = shape["data"] * shape["fsdp"]
-    batch = -(-batch // ways) * ways
+    batch = rounded_up(batch)
     rows = sorted(numbers, key=lambda row: (-len(row[0]), row))
     found: dict[int, Score] = {}
     for start in range(0, len(rows), batch):

@@ -23,7 +23,7 @@ from jaxunlearn.errors import InputError
 from jaxunlearn.estimates import NO_INTERVAL
 from jaxunlearn.evals.memorisation import TokenScores, finite, rows_with_labels, score_answers
 from jaxunlearn.models.transformer import context_fits
-from jaxunlearn.parallel.sharding import letters_of, put, replicated
+from jaxunlearn.parallel.sharding import act_ways, letters_of, put, replicated
 from jaxunlearn.training.step import gradients
 
 K = 0.2  # the share of tokens that Min-K% and Min-K%++ look at; MUSE takes 0.4
@@ -174,8 +174,7 @@ def gradient_norms(model, tokenizer: Tokenizer, texts: Sequence[str]) -> list[fl
     rows = [[*tokenizer.before([]), *map(int, tokenizer.encode(text)[0])] for text in texts]
     longest = max(map(len, rows))
     context_fits(model.c, longest, "a text")
-    mesh = jax.sharding.get_mesh().shape
-    copies, out = mesh["data"] * mesh["fsdp"], []  # a batch divides over the devices: the same text on each
+    copies, out = act_ways(), []  # a batch divides over the devices: the same text on each
     for ids in rows:
         tokens_BT, labels_BT = rows_with_labels([ids] * copies, copies, -(-longest // 32) * 32)
         norms = _weight_norms(model, put(tokens_BT[None], "ABT"), put(labels_BT[None], "ABT"))

@@ -23,7 +23,7 @@ from jaxunlearn.kernels.linear_cross_entropy import IGNORE
 from jaxunlearn.models.generate import generate
 from jaxunlearn.models.scoring import CHUNK
 from jaxunlearn.models.transformer import context_fits
-from jaxunlearn.parallel.sharding import act, put, replicated
+from jaxunlearn.parallel.sharding import act, put, replicated, rounded_up
 
 # ---- figures
 
@@ -113,9 +113,7 @@ def score_answers(
     rows = [_answer_tokens(tokenizer, n, *pair, end) for n, pair in enumerate(pairs)]
     longest = max(len(ids) for ids, _ in rows)
     context_fits(model.c, longest, "prompt and answer together")
-    mesh = jax.sharding.get_mesh().shape
-    ways = mesh["data"] * mesh["fsdp"]
-    batch, width, out = -(-batch // ways) * ways, -(-longest // 32) * 32, []
+    batch, width, out = rounded_up(batch), -(-longest // 32) * 32, []
     for start in range(0, len(rows), batch):
         part = rows[start : start + batch]
         tokens_BT, labels_BT = rows_with_labels([ids for ids, _ in part], batch, width)

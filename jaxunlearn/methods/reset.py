@@ -13,14 +13,15 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxunlearn.config import Config
-from jaxunlearn.data.blocks import batch_indices
+from jaxunlearn.data.blocks import IGNORE, batch_indices
 from jaxunlearn.methods.base import Method
 from jaxunlearn.models import transformer
 from jaxunlearn.models.scoring import loss_sum
 from jaxunlearn.models.weights import is_layered, is_matrix, letters, sides, size
-from jaxunlearn.parallel.sharding import put
+from jaxunlearn.parallel.sharding import put, rounded_up
 
 BLOCKS = 8  # a batch of squared gradients
 SOFT = 1e-4  # keeps a weight without any gradient on text to keep from an infinite score
@@ -29,11 +30,15 @@ HALVINGS = 48  # of the interval that holds the threshold
 
 
 def squared_gradients(model, tokens_NT, labels_NT, batches: int, seed: int):
-    """Return the sum over batches of 8 blocks of the squared gradient of the mean loss a token, one number a weight."""
+    """Return the sum over batches of 8 blocks of the squared gradient of the mean loss a token, one number a weight.
+
+    Where 8 does not divide over the mesh, each batch is filled up with blocks of which no token counts.
+    """
     total = jax.jit(partial(jax.tree.map, jnp.zeros_like))(model)
     for n in range(batches):
-        rows = batch_indices(len(tokens_NT), BLOCKS, seed, n)
-        total = _add_squares(total, model, put(tokens_NT[rows], "BT"), put(labels_NT[rows], "BT"))
+        rows = np.resize(batch_indices(len(tokens_NT), BLOCKS, seed, n), rounded_up(BLOCKS))
+        labels_BT = np.where(np.arange(len(rows))[:, None] < BLOCKS, labels_NT[rows], IGNORE)
+        total = _add_squares(total, model, put(tokens_NT[rows], "BT"), put(labels_BT, "BT"))
     return total
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxunlearn.errors import Diverged, InputError
 from jaxunlearn.kernels.attention import Cache
 from jaxunlearn.models.transformer import context_fits
-from jaxunlearn.parallel.sharding import act, fetch, put, replicated
+from jaxunlearn.parallel.sharding import act, fetch, put, replicated, rounded_up
 
 
 class Sampling(NamedTuple):
@@ -44,9 +44,7 @@ def generate(
     if not prompts:
         return []
     width = width_of(model, prompts, max_new_tokens)
-    mesh = jax.sharding.get_mesh().shape
-    ways = mesh["data"] * mesh["fsdp"]
-    batch = -(-(batch or len(prompts)) // ways) * ways
+    batch = rounded_up(batch or len(prompts))
     out = []
     for start in range(0, len(prompts), batch):
         rows = prompts[start : start + batch]

@@ -12,7 +12,7 @@ from jaxunlearn.data.blocks import PAD_ID
 from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.errors import InputError
 from jaxunlearn.kernels.linear_cross_entropy import IGNORE, linear_cross_entropy
-from jaxunlearn.parallel.sharding import act, fetch, gather, put
+from jaxunlearn.parallel.sharding import act, fetch, gather, put, rounded_up
 
 
 def loss_sum(model, tokens_BT, labels_BT):
@@ -110,10 +110,8 @@ def score_text(model, tokenizer: Tokenizer, text: str, context: int, batch: int 
         before = list(tokenizer.start) or (parts[n - 1][-1:] if n else tokenizer.before([]))
         tokens_NT[n, : front + len(part)] = before + part
         labels_NT[n, front - 1 : front - 1 + len(part)] = part
-    mesh = jax.sharding.get_mesh().shape
-    ways = mesh["data"] * mesh["fsdp"]
     calls = -(-len(parts) // batch)
-    c = Eval(batch=-(-len(parts) // (calls * ways)) * ways, blocks=len(parts))
+    c = Eval(batch=rounded_up(-(-len(parts) // calls)), blocks=len(parts))
     nll_N, _, count_N = block_sums(model, Text(tokens_NT=tokens_NT, labels_NT=labels_NT), c, 1.0)
     return {"tokens": int(count_N.sum()), "nll": float(nll_N.sum() / count_N.sum())}
 

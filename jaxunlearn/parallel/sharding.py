@@ -176,10 +176,20 @@ def fetch(x) -> np.ndarray:
 
 def batch_size_fits(batch: int) -> None:
     """Raise InputError where a batch does not divide over the mesh's data axes."""
+    if batch % act_ways():
+        over = f"data x fsdp = {act_ways()} devices"
+        raise InputError(f"a batch of {batch} blocks does not divide over {over}; use a multiple")
+
+
+def rounded_up(batch: int) -> int:
+    """Return a batch rounded up to what divides over the mesh's data axes."""
+    return -(-batch // act_ways()) * act_ways()
+
+
+def act_ways() -> int:
+    """Return over how many devices of the mesh a batch is split."""
     shape = jax.sharding.get_mesh().shape
-    ways = shape["data"] * shape["fsdp"]
-    if batch % ways:
-        raise InputError(f"a batch of {batch} blocks does not divide over data x fsdp = {ways} devices; use a multiple")
+    return shape["data"] * shape["fsdp"]
 
 
 def model_fits(c) -> None:

@@ -12,7 +12,8 @@ import jax
 from jaxunlearn.config import Config, Train, Unlearn
 from jaxunlearn.models import transformer
 from jaxunlearn.models.weights import parameter_bytes, parameters
-from jaxunlearn.perf.programs import PROMPT, Program, act_ways, adverse, kinds_of
+from jaxunlearn.parallel.sharding import act_ways
+from jaxunlearn.perf.programs import PROMPT, Program, adverse, kinds_of
 from jaxunlearn.perf.topology import GPU_COUNTS, SHAPES, Topology
 from jaxunlearn.training.layerwise import Room, by_layers, gradients_held
 

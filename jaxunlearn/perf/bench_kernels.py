@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxunlearn.kernels.linear_cross_entropy import linear_cross_entropy
 from jaxunlearn.parallel.console import say
-from jaxunlearn.parallel.sharding import act, platform, put
+from jaxunlearn.parallel.sharding import act, act_ways, platform, put
 from jaxunlearn.whp import equation
 from jaxunlearn.whp.argmax import NEVER, generic_argmax
 
@@ -21,9 +21,8 @@ TURN = 3
 
 def kernels(ceiling: float, compute: str, repeats: int) -> dict:
     """Return time, temporaries and share of the ceiling of each kernel, and the ratios to the naive version."""
-    ways = jax.sharding.get_mesh().shape
     T, D, V = (2048, 256, 32000) if platform() == "cpu" else (8192, 4096, 32000)
-    B = max(4, ways["data"] * ways["fsdp"])
+    B = max(4, act_ways())
     draw = np.random.default_rng(0)
     h = [put(draw.normal(size=(B, T // B, D)).astype(np.float32), "BTD").astype(compute) for _ in range(2)]
     w = [put((draw.normal(size=(D, V)) / D**0.5).astype(np.float32), "DV").astype(compute) for _ in range(2)]

@@ -20,7 +20,7 @@ from jaxunlearn.methods.whp import HARD
 from jaxunlearn.models import generate, transformer
 from jaxunlearn.models.families import read_shape
 from jaxunlearn.models.scoring import loss_sum
-from jaxunlearn.parallel.sharding import act, batch_size_fits
+from jaxunlearn.parallel.sharding import act, batch_size_fits, rounded_up
 from jaxunlearn.perf.counts import bench_shape
 from jaxunlearn.training.step import compiled_step, init_state
 from jaxunlearn.whp.labels import LETTERS, Passage, label
@@ -147,8 +147,7 @@ def _step(t: Train, weights, T: int) -> Program:
 
 def _decoding(config: Config, c: transformer.Shape, weights) -> Program:
     """Return decoding as the measurements during training do it: fp32 weights, the optimiser's state beside them."""
-    ways = act_ways()
-    B = -(-config.eval.batch // ways) * ways
+    B = rounded_up(config.eval.batch)
     state = jax.eval_shape(partial(init_state, c=config.unlearn), weights)
     key = jax.eval_shape(lambda: jax.random.key(0))
     eos, temperature = jax.ShapeDtypeStruct((1,), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
@@ -179,12 +178,6 @@ def _passage(config: Config, batch: int, accumulate: int = 0) -> Passage:
 def array(letters: str, *shape: int, dtype=jnp.int32) -> jax.ShapeDtypeStruct:
     """Return an abstract array on the current mesh, sharded by its letters."""
     return jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(jax.sharding.get_mesh(), act(letters)))
-
-
-def act_ways() -> int:
-    """Return over how many devices a batch is split."""
-    shape = jax.sharding.get_mesh().shape
-    return shape["data"] * shape["fsdp"]
 
 
 # ---- their bytes

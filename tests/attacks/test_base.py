@@ -3,12 +3,10 @@
 import contextlib
 import types
 
-import jax
 import pytest
-from support.mesh import mesh_of
 
 from jaxunlearn.attacks import base
-from jaxunlearn.attacks.base import FILTER, Target, fits, lacks_facts, lacks_prompts
+from jaxunlearn.attacks.base import FILTER, Target, lacks_facts, lacks_prompts
 from jaxunlearn.config import Eval
 
 
@@ -47,13 +45,6 @@ def test_why_an_attack_cannot_be_tried():
     run.facts = [1]
     prompts.append(types.SimpleNamespace(position="out"))
     assert lacks_facts(run) == lacks_prompts(run) == ""
-
-
-def test_a_batch_is_rounded_up_to_what_the_mesh_divides():
-    with jax.set_mesh(mesh_of((2, 2, 2))):
-        assert [fits(n) for n in (1, 4, 5)] == [4, 4, 8]
-    with jax.set_mesh(mesh_of((1, 1, 1))):
-        assert fits(5) == 5
 
 
 def test_of_several_tries_the_one_that_brings_back_most_is_kept_by_item(target):

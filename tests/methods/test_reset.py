@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.batches import SHAPE, texts
+from support.mesh import mesh_of
 
 from jaxunlearn.data.blocks import batch_indices
 from jaxunlearn.methods import reset
@@ -80,3 +81,12 @@ def test_squared_gradients_are_sums_over_batches(mesh):
         _, g = gradients(m, put(tokens[rows][None], "ABT"), put(labels[rows][None], "ABT"))
         total = total + np.asarray(g.blocks.down_FD[...]) ** 2
     np.testing.assert_allclose(two.blocks.down_FD[...], total, rtol=1e-3, atol=1e-10)
+
+
+def test_a_mesh_that_does_not_divide_the_blocks_counts_each_of_them_once(mesh):
+    tokens, labels = (a.reshape(-1, 12) for a in texts(2, 8))
+    one = jax.tree.leaves(reset.squared_gradients(transformer.init(SHAPE, 0), tokens, labels, 2, seed=0))
+    with jax.set_mesh(mesh_of((3, 1, 1))):
+        three = jax.tree.leaves(reset.squared_gradients(transformer.init(SHAPE, 0), tokens, labels, 2, seed=0))
+    for a, b in zip(one, three, strict=True):
+        np.testing.assert_allclose(np.asarray(b), np.asarray(a), rtol=1e-4, atol=1e-9)

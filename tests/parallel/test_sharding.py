@@ -33,6 +33,13 @@ def test_devices_that_name_their_slice_are_grouped_by_it():
         sharding._slices(devices, 4)
 
 
+def test_a_batch_is_rounded_up_to_what_the_mesh_divides():
+    with jax.set_mesh(mesh_of((2, 2, 2))):
+        assert [sharding.rounded_up(n) for n in (1, 4, 5)] == [4, 4, 8]
+    with jax.set_mesh(mesh_of((1, 1, 1))):
+        assert sharding.rounded_up(5) == 5
+
+
 @pytest.mark.parametrize("sizes", MESHES)
 def test_arrays_and_their_rows_come_back_from_every_mesh_as_they_were(sizes):
     array_BT, rows_B = np.arange(64 * 6).reshape(64, 6), np.arange(63, -1, -4)
