@@ -13,6 +13,7 @@ from jaxunlearn.errors import InputError
 from jaxunlearn.files import json_text, parse_json, read_json, sha256_text
 from jaxunlearn.intervals import REVISION
 from jaxunlearn.methods import inference
+from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.console import say
 from jaxunlearn.report.schema import Graded
 from jaxunlearn.run import Run
@@ -75,7 +76,7 @@ class Target:
             "model": self.hash(name.split(",")[0]),
             "inputs": self.run.inputs.hashes,
         }
-        if path.is_file() and not holds(path, key) and self._of_other_settings(path, key):
+        if processes.first(lambda: path.is_file() and not holds(path, key) and self._of_other_settings(path, key)):
             path = path.with_name(f"{path.stem}_{sha256_text(json_text(key['depends']))[:8]}.json")
         if holds(path, key):
             return kept(path)

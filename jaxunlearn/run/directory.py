@@ -75,8 +75,12 @@ class RunDirectory:
         self._own_state()
 
     def abandon(self) -> None:
-        """Take back what was made in a folder that was new or empty, where the inputs were refused."""
-        if processes.index() or self._looks or not self._fresh or self.begun:
+        """Take back what was made in a folder that was new or empty, where the inputs were refused.
+
+        The other processes may not have failed: nothing is asked here, because one of them would take the answer for
+        that to its own next question.
+        """
+        if processes.index() or self._looks or not self._fresh or (self.path / "manifest.json").exists():
             return
         shutil.rmtree(self.path / "data", ignore_errors=True)  # the built-in universe's, which is written again
         withdraw(self.path)

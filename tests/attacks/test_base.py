@@ -8,6 +8,7 @@ import pytest
 from jaxunlearn.attacks import base
 from jaxunlearn.attacks.base import FILTER, Target, lacks_facts, lacks_prompts
 from jaxunlearn.config import Eval
+from jaxunlearn.parallel import processes
 
 
 @pytest.fixture
@@ -54,16 +55,22 @@ def test_of_several_tries_the_one_that_brings_back_most_is_kept_by_item(target):
     assert list(target.items["twin"]) == ["rounding"]
 
 
+class Run:
+    """A run in a folder, as far as `kept` asks for it."""
+
+    config = types.SimpleNamespace(eval=Eval())
+    inputs = types.SimpleNamespace(hashes={"text.prompts": "p"})
+    folder = types.SimpleNamespace(stage=lambda *_: contextlib.nullcontext())
+
+    def __init__(self, path):
+        self.path = path
+
+    def __truediv__(self, name):
+        return self.path / name
+
+
 def test_a_result_of_other_settings_is_kept_beside_and_never_replaced(target, tmp_path, monkeypatch):
-    class Run:
-        config = types.SimpleNamespace(eval=Eval())
-        inputs = types.SimpleNamespace(hashes={"text.prompts": "p"})
-        folder = types.SimpleNamespace(stage=lambda *_: contextlib.nullcontext())
-
-        def __truediv__(self, name):
-            return tmp_path / name
-
-    target.run, hashes = Run(), {"twin": "a"}
+    target.run, hashes = Run(tmp_path), {"twin": "a"}
     monkeypatch.setattr(target, "hash", lambda name: hashes[name])
     made = []
 
@@ -75,3 +82,29 @@ def test_a_result_of_other_settings_is_kept_beside_and_never_replaced(target, tm
     assert '"samples": 8' in first.read_text() and len(list(first.parent.iterdir())) == 2
     hashes["twin"] = "b"  # of another model what was found is of no use
     assert kept(2) == {"samples": 2} and '"samples": 2' in first.read_text()
+
+
+def test_a_process_that_sees_no_file_yet_asks_and_hears_what_the_first_one_does(target, tmp_path, monkeypatch):
+    """A network file system may show a process late what the first one wrote; the messages must not depend on it."""
+    said, inside = [], [False]
+
+    def speaks(act):  # process 0, which is alone inside an act
+        if inside[0]:
+            return act()
+        inside[0] = True
+        said.append(act())
+        inside[0] = False
+        return said[-1]
+
+    def kept(path):
+        target.run = Run(path)
+        return target.kept("probes", "twin", [4], lambda: pytest.fail("it is there"))
+
+    monkeypatch.setattr(target, "hash", lambda name: "a")
+    target.run = Run(tmp_path)
+    for samples in (8, 4):
+        target.kept("probes", "twin", [samples], lambda n=samples: {"samples": n})
+    monkeypatch.setattr(processes, "first", speaks)
+    assert kept(tmp_path) == {"samples": 4} and said == [True, True, {"samples": 4}]
+    monkeypatch.setattr(processes, "first", lambda act: said.pop(0))
+    assert kept(tmp_path / "late") == {"samples": 4} and not said

@@ -117,6 +117,13 @@ def test_nothing_stays_of_a_folder_whose_inputs_were_refused(tmp_path):
     assert (run / "config.json").is_file()
 
 
+def test_a_process_that_fails_alone_asks_the_others_nothing(tmp_path, monkeypatch):
+    run = RunDirectory(Config(name="x", run=Run(dir=str(tmp_path / "run"))))
+    monkeypatch.setattr(directory.processes, "first", lambda act: pytest.fail("a message that nobody hears"))
+    run.abandon()
+    assert not (tmp_path / "run").exists()
+
+
 HOLD = """
 import sys
 from jaxunlearn.outputs import lock
