@@ -41,7 +41,7 @@ def what_is_tested(config: Mapping[str, Any], hashes: Mapping[str, str]) -> dict
     """
     facts = config.get("attack", {}).get("rtt", {}).get("facts", "")
     files = {"text.prompts": hashes.get("text.prompts", "")}
-    files["attack.rtt.facts"] = sha256(find_data(facts)) if facts and find_data(facts).is_file() else ""
+    files["attack.rtt.facts"] = sha256(find_data(facts)) if facts and find_data(facts).exists() else ""
     found = {"files": files, "thresholds": THRESHOLDS} | {key: config.get(key) for key in FIXED}
     return parse_json(json_text(found), "the tests of a run", dict)
 

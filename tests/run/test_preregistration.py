@@ -1,6 +1,7 @@
 """The tests that a run fixes at its start: written once, in time or not, and every later change is seen."""
 
 import dataclasses
+import hashlib
 import json
 
 import pytest
@@ -56,6 +57,19 @@ def test_what_changed_is_named_with_both_values():
         "eval.n: 1 -> 2", "eval.new: none -> true", 'files.text.prompts: "a" -> "b"',
     ]  # fmt: skip
     assert changed(before, before["tests"]) == []
+
+
+def test_the_splits_of_a_folder_of_facts_are_fixed_as_a_file_is(tmp_path):
+    def fixed(facts):
+        return what_is_tested({"attack": {"rtt": {"facts": str(facts)}}}, {})["files"]["attack.rtt.facts"]
+
+    for n in range(2):
+        (tmp_path / f"split_{n}.jsonl").write_text(f"{n}\n")
+    told = hashlib.sha256(b"split_0.jsonl0\nsplit_1.jsonl1\n").hexdigest()
+    assert fixed(tmp_path) == told and fixed(tmp_path / "none") == ""
+    assert fixed(tmp_path / "split_1.jsonl") == hashlib.sha256(b"split_1.jsonl1\n").hexdigest()
+    (tmp_path / "split_1.jsonl").write_text("2\n")
+    assert fixed(tmp_path) != told
 
 
 def test_a_file_that_was_edited_is_damaged(tmp_path):
