@@ -29,7 +29,7 @@ from jaxunlearn.evals.suite import Suite
 from jaxunlearn.kernels.linear_cross_entropy import IGNORE
 from jaxunlearn.kernels.token_nll import token_nll
 from jaxunlearn.models.transformer import rope_table
-from jaxunlearn.parallel.sharding import fetch, gather, put
+from jaxunlearn.parallel.sharding import fetch, put
 from jaxunlearn.report.schema import Figure, Form
 
 WHOLE = -1  # the number of no layer: nothing is patched
@@ -46,7 +46,7 @@ def patched_logp(model, tokens_BT, labels_BT, source_LBTD, layer):
     """Return logp_BT of the labels, 0 where there is none, after one layer's stream was replaced where there is one."""
     x_BTD, _ = _through(model, tokens_BT, source_LBTD, labels_BT != IGNORE, layer)
     h_BTD = model.normalised(x_BTD)
-    return -token_nll(h_BTD, gather(model.unembed_DV(), "DV", h_BTD.dtype), labels_BT)
+    return -token_nll(h_BTD, model.output_DV(h_BTD.dtype), labels_BT)
 
 
 def _through(model, tokens_BT, source_LBTD, at_BT, layer):

@@ -30,7 +30,7 @@ from jaxunlearn.kernels.token_nll import token_nll
 from jaxunlearn.models import lora
 from jaxunlearn.models.generate import Sampling, generate
 from jaxunlearn.parallel.console import say
-from jaxunlearn.parallel.sharding import gather, put, rounded_up
+from jaxunlearn.parallel.sharding import put, rounded_up
 from jaxunlearn.report.schema import EACH, MODEL, Figure, Form, Graded
 from jaxunlearn.run import Run
 from jaxunlearn.training.step import compiled_step, init_state, updated
@@ -70,7 +70,7 @@ def policy_step(state, learning_rate, tokens_BT, labels_BT, advantage_B, base, *
     def loss(part):
         model = lora.over(base, part)
         h_BTD = model(tokens_BT)
-        nll_BT = token_nll(h_BTD, gather(model.unembed_DV(), "DV", h_BTD.dtype), labels_BT)
+        nll_BT = token_nll(h_BTD, model.output_DV(h_BTD.dtype), labels_BT)
         count_B = jnp.maximum(jnp.sum(labels_BT != IGNORE, axis=1), 1)
         return jnp.mean(advantage_B * jnp.sum(nll_BT, axis=1) / count_B)
 

@@ -19,7 +19,6 @@ from jaxunlearn.kernels.linear_cross_entropy import IGNORE, linear_cross_entropy
 from jaxunlearn.kernels.linear_distillation import linear_distillation
 from jaxunlearn.kernels.token_nll import row_nll
 from jaxunlearn.models import lora
-from jaxunlearn.parallel.sharding import gather
 
 Sum = tuple[jax.Array, jax.Array]  # (sum, count)
 Terms = dict[str, Sum]
@@ -167,7 +166,7 @@ class Batch:
     def nll_of(self, tokens_BT, labels_BT) -> Sum:
         """Return (summed cross-entropy in nats, count of labels) of given labels."""
         h_BTD = self.model(tokens_BT)
-        total, count = linear_cross_entropy(h_BTD, head(self.model, h_BTD.dtype), labels_BT)
+        total, count = linear_cross_entropy(h_BTD, self.model.output_DV(h_BTD.dtype), labels_BT)
         return total, count
 
     def logp(self, part: str) -> jax.Array:
@@ -191,25 +190,20 @@ class Batch:
         return self.kl("retain") if self.recipe.retain_loss == "kl" else self.nll("retain")
 
 
-def head(model, dtype):
-    """Return the output projection w_DV in use."""
-    return gather(model.unembed_DV(), "DV", dtype)
-
-
 def sequence_logp(model, tokens_BT, labels_BT):
     """Return logp_B, the summed log-probability in nats of each sequence's labels.
 
     Stored references use this function too, so that model and baseline are computed alike.
     """
     h_BTD = model(tokens_BT)
-    return -row_nll(h_BTD, head(model, h_BTD.dtype), labels_BT)
+    return -row_nll(h_BTD, model.output_DV(h_BTD.dtype), labels_BT)
 
 
 def kl_to(model, teacher, tokens_BT, labels_BT) -> Sum:
     """Return (summed KL(teacher || model) in nats, count) over the labelled positions, 0 for equal models."""
     h_BTD, t_BTD = model(tokens_BT), teacher(tokens_BT)
-    pair = t_BTD, head(teacher, t_BTD.dtype)
-    return linear_distillation(h_BTD, head(model, h_BTD.dtype), [pair], labels_BT != IGNORE)
+    pair = t_BTD, teacher.output_DV(t_BTD.dtype)
+    return linear_distillation(h_BTD, model.output_DV(h_BTD.dtype), [pair], labels_BT != IGNORE)
 
 
 def over_sequences(loss_B, valid_B=None) -> Sum:

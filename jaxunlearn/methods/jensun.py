@@ -12,7 +12,7 @@ from jaxunlearn.kernels.linear_cross_entropy import IGNORE
 from jaxunlearn.kernels.linear_distillation import jsd_rows, linear_distillation
 from jaxunlearn.kernels.token_nll import token_nll
 from jaxunlearn.methods.answers import not_known
-from jaxunlearn.methods.base import Batch, Method, Sum, Terms, head, retain_weight
+from jaxunlearn.methods.base import Batch, Method, Sum, Terms, retain_weight
 
 
 def to_one_hot(nll_BT, labels_BT) -> Sum:
@@ -25,15 +25,15 @@ def to_one_hot(nll_BT, labels_BT) -> Sum:
 def jsd_to(model, teacher, tokens_BT, labels_BT) -> Sum:
     """Return (summed JSD of teacher and model in nats, count) over the labelled positions."""
     h_BTD, t_BTD = model(tokens_BT), teacher(tokens_BT)
-    pair, on_BT = (t_BTD, head(teacher, t_BTD.dtype)), labels_BT != IGNORE
-    return linear_distillation(h_BTD, head(model, h_BTD.dtype), [pair], on_BT, divergence=jsd_rows)
+    pair, on_BT = (t_BTD, teacher.output_DV(t_BTD.dtype)), labels_BT != IGNORE
+    return linear_distillation(h_BTD, model.output_DV(h_BTD.dtype), [pair], on_BT, divergence=jsd_rows)
 
 
 def bounded(b: Batch) -> Terms:
     """Return the term on answers and, with a weight, that on text to keep."""
     tokens_BT, labels_BT = b.parts["answers"]
     h_BTD = b.model(tokens_BT)
-    nll_BT = token_nll(h_BTD, head(b.model, h_BTD.dtype), labels_BT)
+    nll_BT = token_nll(h_BTD, b.model.output_DV(h_BTD.dtype), labels_BT)
     terms = {"answers": to_one_hot(nll_BT, labels_BT)}
     if b["retain_weight"]:
         terms["retain"] = jsd_to(b.model, b.teacher("baseline"), *b.parts["retain"])

@@ -4,7 +4,7 @@ from functools import partial
 
 from jaxunlearn.kernels.linear_cross_entropy import IGNORE
 from jaxunlearn.kernels.linear_distillation import Rows, linear_distillation
-from jaxunlearn.methods.base import Batch, Method, Setting, Sum, Terms, head, retain_weight
+from jaxunlearn.methods.base import Batch, Method, Setting, Sum, Terms, retain_weight
 
 
 def undial(h_BTD, w_DV, teacher, labels_BT, strength=10.0) -> Sum:
@@ -28,8 +28,8 @@ def distilled(b: Batch) -> Terms:
     tokens_BT, labels_BT = b.parts["forget"]
     baseline, h_BTD = b.frozen["baseline"], b.model(tokens_BT)
     t_BTD = baseline(tokens_BT)
-    teacher = t_BTD, head(baseline, t_BTD.dtype)
-    return {"forget": undial(h_BTD, head(b.model, h_BTD.dtype), teacher, labels_BT, b["strength"])}
+    teacher = t_BTD, baseline.output_DV(t_BTD.dtype)
+    return {"forget": undial(h_BTD, b.model.output_DV(h_BTD.dtype), teacher, labels_BT, b["strength"])}
 
 
 UNDIAL = Method(

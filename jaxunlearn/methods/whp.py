@@ -7,7 +7,7 @@ import dataclasses
 
 from jaxunlearn.config import Config
 from jaxunlearn.kernels.linear_distillation import linear_topk_distillation
-from jaxunlearn.methods.base import Batch, Method, Setting, Terms, Values, head, retain_weight
+from jaxunlearn.methods.base import Batch, Method, Setting, Terms, Values, retain_weight
 from jaxunlearn.whp.labels import generic_labels
 from jaxunlearn.whp.soft import averaged_loss, soft_loss
 
@@ -62,7 +62,7 @@ def soft(b: Batch) -> Terms:
     if "soft" in b.parts:
         tokens_BT, ids_BTJ, p_BTJ, trained_BT = b.parts["soft"]
         h_BTD = b.model(tokens_BT)
-        total, count = linear_topk_distillation(h_BTD, head(b.model, h_BTD.dtype), ids_BTJ, p_BTJ, trained_BT)
+        total, count = linear_topk_distillation(h_BTD, b.model.output_DV(h_BTD.dtype), ids_BTJ, p_BTJ, trained_BT)
         return {"soft": (total, count)}
     models = b.frozen["baseline"], b.frozen["reinforced"], b.parts["passages"][0], b.frozen.get("diluted")
     return {"passages": soft_loss(b.model, *models, alpha=b["alpha"], whp=b.recipe.whp)}

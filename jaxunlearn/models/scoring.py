@@ -12,13 +12,13 @@ from jaxunlearn.data.blocks import PAD_ID
 from jaxunlearn.data.tokenizer import Tokenizer
 from jaxunlearn.errors import InputError
 from jaxunlearn.kernels.linear_cross_entropy import IGNORE, linear_cross_entropy
-from jaxunlearn.parallel.sharding import act, fetch, gather, put, rounded_up
+from jaxunlearn.parallel.sharding import act, fetch, put, rounded_up
 
 
 def loss_sum(model, tokens_BT, labels_BT):
     """Return (summed cross-entropy in nats, count of labels); the caller divides once, by the global count."""
     h_BTD = model(tokens_BT)
-    return linear_cross_entropy(h_BTD, gather(model.unembed_DV(), "DV", h_BTD.dtype), labels_BT)
+    return linear_cross_entropy(h_BTD, model.output_DV(h_BTD.dtype), labels_BT)
 
 
 CHUNK = 64  # positions whose logits are held at once

@@ -221,9 +221,13 @@ class Model(nnx.Module):
         """Return the output projection [D, V] at rest, tied or not."""
         return self.embed_VD[...].T if self.c.tied else self.head_DV[...]
 
+    def output_DV(self, dtype):
+        """Return the output projection [D, V] in use: in the compute dtype, and gathered where fsdp split it."""
+        return gather(self.unembed_DV(), "DV", dtype)
+
     def logits(self, h_BTD):
         """Return fp32 logits_BTV of hidden states; for a few positions only (losses and labels never hold them)."""
-        w_DV = gather(self.unembed_DV(), "DV", h_BTD.dtype)
+        w_DV = self.output_DV(h_BTD.dtype)
         return jnp.einsum("BTD,DV->BTV", h_BTD, w_DV, out_sharding=act("BTV"), preferred_element_type=jnp.float32)
 
 

@@ -54,7 +54,10 @@ class Trackers:
             getattr(self, f"_{name}")(stage, step, numbers)
 
     def rewind(self, stage: str, step: int) -> None:
-        """Replace what a killed attempt logged beyond `step` by what is logged from now on."""
+        """Let what is logged from now on replace, in TensorBoard, what a killed attempt logged beyond `step`.
+
+        W&B and MLflow cannot take back what they were sent: there these steps stand twice.
+        """
         self.flush()
         self._purge[stage] = step + 1
 

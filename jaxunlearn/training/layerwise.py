@@ -26,7 +26,6 @@ from jaxunlearn.kernels.linear_cross_entropy import linear_cross_entropy
 from jaxunlearn.models.transformer import Shape, rematerialised, rope_table
 from jaxunlearn.models.weights import is_layered, is_matrix, parameter_bytes
 from jaxunlearn.parallel import processes
-from jaxunlearn.parallel.sharding import gather
 from jaxunlearn.training.optimiser import joined, optimiser, parted
 
 FULL = 0.9  # of a device's memory: activations and what works beside them take the rest
@@ -88,7 +87,7 @@ def updated_by_layers(model, opt, learning_rate, tokens_ABT, labels_ABT, c: Trai
     def leave(rest, x_BTD, labels_BT):
         m = joined(model, stacked, rest)
         h_BTD = m.normalised(x_BTD)
-        return linear_cross_entropy(h_BTD, gather(m.unembed_DV(), "DV", h_BTD.dtype), labels_BT)
+        return linear_cross_entropy(h_BTD, m.output_DV(h_BTD.dtype), labels_BT)
 
     def last(x_BTD, labels_BT):
         (total, count), (g, dx_BTD) = jax.value_and_grad(leave, (0, 1), has_aux=True)(rest, x_BTD, labels_BT)

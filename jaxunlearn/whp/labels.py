@@ -10,7 +10,7 @@ import numpy as np
 from jaxunlearn.config import Whp
 from jaxunlearn.kernels.linear_distillation import linear_logsumexp
 from jaxunlearn.models import lora
-from jaxunlearn.parallel.sharding import gather, put_rows, rows_at
+from jaxunlearn.parallel.sharding import put_rows, rows_at
 from jaxunlearn.whp.argmax import generic_argmax, seen_table
 
 
@@ -72,17 +72,13 @@ def teachers(baseline, reinforced, diluted, passage: Passage) -> list:
     """Return (hidden states at each original token, output projection) of two frozen models, or of three."""
     # -1 (no counterpart) reads position 0: nothing is trained there, so any row will do
     base_BTD = rows_at(baseline(passage.translation_BS), jnp.maximum(passage.map_BT, 0))
-    pairs = [(base_BTD, head(baseline, base_BTD.dtype))]
+    pairs = [(base_BTD, baseline.output_DV(base_BTD.dtype))]
     for part in (reinforced, diluted):
         if part is not None:
             seen = lora.over(baseline, part)
             h_BTD = seen(passage.tokens_BT)
-            pairs.append((h_BTD, head(seen, h_BTD.dtype)))
+            pairs.append((h_BTD, seen.output_DV(h_BTD.dtype)))
     return pairs
-
-
-def head(model, dtype):
-    return gather(model.unembed_DV(), "DV", dtype)
 
 
 @partial(jax.jit, static_argnames=("alphas", "whp"))

@@ -9,7 +9,7 @@ from jaxunlearn.config import Whp
 from jaxunlearn.kernels.linear_distillation import Rows, linear_distillation, linear_topk, log_softmax_V
 from jaxunlearn.whp import equation
 from jaxunlearn.whp.argmax import seen_table
-from jaxunlearn.whp.labels import Passage, head, teachers
+from jaxunlearn.whp.labels import Passage, teachers
 
 # ---- soft labels
 
@@ -20,7 +20,7 @@ def soft_loss(model, baseline, reinforced, passage: Passage, diluted=None, *, al
     base, reinf, *third = teachers(baseline, reinforced, diluted, passage)
     return soft_label_loss(
         h_BTD,
-        head(model, h_BTD.dtype),
+        model.output_DV(h_BTD.dtype),
         base,
         reinf,
         passage.trained_BT,
@@ -48,7 +48,7 @@ def averaged_loss(model, baseline, passages: tuple[Passage, ...]):
     h_BTD = model(passages[0].tokens_BT)
     translated = [teachers(baseline, None, None, p)[0] for p in passages]
     trained_BT = jnp.all(jnp.stack([p.trained_BT for p in passages]), axis=0)
-    return averaged_label_loss(h_BTD, head(model, h_BTD.dtype), translated, trained_BT)
+    return averaged_label_loss(h_BTD, model.output_DV(h_BTD.dtype), translated, trained_BT)
 
 
 def soft_label_loss(
