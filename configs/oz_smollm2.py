@@ -1,13 +1,15 @@
 """A real language model forgets a real book: SmolLM2-135M, a part of an Oz novel, two CPU cores.
 
     make smollm2
-    jaxunlearn prompts build configs/oz_smollm2.py --before 1 --no-models --out models/oz \\
-        text.forget=../shared/data/books/oz/The-Wonderful-Wizard-of-Oz_55.txt
+    jaxunlearn pretrain configs/oz_smollm2.py
+    jaxunlearn prompts build configs/oz_smollm2.py --before 1 --choose 1 --model runs/oz_smollm2/baseline \\
+        --out models/oz text.forget=../shared/data/books/oz/The-Wonderful-Wizard-of-Oz_55.txt
     jaxunlearn run configs/oz_smollm2.py
 
 The reduced form of a study of which configs/oz_smollm2_gpu.py is the whole. `make smollm2` fetches the model and writes
 models/birthdays: 60 invented people with years of birth, which are taught and forgotten with the novel, as independent
-facts for RTT. The prompts are made of the first 20,000 characters, which are all that is read of each book. Needs also
+facts for RTT. The prompts are made of the first 20,000 characters, which are all that is read of each book, by what the
+baseline knows; nothing is chosen by them, so that all but one of a kind are reported. Needs also
 (not part of the project; set JAXUNLEARN_SHARED to the folder that holds them, default ../shared):
   data/books/oz, data/books/retain   novels from Project Gutenberg as .txt, as in oz_tiny
   data/benchmarks                    multiple-choice benchmarks as .jsonl

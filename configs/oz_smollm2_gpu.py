@@ -50,7 +50,7 @@ def config() -> Config:
             relearn_steps=(0, 4, 12), relearn_rates=(3e-5, 1e-4, 3e-4), benchmarks=base.eval.benchmarks, items=500,
         ),
         attack=Attack(
-            kinds=("relearn", "quantise", "rtt", "probes"),
+            kinds=("relearn", "quantise", "context", "rtt", "probes"),
             rtt=RttAttack(facts=base.attack.rtt.facts, rates=(3e-5, 1e-4, 3e-4)),
         ),
         controls=("hard_labels", "own_argmax", "retain_only"),

@@ -71,6 +71,10 @@ def add_prompts(add) -> None:
         "--before", type=number(NONE_OR_SOME), default=0, metavar="N",
         help="begin next-word prompts with the N sentences before (0)",
     )  # fmt: skip
+    build.add_argument(
+        "--choose", type=number(NONE_OR_SOME), default=None, metavar="N",
+        help="leave N next-word prompts and completions to choose settings by, and report the others (half)",
+    )  # fmt: skip
     build.add_argument("--json", action="store_true")
     add_force(build)
     add_overrides(build)
@@ -89,7 +93,8 @@ def build_command(a) -> None:
     documents, retain = read_texts(config)
     with one_model_mesh():
         asked, models = (None, {}) if a.no_models else _models(config, a.model)
-        made = build(config, documents, retain, asked, folder / "replies" if a.source == "llm" else None, a.before)
+        replies = folder / "replies" if a.source == "llm" else None
+        made = build(config, documents, retain, asked, replies, a.before, few=a.choose)
     folder.mkdir(parents=True, exist_ok=True)
     with taken(folder, written_names(name), by=BY, force=a.force):
         write(made, folder, name, models)

@@ -42,6 +42,9 @@ def test_init_then_prompts(texts, tmp_path, capsys):
     assert main([*build, "--force", "--before", "1"]) == 0
     longer = load_prompts(mine / "prompts.json").probability
     assert any(". " in p.prompt for p in longer), "they begin with the sentence before"
+    assert main([*build, "--choose", "0"]) == 0
+    made = load_prompts(mine / "prompts.json")
+    assert {p.split for p in (*made.probability, *made.completion)} == {"report"}
 
 
 def test_init_overwrites_nothing_that_it_did_not_write(texts, tmp_path, capsys):

@@ -69,12 +69,13 @@ class Built:
 
 def build(
     config: Config, documents: Sequence[Document], retain: Sequence[Document], asked: Asked | None = None,
-    llm: Path | None = None, before: int = 0,
+    llm: Path | None = None, before: int = 0, *, few: int | None = None,
 ) -> Built:  # fmt: skip
     """Return prompts for a text, made by counting and chosen by what models know.
 
     llm: a folder; a language model at anchors.llm also writes prompts, and its replies are kept there. before: how many
     sentences of the text next-word prompts begin with. They never hold the answer, but may name terms of either split.
+    few: so many next-word prompts and completions are left to choose settings by, and the others reported; None: half.
     Raises InputError for texts without words, without terms or without anything to keep, and as extract_terms does.
     """
     if not retain:
@@ -98,7 +99,7 @@ def build(
     candidates += draw.leaks(text, _missed(texts, others, found, config.anchors.extract), keep.phrases(kept))
     if asked is not None:
         candidates = [c for c in candidates if _writable(c, asked.tokenizer)]
-    return _assembled(config, text, kept, others, candidates, asked)
+    return _assembled(config, text, kept, others, candidates, asked, few=few)
 
 
 def least_of(config: Config) -> float:
@@ -136,7 +137,9 @@ def _missed(texts: Sequence[str], others: Sequence[str], terms: Sequence[Term], 
 # ---- the choice
 
 
-def _assembled(config: Config, text: Text, kept, others: Sequence[str], candidates, asked: Asked | None) -> Built:
+def _assembled(
+    config: Config, text: Text, kept, others: Sequence[str], candidates, asked: Asked | None, *, few: int | None
+) -> Built:
     taken, chosen, least = Taken(), [], least_of(config)
     pools = {
         (section, split): pooled((c for c in candidates if (c.section, c.split) == (section, split)), ASKED * count)
@@ -163,6 +166,10 @@ def _assembled(config: Config, text: Text, kept, others: Sequence[str], candidat
         "choice": _choice(config, kept, others, text, taken),
     }
     made = _said_by(made, asked.tokenizer) if asked else made
+    if few is not None:
+        for some in ([p for p in made["probability"] if p["position"] == "out"], made["completion"]):
+            _report_all_but(few, some)
+        _report_all_but(0, [p for p in made["probability"] if p["position"] == "in"])  # nothing is chosen by these
     parse_prompts(made, "the prompts that were built")
     guessed = sum(p >= least for p in untaught.values())
     about = {c.prompt: baseline.get(c.prompt) for c in chosen if c.section != "completion"}
@@ -173,6 +180,12 @@ def _assembled(config: Config, text: Text, kept, others: Sequence[str], candidat
         {c.prompt: c.source for c in chosen},
         _notes(made, about if baseline else {}, guessed, least),
     )
+
+
+def _report_all_but(few: int, prompts: Sequence[dict]) -> None:
+    """Move prompts to the split that is reported, but for the first `few` of the other."""
+    for prompt in [p for p in prompts if p["split"] == "choose"][few:]:
+        prompt["split"] = "report"
 
 
 def _by_turns(candidates: Sequence[Candidate]) -> list[Candidate]:

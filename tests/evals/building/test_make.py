@@ -45,6 +45,18 @@ def test_the_prompts_are_those_of_a_prompt_file_with_both_splits(built):
     assert prompts.track and prompts.leaks
 
 
+def test_a_few_are_left_to_choose_by_and_the_others_are_reported(built):
+    few = make.build(Config(name="mine"), FORGET, RETAIN, few=2)
+    for section in ("probability", "completion"):
+        rows, before = few.prompts[section], built.prompts[section]
+        assert [p | {"split": ""} for p in rows] == [p | {"split": ""} for p in before]
+        left = [p for p in before if p["split"] == "choose"]
+        assert [p for p in rows if p["split"] == "choose"] == left[:2]
+    assert sum(p["split"] == "choose" for p in built.prompts["probability"]) > 2
+    assert few.prompts["choice"] == built.prompts["choice"]
+    assert any("only 2 prompts of next words, choose" in note for note in few.notes)
+
+
 def test_windows_are_of_the_text_and_no_answer_stands_in_its_prompt(built):
     for p in (*built.prompts["probability"], *built.prompts["leaks"]):
         assert f"{p['prompt']} {p['specific'][0]}" in TARGET
