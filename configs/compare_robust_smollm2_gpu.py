@@ -3,8 +3,8 @@
     make smollm2 && jaxunlearn sweep compare_robust_smollm2_gpu
 
 Needs the same as oz_smollm2_gpu, whose baseline, twin and budget it has. One seed and one setting a row, to fit
-a short time on one card; RepSelect stops by its own budget, the others take their steps. Attacked as in compare_robust, RTT by the birthdays of
-invented people that the baseline was taught.
+a short time on one card; RepSelect stops by its own budget, the others take their steps. Attacked as in compare_robust,
+RTT by the birthdays of invented people that the baseline was taught.
 Hardware: one GPU of 80 GB; the time is not known. Resumable: what is done is skipped.
 """
 

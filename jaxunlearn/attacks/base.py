@@ -18,11 +18,12 @@ from jaxunlearn.parallel.console import say
 from jaxunlearn.report.schema import Graded
 from jaxunlearn.run import Run
 from jaxunlearn.run.resume import holds, keep, kept
-from jaxunlearn.run.store import hash_of, load_model, measured_by, models_of
+from jaxunlearn.run.store import attacked_by, hash_of, load_model, measured_by, models_of
 
 MAIN = ("baseline", "unlearned", "twin")
 STRESS = "half frozen (must be exposed)"
 FILTER = "output filter (must be exposed)"
+MEASURE = "measure"  # the kind of what is kept of a model that is measured as a run's own
 BEHIND = {FILTER: "baseline"}  # the weights behind an output filter: who holds them is not bound by it
 
 
@@ -69,6 +70,7 @@ class Target:
         """Return the kept result for the same settings, inputs and weights; where there is none, make and keep it."""
         slug = "".join(ch if ch.isalnum() else "_" for ch in name)
         path = self.run / "evals" / f"attack_{kind}_{slug}.json"
+        part = dict if kind == MEASURE else _of_attack
         key = {
             "depends": parse_json(json_text(depends), "depends"),
             "eval": measured_by(self.run.config.eval),
@@ -76,9 +78,10 @@ class Target:
             "model": self.hash(name.split(",")[0]),
             "inputs": self.run.inputs.hashes,
         }
-        if processes.first(lambda: path.is_file() and not holds(path, key) and self._of_other_settings(path, key)):
+        key = part(key)
+        if processes.first(lambda: path.is_file() and not holds(path, key, part) and _of_others(path, key, part)):
             path = path.with_name(f"{path.stem}_{sha256_text(json_text(key['depends']))[:8]}.json")
-        if holds(path, key):
+        if holds(path, key, part):
             return kept(path)
         with self.stage(f"{kind}, {name}"):
             found = make()
@@ -90,15 +93,6 @@ class Target:
         if not self.makes:
             raise NotKept(doing)
         return self.run.folder.stage("attack", doing)
-
-    @staticmethod
-    def _of_other_settings(path: Path, key: dict) -> bool:
-        """Return whether a file holds a result of the same models and inputs by other settings, which stays."""
-        try:
-            before = read_json(path, dict)["key"]
-        except (InputError, KeyError):
-            return False  # damaged: it is made again in its place
-        return all(before.get(name) == value for name, value in key.items() if name != "depends")
 
     def add(self, name: str, group: str, figures: dict) -> None:
         """Add figures to those that report.json has of a model."""
@@ -121,6 +115,20 @@ class Target:
         if line not in self.unmeasured:
             say(f"  not measured: {line}")
             self.unmeasured.append(line)
+
+
+def _of_attack(key: dict) -> dict:
+    """Return the key of a kept attack, also of an earlier version, without the settings that no attack looks at."""
+    return key | {"eval": attacked_by(key.get("eval") or {})}
+
+
+def _of_others(path: Path, key: dict, part: Callable[[dict], dict]) -> bool:
+    """Return whether a file holds a result of the same models and inputs by other settings, which stays."""
+    try:
+        before = part(read_json(path, dict)["key"])
+    except (InputError, KeyError):
+        return False  # damaged: it is made again in its place
+    return all(before.get(name) == value for name, value in key.items() if name != "depends")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxunlearn.attacks.base import FILTER, STRESS, Target
+from jaxunlearn.attacks.base import FILTER, MEASURE, STRESS, Target
 from jaxunlearn.attacks.rtt import texts, told
 from jaxunlearn.config import Train, as_dict
 from jaxunlearn.data.blocks import next_token_labels
@@ -77,7 +77,7 @@ def show_hidden(target: Target, name: str, folder: Path) -> None:
     """Measure a model that only hides as every other model, and add it to the target."""
     target.folders[name] = folder
     found = target.kept(
-        "measure", name, ["sums by block"], lambda: measure(target.load(name, frozen=True), target.run.suite)
+        MEASURE, name, ["sums by block"], lambda: measure(target.load(name, frozen=True), target.run.suite)
     )
     target.models.setdefault(name, {}).update({k: v for k, v in found.items() if k not in (*raw(), "track")})
     target.items.setdefault(name, {}).update(items_of(found))

@@ -153,9 +153,12 @@ def trained_on(hashes: Mapping[str, str]) -> dict[str, str]:
 # ---- results kept under their key
 
 
-def holds(path: Path, key: dict) -> bool:
-    """Return whether a file holds a result under this key, as the first process sees it; False, said, where damaged."""
-    return processes.first(lambda: path.is_file() and _whole(path).get("key") == key)
+def holds(path: Path, key: dict, part: Callable[[dict], dict] = dict) -> bool:
+    """Return whether a file holds a result under this key, as the first process sees it; False, said, where damaged.
+
+    part: what of the file's key is compared.
+    """
+    return processes.first(lambda: path.is_file() and part(_whole(path).get("key") or {}) == key)
 
 
 def kept(path: Path) -> Any:

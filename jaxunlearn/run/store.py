@@ -28,6 +28,15 @@ def measured_by(e: Eval) -> dict:
     return {k: v for k, v in as_dict(e).items() if k not in ELSEWHERE and v != LATER.get(k, ...)}
 
 
+# fields of Eval that no attack looks at
+BESIDE = ("members", "benchmarks", "tasks", "tofu", "muse", "items")
+
+
+def attacked_by(measured: dict) -> dict:
+    """Return those of the settings that `measured_by` returns that an attack depends on."""
+    return {k: v for k, v in measured.items() if k not in BESIDE}
+
+
 def models_of(run: Run) -> dict[str, Path]:
     """Return {name in the report: folder} of the models that exist."""
     names = {name: name for name in ("baseline", "unlearned", "twin", "reinforced", "repaired")}

@@ -5,10 +5,13 @@ import types
 
 import pytest
 
+from jaxunlearn import sealed
 from jaxunlearn.attacks import base
 from jaxunlearn.attacks.base import FILTER, Target, lacks_facts, lacks_prompts
 from jaxunlearn.config import Eval
+from jaxunlearn.files import json_text, read_json
 from jaxunlearn.parallel import processes
+from jaxunlearn.run.store import measured_by
 
 
 @pytest.fixture
@@ -82,6 +85,27 @@ def test_a_result_of_other_settings_is_kept_beside_and_never_replaced(target, tm
     assert '"samples": 8' in first.read_text() and len(list(first.parent.iterdir())) == 2
     hashes["twin"] = "b"  # of another model what was found is of no use
     assert kept(2) == {"samples": 2} and '"samples": 2' in first.read_text()
+
+
+def test_a_result_stays_where_only_what_no_attack_looks_at_was_set(target, tmp_path, monkeypatch):
+    target.run = Run(tmp_path)
+    monkeypatch.setattr(target, "hash", lambda name: "a")
+    made = []
+
+    def kept(kind, **given):
+        target.run.config = types.SimpleNamespace(eval=Eval(**given))
+        return target.kept(kind, "twin", [4], lambda: made.append(kind) or {"of": given})
+
+    for given in ({}, {"benchmarks": ("b",), "items": 9}, {"members": 8, "tofu": "t"}):
+        assert kept("probes", **given) == {"of": {}}
+        assert kept("measure", **given) == {"of": given}  # a model that hides is measured as the others are
+    assert kept("probes", temperature=0.5) == {"of": {"temperature": 0.5}}
+    assert made == ["probes", *["measure"] * 3, "probes"]
+    path = tmp_path / "evals" / "attack_probes_twin.json"  # as an earlier version kept it
+    before = read_json(path, dict)
+    key = before["key"] | {"eval": measured_by(Eval(temperature=0.5, benchmarks=("old",)))}
+    path.write_text(json_text(sealed.sealed({"key": key, "found": before["found"]})))
+    assert kept("probes", temperature=0.5, benchmarks=("new",)) == {"of": {"temperature": 0.5}}
 
 
 def test_a_process_that_sees_no_file_yet_asks_and_hears_what_the_first_one_does(target, tmp_path, monkeypatch):

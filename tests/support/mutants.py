@@ -322,7 +322,7 @@ MORE = (
            '"baseline", "reinforced", "diluted", "inputs")  # rule 7', '"baseline", "diluted", "inputs")  # rule 7',
            ("tests/run/test_rules.py",)),
     Mutant("a kept result is used under any key", "run/resume.py",
-           '.get("key") == key)', '.get("key"))', ("tests/run/test_resume.py",)),
+           '.get("key") or {}) == key)', '.get("key") or {}))', ("tests/run/test_resume.py",)),
     Mutant("the twin sees the text", "stages/pretrain.py",
            '_pretrained(run, "twin", dataclasses.replace(p, steps=steps), retain)',
            '_pretrained(run, "twin", dataclasses.replace(p, steps=steps), run.training("forget"))', RUN),
