@@ -155,7 +155,7 @@ def _assembled(
         chosen += choose(pool, count, taken, each=each, least=least, first=reader, guessed=untaught)
     own = {word for term in text.terms for spelling in term.variants for word in keys(spelling)}
     generic = keep.Followers(kept)
-    made = {
+    made: dict[str, Any] = {
         "name": config.name,
         "probability": [_next_word(c, generic, own) for c in chosen if c.section in ("out", "in")],
         "completion": [_completion(c) for c in chosen if c.section == "completion"],
@@ -167,9 +167,7 @@ def _assembled(
     }
     made = _said_by(made, asked.tokenizer) if asked else made
     if few is not None:
-        for some in ([p for p in made["probability"] if p["position"] == "out"], made["completion"]):
-            _report_all_but(few, some)
-        _report_all_but(0, [p for p in made["probability"] if p["position"] == "in"])  # nothing is chosen by these
+        _leave(few, made)
     parse_prompts(made, "the prompts that were built")
     guessed = sum(p >= least for p in untaught.values())
     about = {c.prompt: baseline.get(c.prompt) for c in chosen if c.section != "completion"}
@@ -182,10 +180,12 @@ def _assembled(
     )
 
 
-def _report_all_but(few: int, prompts: Sequence[dict]) -> None:
-    """Move prompts to the split that is reported, but for the first `few` of the other."""
-    for prompt in [p for p in prompts if p["split"] == "choose"][few:]:
-        prompt["split"] = "report"
+def _leave(few: int, made: dict) -> None:
+    """Move next-word prompts and completions to the split that is reported, but for the first few of the other."""
+    out, inside = ([p for p in made["probability"] if p["position"] == place] for place in ("out", "in"))
+    for prompts, left in ((out, few), (inside, 0), (made["completion"], few)):  # nothing is chosen inside names
+        for prompt in [p for p in prompts if p["split"] == "choose"][left:]:
+            prompt["split"] = "report"
 
 
 def _by_turns(candidates: Sequence[Candidate]) -> list[Candidate]:
