@@ -34,7 +34,7 @@ from jaxunlearn.report.sweep import chosen_settings, markdown, write_sweep
 from jaxunlearn.run import Run, open_run
 from jaxunlearn.run.directory import RunDirectory, claim, withdraw
 from jaxunlearn.run.metrics import Metrics
-from jaxunlearn.run.resume import holds, keep, kept
+from jaxunlearn.run.resume import holds, keep, kept, trained_on
 from jaxunlearn.run.sources import with_universe
 from jaxunlearn.run.store import hash_of, load_model, measured_by
 from jaxunlearn.stages.evaluate import evaluate
@@ -182,13 +182,18 @@ def _made(cell: Cell, base: Run) -> Run:
     """Make the model of one cell with the models of its base; return its run. Raises RunError where it diverges.
 
     A cell with other settings of reinforce has fine-tuned models of its own. Completions are not sampled while tuning.
+    One that diverged is not tried again: evals/diverged.json keeps why.
     """
     run = _cell_run(cell, base)
     run.folder.manifest(run.inputs.hashes)
+    path, key = run / "evals/diverged.json", {"inputs": trained_on(run.inputs.hashes)}
+    if holds(path, key):
+        raise Diverged(kept(path))
     try:
         _unlearned(run, base)
-    except Diverged:
+    except Diverged as error:
         run.folder.drop_checkpoints()  # what goes on from there diverges again
+        keep(path, key, str(error))
         raise
     run.folder.drop_checkpoints()  # no later stage needs these, and a sweep has many cells
     shutil.rmtree(run / "unlearned_last", ignore_errors=True)

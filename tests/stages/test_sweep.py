@@ -201,12 +201,17 @@ def test_the_training_state_of_a_cell_stays_only_where_it_goes_on_from_it(tmp_pa
         run.folder.checkpoints("unlearn").mkdir(parents=True)
         assert state.is_dir()
         if end:
-            raise end
+            raise end("the loss is nan")
 
     monkeypatch.setattr(sweep, "_unlearned", trained)
     with pytest.raises(end) if end else contextlib.nullcontext():
         sweep._made(cell, base)
     assert state.exists() == left
+    monkeypatch.setattr(sweep, "_unlearned", lambda run, base: tried.append(run))
+    tried = []
+    with pytest.raises(Diverged, match="the loss is nan") if end is Diverged else contextlib.nullcontext():
+        sweep._made(cell, base)
+    assert bool(tried) == (end is not Diverged)  # what diverged is not tried again
 
 
 def test_a_sweep_is_followed_by_no_tracker(world, capsys):
