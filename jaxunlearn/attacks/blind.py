@@ -20,6 +20,7 @@ from jaxunlearn.data.boundaries import word_pattern
 _RUN = word_pattern(r"\p{L}\p{N}")
 LETTERS = regex.compile(word_pattern(), regex.V1)
 WORD = regex.compile(rf"{_RUN}(?:['’-]{_RUN})*", regex.V1)
+PIECE = regex.compile(_RUN, regex.V1)  # of a word, where an apostrophe or a hyphen parts it
 LEAST = 3  # occurrences of a missed term or a phrase
 LEAD = (4, 20)  # words of a prompt before an archetype's term
 BEFORE = (2, 14)  # and before a missed term

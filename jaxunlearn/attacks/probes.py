@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from jaxunlearn.attacks.base import Attack, Target
-from jaxunlearn.attacks.blind import WORD, Probe, blind_probes, paragraphs
+from jaxunlearn.attacks.blind import PIECE, Probe, blind_probes, paragraphs
 from jaxunlearn.attacks.near import Calibration, Resemblance, calibrated
 from jaxunlearn.config import Config, ProbesAttack, as_dict
 from jaxunlearn.data.tokenizer import holds
@@ -75,9 +75,12 @@ class Grader:
 
 
 def opening(expected: Sequence[str], text: str) -> str:
-    """Return which of the expected words or phrases a completion begins with, whole words, or nothing."""
-    words = WORD.findall(nfc(text))
-    return next((e for e in expected if (own := WORD.findall(e)) and words[: len(own)] == own), "")
+    """Return which of the expected words or phrases a completion begins with, or nothing.
+
+    They end where a word does, as for the judge: before the 's of a possessive and a hyphen, too.
+    """
+    words = PIECE.findall(nfc(text))
+    return next((e for e in expected if (own := PIECE.findall(e)) and words[: len(own)] == own), "")
 
 
 def summary(probes: Sequence[Probe], samples: Sequence[Sample], grader: Grader) -> dict:

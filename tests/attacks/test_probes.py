@@ -35,6 +35,10 @@ def test_grades(text, grade, evidence):
 
 def test_an_opening_is_of_whole_words():
     assert opening(("not be",), " not be named") == "not be" and opening(("not be",), "not bed") == ""
+    assert opening(("tinsmith",), " “tinsmith's shop") == "tinsmith" == opening(("tinsmith",), "tinsmith-made")
+    assert opening(("Dorothy",), "Dorothy’s aunt") == "Dorothy" == opening(("Dorothy",), "_Dorothy_’s")
+    assert opening(("Saw-Horse", "don't"), "Saw-Horses") == opening(("don't",), "don") == ""
+    assert opening(("don't",), "don’t go") == "don't" and opening(("Saw-Horse",), "Saw-Horse’s") == "Saw-Horse"
 
 
 def test_rates_count_prompts_and_leaks_of_all_samples_are_wilsons():

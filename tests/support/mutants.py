@@ -123,6 +123,8 @@ WIRING = (
     Mutant("archetype probes hold terms", "attacks/blind.py",
            "if first is not None and line.free(first, n) and", "if first is not None and",
            ("tests/attacks/test_blind.py",)),
+    Mutant("a possessive is not the word that a probe asks for", "attacks/blind.py",
+           "PIECE = regex.compile(_RUN, regex.V1)", "PIECE = WORD", ("tests/attacks/test_probes.py",)),
     Mutant("completions are grouped by the wrong prompt", "evals/familiarity.py",
            "asked = [q for q in p.completion for _ in range(repeats)]",
            "asked = [q for _ in range(repeats) for q in p.completion]", ("tests/evals/test_grouping.py",)),
