@@ -2,12 +2,17 @@
 
 import re
 
+from jaxunlearn.anchors.words import word_set
+
 # The head noun stands before the first of these: the plural of "porter with the grey coat" changes "porter".
 _LINKS = frozenset(
     ["of", "with", "in", "on", "at", "by", "from", "for", "to", "who", "that", "and", "or", "the", "under", "over"]
 )
 _IRREGULAR = {"child": "children", "mouse": "mice", "foot": "feet", "goose": "geese", "tooth": "teeth", "ox": "oxen"}
 _SINGLE = {many: one for one, many in _IRREGULAR.items()}
+# Nouns in -man that are made of no "man", and those in -f and -fe that end in -ves.
+_MANS = word_set("brahman caiman german human mussulman norman ottoman roman shaman superhuman talisman turcoman")
+_VES = ("calf", "half", "elf", "wolf", "leaf", "sheaf", "loaf", "thief", "knife", "life", "wife")
 _POSSESSIVE = ("'s", "’s")
 _SPLIT = re.compile(r"[\s‐‑-]+")
 
@@ -99,12 +104,12 @@ def _plurals(noun: str) -> list[str]:
     low = noun.lower()
     if low in _IRREGULAR:
         return [_cased(_IRREGULAR[low], noun)]
-    if low.endswith("man") and len(low) > 2:
+    if low.endswith("man") and low not in _MANS:
         return [noun[:-2] + "en", noun + "s"]
     if low.endswith("y") and low[-2:-1] not in tuple("aeiou"):
         both = [noun[:-1] + "ies", noun + "s"]
         return both if noun.islower() else both[::-1]
-    if low.endswith(("lf", "af", "ife")):
+    if low.endswith(_VES):
         return [noun[: -1 - low.endswith("e")] + "ves", noun + "s"]
     if low.endswith(("s", "x", "z", "ch", "sh")):
         return [noun + "es"]
