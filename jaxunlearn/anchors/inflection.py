@@ -13,6 +13,7 @@ _SINGLE = {many: one for one, many in _IRREGULAR.items()}
 # Nouns in -man that are made of no "man", and those in -f and -fe that end in -ves.
 _MANS = word_set("brahman caiman german human mussulman norman ottoman roman shaman superhuman talisman turcoman")
 _VES = ("calf", "half", "elf", "wolf", "leaf", "sheaf", "loaf", "thief", "knife", "life", "wife")
+_SES = ("rses", "ouses", "auses", "oses")  # of nouns in -se rather than -s
 _POSSESSIVE = ("'s", "’s")
 _SPLIT = re.compile(r"[\s‐‑-]+")
 
@@ -31,9 +32,13 @@ def plurals(term: str) -> list[str]:
 
 def singular(term: str) -> str:
     """Return a term with its head noun in the singular, "" where it is not a plural."""
+    return next(iter(singulars(term)), "")
+
+
+def singulars(term: str) -> list[str]:
+    """Return every term of which this may be the plural, the likeliest first."""
     head, noun, tail = _head(term)
-    one = _singular(noun)
-    return head + one + tail if one else ""
+    return [head + one + tail for one in _singulars(noun)]
 
 
 def unpossessed(term: str) -> str:
@@ -46,16 +51,17 @@ def parts(term: str) -> list[str]:
     return [part for part in _SPLIT.split(term) if part]
 
 
-def identity(term: str) -> str:
-    """Return what all spellings of a name share: its letters in lower case, in the singular, without 's."""
-    flat = "".join(parts(unpossessed(term) or term)).lower().replace("’", "'")
-    return flat[:-1] if len(flat) > 3 and flat.endswith("s") and not flat.endswith("ss") else flat
+def identities(term: str) -> set[str]:
+    """Return letters in lower case without 's, of the term and its singulars; all spellings of a name share some."""
+    bare = (unpossessed(term) or term).lower().replace("’", "'")
+    flats = ("".join(parts(one)) for one in (bare, *singulars(bare)))
+    return {flat[:-1] if len(flat) > 3 and flat.endswith("s") and not flat.endswith("ss") else flat for flat in flats}
 
 
 def alike(term: str, other: str) -> bool:
     """Return whether two terms name one thing: spellings of one name, or one made of words of the other."""
     words, others = ({part.lower() for part in parts(name)} for name in (term, other))
-    return identity(term) == identity(other) or words <= others or others <= words
+    return bool(identities(term) & identities(other)) or words <= others or others <= words
 
 
 def like(values: tuple[str, ...], term: str, surface: str, form: str) -> tuple[str, ...]:
@@ -116,16 +122,17 @@ def _plurals(noun: str) -> list[str]:
     return [noun + "s", noun + "es"] if low.endswith("o") else [noun + "s"]
 
 
-def _singular(noun: str) -> str:
+def _singulars(noun: str) -> list[str]:
     low = noun.lower()
     if low in _SINGLE:
-        return _cased(_SINGLE[low], noun)
+        return [_cased(_SINGLE[low], noun)]
     guesses = [noun[:-2] + "an"] if low.endswith("men") else []
     guesses += [noun[:-3] + "y"] if low.endswith("ies") else []
     guesses += [noun[:-3] + "f", noun[:-3] + "fe"] if low.endswith("ves") else []
-    guesses += [noun[:-2]] if low.endswith("es") else []
-    guesses += [noun[:-1]] if low.endswith("s") and not low.endswith("ss") else []
-    return next((one for one in guesses if len(one) > 1 and noun in _plurals(one)), "")
+    ends = [noun[:-2]] if low.endswith("es") else []
+    ends += [noun[:-1]] if low.endswith("s") and not low.endswith("ss") else []
+    guesses += ends[::-1] if low.endswith(_SES) else ends
+    return [one for one in guesses if len(one) > 1 and noun in _plurals(one)]
 
 
 def _cased(word: str, model: str) -> str:

@@ -8,6 +8,7 @@ from functools import cache
 from jaxunlearn.anchors.building.extract import Term, key_of
 from jaxunlearn.anchors.building.forms import CONNECTORS
 from jaxunlearn.anchors.building.kinds import INSTITUTIONS, PLACES, TITLES
+from jaxunlearn.anchors.inflection import singulars
 from jaxunlearn.anchors.matching import Matcher, find_anchors, make_matcher
 from jaxunlearn.anchors.words import CLITIC, FUNCTION, SHORT, WORD
 
@@ -113,19 +114,32 @@ _GENERAL = FUNCTION | CONNECTORS | PLACES | INSTITUTIONS
 
 @cache
 def key(word: str) -> str:
-    """Return what spellings, the plural and the possessive of a word share."""
+    """Return what spellings, the plural in -s and the possessive of a word share."""
     found = key_of(CLITIC.sub("", word))
     return found[:-1] if len(found) > 3 and found.endswith("s") and not found.endswith("ss") else found
+
+
+@cache
+def _keys(word: str) -> frozenset[str]:
+    """Return the key of a word, and of every word of which it may be the plural ("wolves": wolve, wolf)."""
+    bare = CLITIC.sub("", word).lower()
+    ones = () if len(bare) <= 3 and bare.endswith("s") else singulars(bare)
+    return frozenset(map(key, (bare, *ones)))
 
 
 def keys(text: str) -> set[str]:
     """Return the keys of all words of a text; the parts of a hyphened word have their own, too."""
     words = WORD.findall(text)
-    return {key(w) for word in words for w in (word, *re.split(r"[-]", word)) if w}
+    return {k for word in words for w in (word, *re.split(r"[-]", word)) if w for k in _keys(w)}
 
 
 def telling(name: str) -> set[str]:
     """Return the keys of the words that tell a name: not "the", "of", a title or "City", unless it has no other."""
+    return set().union(*telling_words(name))
+
+
+def telling_words(name: str) -> list[frozenset[str]]:
+    """Return the keys of each word that tells a name."""
     words = WORD.findall(name)
     own = [w for w in words if w.lower() not in _GENERAL and w.rstrip(".") not in TITLES]
-    return {key(word) for word in own or words}
+    return list(dict.fromkeys(map(_keys, own or words)))

@@ -1,14 +1,15 @@
 """Part terms and places between the splits, so that tuning sees nothing of what is published.
 
-Every word that tells a term belongs to one split. A prompt is of a split when it, its answers and the names in it hold
-words of that split alone. No two prompts share a run of RUN words.
+Every word that tells a term belongs to one split, in the singular and in the plural. A prompt is of a split when it,
+its answers and the names in it hold words of that split alone. No two prompts share a run of RUN words.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 
 from jaxunlearn.anchors.building.extract import Term
 from jaxunlearn.anchors.words import WORD
-from jaxunlearn.evals.building.places import keys, telling
+from jaxunlearn.evals.building.places import keys, telling, telling_words
 from jaxunlearn.evals.prompts import SPLITS
 
 LARGEST = 0.5  # of all occurrences: words of names are kept together up to this share
@@ -24,27 +25,32 @@ class Splits:
 
     def __init__(self, terms: Sequence[Term]):
         heavy: dict[str, float] = {}
+        self._above: dict[str, str] = {}
         for term in terms:
-            own = telling(term.text)
+            own = telling_words(term.text)
             for word in own:
-                heavy[word] = heavy.get(word, 0.0) + term.count / len(own)
-        self._above: dict[str, str] = {word: word for word in heavy}
+                heavy[min(word)] = heavy.get(min(word), 0.0) + term.count / len(own)
         most = LARGEST * sum(heavy.values())
+        for word in (w for term in terms for spelling in (term.text, *term.variants) for w in telling_words(spelling)):
+            for key in word:
+                self._above.setdefault(key, key)
+                heavy.setdefault(key, 0.0)
+            self._join(sorted(word), heavy)
         for term in sorted(terms, key=lambda t: (-t.count, t.text)):
-            words = sorted({word for spelling in term.variants for word in telling(spelling)})
-            for word in words:
-                self._above.setdefault(word, word)
-                heavy.setdefault(word, 0.0)
-            for other in words[1:]:
-                one, two = self._top(words[0]), self._top(other)
-                if one != two and heavy[one] + heavy[two] <= most:
-                    self._above[two] = one
-                    heavy[one] += heavy.pop(two)
+            self._join(sorted({word for spelling in term.variants for word in telling(spelling)}), heavy, most)
         load, self._split = dict.fromkeys(SPLITS, 0.0), {}
         for root in sorted(heavy, key=lambda r: (-heavy[r], r)):
             lighter = min(SPLITS, key=lambda split: load[split])
             self._split[root] = lighter
             load[lighter] += heavy[root]
+
+    def _join(self, words: Sequence[str], heavy: dict[str, float], most: float = math.inf) -> None:
+        """Join each word with the first, where both together have at most `most` occurrences."""
+        for other in words[1:]:
+            one, two = self._top(words[0]), self._top(other)
+            if one != two and heavy[one] + heavy[two] <= most:
+                self._above[two] = one
+                heavy[one] += heavy.pop(two)
 
     def _top(self, word: str) -> str:
         while self._above[word] != word:

@@ -1,5 +1,6 @@
 """Sentences with the terms in them, and what a name is told by."""
 
+import pytest
 from support.invented import STORY, TERMS
 
 from jaxunlearn.evals.building.places import Terms, is_plain, key, keys, sentences, telling
@@ -45,3 +46,16 @@ def test_a_name_is_told_by_its_own_words_alone():
     assert telling("City") == {"city"}, "unless there is no other word"
     assert key("Marrows") == key("Marrow") == key("marrow's") and key("glass") == "glass"
     assert keys("Saw-Horse") == {"sawhorse", "saw", "horse"}
+
+
+@pytest.mark.parametrize(
+    ("one", "many"),
+    [("Witch", "witches"), ("Fox", "Foxes"), ("fairy", "Fairies"), ("Wolf", "WOLVES"), ("Tin Man", "the men"),
+     ("horse", "horses"), ("axe", "axes"), ("Foot", "feet"), ("specimen", "specimens"), ("Saw-Horse", "saw-horses")],
+)  # fmt: skip
+def test_a_name_is_told_by_any_number_of_it(one, many):
+    assert telling(one) & keys(f"the two {many} feared") and telling(many) & keys(f"the {one} feared")
+
+
+def test_words_that_are_no_plural_tell_no_other_name():
+    assert not telling("Rose") & keys("the ross rows it was") and not telling("Hop") & keys("we hope she hopes")

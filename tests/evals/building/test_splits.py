@@ -16,6 +16,15 @@ def test_words_of_one_name_are_of_one_split_and_both_splits_get_terms():
     assert all(loads.values())
 
 
+def test_a_word_is_of_one_split_in_any_number_of_it():
+    others = [term("Ollo", 6), term("Tarn", 6)]
+    for many, one in (("Quill Foxes", "the Fox"), ("Woodmen", "a woodman"), ("Wolves", "the wolf")):
+        word = many.split(" ")[-1]
+        splits = Splits([term(many, 40), *others])
+        assert splits.of(word) == splits.of(one) != ""
+        assert Splits([term(one, 40), *others]).of(word) != ""
+
+
 def test_a_text_that_holds_terms_of_both_splits_is_of_none():
     splits = Splits([term("Ozma", 10), term("Toto", 10)])
     assert {splits.of("Ozma"), splits.of("Toto")} == {"choose", "report"}
