@@ -20,7 +20,7 @@ from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.files import json_text
 from jaxunlearn.llm.journal import MALFORMED, REPLIES, Journal
 from jaxunlearn.llm.replies import Trouble, Usage, complaint, read_completion, read_reply, refused_field, retry_after
-from jaxunlearn.llm.secrets import blotted, is_address, refuse_secrets
+from jaxunlearn.llm.secrets import SECRET, blotted, is_address, is_clear, refuse_secrets
 
 LARGEST = 8 << 20  # bytes of a reply's body
 LONGEST_BACKOFF, LONGEST_WAIT = 60.0, 600.0  # seconds: our longest wait, the longest by Retry-After
@@ -61,10 +61,18 @@ class Endpoint(LlmEndpoint):
         return (usage.prompt * self.price_in + usage.completion * self.price_out) / 1e6
 
     def secret(self) -> str:
-        """Return the key, "" where there is none; raise InputError where no HTTP header can carry it."""
+        """Return the key, "" where there is none.
+
+        Raise InputError where no HTTP header can carry it, and where strangers could read it on its way.
+        """
         key = os.environ.get(self.key_variable, "").strip()
         if not key.isascii() or not (key.isprintable() and " " not in key):
             raise InputError(f"{self.key_variable} does not hold a key: it has spaces or characters outside ASCII")
+        if len(key) >= SECRET and is_clear(self.base_url):
+            raise InputError(
+                f"the key of {self.key_variable} would go to {self.base_url} unencrypted: give base_url as https://, "
+                "or a tunnel's end on localhost"
+            )
         return key
 
 

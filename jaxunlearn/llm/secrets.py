@@ -1,5 +1,6 @@
 """The key of an endpoint reaches neither disk nor screen nor report: where it may stand, how it is blotted out."""
 
+import ipaddress
 import os
 import re
 from urllib.parse import urlsplit
@@ -7,6 +8,7 @@ from urllib.parse import urlsplit
 from jaxunlearn.errors import InputError
 
 NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")  # of an environment variable, as everybody writes them
+LOCAL = (".localhost", ".local", ".lan", ".internal", ".home.arpa")
 SECRET = 8  # characters: a shorter "key" is a placeholder (EMPTY, ollama), and may be a word of a reply
 
 
@@ -36,6 +38,21 @@ def is_address(url: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port that is no number, a bracket that is not closed
         return False
+
+
+def is_clear(url: str) -> bool:
+    """Return whether strangers could read what is sent to this address: http:// to a host that is not local.
+
+    Local are this machine, addresses of private networks, and names without a dot or in .local, .lan and .internal.
+    """
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    if parts.scheme != "http" or not {".", ":"} & {*host} or host.endswith(LOCAL):
+        return False
+    try:
+        return ipaddress.ip_address(host).is_global
+    except ValueError:  # a name
+        return True
 
 
 def blotted(data: bytes, key: str) -> bytes:

@@ -7,7 +7,8 @@ from support.asking import grade_of, put, questions
 
 from jaxunlearn.cli import main
 from jaxunlearn.errors import InputError, RunError
-from jaxunlearn.llm.secrets import blotted, is_address, refuse_secrets
+from jaxunlearn.llm.endpoint import Endpoint
+from jaxunlearn.llm.secrets import blotted, is_address, is_clear, refuse_secrets
 
 KEY = "sk-proj/Ab1+9_xyzQ"
 
@@ -38,6 +39,28 @@ def test_plain_settings_pass():
     refuse_secrets("judge", "", "MY_OWN_PROVIDER_API_KEY")
     assert is_address("https://host:8000/v1") and not is_address("ftp://host/v1")
     assert not is_address("http://host:port/v1") and not is_address("http://[::1/v1") and not is_address("sk-abc")
+
+
+@pytest.mark.parametrize(
+    ("url", "clear"),
+    [("http://api.host.com/v1", True), ("http://8.8.8.8:80/v1", True), ("http://[2001:4860:4860::8888]/v1", True),
+     ("https://api.host.com/v1", False), ("http://localhost:1/v1", False), ("http://127.0.0.1:1/v1", False),
+     ("http://[::1]/v1", False), ("http://192.168.0.7/v1", False), ("http://gpu1:8000/v1", False),
+     ("http://box.local/v1", False)],
+)  # fmt: skip
+def test_a_key_goes_to_no_strange_host_unencrypted(monkeypatch, url, clear):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    assert is_clear(url) is clear
+    endpoint = Endpoint(base_url=url, model="m").resolved()
+    if clear:
+        with pytest.raises(InputError, match=r"OPENAI_API_KEY would go to http://.* unencrypted") as refused:
+            endpoint.secret()
+        assert KEY not in str(refused.value)
+    else:
+        assert endpoint.secret() == KEY
+    for placeholder in ("", "EMPTY"):
+        monkeypatch.setenv("OPENAI_API_KEY", placeholder)
+        assert endpoint.secret() == placeholder
 
 
 @pytest.mark.parametrize("how", ["text", "error", "refusal", "malformed", "escaped"])

@@ -132,6 +132,8 @@ WIRING = (
            "map(key, (bare, *ones))", "map(key, (bare,))", ("tests/evals/building/test_places.py",)),
     Mutant("a plural is of two splits", "evals/building/splits.py",
            "self._join(sorted(word), heavy)", "pass", ("tests/evals/building/test_splits.py",)),
+    Mutant("a key is sent unencrypted", "llm/endpoint.py",
+           "if len(key) >= SECRET and is_clear(self.base_url):", "if False:", ("tests/llm/test_secrets.py",)),
     Mutant("completions are grouped by the wrong prompt", "evals/familiarity.py",
            "asked = [q for q in p.completion for _ in range(repeats)]",
            "asked = [q for _ in range(repeats) for q in p.completion]", ("tests/evals/test_grouping.py",)),
