@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from jaxunlearn import sealed
 from jaxunlearn.certificate import findings, measured, measures, rules, signing, source, statement
 from jaxunlearn.certificate.digests import SUMS, files_of, sha256_of, write_sums
@@ -15,12 +13,10 @@ from jaxunlearn.certificate.page import page
 from jaxunlearn.certificate.source import Source
 from jaxunlearn.config.versions import code, versions
 from jaxunlearn.errors import InputError, RunError
-from jaxunlearn.estimates import value_of
 from jaxunlearn.evals.extraction import WINDOWS, Windows
 from jaxunlearn.evals.question_sets import spread
 from jaxunlearn.files import read_json, write_whole
 from jaxunlearn.outputs import refuse_foreign, taken
-from jaxunlearn.report.findings import FAMILIARITY
 from jaxunlearn.run import preregistration
 from jaxunlearn.stages.summary import without_places
 
@@ -92,15 +88,10 @@ def _check_exports(paths: Sequence[Path]) -> None:
 
 def _same_figures(s: Source, found: dict[str, measured.Measured]) -> None:
     """Raise RunError where the models do not give what the report says of them."""
-    rows = [n for n, p in enumerate(s.run.suite.prompts.probability) if p.position == "out"]
     for name, of in found.items():
-        said = value_of(((s.report["models"].get(name) or {}).get(FAMILIARITY[0]) or {}).get(FAMILIARITY[1]))
-        now = float(np.mean([of["masses"][n] for n in rows])) if rows else None
-        if said is not None and now is not None and abs(said - now) > measured.TOLERANCE["probability"]:
-            raise RunError(
-                f"report.json says {said:.4g} of {name}'s next-word familiarity, measured again it is {now:.4g}: "
-                "the report is of other prompts or another model; run `jaxunlearn evaluate` again"
-            )
+        if why := measured.unlike_report(s, name, of["masses"]):
+            ends = "the report is of other prompts or another model; run `jaxunlearn evaluate` again"
+            raise RunError(f"{why}: {ends}")
 
 
 def _predicate(s: Source, asked: Windows, found: dict, known: list[str]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What `certify` measures itself: next words and windows of the text, on models of the run and on exported files."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,15 @@ from jaxunlearn.certificate.measures import kept_level
 from jaxunlearn.certificate.rules import covers
 from jaxunlearn.certificate.source import Source
 from jaxunlearn.data.tokenizer import Tokenizer, load_tokenizer
+from jaxunlearn.estimates import value_of
 from jaxunlearn.evals.extraction import PROBABILITIES, Windows, extracted, log_probabilities, shares, windows_of
-from jaxunlearn.evals.prompts import ProbabilityPrompt
 from jaxunlearn.evals.suite import Suite, specific_mass
 from jaxunlearn.methods import inference
 from jaxunlearn.models import huggingface
 from jaxunlearn.models.directory import check_model
 from jaxunlearn.models.hub import find_model
 from jaxunlearn.parallel.console import say
+from jaxunlearn.report.findings import FAMILIARITY
 from jaxunlearn.run import Run
 from jaxunlearn.run.store import load_model
 
@@ -54,16 +56,20 @@ def load(source: Source, name: str):
     return load_model(source.run.config, source.folders[name], frozen=True)
 
 
-def repeated_windows(source: Source, model, asked: Windows, numbers: Sequence[int]) -> list[float]:
-    """Return the log-probability of the whole continuation of some windows."""
-    some, batch = [asked.windows[n] for n in numbers], source.run.config.eval.batch
-    return log_probabilities(model, some, asked.lengths[-1], batch).tolist()
+def repeated(source: Source, model, name: str, asked: Windows, numbers: Sequence[int]) -> Measured:
+    """Return what `measure` does of a model of the run, for some windows."""
+    some = dataclasses.replace(asked, windows=tuple(asked.windows[n] for n in numbers))
+    return measure(model, inference.suite(source.folders[name], source.run.suite), some)
 
 
-def repeated_prompts(source: Source, model, asked: Sequence[tuple[str, Sequence[str]]]) -> list[float]:
-    """Return the probability of each prompt's own next words, (prompt, words) each."""
-    rows = [ProbabilityPrompt(prompt=p, specific=tuple(words), position="out", split="report") for p, words in asked]
-    return specific_mass(model, inference.suite(source.folder, source.run.suite), rows)
+def unlike_report(source: Source, name: str, masses: Sequence[float]) -> str:
+    """Return in what a model's next words differ from report.json, "" where they do not; masses: of all prompts."""
+    rows = [n for n, p in enumerate(source.run.suite.prompts.probability) if p.position == "out"]
+    said = value_of(((source.report["models"].get(name) or {}).get(FAMILIARITY[0]) or {}).get(FAMILIARITY[1]))
+    now = float(np.mean([masses[n] for n in rows])) if rows else None
+    if said is None or now is None or abs(said - now) <= TOLERANCE["probability"]:
+        return ""
+    return f"report.json says {said:.4g} of {name}'s next-word familiarity, measured again it is {now:.4g}"
 
 
 def ask(source: Source, found: dict[str, Measured]) -> list[dict[str, Any]]:

@@ -8,6 +8,8 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jaxunlearn.certificate import follows, measured, measures, needed, rules, signing, source, statement
 from jaxunlearn.certificate.digests import SUMS, files_of, read_sums, sha256_of
 from jaxunlearn.certificate.page import page
@@ -196,7 +198,7 @@ def _files(folder: Path, subjects: Sequence[dict]) -> Iterator[Check]:
 
 
 def _repeat(s: source.Source, p: dict) -> Iterator[Check]:
-    """Yield checks of the named prompts, and of windows: the named ones, and others that are chosen here."""
+    """Yield checks of all next-word prompts, and of windows: the named ones, and others that are chosen here."""
     repeat, names = p["repeat"], list(dict.fromkeys(n for n in ("baseline", s.name, "twin") if n in s.folders))
     asked = measured.windows(s.run, repeat["most"])
     named = {row["window"]: row["at"] for row in repeat["windows"]}
@@ -208,24 +210,36 @@ def _repeat(s: source.Source, p: dict) -> Iterator[Check]:
         yield Check(outcome=DIFFERS, what="the windows of the text are not those that were certified")
         return
     chosen = random.sample(range(len(asked.windows)), min(CHOSEN, len(asked.windows)))
-    numbers, most, last = sorted({*named, *chosen}), measured.TOLERANCE["nats_a_token"], lengths[-1]
+    numbers = sorted({*named, *chosen})
     for name in names:
-        model = measured.load(s, name)
-        logp = measured.repeated_windows(s, model, asked, numbers)
-        apart = max(abs(now - p["logps"][name][last][n]) / int(last) for now, n in zip(logp, numbers, strict=True))
-        said = f"{len(numbers)} windows asked again of {name}, at most {apart:.2g} nats a token apart"
-        yield Check(outcome=AGREES if apart <= most else DIFFERS, what=f"{said} (tolerance {most:g})")
-        if name == s.name and repeat["prompts"]:
-            yield _prompts(s, model, repeat["prompts"])
+        again = measured.repeated(s, measured.load(s, name), name, asked, numbers)
+        yield _windows(name, numbers, again["logp"], p["logps"][name])
+        why = measured.unlike_report(s, name, again["masses"])
+        yield _said(not why, f"{len(again['masses'])} prompts asked again of {name}, as report.json has them", why)
+        if name == s.name:
+            yield _prompts(s, again["masses"], repeat["prompts"])
 
 
-def _prompts(s: source.Source, model: Any, rows: Sequence[dict]) -> Check:
-    """Return a check of the named prompts, asked again."""
-    masses = measured.repeated_prompts(s, model, [(row["prompt"], row["specific"]) for row in rows])
-    apart = max(abs(m - row["probability"]) for m, row in zip(masses, rows, strict=True))
-    most = measured.TOLERANCE["probability"]
-    said = f"{len(rows)} prompts asked again, probabilities at most {apart:.2g} apart (tolerance {most:g})"
-    return Check(outcome=AGREES if apart <= most else DIFFERS, what=said)
+def _windows(name: str, numbers: Sequence[int], again: dict[str, list[float]], said: dict[str, list[float]]) -> Check:
+    """Return a check of some windows of a model, every length of their continuations, asked again."""
+    apart, most = [], measured.TOLERANCE["nats_a_token"]
+    for length, logp in again.items():
+        apart += [abs(now - said[length][n]) / int(length) for now, n in zip(logp, numbers, strict=True)]
+    far = float(np.max(apart))
+    what = f"{len(numbers)} windows asked again of {name}, at most {far:.2g} nats a token apart (tolerance {most:g})"
+    return Check(outcome=AGREES if far <= most else DIFFERS, what=what)
+
+
+def _prompts(s: source.Source, masses: Sequence[float], rows: Sequence[dict]) -> Check:
+    """Return a check of the named prompts: they are the run's, and give what they are said to; masses: of all."""
+    asked = {(p.prompt, p.specific): mass for p, mass in zip(s.run.suite.prompts.probability, masses, strict=True)}
+    again = [asked.get((row["prompt"], tuple(row["specific"]))) for row in rows]
+    if None in again or (asked and not rows):
+        return Check(outcome=DIFFERS, what="the named prompts are not those of the run")
+    apart = [abs(now - row["probability"]) for now, row in zip(again, rows, strict=True) if now is not None]
+    far, most = float(np.max(apart, initial=0.0)), measured.TOLERANCE["probability"]
+    said = f"{len(rows)} named prompts, probabilities at most {far:.2g} apart (tolerance {most:g})"
+    return Check(outcome=AGREES if far <= most else DIFFERS, what=said)
 
 
 # ---- exports

@@ -1,14 +1,17 @@
 """Checking a certificate: one that was tampered with is named, whatever was changed; signatures by their key."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
-from support.certificates import certificate
+from support.certificates import certificate, predicate
 
-from jaxunlearn.certificate import rules, signing, statement
+from jaxunlearn.certificate import measured, rules, signing, statement
 from jaxunlearn.certificate.digests import SUMS, write_sums
-from jaxunlearn.certificate.verify import AGREES, DIFFERS, UNCHECKED, verify
+from jaxunlearn.certificate.verify import AGREES, DIFFERS, UNCHECKED, _repeat, verify
 from jaxunlearn.errors import InputError
+from jaxunlearn.evals.extraction import Window, Windows
+from jaxunlearn.evals.prompts import ProbabilityPrompt
 
 
 def wrong(folder, **more):
@@ -163,3 +166,63 @@ def test_a_key_for_a_certificate_that_is_not_signed_does_not_agree(made, tmp_pat
     public = ed25519.Ed25519PrivateKey.generate().public_key()
     (tmp_path / "key.pem").write_bytes(public.public_bytes(s.Encoding.PEM, s.PublicFormat.SubjectPublicKeyInfo))
     assert "the certificate is not signed, and a key was given" in wrong(made, key=str(tmp_path / "key.pem"))
+
+
+# ---- with the run
+
+
+@pytest.fixture
+def again(monkeypatch, report, logps):
+    """Return verify's repetition of a made-up run, whose models give `now`, against a predicate with changes."""
+    of = {"specific": ("a",), "position": "out", "split": "report"}
+    prompts = tuple(ProbabilityPrompt(prompt=f"p{n}", **of) for n in range(3))
+    made = tuple(Window(document="d", at=n, context=(1,), continuation=(2,) * 50) for n in range(40))
+    asked = Windows(windows=made, prefix=1, lengths=(10, 50), there=90, wanted=(1, 50))
+    masses = {"baseline": [0.9] * 3, "unlearned": [0.1] * 3, "twin": [0.1] * 3}
+    now = {n: {"masses": masses[n], "logp": of | {"50": of["10"]}} for n, of in logps.items()}
+    monkeypatch.setattr(measured, "windows", lambda run, most: asked)
+    monkeypatch.setattr(measured, "load", lambda s, name: name)
+    monkeypatch.setattr(measured.inference, "suite", lambda folder, suite: suite)
+    monkeypatch.setattr(measured, "measure", lambda name, suite, some: {
+        "masses": now[name]["masses"],
+        "logp": {k: [of[w.at] for w in some.windows] for k, of in now[name]["logp"].items()},
+    })  # fmt: skip
+    run = SimpleNamespace(suite=SimpleNamespace(prompts=SimpleNamespace(probability=prompts)))
+    s = SimpleNamespace(name="unlearned", run=run, report=report, folders=dict.fromkeys(logps, "x"))
+    named = {"prompt": "p1", "specific": ["a"], "probability": 0.1}
+
+    def check(change=lambda p: None):
+        p = predicate(report, {n: dict(of["logp"]) for n, of in now.items()})
+        p["repeat"] |= {"prompts": [dict(named)], "windows": [{"window": 0, "at": 0}]}
+        change(p)
+        return [c.what for c in _repeat(s, p) if c.outcome == DIFFERS]
+
+    return check
+
+
+@pytest.mark.parametrize("length", ["10", "50"])
+@pytest.mark.parametrize("name", ["baseline", "unlearned", "twin"])
+def test_a_forged_extraction_of_any_length_is_found_by_asking_again(again, name, length):
+    assert again() == []
+    said = again(lambda p: p["logps"][name].update({length: [-5.0] * 40}))
+    assert len(said) == 1 and f"windows asked again of {name}" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([], "the named prompts are not those of the run"),
+        ([{"prompt": "nothing", "specific": ["a"], "probability": 0.0}], "the named prompts are not those of the run"),
+        ([{"prompt": "p1", "specific": ["zzz"], "probability": 0.0}], "the named prompts are not those of the run"),
+        ([{"prompt": "p1", "specific": ["a"], "probability": 0.05}], "1 named prompts, probabilities at most 0.05"),
+    ],
+)
+def test_named_prompts_are_the_runs_and_give_what_is_said(again, rows, said):
+    found = again(lambda p: p["repeat"].update(prompts=rows))
+    assert len(found) == 1 and found[0].startswith(said)
+
+
+def test_the_familiarity_of_the_report_is_asked_again_of_every_model(again, report):
+    assert again() == []
+    report["models"]["twin"]["familiarity"]["probability"]["value"] = 0.2
+    assert len(said := again()) == 1 and "0.2 of twin's next-word familiarity, measured again it is 0.1" in said[0]
