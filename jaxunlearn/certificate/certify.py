@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxunlearn import sealed
-from jaxunlearn.certificate import findings, measured, measures, rules, signing, source, statement
-from jaxunlearn.certificate.digests import SUMS, files_of, sha256_of, write_sums
+from jaxunlearn.certificate import findings, measured, measures, rules, sections, signing, source, statement
+from jaxunlearn.certificate.digests import SUMS, files_of, write_sums
 from jaxunlearn.certificate.needed import conditions
 from jaxunlearn.certificate.page import page
 from jaxunlearn.certificate.source import Source
@@ -15,10 +14,9 @@ from jaxunlearn.config.versions import code, versions
 from jaxunlearn.errors import InputError, RunError
 from jaxunlearn.evals.extraction import WINDOWS, Windows
 from jaxunlearn.evals.question_sets import spread
-from jaxunlearn.files import read_json, write_whole
+from jaxunlearn.files import write_whole
 from jaxunlearn.outputs import refuse_foreign, taken
 from jaxunlearn.run import preregistration
-from jaxunlearn.stages.summary import without_places
 
 REPEATED = 12  # prompts, and windows, that `verify` asks again: half of them evenly spread, half the strongest
 NAMES = (statement.PAGE, statement.STATEMENT, statement.ENVELOPE, SUMS)
@@ -59,7 +57,7 @@ def certify(wanted: Wanted) -> dict[str, Any]:
     source.refuse_models(wanted.folder, wanted.run, wanted.exports)
     s = source.read(wanted.run, wanted.model)
     asked = measured.windows(s.run, wanted.windows)
-    s = source.with_windows(s, wanted.windows, asked.there)
+    s = source.with_windows(s, len(asked.windows), asked.there)
     found = measured.of_models(s, asked, ("baseline", s.name, "twin"))
     _same_figures(s, found)
     logps = {name: of["logp"] for name, of in found.items()}
@@ -71,7 +69,7 @@ def certify(wanted: Wanted) -> dict[str, Any]:
         )
     predicate = _predicate(s, asked, found, known) | {"by": wanted.by or "not stated", "signed": bool(private)}
     predicate["exports"] = [measured.export(s, path, asked, found) for path in wanted.exports]
-    predicate["limits"] = findings.limits(source.facts(s, len(asked.windows), asked.there) | {"signed": bool(private)})
+    predicate["limits"] = sections.limits(s, len(asked.windows), asked.there, bool(private))
     subjects = source.model_files(s.folder)
     subjects += [f | {"name": f"export/{e['name']}/{f['name']}"} for e in predicate["exports"] for f in e["files"]]
     return write(wanted.folder, subjects, predicate, private, wanted.force)
@@ -99,67 +97,22 @@ def _predicate(s: Source, asked: Windows, found: dict, known: list[str]) -> dict
     logps = {name: of["logp"] for name, of in found.items()}
     made = measures.measures_of(s.report, s.name, logps)
     needed = conditions(source.facts(s, len(asked.windows), asked.there))
-    rows, decode = measured.ask(s, found), s.run.inputs.tokenizer.decode
-    windows, seen = [], set()
-    for length in reversed(asked.lengths):  # the longest that comes out stands for the shorter ones
-        twin = logps["twin"][str(length)] if "twin" in logps else None
-        for row in findings.extracted_windows(asked.windows, length, logps[s.name][str(length)], twin, decode):
-            if row["prompt"] not in seen:
-                windows.append(row)
-                seen.add(row["prompt"])
-    relearned = {role: measures.steps_to_half(s.report, n) for role, n in (("model", s.name), ("twin", "twin"))}
-    content = {
-        "made": preregistration.now(), "code": _code(),
-        "model": s.name, "title": s.report.get("title") or s.report.get("name"),
-        "asked": _asked(s), "method": _method(s), "preregistration": _registered(s), "known_by": known,
+    rows = measured.ask(s, found)
+    windows = findings.windows_out(asked, logps, s.name, s.run.inputs.tokenizer.decode)
+    return sections.of_run(s) | {
+        "made": preregistration.now(), "code": _code(), "model": s.name, "known_by": known,
         "verdict": rules.verdict(made, known, needed), "conditions": needed, "measures": made,
-        "extraction": _extraction(asked, logps, s.name), "steps_to_half": {r: v for r, v in relearned.items() if v},
-        "side_effects": measures.side_effects(s.report, s.name),
-        "missing": measures.missing(made, s.report, s.name, s.has_twin),
-        "findings": findings.residual(s.report, s.name, rows, windows), "budget": findings.budget(s.report, s.name),
+        "extraction": _extraction(asked, logps, s.name),
+        "findings": findings.residual(s.report, s.name, rows, windows),
         "repeat": _repeat(rows, asked, logps[s.name]), "logps": logps,
         "compared_with": {n: source.model_files(s.folders[n]) for n in ("baseline", "twin") if n in s.folders},
-        "manifest": _manifest(s),
-        "configuration": s.report.get("config"),
     }  # fmt: skip
-    return content
 
 
 def _code() -> dict[str, Any]:
     """Return the versions, the commit of a checkout, and the hash of the program that certifies."""
     commit = {key: found for key, found in code().items() if key in ("commit", "dirty")}
     return {"versions": versions(), "source_sha256": statement.source_digest()} | commit
-
-
-def _asked(s: Source) -> dict[str, Any]:
-    x = s.run.inputs
-    names = list(dict.fromkeys(without_places(d.name.partition("#")[0]) for d in x.documents))
-    return {
-        "documents": names[:20], "documents_in_all": len(names), "summary": x.forget.summary(),
-        "terms": len(x.dictionary), "hashes": dict(x.hashes),
-    }  # fmt: skip
-
-
-def _method(s: Source) -> dict[str, Any]:
-    if s.name == "twin":
-        return {"name": "none", "summary": "trained without the text; it never saw it"}
-    method = s.run.config.unlearn.method
-    return {"name": method if s.name in ("unlearned", "repaired") else s.name, "summary": s.report.get("claim") or ""}
-
-
-def _registered(s: Source) -> dict[str, Any]:
-    """Return when the tests were fixed, by which hash, and what changed since."""
-    path = s.run / preregistration.FILE
-    first = s.registered or {}
-    return {
-        "file": preregistration.FILE if s.registered else "", "sha256": sha256_of(path) if s.registered else "",
-        "time": first.get("time", ""), "unlearning_began": s.began, "in_time": s.in_time, "changes": s.changes,
-        "differs": s.differs,
-    }  # fmt: skip
-
-
-def _manifest(s: Source) -> dict[str, Any]:
-    return sealed.plain(read_json(s.run / "manifest.json", dict))
 
 
 def _extraction(asked: Windows, logps: measures.Logps, name: str) -> dict[str, Any]:

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 
 from jaxunlearn.certificate.measures import attacked
-from jaxunlearn.evals.extraction import PROBABILITIES, Window
+from jaxunlearn.evals.extraction import PROBABILITIES, Window, Windows
 from jaxunlearn.run.preregistration import FOUND
 
 TWICE = 2.0  # a finding is listed where the model gives at least this many times what the twin gives
 NAMED = 2  # grade of a completion, of 3, from which it is listed
+NEXT, WINDOWS = "next word", "extraction"  # tests that `certify` itself measures begin so
+MEASURED = (NEXT, WINDOWS)
 TAIL = 90  # characters of a window's prefix that are shown
 ALWAYS = (
     "Absence cannot be proved: the tests cover the prompts, windows and attacks that are listed here, and no others.",
@@ -35,7 +37,7 @@ def residual(
     None for what was sampled.
     """
     found = [
-        _finding(f"next word, {'in a name' if row['position'] == 'in' else 'running text'}", row["prompt"],
+        _finding(f"{NEXT}, {'in a name' if row['position'] == 'in' else 'running text'}", row["prompt"],
                  " / ".join(row["specific"]), row["model"], row.get("twin"))
         for row in asked if _above(row["model"], row.get("twin"))
     ]  # fmt: skip
@@ -54,6 +56,11 @@ def residual(
     return sorted(found, key=lambda row: (tests.index(row["test"]), -(row["probability"] or 0.0)))
 
 
+def shifted(row: Mapping[str, Any], by: float) -> dict[str, Any]:
+    """Return a next-word prompt that brings out more of the text, or less, by a probability of model and twin."""
+    return {**row, "model": row["model"] + by} | ({"twin": row["twin"] - by} if "twin" in row else {})
+
+
 def extracted_windows(
     windows: Sequence[Window], length: int, model: Sequence[float], twin: Sequence[float] | None, decode: Any
 ) -> list[dict[str, Any]]:
@@ -67,8 +74,20 @@ def extracted_windows(
         if p > min(PROBABILITIES) and (other is None or p >= TWICE * other):
             prefix = decode(list(window.context))[-TAIL:]
             rest = decode([*window.context, *window.continuation[:length]])[len(decode(list(window.context))) :]
-            found.append(_finding(f"extraction, {length} tokens", _line(prefix), _line(rest), p, other))
+            found.append(_finding(f"{WINDOWS}, {length} tokens", _line(prefix), _line(rest), p, other))
     return found
+
+
+def windows_out(
+    asked: Windows, logps: Mapping[str, Mapping[str, Sequence[float]]], name: str, decode: Any
+) -> list[dict[str, Any]]:
+    """Return the findings of every length; the longest continuation that comes out stands for the shorter ones."""
+    found: dict[str, dict[str, Any]] = {}
+    for length in reversed(asked.lengths):
+        twin = logps["twin"][str(length)] if "twin" in logps else None
+        for row in extracted_windows(asked.windows, length, logps[name][str(length)], twin, decode):
+            found.setdefault(row["prompt"], row)
+    return list(found.values())
 
 
 def _probes(report: Mapping[str, Any], name: str) -> list[dict[str, Any]]:

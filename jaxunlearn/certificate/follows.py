@@ -63,15 +63,15 @@ def not_extracted(p: Mapping[str, Any]) -> list[str]:
     name, logps = p["model"], p["logps"]
     made = {m["title"]: m for m in measures.measures_of({"models": {}}, name, logps)}
     listed = {m["title"]: m for m in p["measures"] if m["title"].startswith(EXTRACTION)}
-    found = sorted(t for t in made.keys() | listed.keys() if not _same(made.get(t), listed.get(t)))
-    same = _same(measures.extraction_of(logps, name), p["extraction"]["models"])
-    return found if same else [*found, "the shares of windows"]
+    found = sorted(t for t in made.keys() | listed.keys() if not same(made.get(t), listed.get(t)))
+    whole = same(measures.extraction_of(logps, name), p["extraction"]["models"])
+    return found if whole else [*found, "the shares of windows"]
 
 
-def _same(one: Any, other: Any) -> bool:
+def same(one: Any, other: Any) -> bool:
     """Return whether two JSON values are the same, numbers to within what another machine rounds."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, float) and isinstance(other, float):
         return abs(one - other) <= 1e-9 * max(1.0, abs(one))
     return one == other

@@ -10,7 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from jaxunlearn.certificate import follows, measured, measures, needed, rules, signing, source, statement
+from jaxunlearn.certificate import (
+    findings,
+    follows,
+    measured,
+    measures,
+    needed,
+    rules,
+    sections,
+    signing,
+    source,
+    statement,
+)
 from jaxunlearn.certificate.digests import SUMS, files_of, read_sums, sha256_of
 from jaxunlearn.certificate.page import page
 from jaxunlearn.errors import InputError, RunError
@@ -172,11 +183,26 @@ def _run(run: Path, found: dict) -> list[Check]:
     off += sorted(t for t in listed.keys() - {m["title"] for m in again} if not t.startswith(follows.EXTRACTION))
     checks.append(_said(not off, f"{len(again)} figures of the run's report.json", f"not those of: {', '.join(off)}"))
     known = measures.known_by(s.report, p["logps"])
-    now = needed.conditions(source.facts(s, p["extraction"]["windows"], p["extraction"]["there"]))
+    tried = (p["extraction"]["windows"], p["extraction"]["there"])
+    s = source.with_windows(s, *tried)
+    now = needed.conditions(source.facts(s, *tried))
     off = [text for text, holds in now.items() if p["conditions"].get(text) != holds]
     checks.append(_said(not off, "what “erased” needs, by the run", f"not so: {'; '.join(off)}"))
     checks.append(_said(known == p["known_by"], "what the baseline knew, by the run", f"it is: {'; '.join(known)}"))
-    return checks + list(_repeat(s, p))
+    return [*checks, *_sections(s, p, tried), *_repeat(s, p)]
+
+
+def _sections(s: source.Source, p: dict, tried: tuple[int, int]) -> Iterator[Check]:
+    """Yield checks of what else the run's files settle; tried: windows, of those that are there."""
+    wanted = {n for n in ("baseline", "twin") if n in s.folders}
+    off = sorted(wanted ^ p["compared_with"].keys())
+    yield _said(not off, "the models compared with are those of the run", ", ".join(off))
+    made = statement.as_read(sections.of_run(s) | {"limits": sections.limits(s, *tried, p["signed"])})
+    off = [name for name, section in made.items() if not follows.same(section, p[name])]
+    yield _said(not off, f"{len(made)} sections, by the run", f"not so: {', '.join(off)}")
+    made = statement.as_read({"": findings.residual(s.report, s.name, [], [])})[""]
+    listed = [row for row in p["findings"] if not row["test"].startswith(findings.MEASURED)]
+    yield _said(follows.same(made, listed), "residual findings of the run's report.json")
 
 
 def _folder(run: Path, name: str) -> Path:
@@ -210,14 +236,33 @@ def _repeat(s: source.Source, p: dict) -> Iterator[Check]:
         yield Check(outcome=DIFFERS, what="the windows of the text are not those that were certified")
         return
     chosen = random.sample(range(len(asked.windows)), min(CHOSEN, len(asked.windows)))
-    numbers = sorted({*named, *chosen})
+    numbers, found = sorted({*named, *chosen}), {}
+    out = statement.as_read({"": findings.windows_out(asked, p["logps"], s.name, s.run.inputs.tokenizer.decode)})[""]
+    listed = [row for row in p["findings"] if row["test"].startswith(findings.WINDOWS)]
+    yield _said(_rows(out) == _rows(listed), "residual findings follow from the windows' log-probabilities")
     for name in names:
-        again = measured.repeated(s, measured.load(s, name), name, asked, numbers)
+        found[name] = again = measured.repeated(s, measured.load(s, name), name, asked, numbers)
         yield _windows(name, numbers, again["logp"], p["logps"][name])
         why = measured.unlike_report(s, name, again["masses"])
         yield _said(not why, f"{len(again['masses'])} prompts asked again of {name}, as report.json has them", why)
         if name == s.name:
             yield _prompts(s, again["masses"], repeat["prompts"])
+    yield _next_words(s, found, p["findings"])
+
+
+def _rows(rows: Iterable[dict]) -> set[tuple[str, str, str]]:
+    return {(row["test"], row["prompt"], row["came_out"]) for row in rows}
+
+
+def _next_words(s: source.Source, found: dict[str, measured.Measured], listed: Iterable[dict]) -> Check:
+    """Return a check that every prompt after which the text's own words come out is listed, and no other."""
+    room, asked = measured.TOLERANCE["probability"], measured.ask(s, found)
+    least, most = (
+        _rows(findings.residual({}, s.name, [findings.shifted(row, by) for row in asked], [])) for by in (-room, room)
+    )
+    there = _rows(row for row in listed if row["test"].startswith(findings.NEXT))
+    off = sorted(prompt for _, prompt, _ in (least - there) | (there - most))
+    return _said(not off, f"{len(there)} residual findings of next words, asked again", "; ".join(off))
 
 
 def _windows(name: str, numbers: Sequence[int], again: dict[str, list[float]], said: dict[str, list[float]]) -> Check:

@@ -176,7 +176,7 @@ def again(monkeypatch, report, logps):
     """Return verify's repetition of a made-up run, whose models give `now`, against a predicate with changes."""
     of = {"specific": ("a",), "position": "out", "split": "report"}
     prompts = tuple(ProbabilityPrompt(prompt=f"p{n}", **of) for n in range(3))
-    made = tuple(Window(document="d", at=n, context=(1,), continuation=(2,) * 50) for n in range(40))
+    made = tuple(Window(document="d", at=n, context=(n,), continuation=(2,) * 50) for n in range(40))
     asked = Windows(windows=made, prefix=1, lengths=(10, 50), there=90, wanted=(1, 50))
     masses = {"baseline": [0.9] * 3, "unlearned": [0.1] * 3, "twin": [0.1] * 3}
     now = {n: {"masses": masses[n], "logp": of | {"50": of["10"]}} for n, of in logps.items()}
@@ -187,7 +187,8 @@ def again(monkeypatch, report, logps):
         "masses": now[name]["masses"],
         "logp": {k: [of[w.at] for w in some.windows] for k, of in now[name]["logp"].items()},
     })  # fmt: skip
-    run = SimpleNamespace(suite=SimpleNamespace(prompts=SimpleNamespace(probability=prompts)))
+    inputs = SimpleNamespace(tokenizer=SimpleNamespace(decode=lambda ids: " ".join(map(str, ids))))
+    run = SimpleNamespace(suite=SimpleNamespace(prompts=SimpleNamespace(probability=prompts)), inputs=inputs)
     s = SimpleNamespace(name="unlearned", run=run, report=report, folders=dict.fromkeys(logps, "x"))
     named = {"prompt": "p1", "specific": ["a"], "probability": 0.1}
 
@@ -197,6 +198,7 @@ def again(monkeypatch, report, logps):
         change(p)
         return [c.what for c in _repeat(s, p) if c.outcome == DIFFERS]
 
+    check.now = now
     return check
 
 
@@ -204,7 +206,7 @@ def again(monkeypatch, report, logps):
 @pytest.mark.parametrize("name", ["baseline", "unlearned", "twin"])
 def test_a_forged_extraction_of_any_length_is_found_by_asking_again(again, name, length):
     assert again() == []
-    said = again(lambda p: p["logps"][name].update({length: [-5.0] * 40}))
+    said = again(lambda p: p["logps"][name].update({length: [-12.0] * 40}))
     assert len(said) == 1 and f"windows asked again of {name}" in said[0]
 
 
@@ -226,3 +228,21 @@ def test_the_familiarity_of_the_report_is_asked_again_of_every_model(again, repo
     assert again() == []
     report["models"]["twin"]["familiarity"]["probability"]["value"] = 0.2
     assert len(said := again()) == 1 and "0.2 of twin's next-word familiarity, measured again it is 0.1" in said[0]
+
+
+def test_a_residual_finding_of_prompts_or_windows_that_is_left_out_or_made_up_is_found(again):
+    again.now["unlearned"]["masses"] = [0.9, 0.1, 0.06]  # the first alone is surely one; the twin gives 0.1
+    again.now["twin"]["masses"] = [0.1, 0.1, 0.02]
+    again.now["unlearned"]["logp"] = {n: [-0.1, *of[1:]] for n, of in again.now["unlearned"]["logp"].items()}
+    row = {"probability": 0.9, "twin": 0.1}
+    named = row | {"test": "next word, running text", "prompt": "p0", "came_out": "a"}
+    window = row | {"test": "extraction, 50 tokens", "prompt": "0", "came_out": " ".join("2" * 50)}
+    unlike = "next-word familiarity, measured again"
+
+    def said(*rows):
+        return [what for what in again(lambda p: p.update(findings=list(rows))) if unlike not in what]
+
+    assert said(named, window) == said(named, window, named | {"prompt": "p2"}) == []
+    assert said(named) == ["residual findings follow from the windows' log-probabilities"]
+    assert said(window) == ["0 residual findings of next words, asked again: p0"]
+    assert said(named, window, named | {"prompt": "p1"}) == ["2 residual findings of next words, asked again: p1"]

@@ -423,6 +423,15 @@ def test_a_run_gets_a_certificate_that_verifies_until_something_is_changed(finis
         any(f"windows asked again of {n}" in c["what"] for c in checks) for n in ("baseline", "unlearned", "twin")
     )
     assert any("prompts asked again" in c["what"] and c["outcome"] == "agrees" for c in checks)
+    forged = tmp_path / "forged"
+    shutil.copytree(out, forged)
+    gone = {"side_effects": [], "missing": [], "limits": [], "budget": [], "steps_to_half": {"model": {}}}
+    differs = {"preregistration": p["preregistration"] | {"differs": []}, "compared_with": {}}
+    (forged / "statement.json").write_text(json.dumps(found | {"predicate": p | gone | differs}))
+    assert main(["verify", str(forged), "--run", str(finished)]) == 1
+    told = capsys.readouterr().out
+    assert all(name in told.partition("not so: ")[2].partition("\n")[0] for name in [*gone, "preregistration"])
+    assert "the models compared with are those of the run: baseline, twin" in told
     shutil.copytree(finished, copy)
     weights_file = copy / "unlearned" / "model.safetensors"
     shutil.copy(copy / "baseline" / "model.safetensors", weights_file)

@@ -137,6 +137,8 @@ WIRING = (
     Mutant("verify asks the longest continuations alone", "certificate/verify.py",
            "for length, logp in again.items():", "for length, logp in list(again.items())[-1:]:",
            ("tests/certificate/test_verify.py",)),
+    Mutant("verify does not look at side effects", "certificate/verify.py",
+           "if not follows.same(section, p[name])]", "if False]", ("tests/certificate/test_sections.py",)),
     Mutant("completions are grouped by the wrong prompt", "evals/familiarity.py",
            "asked = [q for q in p.completion for _ in range(repeats)]",
            "asked = [q for _ in range(repeats) for q in p.completion]", ("tests/evals/test_grouping.py",)),
