@@ -9,13 +9,14 @@ baseline lies inside the margin (good), outside it (so-so, bad), or neither (uns
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from jaxunlearn.report.findings import BACK
 from jaxunlearn.report.paired import BAD, GOOD, SO_SO, UNSURE
 
 ERASED, SUPPRESSED, RESIDUAL, NO_BASELINE = (
     "erased to the twin's level", "suppressed (comes back under attack)", "residual", "no baseline",
 )  # fmt: skip
 MEANING = {
-    ERASED: "No test of this certificate tells the model from one that never saw the text.",
+    ERASED: "No test of this certificate tells the model, by more than its margin, from one that never saw the text.",
     SUPPRESSED: "Ordinary prompts no longer bring the text out, but what it taught is still in the weights: attacks "
     "bring it back.",
     RESIDUAL: "The text still comes out after ordinary prompts, or the tests cannot exclude that something is left.",
@@ -35,7 +36,8 @@ def verdict(measures: Sequence[Measure], known_by: Sequence[str], conditions: Ma
     1. no baseline: no measure shows that the baseline knew the text (`known_by` is empty).
     2. residual: a plain measure is shown not to be at the twin's level; or one is undecided, or there is none.
     3. suppressed: a pressed measure is shown not to be at the twin's level.
-    4. residual, not excluded: a condition is not met, relearning was not tried, or a pressed measure is undecided.
+    4. residual, not excluded: a condition is not met, relearning was not tried, a pressed measure is undecided, or one
+       of any kind is for sure beyond the twin by more than the margin: that, too, tells the model from the twin.
     5. erased to the twin's level.
 
     conditions: {what is needed for "erased": whether it holds}, for example that there is a twin.
@@ -55,6 +57,7 @@ def verdict(measures: Sequence[Measure], known_by: Sequence[str], conditions: Ma
     if not any(m["title"] == RELEARNING for m in pressed):
         lacking.append("not excluded: relearning was not tried, or its figure tells nothing")
     lacking += [f"not excluded, too few items: {_told(m)}" for m in _of(pressed, (UNSURE,))]
+    lacking += [f"not at the twin's level but beyond it: {_told(m)}" for m in (*plain, *pressed) if _beyond(m)]
     if lacking:
         return _said(RESIDUAL, lacking)
     return _said(ERASED, ["every test, also under attack, is within the margin of the twin"])
@@ -62,6 +65,12 @@ def verdict(measures: Sequence[Measure], known_by: Sequence[str], conditions: Ma
 
 def _of(measures: Iterable[Measure], grades: Sequence[str]) -> list[Measure]:
     return [m for m in measures if m["grade"] in grades]
+
+
+def _beyond(m: Measure) -> bool:
+    """Return whether a measure is for sure further from the baseline than the twin, by more than the margin."""
+    high = (m.get("left") or {}).get("high")
+    return high is not None and high < -BACK
 
 
 def _told(m: Measure) -> str:

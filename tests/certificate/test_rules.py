@@ -14,10 +14,13 @@ from jaxunlearn.certificate.rules import (
 )
 
 
-def m(kind, grade, title="next word"):
-    return {"title": title, "kind": kind, "grade": grade, "left": {"value": 0.77, "low": 0.54, "high": 0.88, "n": 24}}
+def m(kind, grade, title="next word", left=(0.77, 0.54, 0.88)):
+    value, low, high = left
+    return {"title": title, "kind": kind, "grade": grade, "left": {"value": value, "low": low, "high": high, "n": 24}}
 
 
+# perplexity 1e6 of the model, 40 of the twin, 5 of the baseline: ln(40 / 1e6) / ln(40 / 5) = -4.87 of the way
+FAR, NEAR_TWIN = (-4.87, -5.2, -4.6), (-0.3, -0.6, -0.05)
 GOOD = [m("plain", "good"), m("pressed", "good", RELEARNING)]
 
 
@@ -35,6 +38,11 @@ GOOD = [m("plain", "good"), m("pressed", "good", RELEARNING)]
         ([*GOOD, m("pressed", "unsure", "probes")], RESIDUAL, "too few items: probes"),
         ([m("plain", "good"), m("pressed", "good", "probes")], RESIDUAL, "relearning was not tried"),
         ([m("plain", "good"), m("pressed", "", RELEARNING)], RESIDUAL, "its figure tells nothing"),
+        ([*GOOD, m("pressed", "good", "perplexity", FAR)], RESIDUAL,
+         "beyond it: perplexity, −487% (−520% to −460%) of the way to the baseline"),
+        ([*GOOD, m("plain", "good", "completion", FAR)], RESIDUAL, "beyond it: completion"),
+        ([*GOOD, m("pressed", "good", "perplexity", NEAR_TWIN)], ERASED, "within the margin"),
+        ([*GOOD, m("pressed", "bad", "probes"), m("pressed", "good", "perplexity", FAR)], SUPPRESSED, "probes"),
         ([m("plain", ""), m("pressed", "good", RELEARNING)], RESIDUAL, "no test by ordinary prompts"),
         ([], RESIDUAL, "no test by ordinary prompts"),
     ],

@@ -139,6 +139,8 @@ WIRING = (
            ("tests/certificate/test_verify.py",)),
     Mutant("verify does not look at side effects", "certificate/verify.py",
            "if not follows.same(section, p[name])]", "if False]", ("tests/certificate/test_sections.py",)),
+    Mutant("a model that is told from the twin is called erased", "certificate/rules.py",
+           "high is not None and high < -BACK", "False", ("tests/certificate/test_rules.py",)),
     Mutant("completions are grouped by the wrong prompt", "evals/familiarity.py",
            "asked = [q for q in p.completion for _ in range(repeats)]",
            "asked = [q for _ in range(repeats) for q in p.completion]", ("tests/evals/test_grouping.py",)),
