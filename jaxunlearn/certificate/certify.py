@@ -102,7 +102,7 @@ def _predicate(s: Source, asked: Windows, found: dict, known: list[str]) -> dict
     return sections.of_run(s) | {
         "made": preregistration.now(), "code": _code(), "model": s.name, "known_by": known,
         "verdict": rules.verdict(made, known, needed), "conditions": needed, "measures": made,
-        "extraction": _extraction(asked, logps, s.name),
+        "extraction": sections.windows(asked) | {"models": measures.extraction_of(logps, s.name)},
         "findings": findings.residual(s.report, s.name, rows, windows),
         "repeat": _repeat(rows, asked, logps[s.name]), "logps": logps,
         "compared_with": {n: source.model_files(s.folders[n]) for n in ("baseline", "twin") if n in s.folders},
@@ -113,16 +113,6 @@ def _code() -> dict[str, Any]:
     """Return the versions, the commit of a checkout, and the hash of the program that certifies."""
     commit = {key: found for key, found in code().items() if key in ("commit", "dirty")}
     return {"versions": versions(), "source_sha256": statement.source_digest()} | commit
-
-
-def _extraction(asked: Windows, logps: measures.Logps, name: str) -> dict[str, Any]:
-    """Return the windows' sizes and, for each model and length, the shares and the mean nats a token."""
-    return {
-        "prefix": asked.prefix, "lengths": list(asked.lengths), "windows": len(asked.windows), "there": asked.there,
-        "wanted": list(asked.wanted), "clipped": asked.clipped,
-        "documents": asked.documents, "short": asked.short,
-        "models": measures.extraction_of(logps, name),
-    }  # fmt: skip
 
 
 def _repeat(rows: Sequence[dict], asked: Windows, logp: dict[str, list[float]]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from jaxunlearn import sealed
 from jaxunlearn.certificate import findings, measures
 from jaxunlearn.certificate.digests import sha256_of
 from jaxunlearn.certificate.source import Source, facts
+from jaxunlearn.evals.extraction import Windows
 from jaxunlearn.files import read_json
 from jaxunlearn.run import preregistration
 from jaxunlearn.stages.summary import without_places
@@ -25,9 +26,17 @@ def of_run(s: Source) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def limits(s: Source, windows: int, there: int, signed: bool) -> list[str]:
-    """Return what cannot be concluded; windows: tried, of those that are there."""
-    return findings.limits(facts(s, windows, there) | {"signed": signed})
+def windows(asked: Windows) -> dict[str, Any]:
+    """Return the windows' number and sizes."""
+    return {
+        "prefix": asked.prefix, "lengths": list(asked.lengths), "windows": len(asked.windows), "there": asked.there,
+        "wanted": list(asked.wanted), "clipped": asked.clipped, "documents": asked.documents, "short": asked.short,
+    }  # fmt: skip
+
+
+def limits(s: Source, tried: int, there: int, signed: bool) -> list[str]:
+    """Return what cannot be concluded; tried: windows, of those that are there."""
+    return findings.limits(facts(s, tried, there) | {"signed": signed})
 
 
 def _asked(s: Source) -> dict[str, Any]:

@@ -231,7 +231,7 @@ def _repeat(s: source.Source, p: dict) -> Iterator[Check]:
     counts = {len(of) for model in p["logps"].values() for of in model.values()}
     lengths = [str(n) for n in asked.lengths]
     same = set(p["logps"]) == set(names) and all(list(of) == lengths for of in p["logps"].values())
-    same = same and asked.there == p["extraction"]["there"] and len(asked.windows) == p["extraction"]["windows"]
+    same = same and sections.windows(asked) == {k: v for k, v in p["extraction"].items() if k != "models"}
     if not same or counts != {len(asked.windows)} or any(asked.windows[n].at != at for n, at in named.items()):
         yield Check(outcome=DIFFERS, what="the windows of the text are not those that were certified")
         return

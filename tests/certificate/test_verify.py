@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from support.certificates import certificate, predicate
 
-from jaxunlearn.certificate import measured, rules, signing, statement
+from jaxunlearn.certificate import measured, rules, sections, signing, statement
 from jaxunlearn.certificate.digests import SUMS, write_sums
 from jaxunlearn.certificate.verify import AGREES, DIFFERS, UNCHECKED, _repeat, verify
 from jaxunlearn.errors import InputError
@@ -195,6 +195,7 @@ def again(monkeypatch, report, logps):
     def check(change=lambda p: None):
         p = predicate(report, {n: dict(of["logp"]) for n, of in now.items()})
         p["repeat"] |= {"prompts": [dict(named)], "windows": [{"window": 0, "at": 0}]}
+        p["extraction"] = sections.windows(asked) | {"models": {}}
         change(p)
         return [c.what for c in _repeat(s, p) if c.outcome == DIFFERS]
 
@@ -246,3 +247,9 @@ def test_a_residual_finding_of_prompts_or_windows_that_is_left_out_or_made_up_is
     assert said(named) == ["residual findings follow from the windows' log-probabilities"]
     assert said(window) == ["0 residual findings of next words, asked again: p0"]
     assert said(named, window, named | {"prompt": "p1"}) == ["2 residual findings of next words, asked again: p1"]
+
+
+@pytest.mark.parametrize("name", ["prefix", "lengths", "windows", "there", "wanted", "clipped", "documents", "short"])
+def test_windows_of_other_sizes_are_found(again, name):
+    said = again(lambda p: p["extraction"].update({name: 77}))
+    assert said == ["the windows of the text are not those that were certified"]
