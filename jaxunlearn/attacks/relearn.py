@@ -239,7 +239,7 @@ def few(run: Run) -> np.ndarray:
     return run.forget_split[0][: run.config.eval.relearn_blocks]
 
 
-# The report grades the ends of the curves itself (report/findings.py): "relearn" is a key of its own, with a picture.
+# The report grades each curve at its best step (report/findings.py): "relearn" is a key of its own, with a picture.
 RELEARN = Attack(
     name="relearn",
     title="Relearning from a little of the text",

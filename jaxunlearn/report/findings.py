@@ -85,7 +85,7 @@ class Outcome:
 
 
 def outcomes(report: dict, name: str) -> list[Outcome]:
-    """Return every attack that a model went through; of several roundings, prompts or layers, the strongest.
+    """Return every attack that a model went through; of several steps, roundings, prompts or layers, the strongest.
 
     The strongest is taken for each model: what a choice of the best adds by chance, it adds to the twin as well.
     """
@@ -116,18 +116,26 @@ def is_graded(report: dict, about: dict) -> bool:
 
 def last_relearned(rows: Any) -> dict | None:
     """Return the last row with a familiarity of a relearning curve, None where there is none."""
-    of = [r for r in rows or () if isinstance(r, dict) and value_of(r.get("familiarity")) is not None and "step" in r]
-    return max(of, key=lambda row: row["step"]) if of else None
+    return max(_with_familiarity(rows), key=lambda row: row["step"], default=None)
+
+
+def most_relearned(rows: Any) -> dict | None:
+    """Return the row of most familiarity of a relearning curve, the first of equal ones; None where there is none."""
+    return max(_with_familiarity(rows), key=lambda row: known(row["familiarity"]), default=None)
+
+
+def _with_familiarity(rows: Any) -> list[dict]:
+    return [r for r in rows or () if isinstance(r, dict) and value_of(r.get("familiarity")) is not None and "step" in r]
 
 
 def _relearned(report: dict, name: str) -> list[Outcome]:
-    ends = {n: end for n, of in (report.get("relearn") or {}).items() if (end := last_relearned(of))}
-    if name not in ends:
+    most = {n: row for n, of in (report.get("relearn") or {}).items() if (row := most_relearned(of))}
+    if name not in most:
         return []
     before = figure_of(report, "baseline", FAMILIARITY)
     asked = figure_of(report, name, FAMILIARITY) or before  # earlier versions asked all of the same prompts
     n = asked.get("n") if isinstance(asked, dict) else None
-    of = {model: of_rate(end["familiarity"], end.get("n") or n) for model, end in ends.items()}
+    of = {model: of_rate(row["familiarity"], row.get("n") or n) for model, row in most.items()}
     ours, ideal, before = of[name], of.get("twin"), of.get("baseline", before)
     return [Outcome(
         title=RELEARNED, ours=ours, ideal=ideal, before=before, attack="Relearning",

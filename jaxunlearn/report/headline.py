@@ -3,7 +3,7 @@
 from typing import Any
 
 from jaxunlearn.estimates import bound, bounds, figure_of, interval, known, number, plain, single, value_of
-from jaxunlearn.report.findings import FAMILIARITY, NEXT_WORD, last_relearned
+from jaxunlearn.report.findings import FAMILIARITY, NEXT_WORD, most_relearned
 from jaxunlearn.report.forgotten import no_baseline, nothing, ways, worst
 from jaxunlearn.report.losses import losses
 from jaxunlearn.report.paired import GOOD, Change, difference
@@ -109,12 +109,15 @@ def _worst_said(report: dict) -> str:
 
 
 def _relearning_said(report: dict) -> str:
-    ends = {name: end for name, rows in (report.get("relearn") or {}).items() if (end := last_relearned(rows))}
-    if "unlearned" not in ends:
+    found = {name: most for name, rows in (report.get("relearn") or {}).items() if (most := most_relearned(rows))}
+    if "unlearned" not in found:
         return ""
-    aside = f" (the twin to {number(ends['twin']['familiarity'])})" if "twin" in ends else ""
-    end = ends["unlearned"]
-    return f"{end['step']:g} steps of relearning bring familiarity to {number(end['familiarity'])}{aside}."
+    aside = f" (the twin to {number(found['twin']['familiarity'])})" if "twin" in found else ""
+    most = found["unlearned"]
+    value = number(most["familiarity"])
+    if not most["step"]:
+        return f"Relearning brings familiarity to no more than {value}, where it began{aside}."
+    return f"{most['step']:g} steps of relearning bring familiarity to {value}{aside}."
 
 
 def _sentence(text: str) -> str:

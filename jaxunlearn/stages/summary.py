@@ -14,7 +14,7 @@ from jaxunlearn.kernels.linear_cross_entropy import IGNORE
 from jaxunlearn.methods import cost
 from jaxunlearn.parallel.sharding import device_names
 from jaxunlearn.report.claim import claim
-from jaxunlearn.report.findings import NEXT_WORD, RELEARNED
+from jaxunlearn.report.findings import NEXT_WORD, RELEARNED, most_relearned
 from jaxunlearn.run import Run
 from jaxunlearn.run.store import has_labels, read_labels, stored_parts
 from jaxunlearn.run.variants import Variant, variants
@@ -91,14 +91,15 @@ def without_places(content: Any) -> Any:
 def by_item(attacked: dict, models: dict) -> tuple[dict, dict]:
     """Return the curves of relearning as report.json has them, and what attacks got of each item, by model and measure.
 
-    The last point of a curve holds the familiarity of each prompt, "items", and which prompts were "asked". The
-    baseline, which is not relearned, stands beside it as it is.
+    Each point of a curve holds the familiarity of each prompt, "items", the last one also which prompts were "asked".
+    The point of most familiarity counts. The baseline, which is not relearned, stands beside it as it is.
     """
     items = {name: dict(of) for name, of in attacked.get("items", {}).items()}
     before, curves = models.get("baseline", {}).get("items", {}).get(NEXT_WORD), attacked.get("relearn", {})
     for name, points in curves.items():
-        if points and points[-1].get("items") and "," not in name:  # shares of the text may ask other prompts
-            items.setdefault(name, {})[RELEARNED] = {"items": points[-1]["items"]}
+        most = most_relearned(points) or {}
+        if most.get("items") and "," not in name:  # shares of the text may ask other prompts
+            items.setdefault(name, {})[RELEARNED] = {"items": most["items"]}
             if before:
                 asked = points[-1].get("asked", range(len(before)))
                 items.setdefault("baseline", {})[RELEARNED] = {"items": [before[n] for n in asked]}

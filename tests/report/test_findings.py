@@ -1,5 +1,6 @@
 """The attack that the verdict counts, and the control that it is measured against."""
 
+import pytest
 from support.reports import e, entry, report_of
 
 from jaxunlearn.report.findings import outcomes, was_measured
@@ -11,6 +12,16 @@ def test_relearning_is_measured_by_the_baseline_as_it_stands_where_it_was_not_re
     found = {"models": {n: {"familiarity": {"probability": e(f, 0.0, 5000)}} for n, f in known.items()}}
     relearn = {n: [{"step": 5, "familiarity": f}] for n, f in {"unlearned": 0.018, "twin": 0.0}.items()}
     assert verdicts(found | {"relearn": relearn})["unlearned"][2].word.startswith("no: it comes back: ")
+
+
+def test_relearning_counts_at_its_strongest_step_for_every_model():
+    of = {"baseline": (0.7, 0.7, 0.7), "unlearned": (0.006, 0.6, 0.02), "twin": (0.0, 0.03, 0.02)}
+    steps = {n: [{"step": s, "familiarity": f} for s, f in zip((0, 4, 12), fs, strict=True)] for n, fs in of.items()}
+    found = {"models": {n: {"familiarity": {"probability": e(fs[0], 0.0, 5000)}} for n, fs in of.items()}}
+    (made,) = outcomes(found | {"relearn": steps}, "unlearned")
+    assert [figure["value"] for figure in (made.ours, made.ideal, made.before)] == [0.6, 0.03, 0.7]
+    assert made.back.value == pytest.approx((0.6 - 0.03) / (0.7 - 0.03))
+    assert verdicts(found | {"relearn": steps})["unlearned"][2].word.startswith("no: it comes back: ")
 
 
 def test_the_worst_attack_decides():

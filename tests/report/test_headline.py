@@ -45,14 +45,21 @@ def test_one_item_shows_nothing_and_has_a_dash():
     assert "nothing is shown" in headline(report) and "0.100 ±–" in table(report)
 
 
-def test_the_last_step_of_relearning_counts():
+def test_the_strongest_step_of_relearning_counts():
     rows = [
         {"step": 5, "familiarity": 0.4},
         {"step": 20, "familiarity": 0.6},
+        {"step": 25, "familiarity": 0.1},
         {"step": 30},
         {"step": 0, "familiarity": 0},
     ]
     assert headline({"relearn": {"unlearned": rows}}) == "20 steps of relearning bring familiarity to 0.600."
+    falls = {
+        n: [{"step": 0, "familiarity": f}, {"step": 5, "familiarity": 0.0}]
+        for n, f in (("unlearned", 0.2), ("twin", 0.1))
+    }
+    said = "Relearning brings familiarity to no more than 0.200, where it began (the twin to 0.100)."
+    assert headline({"relearn": falls}) == said
 
 
 def test_terminal_table_lines_up():

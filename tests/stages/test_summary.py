@@ -38,6 +38,8 @@ def test_relearning_is_compared_by_prompt_and_its_curve_holds_no_items():
     relearned, some = by_item({"relearn": shares}, models)
     assert some == {n: {RELEARNED: {"items": of}} for n, of in (("twin", [0.1, 0.2]), ("baseline", [0.3, 0.5]))}
     assert all(rows == [{"step": 5, "familiarity": 0.15}] for rows in relearned.values())
+    falls = [{"step": 0, "familiarity": 0.4, "items": [0.5, 0.3]}, few]  # the strongest step counts, not the last
+    assert by_item({"relearn": {"twin": falls}}, models)[1] == some | {"twin": {RELEARNED: {"items": [0.5, 0.3]}}}
     models["baseline"]["items"]["familiarity, next word"] = known["baseline"]
     relearned, items = by_item(attacked, models)
     assert "items" in curves["twin"][-1]  # what is kept on disk stays whole
