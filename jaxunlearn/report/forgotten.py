@@ -1,7 +1,8 @@
 """What was forgotten, measure by measure: how far each one went from the baseline to the twin; the worst decides.
 
 A way is taken on the scale of its figure: of shares the mean over the same prompts, of a perplexity in nats. Measures
-whose baseline shows no knowledge (report/scales.py) decide nothing: there was nothing to forget.
+whose baseline has no knowledge (report/scales.py) decide nothing: there was nothing to forget. That goes by the figure
+itself, since by the end of its interval fewer prompts would leave out more measures, and judge better.
 """
 
 from dataclasses import dataclass
@@ -33,7 +34,8 @@ class Way:
     """One measure of a model (ours), the baseline (before) and the twin (ideal): what is left of the way.
 
     left: the share of the way from the twin to the baseline that is left; without a twin, of the baseline's figure.
-    unknown: the baseline shows no knowledge by this measure, so that it decides nothing.
+    unknown: the baseline has no knowledge by this measure, so that it decides nothing. shown: its whole interval says
+    that it has some.
     """
 
     title: str
@@ -43,6 +45,7 @@ class Way:
     ideal: Any
     left: Change | None
     unknown: bool
+    shown: bool
 
     @property
     def tint(self) -> str:
@@ -70,15 +73,23 @@ def ways(report: dict, name: str) -> list[Way]:
             if ideal is None:
                 continue  # a perplexity alone does not tell where knowledge ends
             left = paired.share_in_nats(report, measure, name, ours, ideal, before)
-            unknown = left is None or (left.low is None and not single(ours))
+            unknown, shown = left is None, left is not None and left.low is not None
         else:
             left = paired.share(report, measure, name, ours, 0.0 if ideal is None else ideal, before)
-            unknown = no_knowledge(before, *path) or known(before) <= (value_of(ideal) or 0.0)
-            if path in (COMPLETED, NAMED):
-                leaks = report["models"]["baseline"].get("leaks") or {}
-                unknown = unknown or by_chance(leaks, before if path == NAMED else None)
-        found.append(Way(title=title, path=path, ours=ours, before=before, ideal=ideal, left=left, unknown=unknown))
+            leaks = report["models"]["baseline"].get("leaks") or {}
+            unknown = _unknown(path, known(before), ideal, {key: value_of(figure) for key, figure in leaks.items()})
+            shown = not _unknown(path, before, ideal, leaks)
+        found.append(Way(
+            title=title, path=path, ours=ours, before=before, ideal=ideal, left=left, unknown=unknown, shown=shown
+        ))  # fmt: skip
     return found
+
+
+def _unknown(path: tuple[str, ...], before: Any, ideal: Any, leaks: dict) -> bool:
+    """Return whether the baseline has no knowledge by a measure: by the intervals of its figures, if they have some."""
+    if no_knowledge(before, *path) or known(before) <= (value_of(ideal) or 0.0):
+        return True
+    return path in (COMPLETED, NAMED) and by_chance(leaks, before if path == NAMED else None)
 
 
 def by_chance(leaks: dict, named: Any = None) -> bool:
@@ -87,7 +98,8 @@ def by_chance(leaks: dict, named: Any = None) -> bool:
     leaks: its figures of completions: "neutral", and "completions" or "explicit", which is `named` where that is not
     given. A model that writes words at random names the target after any prompt. False where one was not measured.
     """
-    named, neutral = named or leaks.get("completions") or leaks.get("explicit"), value_of(leaks.get("neutral"))
+    given = (figure for figure in (named, leaks.get("completions"), leaks.get("explicit")) if figure is not None)
+    named, neutral = next(given, None), value_of(leaks.get("neutral"))
     value, low = value_of(named), bounds(named)[0]
     return neutral is not None and value is not None and (value if low is None else low) <= neutral
 
@@ -114,7 +126,7 @@ def nothing(report: dict, name: str) -> bool:
 
 
 def no_baseline(report: dict) -> bool:
-    """Return whether the baseline was measured and no measure shows that it knew the target."""
+    """Return whether the baseline was measured and no measure shows for sure that it knew the target."""
     found = ways(report, "baseline")
     asked = [way for way in found if way.path[0] != "perplexity"]
-    return bool(asked) and all(way.unknown for way in asked)
+    return bool(asked) and not any(way.shown for way in asked)

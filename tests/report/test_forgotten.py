@@ -5,6 +5,8 @@ import math
 import pytest
 from support.reports import e, report_of
 
+from jaxunlearn.estimates import SHARE, mean_estimate
+from jaxunlearn.evals.differences import differences
 from jaxunlearn.report.forgotten import no_baseline, nothing, nothing_shown, ways, worst
 from jaxunlearn.report.verdict import NO_BASELINE, verdicts
 
@@ -111,3 +113,42 @@ def test_nothing_was_forgotten_only_where_no_measure_fell():
         for figure in (*of["familiarity"].values(), *of["leaks"].values()):
             figure |= {"low": 0.3 * figure["value"], "high": min(1.0, 1.7 * figure["value"]), "n": 3}
     assert nothing_shown(few, "unlearned") and not nothing(few, "unlearned")  # too few prompts to say so
+
+
+def probed(times):
+    """Return a report of lost next words, and of leak probes of which the model kept all: one in four."""
+    items = {"baseline": [0.9, 0.004, 0.003, 0.002], "twin": [0.003, 0.002, 0.002, 0.001]}
+    items["unlearned"], found = items["baseline"], report_of()
+    probes = {name: {"leak probes, probability": {"items": of * times}} for name, of in items.items()}
+    for name, of in items.items():
+        next_word = e(0.9 if name == "baseline" else 0.0, 0.01, 200)
+        leaks = {"probability": mean_estimate(of * times, SHARE).to_json()}
+        found["models"][name] = {"familiarity": {"probability": next_word}, "leaks": leaks}
+    return found | {"differences": differences({}, probes)}
+
+
+def test_fewer_prompts_never_judge_better():
+    assert [verdicts(probed(times))["unlearned"][0].word.split()[0] for times in (1, 2, 10)] == [
+        "undecided:", "undecided:", "no:",
+    ]  # fmt: skip
+    few = ways(probed(1), "unlearned")[1]
+    assert few.title == "leak probes" and not few.unknown and not few.shown  # .227, and the interval holds .01
+    assert ways(probed(10), "unlearned")[1].shown
+
+
+def test_a_perplexity_without_an_interval_is_undecided_and_not_left_out():
+    report = case(unlearned=model(1e-5, 1e-6, 3.0, 0.027), baseline=model(0.907, 0.95, 3.0, 0.65))
+    for name, value in {"baseline": 3.0, "unlearned": 3.0, "twin": 40.0}.items():
+        report["models"][name]["perplexity"]["forget"] = {"value": value, "low": None, "high": None, "n": 2}
+    found = ways(report, "unlearned")[-1]
+    assert not found.unknown and found.left.value == 1.0 and found.tint == "unsure"
+    assert verdicts(report)["unlearned"][0].word.startswith("undecided: perplexity of the target has no interval")
+
+
+@pytest.mark.parametrize(("low", "neutral", "unknown"), [(0.1, 0.2, False), (0.1, 0.3, True), (0.25, 0.2, False)])
+def test_naming_by_chance_goes_by_the_rate_itself(low, neutral, unknown):
+    report = case()
+    baseline = report["models"]["baseline"]
+    baseline["leaks"] = {"explicit": {"value": 0.3, "low": low, "high": 0.5, "n": 20}, "neutral": e(neutral)}
+    named = next(way for way in ways(report, "unlearned") if way.path == ("leaks", "explicit"))
+    assert named.unknown == unknown and named.shown == (low > neutral)
