@@ -4,7 +4,7 @@ Which figures count, and what they are called, the report says itself: `attack_a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jaxunlearn.estimates import bounds, figure_of, known, single, value_of
@@ -25,7 +25,8 @@ class Outcome:
 
     back: how far back from the twin to the baseline; for the twin itself from nothing (or guessing), as it is without
     a twin. floor: what the best of all tries gives by guessing. learned: accuracy on what the attack trained on.
-    attack: its title. enough: False where standing this attack alone says nothing of robustness.
+    attack: its title. enough: False where standing this attack alone says nothing of robustness. twin: whether the
+    report has a twin, which this attack may still not have been tried on.
     """
 
     title: str
@@ -37,6 +38,7 @@ class Outcome:
     learned: float | None = None
     attack: str = ""
     enough: bool = True
+    twin: bool = False
 
     @property
     def guessed(self) -> bool:
@@ -53,11 +55,11 @@ class Outcome:
     def tint(self) -> str:
         """Return how far the model comes back from the twin to the baseline: good, so-so, bad or unsure.
 
-        "" where there is no twin. Of one item, below the ceiling of guessing, and after an attack that is too weak,
-        nothing is sure.
+        "" where there is no twin. Of one item, below the ceiling of guessing, after an attack that is too weak, and
+        where the attack was not tried on the twin, nothing is sure.
         """
         if self.ideal is None:
-            return ""
+            return UNSURE if self.twin else ""
         return self._graded()
 
     @property
@@ -93,7 +95,8 @@ def outcomes(report: dict, name: str) -> list[Outcome]:
     for about in report.get("attack_about") or ():
         for graded in about.get("graded") or ():
             found += _strongest(report, about, graded, name)
-    return found
+    twin = "twin" in (report.get("models") or {}) or any(a.ideal is not None for a in found)
+    return [replace(a, twin=twin) for a in found]
 
 
 def was_measured(report: dict, about: dict) -> bool:

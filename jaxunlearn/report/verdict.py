@@ -21,6 +21,7 @@ QUESTIONS = ("Forgotten?", "Kept?", "Robust?", "At what cost?")
 REFERENCES = ("baseline", "twin")  # the scale for the other models
 UNMEASURED = "not measured"
 ONE_ITEM = "undecided: one item has no interval"
+UNTRIED = ", not tried on the twin"
 NO_BASELINE = "no baseline: it shows no knowledge of the target, so there was nothing to forget"
 
 
@@ -147,7 +148,7 @@ def robust(report: dict, name: str) -> Answer:
     if all(single(a.ours) for a in made):
         return Answer(word=ONE_ITEM, tint=UNSURE, facts=facts)
     rule = f"margin: {_percent(BACK)}% of the way back from the twin to the baseline, in every attack"
-    unsure = [f"{a.title}{_of(a.back)}" for a in made if a.tint == UNSURE]
+    unsure = [f"{a.title}{UNTRIED if a.ideal is None else _of(a.back)}" for a in made if a.tint == UNSURE]
     if tint in (UNSURE, GOOD) and not any(a.enough for a in made):
         titles = " and ".join(dict.fromkeys(a.attack.lower() for a in made))
         return Answer(word=f"{titles} alone were tried", tint=UNSURE, facts=facts, rule=rule)

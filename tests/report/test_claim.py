@@ -42,6 +42,17 @@ def test_what_was_not_measured_is_not_referred_to():
     assert claim(of(0.1, 60, relearn=relearned(0.2))).endswith("do not decide whether it is gone from its weights.")
 
 
+def test_an_attack_without_a_figure_of_the_twin_was_not_passed():
+    rounded = {"unlearned": {"int4": {"familiarity": e(0.68)}}, "baseline": {"int4": {"familiarity": e(0.9)}}}
+    found = of(0.1, relearn=relearned(0.1), attacks={"quantise": rounded})
+    assert in_words(found)["verdict"]["unlearned"]["Robust?"] == (
+        "undecided: familiarity after rounding (int4), not tried on the twin"
+    )
+    assert claim(found).endswith("do not decide whether it is gone from its weights.")
+    rounded |= {name: {"int4": {"familiarity": e(0.1, 0.01, 500)}} for name in ("unlearned", "twin")}
+    assert claim(found).endswith("does not prove it gone from there.")
+
+
 def test_what_one_measure_shows_is_not_said_of_all():
     found = of(0.1)
     for name, inside in {"baseline": 0.95, "unlearned": 0.9, "twin": 0.0}.items():
