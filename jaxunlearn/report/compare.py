@@ -42,7 +42,8 @@ def over_seeds(reports: list[dict]) -> dict[str, Any]:
     """Return {"runs", "seeds", "models": {model: {"group, measure": figure over the runs}}}.
 
     A figure is an estimate as JSON, of the models and measures that all runs have. Raises InputError where the runs
-    differ in more than their seed, or two have the same seed and so are not independent.
+    differ in more than their seed, also in their prompts and texts unless they invented worlds of their own, and where
+    two have the same seed and so are not independent.
     """
     seeds = [_seed(r) for r in reports]
     if len(set(map(str, seeds))) < len(seeds):
@@ -55,6 +56,8 @@ def over_seeds(reports: list[dict]) -> dict[str, Any]:
             raise InputError(
                 f"the runs differ in more than their seed: {', '.join(changed)}; give runs of one configuration"
             )
+        if _seed(report)[1] == _seed(reports[0])[1] and (odd := _other_inputs(reports[0], report)):
+            raise InputError(f"the runs have different {', '.join(odd)}; give runs on one set of prompts and texts")
     models = {}
     for name in reports[0].get("models") or {}:
         figures = [_figures((r.get("models") or {}).get(name) or {}) for r in reports]
@@ -97,8 +100,8 @@ def _figures(measures: dict) -> dict[str, float]:
 def beside(report: dict, others: list[dict]) -> dict:
     """Return the report with each other run's `unlearned`, and its results, under the name of its method.
 
-    "rivals" lists the names. Raises InputError where a run has a different baseline, prompts or texts, or was attacked
-    with other rates, steps or data, and where two models would have the same name.
+    "rivals" lists the names. Raises InputError where a run has a different baseline, twin, prompts or texts, or was
+    attacked with other rates, steps or data, and where two models would have the same name.
     """
     made, names = copy.deepcopy(report), [method_of(other) for other in others]
     for name in names:
@@ -111,7 +114,7 @@ def beside(report: dict, others: list[dict]) -> dict:
     for name, other in zip(names, others, strict=True):
         _refuse(made, other, name)
         made["models"][name] = other["models"]["unlearned"]
-        # Both runs share the baseline and the twin that these are from.
+        # Both runs share the baseline and the twin that these are from (`_refuse`).
         own = [d | {"to": name} for d in other.get("differences") or () if d.get("to") == "unlearned"]
         made["differences"] = [*(made.get("differences") or ()), *own]
         made["columns"] = (other.get("columns") or {}) | (made.get("columns") or {})
@@ -168,8 +171,7 @@ def _attacked(report: dict) -> dict[str, Any]:
 def _refuse(report: dict, other: dict, name: str) -> None:
     if "unlearned" not in (other.get("models") or {}):
         raise InputError(f"the run of {name!r} has no unlearned model; finish that run first")
-    ours, theirs = ((r.get("manifest") or {}).get("hashes") or {} for r in (report, other))
-    if odd := [key for key in SAME if ours.get(key) != theirs.get(key)]:
+    if odd := _other_inputs(report, other):
         raise InputError(f"the run of {name!r} has a different {', '.join(odd)}, so its figures cannot be compared")
     attacked = [_attacked(r) for r in (report, other)]
     both = [key for key in attacked[0] if key in attacked[1]]
@@ -178,8 +180,16 @@ def _refuse(report: dict, other: dict, name: str) -> None:
             f"the run of {name!r} was attacked with other settings ({', '.join(odd)}), so what came back cannot be "
             "compared; attack both alike: jaxunlearn attack CONFIG run.dir=DIR with these settings given"
         )
-    first, second = (r["models"].get("baseline", {}).get("familiarity") for r in (report, other))
-    if first != second:
-        raise InputError(
-            f"the run of {name!r} has a different baseline; start both runs from one model, or from one seed"
-        )
+    for model in ("baseline", "twin"):
+        first, second = (r["models"].get(model) or {} for r in (report, other))
+        if odd := [group for group in ("familiarity", "perplexity") if first.get(group) != second.get(group)]:
+            raise InputError(
+                f"the run of {name!r} has a different {model}, by its {odd[0]}; start both runs from one model, or "
+                "from one seed, with a twin in both or in neither"
+            )
+
+
+def _other_inputs(report: dict, other: dict) -> list[str]:
+    """Return the prompts and texts, by name, whose hashes two runs do not share."""
+    ours, theirs = ((r.get("manifest") or {}).get("hashes") or {} for r in (report, other))
+    return [key for key in SAME if ours.get(key) != theirs.get(key)]

@@ -32,6 +32,17 @@ def test_runs_that_do_not_belong_together_are_refused():
         over_seeds([run_of_seed(0, 0.1), run_of_seed(0, 0.1)])
 
 
+def test_seeds_are_of_one_set_of_prompts_and_texts_unless_each_invented_its_world():
+    def run(seed, prompts, **config):
+        return run_of_seed(seed, 0.1 + seed / 10, **config) | {"manifest": {"hashes": {"text.prompts": prompts}}}
+
+    assert over_seeds([run(0, "p"), run(1, "p")])["runs"] == 2
+    with pytest.raises(InputError, match=r"the runs have different text\.prompts; give runs on one set"):
+        over_seeds([run(0, "p"), run(1, "q")])
+    worlds = [run(seed, prompts, universe={"seed": seed}) for seed, prompts in enumerate("pq")]
+    assert over_seeds(worlds)["runs"] == 2
+
+
 def test_a_page_has_no_address_outside():
     html = page(run_of_seed(0, 0.1) | {"seeds": over_seeds([run_of_seed(0, 0.1), run_of_seed(1, 0.2)])})
     assert not re.search(r'(?:src|href)="https?:', html)
@@ -65,6 +76,15 @@ def test_methods_that_do_not_belong_together_are_refused():
     other["models"]["baseline"]["familiarity"]["probability"] = e(0.8)
     with pytest.raises(InputError, match="different baseline"):
         beside(run_of_method("whp", 0.2), [other])
+    for at, change, said in (
+        ("baseline", {"perplexity": {"forget": e(3.0)}}, "different baseline, by its perplexity"),
+        ("twin", {"familiarity": {"probability": e(0.11)}}, "different twin, by its familiarity"),
+        ("twin", {"perplexity": {"forget": e(40.0)}}, "different twin, by its perplexity"), ("twin", None, "twin"),
+    ):  # fmt: skip
+        other = run_of_method("npo", 0.4)
+        other["models"][at] = change and other["models"][at] | change
+        with pytest.raises(InputError, match=said):
+            beside(run_of_method("whp", 0.2), [other])
     alike = {"eval": {"relearn_rates": [1e-3]}, "unlearn": {"method": "npo", "learning_rate": 1e-3}}
     for changed, said in (
         ({"eval": {"relearn_rates": [1e-2]}}, r"other settings \(eval\.relearn_rates\)"),
