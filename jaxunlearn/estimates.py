@@ -20,6 +20,7 @@ SHARE = (0.0, 1.0)  # the range of probabilities and shares
 ROUNDING = 1e-4  # of a range: sums of fp32 probabilities end a little above 1
 LARGE = 1e6  # from which a number is written by its power of ten
 NO_INTERVAL = "one item only: no interval can be given"
+ONE_VALUE = "every run has the same value: no interval over seeds"
 UNEQUAL = "too few blocks of too unequal length: no interval can be given"
 
 
@@ -47,9 +48,9 @@ def mean_estimate(samples: ArrayLike, within: tuple[float, float] | None = None)
     """Estimate a mean with Student's t; with the range of the items, on the logit scale and inside that range.
 
     samples: [N], one finite number per item. within: the least and the greatest number that an item can be, SHARE for
-    probabilities; see intervals.bounded for what it covers, and for items that are all at one end. Where all items are
-    equal otherwise the interval has no width. Raises InputError where there is no item, or a number is not finite or
-    outside the range.
+    probabilities; see intervals.bounded for what it covers, and for items that are all equal. Of equal items without a
+    range the interval has no width. Raises InputError where there is no item, or a number is not finite or outside the
+    range.
     """
     samples_N = _finite("samples", samples)
     n, value = len(samples_N), float(samples_N.mean())
@@ -141,11 +142,14 @@ def over_runs(values: ArrayLike, within: tuple[float, float] | None = None) -> d
     values: [R], one finite number per run. The interval is Student's for any number of runs, cut at the range of the
     number where it is given. It is about other seeds, with the same prompts and the same text. Of three runs of a very
     skewed number it covers less than 95%. One run has no interval, and "note" gives the reason: intervals over its
-    prompts tell nothing about another seed.
+    prompts tell nothing about another seed. Neither have runs that all have one value: a few seeds that agree do not
+    show how far the next one may lie.
     """
-    found = mean_estimate(_finite("runs", values)).to_json()
-    if found["n"] == 1:
-        return found | {"note": "one run: no interval over seeds"}
+    values_R = _finite("runs", values)
+    found = mean_estimate(values_R).to_json()
+    if not np.ptp(values_R):
+        note = "one run: no interval over seeds" if found["n"] == 1 else ONE_VALUE
+        return found | {"low": None, "high": None, "note": note}
     least, most = within or (-math.inf, math.inf)
     return found | {"low": max(found["low"], least), "high": min(found["high"], most)}
 

@@ -32,20 +32,19 @@ def student(value: Numbers, error: Numbers, df: Numbers) -> Bounds:
 def bounded(place: Numbers, error: Numbers, n: Numbers) -> Bounds:
     """Return Student's interval on the logit scale, of a mean of n numbers from 0 to 1; it stays between 0 and 1.
 
-    place: the mean, error: its standard error. Where every number is 0, or every one 1, there is no spread to go by,
-    and it is Wilson's interval for n trials. It covers 93 to 97% of bell-shaped and mildly skewed numbers at any n. Of
-    numbers that pile up at 0 with a few large ones, no interval from n = 3 can know the ones it has not met: 86 to 92%
-    up to n = 12, 92 to 94% from 39 on.
+    place: the mean, error: its standard error. Where all numbers are equal there is no spread to go by, and it is
+    Wilson's interval for n trials, since no numbers from 0 to 1 of that mean vary more. It covers 93 to 97% of
+    bell-shaped and mildly skewed numbers at any n. Of numbers that pile up at 0 with a few large ones, no interval from
+    n = 3 can know the ones it has not met: 86 to 92% up to n = 12, 92 to 94% from 39 on.
     """
     place, n = np.asarray(place, np.float64), np.asarray(n)
     spread = place * (1 - place)
-    inside = spread > 0
-    safe = np.where(inside, place, 0.5)
-    half = np.minimum(t_95(n - 1) * error / np.where(inside, spread, 1), FAR)
+    varied = (spread > 0) & (np.asarray(error) > 0)
+    safe = np.where(varied, place, 0.5)
+    half = np.minimum(t_95(n - 1) * error / np.where(varied, spread, 1), FAR)
     low, high = special.expit(special.logit(safe) - half), special.expit(special.logit(safe) + half)
-    low, high = np.where(error == 0, safe, low), np.where(error == 0, safe, high)
     ends = wilson(place, n)
-    return np.where(inside, low, ends[0]), np.where(inside, high, ends[1])
+    return np.where(varied, low, ends[0]), np.where(varied, high, ends[1])
 
 
 def wilson(share: Numbers, n: Numbers) -> Bounds:

@@ -71,6 +71,8 @@ def test_probabilities_stay_between_0_and_1_and_all_of_them_0_is_no_certainty():
     assert loose.low < 0 < found.low < found.value == pytest.approx(0.031) and loose.high < found.high < 1
     none = mean_estimate([0.0] * 60, SHARE)
     assert (none.value, none.low) == (0, 0) and none.high == pytest.approx(rate_estimate(0, 60).high)
+    alike = mean_estimate([1.0, 1.0, 1.0], (0, 5))  # Wilson's of .2 of three trials: .024626 to .712273
+    assert (alike.low, alike.value, alike.high) == pytest.approx((5 * 0.024626, 1.0, 5 * 0.712273), abs=1e-5)
     points = mean_estimate([5.0] * 9, (0, 5))
     assert points.high == 5 and points.low == pytest.approx(5 * rate_estimate(9, 9).low)
     assert mean_estimate([1.0, 1.0000002], SHARE).value == pytest.approx(1)
@@ -188,6 +190,13 @@ def test_mcnemar_by_hand_and_against_scipy():
 def test_one_run_has_no_interval_over_seeds():
     assert over_runs([0.3])["low"] is None and "one run" in over_runs([0.3])["note"]
     assert set(over_runs([0.3, 0.2])) == {"value", "low", "high", "n"}
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.0, 0.0], [0.95, 0.95]])
+def test_runs_that_agree_have_no_interval_over_seeds(values):
+    found = over_runs(values, SHARE)
+    assert (found["value"], found["n"], found["low"], found["high"]) == (values[0], len(values), None, None)
+    assert found["note"] == "every run has the same value: no interval over seeds"
 
 
 @pytest.mark.parametrize(("n", "t"), [(2, 12.706205), (3, 4.302653), (12, 2.200985), (40, 2.022691)])

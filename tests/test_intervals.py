@@ -33,7 +33,9 @@ def test_bounded_is_students_on_the_logit_scale():
     # mean .2, error .05, t(3) = 3.182446: logit -1.386294 -+ 3.182446 * .05 / .16 = -2.380809, -.391780
     low, high = intervals.bounded(0.2, 0.05, 4)
     assert (low, high) == pytest.approx((1 / (1 + math.exp(2.380809)), 1 / (1 + math.exp(0.391780))), abs=1e-6)
-    assert intervals.bounded(1e-9, 1e-9, 2)[1] <= 1 and intervals.bounded(0.4, 0.0, 9) == (0.4, 0.4)
+    assert intervals.bounded(1e-9, 1e-9, 2)[1] <= 1
+    # nine times .4: Wilson's, (3.6 + z2/2 -+ z sqrt(9 * .24 + z2/4)) / (9 + z2), z2 = 3.841459: 5.520729 -+ 3.462189
+    assert intervals.bounded(0.4, 0.0, 9) == pytest.approx((0.160304, 0.699525), abs=1e-6)  # ... of 12.841459
     assert np.array(intervals.bounded(0.0, 0.0, 60)) == pytest.approx(np.array(intervals.wilson(0.0, 60)))
 
 

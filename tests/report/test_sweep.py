@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxunlearn.report.sweep import choose, chosen_settings, markdown, over_seeds, pareto, table
+from jaxunlearn.report.sweep import _shown, choose, chosen_settings, markdown, over_seeds, pareto, table
 
 
 def row(cell, seed, familiarity, perplexity, **more):
@@ -120,6 +120,8 @@ def test_seeds_are_joined_by_students_interval():
     three = over_seeds([one | {"value": v} for v in (1.0, 2.0, 3.0)])
     assert three["value"] == 2 and three["high"] - 2 == pytest.approx(4.303 / 3**0.5, rel=1e-3)
     assert over_seeds([]) is None
+    agreed = over_seeds([one] * 3)
+    assert agreed == {"value": 0.5, "low": None, "high": None, "seeds": 3} and _shown(agreed, 1.0) == "0.5"
 
 
 def test_intervals_stay_where_the_figure_can_be():

@@ -226,6 +226,7 @@ def utility(g: Generator, n: int, trials: int) -> np.ndarray:
 PILED = "numbers that pile up at 0 with a few large ones: few items do not show how large they can be"
 WHOLE = "counts are whole numbers: with so few, coverage can only jump"
 FEW = "2, 3 or 5 prompts: wide on purpose"
+AGREED = "two prompts often agree, which does not show how far others lie: wide on purpose"
 INVENTED = "two invented items: wide on purpose, since a few items that agree do not show one that comes back whole"
 
 
@@ -243,7 +244,9 @@ CASES = (
     Case(interval="mean of probabilities", data="beta(5, 1), mean .83", cover=beta_mean(5, 1)),
     Case(interval="mean of probabilities", data="beta(.5, 10), piled up at 0", cover=beta_mean(0.5, 10),
          band=(0.90, 0.96), why=PILED),
-    Case(interval="familiarity of completions", data="5 samples a prompt", cover=points, sizes=(*SIZES, 60)),
+    Case(interval="familiarity of completions", data="5 samples a prompt", cover=points, sizes=(*SIZES[1:], 60)),
+    Case(interval="familiarity of completions", data="5 samples a prompt", cover=points, sizes=(2,), band=(0.97, 1.0),
+         why=AGREED),
     Case(interval="rate (Wilson)", data="average over true rates", cover=rate),
     Case(interval="share of sampled completions", data="5 samples a prompt, correlated by .3", cover=sampled(0.3),
          sizes=(12, 39, 60)),
