@@ -20,6 +20,8 @@ PAIRED = "paired, Student; two invented items"
 MCNEMAR = f"{PAIRED}; p: McNemar, exact"
 BLOCKS = "paired over blocks, jackknife and Student on the log scale"
 FIELLER = "paired, Fieller; two invented items"
+KEPT = f"{FIELLER}; only items nearer to the baseline count"
+ROUNDING = 1e-9  # of a share
 
 # {"items": a number or None each, "floor": what guessing gives}, or {"sums", "counts"} of blocks
 Items = dict[str, Any]
@@ -73,7 +75,11 @@ def _change(measure: str, before: Items, after: Items) -> dict[str, Any]:
 
 
 def _shares(held: dict[str, dict[str, Items]], name: str) -> Iterator[dict[str, Any]]:
-    """Yield how far back each measure of what was forgotten stands, from the twin (or guessing) to the baseline."""
+    """Yield how far back each measure of what was forgotten stands, from the twin (or guessing) to the baseline.
+
+    Where the items that were kept come to more alone (`kept_alone`), they count alone: less than the twin has on other
+    items does not pay for them. Not so of right and wrong answers, which differ from the twin's by guessing.
+    """
     twin = held.get("twin") if name != "twin" else None
     for measure, after in held[name].items():
         if measure.endswith(RIGHT) or "sums" in after:
@@ -81,11 +87,22 @@ def _shares(held: dict[str, dict[str, Items]], name: str) -> Iterator[dict[str, 
         floor = after.get("floor") or 0.0
         low = {"items": [floor] * len(after["items"])} if twin is None else twin.get(measure, {})
         sets = _shared(low, held.get("baseline", {}).get(measure, {}), after)
-        made = None if sets is None else share_of_way(*sets)
+        made = None if sets is None else _share(*sets)
         if made is not None:
             begun = "twin" if twin is not None else "guessing" if floor else "nothing"
             entry = {"measure": measure, "from": begun, "of": "baseline", "to": name, "scale": "share"}
-            yield entry | {"test": FIELLER} | made.to_json()
+            yield entry | made
+
+
+def _share(low_N: np.ndarray, high_N: np.ndarray, ours_N: np.ndarray) -> dict[str, Any] | None:
+    made = share_of_way(low_N, high_N, ours_N)
+    if made is None:
+        return None
+    answers = np.isin([high_N, ours_N], (0, 1)).all()
+    kept = None if answers else share_of_way(low_N, high_N, kept_alone(low_N, high_N, ours_N))
+    if kept is not None and kept.value > max(made.value, 0.0) + ROUNDING:
+        return {"test": KEPT} | kept.to_json()
+    return {"test": FIELLER} | made.to_json()
 
 
 def _shared(*sets: Items) -> np.ndarray | None:
@@ -145,6 +162,17 @@ def share_of_way(low: ArrayLike, high: ArrayLike, ours: ArrayLike) -> Estimate |
         return None
     value = float(x_N.mean() / y_N.mean())
     return Estimate(value=value, low=min(ends[0], value), high=max(ends[1], value), n=len(x_N))
+
+
+def kept_alone(low: ArrayLike, high: ArrayLike, ours: ArrayLike) -> np.ndarray:
+    """Return what an item has, [N], with those that are not nearer to `high` than to `low` put at `low`.
+
+    None is above `high`. Items that vary by chance are counted only beyond half of their gap, so that a model that is
+    as the twin is stays near a share of 0; cutting all at `low` would count every chance rise and no fall.
+    """
+    gap_N, back_N = np.subtract(high, low, dtype=float), np.subtract(ours, low, dtype=float)
+    kept_N = (gap_N > 0) & (back_N > gap_N / 2)
+    return np.asarray(low, float) + np.where(kept_N, np.minimum(back_N, gap_N), 0.0)
 
 
 def _student(values_N: np.ndarray) -> tuple[float, float]:

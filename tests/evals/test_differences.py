@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxunlearn.evals.differences import differences, paired, paired_ratio, share_of_way
+from jaxunlearn.evals.differences import FIELLER, KEPT, differences, paired, paired_ratio, share_of_way
+from jaxunlearn.report.findings import BACK, IN_PART
+from jaxunlearn.report.paired import Change, grade
 
 
 def test_differences_are_taken_on_the_same_items():
@@ -125,3 +127,38 @@ def test_the_intervals_cover_and_are_wide_where_items_are_few(n):
         held[2] += ratio.low <= np.exp(0.1) <= ratio.high
     assert min(held) / 400 >= COVERED[n] - (n == 5) * 0.04
     assert held[2] / 400 <= 0.98 and 0.9 < np.mean(widths) / WIDE[n] < 1.4
+
+
+def share_left(twin, base, ours):
+    """Return the entry of the share of the way from the twin to the baseline, and its grade."""
+    sets = {"baseline": base, "twin": twin, "unlearned": ours}
+    found = differences({}, {name: {"m": {"items": list(of)}} for name, of in sets.items()})
+    (row,) = (d for d in found if d["scale"] == "share" and d["to"] == "unlearned")
+    return row, grade(Change(value=row["value"], low=row["low"], high=row["high"], n=row["n"]), BACK, IN_PART)
+
+
+def test_too_little_on_most_items_does_not_pay_for_what_was_kept_of_others():
+    twin, base = np.full(60, 0.2), np.full(60, 0.6)
+    kept = np.where(np.arange(60) < 15, base, 0.0)  # 15 of 60 whole, the others below the twin: -.05 of .4 on average
+    row, word = share_left(twin, base, kept)
+    assert row["value"] == pytest.approx(0.25) and row["test"] == KEPT and word == "so-so"
+    assert share_of_way(twin, base, kept).value == pytest.approx(15 / 60 - 45 * 0.5 / 60)
+    few, word = share_left(twin, base, np.where(np.arange(60) < 10, base, 0.0))
+    assert few["value"] == pytest.approx(1 / 6) and word == "unsure"
+    above, _ = share_left(twin, base, np.where(np.arange(60) < 15, 0.9, 0.0))  # an item counts as the baseline at most
+    assert above["value"] == pytest.approx(0.25)
+    lower, word = share_left(twin, base, np.zeros(60))  # below the twin on all: shown as it is
+    assert lower["value"] == pytest.approx(-0.5) and lower["test"] == FIELLER and word == "good"
+    whole, _ = share_left(twin, base, np.where(np.arange(60) < 15, base, twin))
+    assert whole["value"] == pytest.approx(0.25) and whole["test"] == FIELLER
+    guessed, right = np.arange(60) % 4 == 0, np.ones(60)  # the twin's guesses are others than the model's, and as many
+    answered, _ = share_left(guessed, right, np.roll(guessed, 1))
+    assert answered["value"] == pytest.approx(0) and answered["test"] == FIELLER
+
+
+def test_a_model_that_varies_as_the_twin_does_is_not_held_to_have_kept_anything():
+    draw, words = np.random.default_rng(0), []
+    for _ in range(200):
+        twin, base, ours = (draw.uniform(*ends, 120) for ends in ((0.05, 0.25), (0.3, 0.7), (0.05, 0.25)))
+        words.append(share_left(twin, base, ours)[1])
+    assert words.count("good") >= 0.97 * len(words) and not {"bad", "so-so"} & {*words}

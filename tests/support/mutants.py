@@ -438,6 +438,9 @@ MORE = (
            ("tests/models/families/test_gemma.py::"
             "test_the_published_pattern_is_continued_and_exported_as_transformers_does",)),
     # ---- report
+    Mutant("too little on some items pays for others that were kept", "evals/differences.py",
+           "kept.value > max(made.value, 0.0)", "kept.value > 1 + max(made.value, 0.0)",
+           ("tests/evals/test_differences.py::test_too_little_on_most_items_does_not_pay_for_what_was_kept_of_others",)),
     Mutant("the way to the twin is measured from nothing", "evals/differences.py",
            "x_N, y_N = np.subtract(ours, low, dtype=float), np.subtract(high, low, dtype=float)",
            "x_N, y_N = np.asarray(ours, float), np.asarray(high, float)", ("tests/evals/test_differences.py",)),
