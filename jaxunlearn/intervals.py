@@ -15,7 +15,7 @@ Z = 1.959963984540054  # the normal distribution's 97.5% point
 STEPS = 60  # halvings of an interval of length 1: to 1e-18
 FAR = 700.0  # exp overflows beyond
 LEAST = 0.9  # degrees of freedom below which Student's interval of a ratio says nothing
-REVISION = 2  # of how intervals are made: part of what a kept measurement depends on
+REVISION = 3  # of how intervals are made: part of what a kept measurement depends on
 
 
 def t_95(df: Numbers) -> Any:
