@@ -15,6 +15,7 @@ from jaxunlearn import intervals
 from jaxunlearn.estimates import Estimate, fieller, mcnemar
 
 REFERENCES = ("baseline", "twin")
+TARGET = "forget text, perplexity"  # begins the names of measures of the text to forget, by block
 RIGHT = "right answers"  # ends the name of a measure whose items are 1 or 0
 PAIRED = "paired, Student; two invented items"
 MCNEMAR = f"{PAIRED}; p: McNemar, exact"
@@ -78,17 +79,22 @@ def _shares(held: dict[str, dict[str, Items]], name: str) -> Iterator[dict[str, 
     """Yield how far back each measure of what was forgotten stands, from the twin (or guessing) to the baseline.
 
     Where the items that were kept come to more alone (`kept_alone`), they count alone: less than the twin has on other
-    items does not pay for them. Not so of right and wrong answers, which differ from the twin's by guessing.
+    items does not pay for them. Not so of right and wrong answers, which differ from the twin's by guessing. Of the
+    perplexity of the text to forget there is a share, in nats, only where the kept blocks count alone: that of all
+    blocks follows from the ratios.
     """
     twin = held.get("twin") if name != "twin" else None
     for measure, after in held[name].items():
-        if measure.endswith(RIGHT) or "sums" in after:
+        if measure.endswith(RIGHT) or ("sums" in after and (twin is None or not measure.startswith(TARGET))):
             continue
-        floor = after.get("floor") or 0.0
-        low = {"items": [floor] * len(after["items"])} if twin is None else twin.get(measure, {})
-        sets = _shared(low, held.get("baseline", {}).get(measure, {}), after)
+        floor, before = after.get("floor") or 0.0, held.get("baseline", {}).get(measure, {})
+        if "sums" in after:
+            sets = _nats((twin or {}).get(measure, {}), before, after)
+        else:
+            low = {"items": [floor] * len(after["items"])} if twin is None else twin.get(measure, {})
+            sets = _shared(low, before, after)
         made = None if sets is None else _share(*sets)
-        if made is not None:
+        if made is not None and ("sums" not in after or made["test"] == KEPT):
             begun = "twin" if twin is not None else "guessing" if floor else "nothing"
             entry = {"measure": measure, "from": begun, "of": "baseline", "to": name, "scale": "share"}
             yield entry | made
@@ -103,6 +109,15 @@ def _share(low_N: np.ndarray, high_N: np.ndarray, ours_N: np.ndarray) -> dict[st
     if kept is not None and kept.value > max(made.value, 0.0) + ROUNDING:
         return {"test": KEPT} | kept.to_json()
     return {"test": FIELLER} | made.to_json()
+
+
+def _nats(*sets: Items) -> np.ndarray | None:
+    """Return [models, N], the log-likelihood of every scored block; None where there are not two, or blocks differ."""
+    counts = sets[-1]["counts"]
+    if any(one.get("counts") != counts for one in sets):
+        return None
+    scored_N = np.asarray(counts) > 0
+    return -np.asarray([one["sums"] for one in sets], float)[:, scored_N] if scored_N.sum() > 1 else None
 
 
 def _shared(*sets: Items) -> np.ndarray | None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jaxunlearn.estimates import bounds, fieller, value_of
+from jaxunlearn.estimates import bounds, fieller, known, value_of
 from jaxunlearn.intervals import Z, wilson
 
 GOOD, SO_SO, BAD, UNSURE = "good", "so-so", "bad", "unsure"
@@ -101,12 +101,20 @@ def share_in_nats(report: dict, measure: str, to: str, ours: Any, low: Any, high
     """Return the share of the way, in nats, from the twin's perplexity `low` to the baseline's, `high`.
 
     Nats count downwards: the twin's perplexity is the higher. By Fieller's interval, from the paired ratios of the
-    three models where the report has them. None where the baseline's perplexity is not below the twin's; without an
-    interval where that is not sure.
+    three models where the report has them. Where the blocks that were kept come to more alone, and as surely, it is
+    their share, from the report (evals/differences.py). None where the baseline's perplexity is not below the twin's;
+    without an interval where that is not sure.
     """
     m, a, b = value_of(ours), value_of(low), value_of(high)
     if not m or not a or not b or min(m, a, b) <= 0 or b >= a:
         return None
+    made, kept = _of_ratios(report, measure, to, (ours, low, high)), _entry(report, measure, to, "share")
+    begins = -math.inf if made.low is None else made.low
+    return kept if kept is not None and kept.low is not None and kept.low > begins else made
+
+
+def _of_ratios(report: dict, measure: str, to: str, figures: tuple[Any, Any, Any]) -> Change:
+    (ours, low, high), (m, a, b) = figures, map(known, figures)
     x, y, n = math.log(a / m), math.log(a / b), _least(ours, low, high)
     pairs = (("twin", to), ("baseline", "twin"), ("baseline", to))
     made = [_entry(report, measure, end, "ratio", begun) for begun, end in pairs]

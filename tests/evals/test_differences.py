@@ -6,7 +6,7 @@ from scipy import stats
 
 from jaxunlearn.evals.differences import FIELLER, KEPT, differences, paired, paired_ratio, share_of_way
 from jaxunlearn.report.findings import BACK, IN_PART
-from jaxunlearn.report.paired import Change, grade
+from jaxunlearn.report.paired import Change, grade, share_in_nats
 
 
 def test_differences_are_taken_on_the_same_items():
@@ -162,3 +162,28 @@ def test_a_model_that_varies_as_the_twin_does_is_not_held_to_have_kept_anything(
         twin, base, ours = (draw.uniform(*ends, 120) for ends in ((0.05, 0.25), (0.3, 0.7), (0.05, 0.25)))
         words.append(share_left(twin, base, ours)[1])
     assert words.count("good") >= 0.97 * len(words) and not {"bad", "so-so"} & {*words}
+
+
+def test_blocks_read_worse_than_by_the_twin_do_not_pay_for_those_known_by_heart():
+    counts = [200] * 32 + [0]
+    nats = {"baseline": np.ones(33), "twin": np.full(33, 3.0), "unlearned": np.where(np.arange(33) < 8, 1.0, 4.0)}
+    names = ("forget text, perplexity", "retain text, perplexity")
+
+    def shares(of):
+        items = {n: {m: {"sums": [200 * x for x in v], "counts": counts} for m in names} for n, v in of.items()}
+        return differences({name: {"items": of} for name, of in items.items()})
+
+    made = shares(nats)
+    (row,) = (d for d in made if d["scale"] == "share")  # of 32 blocks 8 whole; of all it is (8 * 2 - 24) / 64
+    assert (row["measure"], row["value"], row["n"]) == (names[0], pytest.approx(0.25), 32) and row["test"] == KEPT
+    means = {name: float(np.exp(x[:32].mean())) for name, x in nats.items()}
+    of = [{"value": means[name], "low": 1.0, "high": 99.0, "n": 32} for name in ("unlearned", "twin", "baseline")]
+    assert share_in_nats({"differences": made}, names[0], "unlearned", *of).value == pytest.approx(0.25)
+    worse = shares(nats | {"unlearned": np.full(33, 4.0)})
+    assert not [d for d in worse if d["scale"] == "share"]  # nothing was kept: the ratios tell it
+    assert share_in_nats({"differences": worse}, names[0], "unlearned", {"value": np.exp(4)}, *of[1:]).value < 0
+    near = nats | {"unlearned": np.where(np.arange(33) < 1, 1.9, 3.04)}  # one block of 32, of which nothing is sure
+    left = share_in_nats(
+        {"differences": shares(near)}, names[0], "unlearned", {"value": np.exp(3.004), "n": 32}, *of[1:]
+    )
+    assert left.value == pytest.approx(-0.0022, abs=1e-3)
