@@ -24,7 +24,7 @@ KNOWN = set("ABCDEFGHJKLMNPRSTUV")
 def make_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1, devices=None, slices: int = 0) -> jax.sharding.Mesh:
     """Return the explicit ("data", "fsdp", "tensor") mesh; one size may be -1, which takes the devices that are left.
 
-    slices: groups of devices with a slower network between them; 0 takes their number from the devices. They lie along
+    slices: groups of devices with a slower network between them; 0: as many as TPUs name, else one. They lie along
     "data" alone, so that only gradients cross between them, once per step. Raises InputError where the sizes do not
     multiply to the number of devices, and where "data" is no multiple of the slices.
     """
@@ -60,8 +60,8 @@ def mesh_from(c, devices=None) -> jax.sharding.Mesh:
 
 
 def _slices(devices, slices: int) -> list[list]:
-    """Group devices by their slice_index; devices without one (GPUs, CPUs) in equal runs."""
-    named = sorted({getattr(d, "slice_index", 0) or 0 for d in devices})
+    """Group TPUs by their slice_index; other devices in equal runs, since XLA numbers a GPU's host in its place."""
+    named = sorted({getattr(d, "slice_index", 0) or 0 for d in devices if d.platform == "tpu"})
     if len(named) > 1:
         if slices not in (0, len(named)):
             raise InputError(f"mesh.slices = {slices}, but the devices lie in {len(named)} slices")

@@ -27,10 +27,17 @@ def test_a_mesh_whose_fsdp_or_tensor_would_cross_slices_is_refused():
 
 
 def test_devices_that_name_their_slice_are_grouped_by_it():
-    devices = [SimpleNamespace(id=n, slice_index=n % 2) for n in range(4)]
+    devices = [SimpleNamespace(id=n, platform="tpu", slice_index=n % 2) for n in range(4)]
     assert [[d.id for d in group] for group in sharding._slices(devices, 0)] == [[0, 2], [1, 3]]
     with pytest.raises(InputError, match=r"mesh.slices = 4, but the devices lie in 2 slices"):
         sharding._slices(devices, 4)
+
+
+def test_the_hosts_of_gpus_are_no_slices_unless_they_are_asked_for():
+    """XLA's GPU client gives the GPUs of every host a slice_index of their own."""
+    devices = [SimpleNamespace(id=n, platform="gpu", slice_index=n // 4) for n in range(8)]
+    for slices, groups in {0: [8], 1: [8], 2: [4, 4], 4: [2, 2, 2, 2]}.items():
+        assert [len(group) for group in sharding._slices(devices, slices)] == groups
 
 
 def test_a_batch_is_rounded_up_to_what_the_mesh_divides():
