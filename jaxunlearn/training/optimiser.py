@@ -34,9 +34,8 @@ def optimiser(c: Train, learning_rate) -> optax.GradientTransformation:
     """
     clip = optax.clip_by_global_norm(c.clip) if c.clip else optax.identity()
     if c.optimiser == "adafactor":
-        rule = optax.adafactor(
-            learning_rate, multiply_by_parameter_scale=False, weight_decay_rate=c.weight_decay or None
-        )
+        decay = c.weight_decay * learning_rate if c.weight_decay else None  # optax adds it after the rate
+        rule = optax.adafactor(learning_rate, multiply_by_parameter_scale=False, weight_decay_rate=decay)
     elif c.optimiser == "sgd":
         decay = optax.add_decayed_weights(c.weight_decay) if c.weight_decay else optax.identity()
         rule = optax.chain(optax.trace(c.b1), decay, optax.scale_by_learning_rate(learning_rate))

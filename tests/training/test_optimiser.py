@@ -46,6 +46,20 @@ def test_weight_decay_of_sgd_goes_past_the_momentum_by_hand():
     np.testing.assert_allclose(made, [-0.1 * (2 + 0.5), -0.1 * (0.8 + 0.5)], rtol=1e-6)  # momentum 2, then -1 + .9 x 2
 
 
+@pytest.mark.parametrize("name", ["adamw", "adafactor", "sgd", "lion"])
+def test_weight_decay_takes_its_share_of_a_weight_times_the_rate_by_every_rule(name):
+    """Weight 2, rate .1, decay .5: a step takes .1 x .5 x 2 = .1 more than one without decay."""
+    w, made = {"w": jnp.full((), 2.0)}, {}
+    for decay in (0.0, 0.5):
+        c = dataclasses.replace(C, optimiser=name, weight_decay=decay)
+        step = jax.jit(lambda g, state, rate, c=c: optimiser(c, rate).update({"w": g}, state, w))
+        state, made[decay] = optimiser(c, 0.0).init(w), []
+        for g in (2.0, -1.0, 0.0):
+            update, state = step(jnp.full((), g), state, np.float32(0.1))
+            made[decay].append(float(update["w"]))
+    np.testing.assert_allclose(np.subtract(made[0.0], made[0.5]), 0.1, rtol=1e-5)
+
+
 LAYOUTS = {
     "bf16 moments": {"moment_dtype": "bfloat16"},
     "adafactor": {"optimiser": "adafactor"},
