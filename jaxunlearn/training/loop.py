@@ -33,8 +33,8 @@ def fit(
     step_fn(state, rate, *batch) -> (state, metrics). batch_fn(step) -> the arguments after the rate; steps from 0.
     checkpoints: saves every c.checkpoint_every steps and at the end. log(step, metrics): gets the metrics of step n
     while step n + 1 runs. measure(step, state): called at the steps of measure_at (0: before the first). tokens: those
-    of one step, for rates. Raises RunError at the first loss that is not finite, and Preempted after a SIGTERM, once
-    the state is saved.
+    of one step, for rates. Raises RunError at the first loss, or norm of a gradient, that is not finite, and Preempted
+    after a SIGTERM, once the state is saved.
     """
     batch_size_fits(c.batch)
     progress = _Progress(c, int(state.step), tokens, log)
@@ -47,11 +47,11 @@ def fit(
             progress.take(step + 1, metrics)
             part(f"step {step + 1} of {c.steps}")
             if measure and (step + 1) in measure_at:
-                progress.flush()  # a state whose loss is not finite is neither measured nor kept
+                progress.flush()  # a state that diverged is neither measured nor kept
                 measure(step + 1, state)
             stop = asked(step + 1)
             if checkpoints and (stop or (step + 1) % c.checkpoint_every == 0 or step + 1 == c.steps):
-                progress.flush()  # save only a state whose loss was finite and is logged
+                progress.flush()  # save only a state whose loss and gradient were finite and are logged
                 checkpoints.save(step + 1, state)
             if checkpoints and stop:
                 checkpoints.wait()
@@ -76,16 +76,17 @@ class _Progress:
         self.pending = step, metrics
 
     def flush(self) -> None:
-        """Log the held metrics, if any. Raises RunError where their loss is not finite."""
+        """Log the held metrics, if any. Raises RunError where their loss, or norm of the gradient, is not finite."""
         if self.pending is None:
             return
         (step, metrics), self.pending = self.pending, None
         values = {k: float(v) for k, v in metrics.items()}
-        if not np.isfinite(values["loss"]):
-            raise Diverged(
-                f"the loss is {values['loss']} at step {step}; the last checkpoint before it is kept. "
-                "Lower the learning rate, or look for empty or damaged text."
-            )
+        for name, what in {"loss": "loss", "gradient_norm": "norm of the gradient"}.items():
+            if not np.isfinite(values.get(name, 0.0)):
+                raise Diverged(
+                    f"the {what} is {values[name]} at step {step}; the last checkpoint before it is kept. "
+                    "Lower the learning rate, or look for empty or damaged text."
+                )
         rate = (step - self.first) / max(time.monotonic() - self.began, 1e-9)
         if self.log:
             self.log(

@@ -392,6 +392,10 @@ MORE = (
     Mutant("the loss is divided by another count", "training/step.py",
            "share = 1 / jnp.maximum(count, 1)", "share = 1 / jnp.maximum(jnp.sqrt(count), 1)",
            _step("retain_only-1")),
+    Mutant("a gradient that is not finite is checkpointed", "training/loop.py",
+           '"gradient_norm": "norm of the gradient"}', '"gradient": "norm of the gradient"}',
+           ("tests/training/test_loop.py::test_a_gradient_that_is_not_finite_behind_a_finite_loss_ends_the_run_before_"
+            "its_weights_are_saved",)),
     Mutant("measured a step late", "training/loop.py",
            "if measure and (step + 1) in measure_at:", "if measure and step in measure_at:",
            ("tests/training/test_measured.py",)),

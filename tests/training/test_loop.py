@@ -1,4 +1,4 @@
-"""The loop: killed, stopped and resumed, it ends with the same bits; a loss that is not finite raises."""
+"""The loop: killed, stopped and resumed, it ends with the same bits; a loss or gradient that is not finite raises."""
 
 import dataclasses
 import os
@@ -10,7 +10,7 @@ import pytest
 from support.mesh import mesh_of
 from support.training import SHAPE, C, batches, trained, weights
 
-from jaxunlearn.errors import InputError, RunError
+from jaxunlearn.errors import Diverged, InputError, RunError
 from jaxunlearn.models import transformer
 from jaxunlearn.parallel import preemption
 from jaxunlearn.training.checkpoint import Checkpoints
@@ -73,6 +73,23 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_checkpoint(me
     with pytest.raises(RunError, match=r"the loss is (nan|inf) at step 1"):
         fit(state, compiled_step(c), batches(c), c, checkpoints=checkpoints)
     assert checkpoints.restore(init_state(transformer.init(SHAPE, 0), c)) is None
+    checkpoints.close()
+
+
+def test_a_gradient_that_is_not_finite_behind_a_finite_loss_ends_the_run_before_its_weights_are_saved(mesh, tmp_path):
+    checkpoints, step = Checkpoints(tmp_path), compiled_step(C)
+
+    def breaks(state, *arguments):
+        state, metrics = step(state, *arguments)
+        if int(state.step) == 4:
+            state = state._replace(model=jax.tree.map(lambda w: w * np.float32(np.nan), state.model))
+            metrics |= {"gradient_norm": np.float32(np.nan)}
+        return state, metrics
+
+    with pytest.raises(Diverged, match="the norm of the gradient is nan at step 4; the last checkpoint before it"):
+        fit(init_state(transformer.init(SHAPE, 0), C), breaks, batches(C), C, checkpoints=checkpoints)
+    kept = checkpoints.restore(init_state(transformer.init(SHAPE, 0), C))
+    assert int(kept.step) == 2 and all(np.isfinite(w).all() for w in weights(kept.model))
     checkpoints.close()
 
 
