@@ -240,10 +240,11 @@ _WRAPPED_SHARE = 0.75  # a line break is a wrap if the next word would have pass
 def unwrap_lines(text: str) -> str:
     """Return a text with wrapped lines joined, chapter numerals and lists of contents dropped, verse kept in lines.
 
-    A blank line ends a paragraph. A line break stays where the next line is indented, and where the line ended early
+    A line of nothing but white space ends a paragraph. A line break stays where the next line is indented, and where the line ended early
     (the next word would have fitted). So verse, letter heads and title pages keep their lines.
     """
-    paragraphs = [p.strip("\n").split("\n") for p in re.split(r"\n[ \t]*(?:\n[ \t]*)*\n", text) if p.strip()]
+    grouped = itertools.groupby(text.split("\n"), key=lambda line: bool(line.strip()))
+    paragraphs = [list(lines) for filled, lines in grouped if filled]
     lengths = sorted(len(line.rstrip()) for lines in paragraphs for line in lines)
     width = lengths[len(lengths) * 9 // 10] if lengths else 0
     kept, in_contents = [], False

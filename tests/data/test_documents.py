@@ -189,6 +189,14 @@ def test_wrapped_lines_join_and_verse_letters_and_titles_keep_theirs():
     ]
 
 
+@pytest.mark.parametrize("blank", ["", " \t", "\f", "\xa0", "\r", "\u2003\u3000", "\x1c", "\f\n\n\xa0"])
+def test_a_line_of_any_white_space_ends_a_paragraph(blank):
+    text = "  A form feed ends\nthe page.\nAnd a new one\nbegins.\n"
+    pages = text.replace("page.\n", f"page.\n{blank}\n")
+    assert unwrap_lines(pages) == "  A form feed ends the page.\n\nAnd a new one begins.\n"
+    assert unwrap_lines(f"{blank}\n{pages}{blank}") == unwrap_lines(pages)
+
+
 def test_text_without_hard_breaks_stays(tmp_path):
     text = "A long line that goes on and on and on.\n\nCivil words.\n\nI am.\n"
     assert unwrap_lines(text) == text
