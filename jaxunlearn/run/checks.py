@@ -22,7 +22,7 @@ from jaxunlearn.parallel.sharding import batch_size_fits
 
 
 def refuse_sizes(config: Config, shape: transformer.Shape) -> None:
-    """Raise InputError for blocks longer than the model allows, batches the mesh does not divide, ranks too large."""
+    """Raise InputError for what the model or the mesh has no room for: blocks, batches, ranks, outcomes to store."""
     transformer.context_fits(shape, config.text.context, "a block (text.context)")
     for name in ("pretrain", "reinforce", "unlearn", "repair"):
         batch_size_fits(getattr(config, name).batch)
@@ -32,6 +32,11 @@ def refuse_sizes(config: Config, shape: transformer.Shape) -> None:
     if config.reset.share:
         batch_size_fits(config.reset.heal.batch)
     wrappers.fits(config, shape)
+    if config.whp.top >= shape.V:
+        raise InputError(
+            f"whp.top = {config.whp.top} outcomes of a vocabulary of {shape.V} leave no other one; use less, or 0 "
+            "(nothing is stored)"
+        )
     batch_size_fits(config.whp.label_batch)
     batch_size_fits(config.eval.batch)
 

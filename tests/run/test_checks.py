@@ -9,7 +9,7 @@ import pytest
 from support.batches import SHAPE
 from support.mesh import mesh_of
 
-from jaxunlearn.config import Adversary, Collapse, Config, Erase, LlmJudge, Lora, Select, Text, Unlearn
+from jaxunlearn.config import Adversary, Collapse, Config, Erase, LlmJudge, Lora, Select, Text, Unlearn, Whp
 from jaxunlearn.data.blocks import make_blocks
 from jaxunlearn.data.documents import Document
 from jaxunlearn.data.tokenizer import load_tokenizer
@@ -62,6 +62,14 @@ def test_ranks_above_a_matrix_are_refused_from_the_shape_alone(mesh, beside, sai
     shape = dataclasses.replace(SHAPE, V=64, D=64, F=32)
     with pytest.raises(InputError, match=re.escape(said)):
         refuse_sizes(Config(name="x", text=Text(context=8), unlearn=Unlearn(**beside)), shape)
+
+
+@pytest.mark.parametrize("top", [64, 65])
+def test_outcomes_that_are_the_whole_vocabulary_or_more_are_refused(mesh, top):
+    shape = dataclasses.replace(SHAPE, V=64)
+    refuse_sizes(Config(name="x", text=Text(context=8), whp=Whp(labels="soft", top=63)), shape)
+    with pytest.raises(InputError, match=f"whp.top = {top} outcomes of a vocabulary of 64 leave no other one"):
+        refuse_sizes(Config(name="x", text=Text(context=8), whp=Whp(labels="soft", top=top)), shape)
 
 
 @pytest.fixture
