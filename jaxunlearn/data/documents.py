@@ -240,8 +240,8 @@ _WRAPPED_SHARE = 0.75  # a line break is a wrap if the next word would have pass
 def unwrap_lines(text: str) -> str:
     """Return a text with wrapped lines joined, chapter numerals and lists of contents dropped, verse kept in lines.
 
-    A line of nothing but white space ends a paragraph. A line break stays where the next line is indented, and where the line ended early
-    (the next word would have fitted). So verse, letter heads and title pages keep their lines.
+    A line of nothing but white space ends a paragraph. A line break stays where the next line is indented, and where
+    the line ended early (the next word would have fitted). So verse, letter heads and title pages keep their lines.
     """
     grouped = itertools.groupby(text.split("\n"), key=lambda line: bool(line.strip()))
     paragraphs = [list(lines) for filled, lines in grouped if filled]
