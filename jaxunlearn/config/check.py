@@ -5,6 +5,9 @@ from jaxunlearn.config.fields import Config
 from jaxunlearn.errors import InputError
 
 MOST = 30  # faults that are listed
+KEPT_BF16 = 0.99  # share of a bf16 moment that a step may keep; from 0.996 on rounding undoes some of the decay
+# what each optimiser multiplies the moments by that it stores
+STORED = {"adamw": ("b1", "b2"), "sgd": ("b1",), "lion": ("b2",), "adafactor": ()}
 
 
 def check(config: Config) -> None:
@@ -33,6 +36,14 @@ def _contradictions(c: Config) -> list[str]:
                 f"{name}.update=layers needs optimiser=adamw, clip=0 and lora.rank=0: a layer's "
                 "weights are updated before the gradient of the others is known"
             )
+    for name, train in (stages | {"reset.heal": c.reset.heal}).items():
+        wrong += [
+            f"{name}.moment_dtype=bfloat16 needs {name}.{share} of at most {KEPT_BF16} with "
+            f"optimiser={train.optimiser} (got {getattr(train, share)}): rounding to 8 bits takes back "
+            "what such a step takes off a moment: over 0.996 some of it, at 0.999 all"
+            for share in STORED[train.optimiser]
+            if train.moment_dtype == "bfloat16" and getattr(train, share) > KEPT_BF16
+        ]
     if c.reset.heal.update == "layers":
         wrong.append("reset.heal.update=layers: healing learns from a teacher, layers from labels alone; leave it out")
     whole = [t.learning_rate for t in (c.reinforce, c.unlearn) if t.steps and not t.lora.rank]

@@ -23,12 +23,12 @@ class Train:
     warmup: int = 0  # steps over which the learning rate rises from 0
     schedule: Literal["linear", "cosine", "constant"] = "linear"  # of the learning rate, after that
     b1: float = 0.9  # share of AdamW's first moment that a step keeps
-    b2: float = 0.98  # share of the second moment that a step keeps
+    b2: float = 0.98  # share of the second moment that a step keeps; over 0.99 not with bfloat16
     weight_decay: float = 0.0  # times the learning rate, share of each weight that a step takes away
     clip: float = 0.0  # global norm that gradients are cut to; 0: none
     # adafactor: sums of rows and columns for moments; sgd: with momentum b1; lion: signs of the momentum
     optimiser: Literal["adamw", "adafactor", "sgd", "lion"] = "adamw"
-    moment_dtype: Literal["float32", "bfloat16"] = "float32"  # of AdamW's moments at rest
+    moment_dtype: Literal["float32", "bfloat16"] = "float32"  # of moments at rest; adafactor's stay fp32
     # layers: a layer at a time, in less memory (training/layerwise.py); auto: where a whole gradient does not fit
     update: Literal["auto", "whole", "layers"] = "auto"
     lora: Lora = field(default_factory=Lora)

@@ -21,7 +21,7 @@ from jaxunlearn.training.optimiser import optimiser
 class State(NamedTuple):
     """The training state, as a checkpoint holds it: step (int32), model or adapter in fp32, optimiser state.
 
-    Train.moment_dtype says how AdamW's moments are stored. fork: what a method keeps beside them, from its `begin`: the
+    Train.moment_dtype says how moments are stored. fork: what a method keeps beside them, from its `begin`: the
     state of a copy of the model that trains too (methods/adversary.py), RepSelect's direction (select.py), the records
     of MUDMAN and CIR (mudman.py, collapse.py); () where there is nothing.
     """
