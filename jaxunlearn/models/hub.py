@@ -9,6 +9,8 @@ from jaxunlearn.models.gguf.read import unpack
 
 HUB = re.compile(r"[^./~][^/]*/[^/]+")  # OWNER/NAME
 LONGEST = 4096  # characters of a path
+FETCHED = ["*.json", "*.jinja", "*.safetensors", "tokenizer.model"]
+COPIES = ["consolidated*", "original/*"]  # the same weights again, in the layouts of Mistral's and Meta's own code
 
 
 def find_model(name: str | Path) -> Path:
@@ -32,7 +34,7 @@ def fetched(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.jinja", "*.safetensors", "tokenizer.model"]))
+        return Path(snapshot_download(name, allow_patterns=FETCHED, ignore_patterns=COPIES))
     except Exception as error:  # no network, no such name, no permission: the user can act on each
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"{name} is no local directory and could not be fetched from the hub ({reason})") from None
