@@ -21,6 +21,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from jaxunlearn.errors import InputError
 from jaxunlearn.kernels.attention import SAVED, Cache, attend, attend_cached
+from jaxunlearn.parallel.host_memory import return_freed
 from jaxunlearn.parallel.sharding import act, gather, lookup, model_fits, platform, replicated, shard
 
 
@@ -336,7 +337,9 @@ def init(c: Shape, seed: int) -> Model:
     model_fits(c)
     make = partial(Model, c)
     key = jax.random.key(seed)
-    return jax.jit(make, out_shardings=shard(jax.eval_shape(make, key)))(key)
+    like = jax.eval_shape(make, key)
+    return_freed(sum(w.size * w.dtype.itemsize for w in jax.tree.leaves(like)))
+    return jax.jit(make, out_shardings=shard(like))(key)
 
 
 def abstract(c: Shape):

@@ -21,7 +21,7 @@ def keep_freed() -> None:
 
 
 def return_freed(weights: int) -> None:
-    """Undo keep_freed for blocks of 32 MiB and more where a model has LARGE bytes of weights or more.
+    """Undo keep_freed for blocks of 32 MiB and more where a model, read or made, has LARGE bytes or more.
 
     A large model's temporaries are gigabytes in one block. In a heap that never shrinks, smaller blocks come to lie
     where it was, so that the next one does not fit there any more, and the heap grows to several times what is in use

@@ -8,7 +8,7 @@ import jax
 import pytest
 from support.facts import SHAPE
 
-from jaxunlearn.models import huggingface
+from jaxunlearn.models import huggingface, transformer
 from jaxunlearn.models.transformer import Model
 
 GLIBC = platform.libc_ver()[0] == "glibc"
@@ -72,9 +72,11 @@ def test_what_is_split_does_not_grow_the_process():
     assert returned < 2**26
 
 
-def test_a_model_that_is_read_says_how_large_it_is(mesh, monkeypatch, tmp_path):
+def test_a_model_that_is_read_or_made_says_how_large_it_is(mesh, monkeypatch, tmp_path):
     said, model = [], Model(SHAPE, jax.random.key(0))
+    monkeypatch.setattr(transformer, "return_freed", said.append)
     monkeypatch.setattr(huggingface, "return_freed", said.append)
     huggingface.save(model, tmp_path / "m")
     huggingface.load(tmp_path / "m")
-    assert said == [4 * sum(w.size for w in jax.tree.leaves(model))]
+    transformer.init(SHAPE, 0)
+    assert said == [4 * sum(w.size for w in jax.tree.leaves(model))] * 2
