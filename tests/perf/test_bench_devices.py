@@ -34,7 +34,11 @@ def test_blocks_that_do_not_divide_are_refused(tmp_path):
 
 def test_the_script_says_what_it_would_run():
     environment = os.environ | {"PYTHON": "python", "OUT": "there"}
-    call = [ROOT / "launch" / "bench_scaling", "--dry-run", "bench_cpu", "unlearn.batch=16"]
-    said = subprocess.run(call, env=environment, capture_output=True, text=True, check=True).stdout
-    command = "python -P -m jaxunlearn bench bench_cpu --scaling there unlearn.batch=16"
-    assert said == f"env JAX_NUM_CPU_DEVICES=8 {command}\n"
+    for given, config, more in (
+        (["bench_7b", "unlearn.batch=16"], "bench_7b", " unlearn.batch=16"),
+        (["bench_7b"], "bench_7b", ""), (["unlearn.batch=16"], "bench_cpu", " unlearn.batch=16"), ([], "bench_cpu", ""),
+    ):  # fmt: skip
+        call = [ROOT / "launch" / "bench_scaling", "--dry-run", *given]
+        said = subprocess.run(call, env=environment, capture_output=True, text=True, check=True).stdout
+        command = f"python -P -m jaxunlearn bench {config} --scaling there{more}"
+        assert said == f"env JAX_NUM_CPU_DEVICES=8 {command}\n"
