@@ -21,7 +21,7 @@ class Rows(NamedTuple):
 
     labels_R: jax.Array  # -1 where none was given
     columns_V: jax.Array  # token ids
-    seen_RV: jax.Array | None  # begins a translation that has appeared (generic_argmax.seen_table)
+    seen_RV: jax.Array | None  # begins a translation that has appeared (whp.argmax.seen_table)
 
 
 Target = Callable[[tuple[jax.Array, ...], Rows], jax.Array]
