@@ -160,8 +160,11 @@ def _kind(j: dict, directory: Path) -> tuple[str, list[str]]:
         kind = cut_of(j.get("pre_tokenizer")) or ""
         if not kind:
             wrong.append(f"the pre-tokeniser {json_text(j.get('pre_tokenizer'))[:300]}")
-        elif CUTS[kind].whole_words and not m.get("ignore_merges"):
-            said.append("llama.cpp takes a word of the vocabulary whole, where this tokenizer follows its merges")
+    whole, whole_there = bool(m.get("ignore_merges")), kind in CUTS and CUTS[kind].whole_words
+    if kind and whole_there and not whole:
+        said.append("llama.cpp takes a word of the vocabulary whole, where this tokenizer follows its merges")
+    if kind and whole and not whole_there:
+        said.append("llama.cpp follows the merges, where this tokenizer takes a word of the vocabulary whole")
     if [s["type"] for s in normal] == ["NFC"]:
         said.append(NFC)
     elif normal:

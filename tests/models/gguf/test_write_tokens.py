@@ -65,7 +65,24 @@ def test_composed_characters_and_whole_words_are_warned_of(tmp_path):
 
     assert "NFC" in vocabulary_file(byte_level_tokenizer(tmp_path / "q", "qwen2", edit), tmp_path / "q.gguf", 97)[1][0]
     said = vocabulary_file(byte_level_tokenizer(tmp_path / "l", "llama-bpe", edit), tmp_path / "l.gguf", 97)[1]
-    assert len(said) == 2 and "a word of the vocabulary whole" in said[0]
+    assert len(said) == 2 and said[0].startswith("llama.cpp takes a word of the vocabulary whole")
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt-2", "smollm", "qwen2"])
+def test_words_that_llama_cpp_would_merge_are_warned_of(tmp_path, kind):
+    from tokenizers import pre_tokenizers
+
+    if kind == "llama":
+        save_bpe(tmp_path, "▁ abc", edit=lambda b: setattr(b, "pre_tokenizer", pre_tokenizers.Metaspace()))
+    else:
+        byte_level_tokenizer(tmp_path, kind)
+    path = tmp_path / "tokenizer.json"
+    j = json.loads(path.read_text())
+    for whole in (False, True):
+        j["model"]["ignore_merges"] = whole
+        path.write_text(json.dumps(j))
+        said = vocabulary_file(tmp_path, tmp_path / f"{whole}.gguf", 300)[1]
+        assert any(one.startswith("llama.cpp follows the merges, where this tokenizer takes") for one in said) == whole
 
 
 def test_byte_fallback_needs_spaces_written_as_llama_cpp_does(tmp_path):
