@@ -20,14 +20,14 @@ from jaxunlearn.models.families import family_of, hf_config
 from jaxunlearn.models.families.base import Stored, stored
 from jaxunlearn.models.tensors import DTYPES, narrowed, refuse_infinite, write_shards
 from jaxunlearn.models.transformer import Model, Shape, abstract
-from jaxunlearn.models.weights import parameter_bytes
+from jaxunlearn.models.weights import parameter_bytes, resting
 from jaxunlearn.parallel import processes
 from jaxunlearn.parallel.host_memory import return_freed
 from jaxunlearn.parallel.sharding import fetch, model_fits, once
 
 
 def load(directory: Path | str, compute: str = "float32", dtype: str = "float32", remat: str = "auto") -> Model:
-    """Read a Hugging Face directory into a sharded model whose weights rest in `dtype`.
+    """Read a Hugging Face directory into a sharded model whose matrices rest in `dtype`, norms and biases in fp32.
 
     Each device's slice is read on its own, so no process ever holds a whole tensor that it does not need. Raises
     InputError, naming every tensor, where weights_in does (directory.py), for numbers that are NaN or infinite, and for
@@ -45,14 +45,14 @@ def load(directory: Path | str, compute: str = "float32", dtype: str = "float32"
     like = abstract(shape)
 
     def leaf(path, target):
-        where = stored(family_of(shape), path)
+        where, rests = stored(family_of(shape), path), resting(path, dtype)
 
         def read(index):
             if not where.layered:
-                return narrowed(where.name, _read(files, where, index, shape.H), dtype)
+                return narrowed(where.name, _read(files, where, index, shape.H), rests)
             layers = [where._replace(name=where.name.format(n)) for n in range(*index[0].indices(shape.L))]
             # each is cast by itself: a file of bf16 and one of fp16 have no common type
-            return np.stack([narrowed(one.name, _read(files, one, index[1:], shape.H), dtype) for one in layers])
+            return np.stack([narrowed(one.name, _read(files, one, index[1:], shape.H), rests) for one in layers])
 
         return jax.make_array_from_callback(target.shape, target.sharding, once(read))
 

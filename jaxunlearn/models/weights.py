@@ -36,6 +36,15 @@ def is_matrix(path) -> bool:
     return len(found) > 1 and bool(set(found) & set("DR"))
 
 
+def resting(path, dtype: str) -> str:
+    """Return the type that the weight at a tree path rests in where matrices rest in `dtype`: a vector is not rounded.
+
+    Products round matrices to the compute dtype as they use them. Norms are used in fp32, so that a model and a copy of
+    it whose norms were rounded would differ.
+    """
+    return dtype if is_matrix(path) else "float32"
+
+
 def sides(letters: str) -> tuple[str, str]:
     """Return the letters of a matrix's inputs and of its outputs: "DNH" -> ("D", "NH"), "NHD" -> ("NH", "D")."""
     return (letters[0], letters[1:]) if letters[0] in "DR" else (letters[:-1], letters[-1])

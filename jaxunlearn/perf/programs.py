@@ -20,6 +20,7 @@ from jaxunlearn.methods.whp import HARD
 from jaxunlearn.models import generate, transformer
 from jaxunlearn.models.families import read_shape
 from jaxunlearn.models.scoring import loss_sum
+from jaxunlearn.models.weights import resting
 from jaxunlearn.parallel.sharding import act, batch_size_fits, rounded_up
 from jaxunlearn.perf.counts import bench_shape
 from jaxunlearn.training.step import compiled_step, init_state
@@ -160,7 +161,10 @@ def _decoding(config: Config, c: transformer.Shape, weights) -> Program:
 
 
 def _at_rest(weights, dtype: str):
-    return jax.tree.map(lambda w: jax.ShapeDtypeStruct(w.shape, jnp.dtype(dtype), sharding=w.sharding), weights)
+    def rests(path, w):
+        return jax.ShapeDtypeStruct(w.shape, jnp.dtype(resting(path, dtype)), sharding=w.sharding)
+
+    return jax.tree_util.tree_map_with_path(rests, weights)
 
 
 def _passage(config: Config, batch: int, accumulate: int = 0) -> Passage:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxunlearn.models import weights
 from jaxunlearn.parallel.sharding import platform
 
 
@@ -72,8 +73,8 @@ def _passes(x, scale):
 
 
 def resting(m):
-    """Return a model's weights in the type that it computes in, as frozen models are held."""
-    return jax.tree.map(lambda w: w.astype(m.c.compute), m)
+    """Return a model's weights in the types that frozen models are held in."""
+    return jax.tree_util.tree_map_with_path(lambda path, w: w.astype(weights.resting(path, m.c.compute)), m)
 
 
 def allocator_peak() -> int | None:

@@ -47,8 +47,8 @@ def models_of(run: Run) -> dict[str, Path]:
 def load_model(config: Config, directory: Path, frozen: bool = False):
     """Return the model in a directory, also one of a method at inference time (methods/inference.py).
 
-    Frozen models are stored in the compute dtype, because nothing updates them; others in fp32. Raises RunError for one
-    that is not as it was saved.
+    The matrices of frozen models are stored in the compute dtype, because nothing updates them; all else in fp32.
+    Raises RunError for one that is not as it was saved.
     """
     part(f"reading {Path(directory).name}")
     verify(directory)
