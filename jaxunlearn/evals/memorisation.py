@@ -4,7 +4,6 @@ Definitions, ranges and where other code differs: docs/metrics.md. N items, T sc
 Sources: exact memorisation, arXiv 2205.10770; extraction strength as in open-unlearning, arXiv 2506.12618.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +20,7 @@ from jaxunlearn.estimates import SHARE, mean_estimate
 from jaxunlearn.evals.words import before_word
 from jaxunlearn.kernels.linear_cross_entropy import IGNORE
 from jaxunlearn.models.generate import generate
-from jaxunlearn.models.scoring import CHUNK
+from jaxunlearn.models.scoring import in_chunks
 from jaxunlearn.models.transformer import context_fits
 from jaxunlearn.parallel.sharding import act, put, replicated, rounded_up
 
@@ -149,18 +148,14 @@ def _answer_tokens(tokenizer: Tokenizer, n: int, prompt: str, answer: str, end: 
 
 @jax.jit
 def _token_scores(model, tokens_BT, labels_BT):
-    """Return (log p of the label, argmax is the label, mean, deviation), each [B, T], CHUNK positions at a time."""
-    h_BTD = model(tokens_BT)
-    B, T, D = h_BTD.shape
-    size = math.gcd(T, CHUNK)
-    h_CBTD = jnp.moveaxis(h_BTD.reshape(B, T // size, size, D), 1, 0)
-    labels_CBT = jnp.moveaxis(labels_BT.reshape(B, T // size, size), 1, 0)
+    """Return (log p of the label, argmax is the label, mean, deviation), each [B, T], a few positions at a time."""
+    B, T = tokens_BT.shape
 
     def chunk(_, part):
         return None, _vocabulary_scores(model.logits(part[0]), part[1])
 
-    parts_CBT = jax.lax.scan(chunk, None, (h_CBTD, labels_CBT))[1]
-    return tuple(jnp.moveaxis(replicated(x_CBT), 0, 1).reshape(B, T) for x_CBT in parts_CBT)
+    parts_CBT = jax.lax.scan(chunk, None, in_chunks(model(tokens_BT), labels_BT))[1]
+    return tuple(jnp.moveaxis(replicated(x_CBT), 0, 1).reshape(B, -1)[:, :T] for x_CBT in parts_CBT)
 
 
 def _vocabulary_scores(logits_BTV, labels_BT):

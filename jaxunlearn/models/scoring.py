@@ -1,6 +1,5 @@
 """Sums of losses over running text, in chunks of positions, from which perplexities are made."""
 
-import math
 from dataclasses import dataclass
 
 import jax
@@ -60,15 +59,10 @@ def _sums(model, tokens_BT, labels_BT, temperature):
 
 
 def over_chunks(model, tokens_BT, labels_BT, function, zero):
-    """Return the sum of function(logits_BTV, valid_BT, labels' logits_BT) over chunks of CHUNK positions.
+    """Return the sum of function(logits_BTV, valid_BT, labels' logits_BT) over chunks of CHUNK positions at most.
 
     `zero` is the sum of nothing; logits of one chunk alone are in memory at a time.
     """
-    h_BTD = model(tokens_BT)
-    B, T, D = h_BTD.shape
-    size = math.gcd(T, CHUNK)
-    h_CBTD = jnp.moveaxis(h_BTD.reshape(B, T // size, size, D), 1, 0)
-    labels_CBT = jnp.moveaxis(labels_BT.reshape(B, T // size, size), 1, 0)
 
     def step(sums, chunk):
         h_BTD, labels_BT = chunk
@@ -78,7 +72,22 @@ def over_chunks(model, tokens_BT, labels_BT, function, zero):
         picked_BT = jnp.sum(jnp.where(is_label_BTV, logits_BTV, 0), axis=-1)
         return jax.tree.map(jnp.add, sums, function(logits_BTV, labels_BT != IGNORE, picked_BT)), None
 
-    return jax.lax.scan(step, zero, (h_CBTD, labels_CBT))[0]
+    return jax.lax.scan(step, zero, in_chunks(model(tokens_BT), labels_BT))[0]
+
+
+def in_chunks(h_BTD, labels_BT):
+    """Return (h_CBTD, labels_CBT), the positions in as few chunks of CHUNK at most; those that fill up have no label.
+
+    Each chunk reads the output projection whole, so that many small ones take longer.
+    """
+    B, T, D = h_BTD.shape
+    chunks = -(-T // CHUNK)
+    size = -(-T // chunks)
+    more = (0, chunks * size - T)
+    h_BTD = jnp.pad(h_BTD, ((0, 0), more, (0, 0)))
+    labels_BT = jnp.pad(labels_BT, ((0, 0), more), constant_values=IGNORE)
+    h_CBTD = jnp.moveaxis(h_BTD.reshape(B, chunks, size, D), 1, 0)
+    return h_CBTD, jnp.moveaxis(labels_BT.reshape(B, chunks, size), 1, 0)
 
 
 LONGEST = 2048  # tokens of a block of `score` and of a task's text, unless more are asked for

@@ -9,6 +9,7 @@ from support.world import write_world
 from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.errors import InputError
 from jaxunlearn.evals.memorisation import (
+    _token_scores,
     continue_greedily,
     exact_memorisation,
     extraction_strength,
@@ -97,6 +98,19 @@ def test_token_scores_equal_whole_logits(sizes, tokenizer):
             np.testing.assert_allclose(scores.mean_T, mean_T, rtol=1e-4, atol=1e-5)
             np.testing.assert_allclose(scores.deviation_T, deviation_T, rtol=1e-3, atol=1e-5)
             assert scores.loss == pytest.approx(-scores.logp_T.mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 2, 2)])
+def test_token_scores_of_rows_that_64_does_not_divide_stand_where_their_tokens_do(sizes):
+    tokens_BT = np.random.default_rng(0).integers(0, 32, (8, 65)).astype(np.int32)
+    with jax.set_mesh(mesh_of(sizes)):
+        found, part = (
+            [np.asarray(x) for x in _token_scores(sharp(), put(t, "BT"), put(np.roll(t, -1, 1), "BT"))]
+            for t in (tokens_BT, tokens_BT[:, :32])
+        )
+    for whole_BT, first_BT in zip(found, part, strict=True):
+        assert whole_BT.shape == (8, 65)
+        np.testing.assert_allclose(whole_BT[:, :31], first_BT[:, :31], rtol=1e-3, atol=1e-5)
 
 
 def test_the_end_is_scored_when_asked(mesh, tokenizer):

@@ -32,9 +32,10 @@ def blocks(n=8, T=32):
     return Text(tokens_NT=draw.integers(0, 32, (n, T)).astype(np.int32), labels_NT=labels)
 
 
+@pytest.mark.parametrize("T", [32, 65])
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 2, 2)])
-def test_loss_and_entropy_of_blocks_equal_whole_logits(sizes):
-    text = blocks()
+def test_loss_and_entropy_of_blocks_equal_whole_logits(sizes, T):
+    text = blocks(T=T)
     with jax.set_mesh(mesh_of(sizes)):
         m = sharp()
         nll, entropy, count = block_sums(m, text, C, 2.0)
@@ -45,6 +46,16 @@ def test_loss_and_entropy_of_blocks_equal_whole_logits(sizes):
     np.testing.assert_allclose(nll, -(picked * valid).sum(1), rtol=1e-4)
     np.testing.assert_allclose(entropy, (-(np.exp(logp) * logp).sum(-1) * valid).sum(1), rtol=1e-4)
     np.testing.assert_array_equal(count, valid.sum(1))
+
+
+@pytest.mark.parametrize(("T", "chunks", "size"), [(7, 1, 7), (64, 1, 64), (65, 2, 33), (96, 2, 48), (511, 8, 64)])
+def test_positions_lie_in_as_few_chunks_as_64_at_most_allow(mesh, T, chunks, size):
+    h_BTD, labels_BT = np.ones((2, T, 3), np.float32), np.arange(2 * T, dtype=np.int32).reshape(2, T)
+    h_CBTD, labels_CBT = scoring.in_chunks(h_BTD, labels_BT)
+    assert h_CBTD.shape == (chunks, 2, size, 3) and labels_CBT.shape == (chunks, 2, size)
+    whole_BT = np.moveaxis(labels_CBT, 0, 1).reshape(2, -1)
+    np.testing.assert_array_equal(whole_BT[:, :T], labels_BT)
+    assert (whole_BT[:, T:] == scoring.IGNORE).all()
 
 
 def test_more_blocks_than_a_batch_and_a_limit_on_them(mesh):
