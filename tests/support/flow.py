@@ -444,7 +444,7 @@ class Flow:
             self.note("model", name)
 
 
-class Shelf:
+class Shelf(contextlib.AbstractContextManager):
     """Checkpoints in memory."""
 
     def __init__(self, shelf: dict[str, Any], path: str):
@@ -460,7 +460,8 @@ class Shelf:
     def wait(self):
         pass
 
-    close = wait
+    def __exit__(self, *error):
+        pass
 
 
 def _path(path) -> list[str]:
