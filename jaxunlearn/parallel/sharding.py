@@ -5,6 +5,7 @@ the name, so the two cannot disagree.
 """
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -122,10 +123,34 @@ def gather(weight, letters: str, dtype):
 
 
 def lookup(table_VD, index_BT):
-    """Return rows_BTD of an embedding table at rest; D is split meanwhile, as a split V would gather it all."""
+    """Return rows_BTD of an embedding table at rest; D is split meanwhile, as a split V would gather it all.
+
+    The gradient of a row is summed in fp32 over the places where it was taken, whatever the table's dtype.
+    """
     table_VD = jax.reshard(table_VD, P(None, "tensor"))
-    rows_BTD = table_VD.at[index_BT].get(out_sharding=P(("data", "fsdp"), None, "tensor"))
-    return jax.reshard(rows_BTD, act("BTD"))
+    return jax.reshard(_taken(len(table_VD), table_VD, index_BT), act("BTD"))
+
+
+def _rows(table_VD, index_BT):
+    return table_VD.at[index_BT].get(out_sharding=P(("data", "fsdp"), None, "tensor"))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _taken(V: int, table_VD, index_BT):
+    return _rows(table_VD, index_BT)
+
+
+def _taken_forward(V: int, table_VD, index_BT):
+    return _rows(table_VD, index_BT), index_BT
+
+
+def _taken_backward(V: int, index_BT, dy_BTD):
+    like_VD = jnp.zeros((V, dy_BTD.shape[-1]), jnp.float32, out_sharding=P(None, "tensor"))
+    _, summed = jax.vjp(lambda table_VD: _rows(table_VD, index_BT), like_VD)
+    return summed(dy_BTD.astype(jnp.float32))[0].astype(dy_BTD.dtype), None
+
+
+_taken.defvjp(_taken_forward, _taken_backward)
 
 
 def rows_at(h_BSD, index_BT):
