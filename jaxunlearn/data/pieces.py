@@ -4,9 +4,10 @@ A byte-level vocabulary writes each byte as a character ("é" as `Ã©`); Senten
 `<0xC3>`.
 """
 
-import json
 import re
 from functools import cache
+
+from jaxunlearn.files import parse_json
 
 BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 SAMPLE, WRITTEN = "é", "Ã©"  # a text, and a byte-level vocabulary's spelling of it
@@ -40,7 +41,8 @@ def unknown_of(backend) -> int | None:
         return None
     if hasattr(backend.model, "unk_token"):
         return None if backend.model.unk_token is None else backend.token_to_id(backend.model.unk_token)
-    return json.loads(backend.model.__getstate__())["unk_id"]  # Unigram, whose class tells it nowhere else
+    state = backend.model.__getstate__().decode()  # Unigram's class tells it nowhere else
+    return parse_json(state, "the tokenizer's model", dict)["unk_id"]
 
 
 def spelled(piece: str) -> bytes:

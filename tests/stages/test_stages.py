@@ -339,7 +339,8 @@ def test_every_attack_runs_on_a_finished_run_is_reported_and_never_done_twice(fi
     assert again[0] == 0 and "[attack]" not in again[2], again[2]
     more = ("attack.kinds=probes", "attack.probes.samples=2", "eval.relearn_steps=0,1", "eval.every=3")
     changed = cli("attack", world / "world.py", *more)
-    assert changed[0] == 0 and "[attack] probes, twin" in changed[2] and "rtt" not in changed[2]
+    assert changed[0] == 0 and "[attack] probes, twin" in changed[2] and "[attack] rtt" not in changed[2]
+    assert "measured of other models or settings; attack.kinds=rtt does it again" in changed[2]  # these were quick
     assert "[evaluate]" not in changed[2]  # neither setting bears on what was measured
 
 
