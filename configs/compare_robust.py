@@ -39,6 +39,7 @@ METHODS = (
     "retain_only unlearn.steps=4650 unlearn.learning_rate=2e-3|6e-3",  # as many passes as an adversary
     f"whp {ADVERSARY} unlearn.learning_rate=1e-3|2e-3",
     f"whp_robust {DRAWN} unlearn.learning_rate=2e-3",
+    "whp unlearn.retain_weight=3 unlearn.retain_batch=16 unlearn.learning_rate=2e-3",  # that without its adversary
     f"{SOFT} {ADVERSARY} unlearn.learning_rate=1e-3|2e-3",
     f"whp {ADVERSARY} reset.share=0.05|0.1 reset.teacher=unlearned",
     f"gradient_difference {ADVERSARY} unlearn.learning_rate=3e-4|1e-3",
