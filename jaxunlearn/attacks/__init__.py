@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from jaxunlearn.attacks.base import Attack, NotKept, Target
+from jaxunlearn.attacks.base import FILTER, STRESS, Attack, NotKept, Target
 from jaxunlearn.attacks.benign import BENIGN
 from jaxunlearn.attacks.context import CONTEXT
 from jaxunlearn.attacks.depth import DEPTH
@@ -50,6 +50,9 @@ ATTACKS: dict[str, Attack] = {  # in the order of the report
     "rtt": RTT,
     "probes": PROBES,
 }
+
+HIDING = "models that only hide"
+OTHERS = "measured of other models or settings; attack.kinds={} does it again"
 
 
 def chosen(config: Config) -> list[Attack]:
@@ -108,12 +111,13 @@ def attack(run: Run, asked: bool = True) -> dict[str, Any]:
     found: dict[str, Any] = {"attacks": {}}
     _hide(now, attacks)
     measured = [one.name for one in attacks if _tried(now, one, found)]
+    if earlier:
+        _hide(before, (*attacks, *earlier))
     for one in earlier:
         try:
-            _hide(before, (*attacks, *earlier))
             measured += [one.name] if _tried(before, one, found) else []
         except NotKept:
-            before.skip(one.title, f"measured of other models or settings; attack.kinds={one.name} does it again")
+            before.skip(one.title, OTHERS.format(one.name))
     found["attacks"]["unmeasured"] = list(dict.fromkeys((*now.unmeasured, *before.unmeasured)))
     joined = {part: _joined(getattr(before, part), getattr(now, part)) for part in ("models", "items")}
     return found | joined | {"attack_about": about(measured)}
@@ -133,10 +137,18 @@ def measured_before(run: Run) -> list[str]:
 
 
 def _hide(target: Target, attacks: Collection[Attack]) -> None:
-    """Add the models that only hide, where RTT is among the attacks."""
-    if RTT in attacks and target.run.config.attack.rtt.stress:
-        with _skipping(target, "a model that only hides"):
+    """Add the models that only hide, where RTT is among the attacks, as far as the target has or makes them."""
+    if RTT not in attacks or not target.run.config.attack.rtt.stress:
+        return
+    try:
+        with _skipping(target, HIDING):
             add_hidden(target)
+    except NotKept:  # what is kept of the others stays
+        for name in (STRESS, FILTER):
+            target.folders.pop(name, None)
+            target.models.pop(name, None)
+            target.items.pop(name, None)
+        target.skip(HIDING, OTHERS.format(RTT.name))
 
 
 def _tried(target: Target, one: Attack, found: dict[str, Any]) -> bool:

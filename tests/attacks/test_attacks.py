@@ -6,8 +6,9 @@ import json
 import pytest
 from pydantic import ValidationError
 
+from jaxunlearn import attacks
 from jaxunlearn.attacks import ATTACKS, about, chosen, everything, form
-from jaxunlearn.attacks.base import Attack, Target
+from jaxunlearn.attacks.base import STRESS, Attack, NotKept, Target
 from jaxunlearn.cli import main
 from jaxunlearn.config import Config, as_dict, load_config, override
 from jaxunlearn.errors import Diverged, InputError
@@ -103,6 +104,29 @@ def test_a_report_holds_what_was_measured_before_and_names_what_is_of_other_sett
     report = run_stages(override(config, ["attack.kinds=other"]), MAKING)
     assert report["attacks"].keys() == {"other", "unmeasured"} and made == ["toy"]
     says = "A toy: measured of other models or settings; attack.kinds=toy does it again"
+    assert report["attacks"]["unmeasured"] == [says] and says in capsys.readouterr().err
+
+
+def test_what_is_kept_stays_where_the_models_that_only_hide_are_measured_by_other_settings(monkeypatch, config, capsys):
+    def hidden(target):
+        target.folders[STRESS] = target.folders["baseline"]
+        target.models[STRESS] = {}
+        if not target.makes:
+            raise NotKept("measure")
+
+    def recalled(target):
+        return {name: {"hard": E, "easy": E} for name in target.main("baseline", STRESS)}
+
+    toy = dataclasses.replace(TOY, run=recalled)
+    monkeypatch.setitem(ATTACKS, "toy", toy)
+    monkeypatch.setitem(ATTACKS, "other", dataclasses.replace(TOY, name="other", title="Another"))
+    monkeypatch.setattr(attacks, "RTT", toy)
+    monkeypatch.setattr(attacks, "add_hidden", hidden)
+    first = run_stages(override(config, ["attack.kinds=toy"]), MAKING)
+    assert first["attacks"]["toy"].keys() == {"baseline", STRESS}
+    report = run_stages(override(config, ["attack.kinds=other"]), MAKING)
+    assert report["attacks"]["toy"].keys() == {"baseline"} and STRESS not in report["models"]
+    says = "models that only hide: measured of other models or settings; attack.kinds=toy does it again"
     assert report["attacks"]["unmeasured"] == [says] and says in capsys.readouterr().err
 
 
