@@ -55,8 +55,8 @@ def read_added(directory: Path, read_config: Callable[[Path], dict]) -> dict[int
 
 
 def _special_names(read_config, directory: Path) -> set[str]:
-    given = _configured(directory, read_config)
-    more = [given.get(key) for key in ("additional_special_tokens", "extra_special_tokens")]
+    given, config = _configured(directory, read_config), read_config(directory / CONFIG)
+    more = [of.get(key) for of in (given, config) for key in ("additional_special_tokens", "extra_special_tokens")]
     listed = [token for some in more if isinstance(some, list) for token in some]
     tokens = [given.get(name) for name in NAMED] + listed
     return {str(token.get("content")) if isinstance(token, dict) else str(token) for token in tokens if token}

@@ -104,6 +104,19 @@ def test_llama_2_with_added_tokens_equals_transformers(tmp_path, shared):
         assert ours.encode(text)[0].tolist() == ids and ours.decode(ids) == theirs.decode(ids)
 
 
+@pytest.mark.parametrize("in_config", ["additional_special_tokens", "extra_special_tokens"])
+@pytest.mark.parametrize("in_map", ["additional_special_tokens", "extra_special_tokens"])
+def test_special_tokens_that_two_files_list_are_those_of_both(tmp_path, shared, in_config, in_map):
+    shutil.copyfile(shared / "tokenizers/llama2_tokenizer.model", tmp_path / "tokenizer.model")
+    (tmp_path / "added_tokens.json").write_text(json.dumps({"<|a|>": 32000, "<|b|>": 32001, "wumbler": 32002}))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(CONFIG | {in_config: ["<|a|>"]}))
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps({in_map: ["<|b|>"]}))
+    ids = [32000, 32001, 32002]
+    assert load_tokenizer(tmp_path).decode(ids) == "wumbler"
+    if in_map == "extra_special_tokens":  # of the older name transformers 5 reads the configuration's alone
+        assert transformers_tokenizer(tmp_path).decode(ids, skip_special_tokens=True) == "wumbler"
+
+
 AS_OBJECT = {"content": "</s>", "lstrip": False, "rstrip": False, "normalized": False, "single_word": False}
 
 
