@@ -30,6 +30,8 @@ METHODS = (
     "mlp_breaking unlearn.collapse.norm=0.05",
     "gradient_difference unlearn.mudman.every=20 unlearn.mudman.rate=0.05",
     "gradient_difference unlearn.mudman.every=20 unlearn.mudman.rate=0.3",
+    "gradient_difference unlearn.steps=300 unlearn.batch=16 unlearn.mudman.every=30 unlearn.mudman.rate=0.1 "
+    "unlearn.mudman.adversary_rate=0.001",  # as many steps and blocks as MUDMAN's authors take
 )
 
 
