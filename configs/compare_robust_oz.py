@@ -21,6 +21,7 @@ METHODS = (
     SOFT,
     f"{SOFT} {DRAWN} unlearn.adversary.weight=3|10",
     f"whp_robust whp.alpha=10 unlearn.steps=400 {DRAWN}",
+    f"whp_robust whp.alpha=10 unlearn.steps=400 {DRAWN} unlearn.adversary.weight=0.3",
     "retain_only unlearn.steps=3200",  # as many passes as the adversary
 )
 
