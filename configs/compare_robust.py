@@ -39,6 +39,7 @@ METHODS = (
     "retain_only unlearn.steps=4650 unlearn.learning_rate=2e-3|6e-3",  # as many passes as an adversary
     f"whp {ADVERSARY} unlearn.learning_rate=1e-3|2e-3",
     f"whp_robust {DRAWN} unlearn.learning_rate=2e-3",
+    f"whp_robust {DRAWN} unlearn.learning_rate=2e-3 unlearn.adversary.weight=0.3",
     "whp unlearn.retain_weight=3 unlearn.retain_batch=16 unlearn.learning_rate=2e-3",  # that without its adversary
     f"{SOFT} {ADVERSARY} unlearn.learning_rate=1e-3|2e-3",
     f"whp {ADVERSARY} reset.share=0.05|0.1 reset.teacher=unlearned",
@@ -48,9 +49,8 @@ METHODS = (
     f"whp {ADVERSARY} unlearn.adversary.weight=3",
     f"{SOFT} unlearn.retain_weight=1 {DRAWN} unlearn.adversary.weight=3|10 unlearn.learning_rate=2e-3",
     f"whp {KEPT} unlearn.erase.strength=1",
-    # docs/results.md has of folds and invariance a trial alone
-    f"whp {KEPT} unlearn.folds=4",
-    f"whp {KEPT} unlearn.invariance=1",
+    f"whp {KEPT} unlearn.learning_rate=3e-3 unlearn.folds=4",
+    f"whp {KEPT} unlearn.learning_rate=3e-3 unlearn.invariance=1",
     f"gradient_ascent {SELECT}0.02|0.05|0.1",
     f"{SOFT} {SELECT}0.02|0.05|0.1",
     f"mlp_breaking {CIR}0.002|0.006|0.02",

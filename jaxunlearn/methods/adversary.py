@@ -1,10 +1,11 @@
 """The adversary in the loop: a copy of the model learns the text again while the model is unlearned.
 
 Every `every` steps a copy phi of the model theta is forked. At each step phi takes one step of Adam (0.9, 0.98) on the
-next tokens of `blocks` blocks of the text to forget, at a rate that is drawn log-uniformly once a fork. Theta's
-gradient is that of its method's loss at theta, plus `weight` times the gradient of the same forget loss at phi, on the
-same blocks, applied to theta as it is (first order). So theta is moved to where relearning does not bring the text
-back, at any of the rates. Any method with a loss on text to forget can be given an adversary.
+next tokens of `blocks` blocks of the text to forget, which it draws in an order of its own, at a rate that is drawn
+log-uniformly once a fork. Theta's gradient is that of its method's loss at theta, plus `weight` times the gradient of
+the same forget loss at phi, on theta's blocks, applied to theta as it is (first order). So theta is moved to where
+relearning does not bring the text back, at any of the rates. Any method with a loss on text to forget can be given an
+adversary.
 
 Ours. Related: the first-order gradient is that of MAML (Finn et al., arXiv 1703.03400, section 5.2); TAR (Tamirisa et
 al., arXiv 2408.00761) keeps the forget loss high along an adversary's steps; MUDMAN (Sondej et al., arXiv 2506.12484)
