@@ -33,6 +33,7 @@ SOFT = "whp_soft whp.top=5 whp.offset=contrast"
 MUDMAN = "unlearn.steps=400 unlearn.mudman.every=20 unlearn.mudman.retain_rate=0.01 unlearn.mudman.rate="
 CIR = "unlearn.steps=400 unlearn.collapse.every=50 unlearn.collapse.norm="
 SELECT = "unlearn.steps=300 unlearn.select.budget="
+FINE = "unlearn.select.rate=0.001"  # three steps at the default come to the budget, of NPO not one
 METHODS = (
     f"whp {PAPER} whp.alpha=2.5|5 unlearn.learning_rate=6e-4|2e-3",
     f"whp {KEPT} unlearn.learning_rate=1e-3|3e-3",
@@ -52,7 +53,7 @@ METHODS = (
     f"whp {KEPT} unlearn.learning_rate=3e-3 unlearn.folds=4",
     f"whp {KEPT} unlearn.learning_rate=3e-3 unlearn.invariance=1",
     f"gradient_ascent {SELECT}0.02|0.05|0.1",
-    f"{SOFT} {SELECT}0.02|0.05|0.1",
+    f"{SOFT} {SELECT}0.05 {FINE}",
     f"mlp_breaking {CIR}0.002|0.006|0.02",
     f"mlp_breaking unlearn.settings=components=8 {CIR}0.002|0.006|0.02",
     "jensun unlearn.retain_weight=8 unlearn.retain_batch=16 unlearn.learning_rate=3e-4|1e-3",
@@ -68,9 +69,9 @@ METHODS = (
     f"whp unlearn.retain_weight=1 {MUDMAN}0.3 reset.share=0.05 reset.teacher=unlearned",
     f"gradient_difference {MUDMAN}0.3 reset.share=0.05 reset.teacher=unlearned",
     f"npo unlearn.retain_weight=1 {MUDMAN}0.3",
-    f"whp {SELECT}0.05",
+    f"whp {SELECT}0.05 {FINE}",
     f"gradient_difference {SELECT}0.05",
-    f"npo {SELECT}0.05",
+    f"npo {SELECT}0.05 {FINE}",
     f"whp {CIR}0.006",
     f"npo {CIR}0.006",
 )

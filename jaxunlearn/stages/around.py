@@ -125,14 +125,27 @@ def selected(f: Fed) -> Feed:
     return Feed(compiled_step(f.c, select.step), batch, lambda state: select.begin(state, made))
 
 
-def stood_still(s: Select, rows: list[dict]) -> str:
-    """Return a line in capitals where RepSelect took no step at all, "" where it took one; rows: those of its steps."""
-    kl = [r["loss"] for r in rows if "taken" in r and not r["taken"]]
-    if not kl or any(r.get("taken") for r in rows):
+def off_budget(s: Select, rows: list[dict]) -> str:
+    """Return a line where RepSelect ended under half of its budget, with what to change; "" where it did not.
+
+    rows: all rows of its stage, one a step. It begins in capitals where no step at all was taken.
+    """
+    steps = [r for r in rows if "taken" in r]
+    came = max((r["loss"] for r in steps if r["taken"]), default=0.0)
+    if not steps or came >= s.budget / 2:
         return ""
+    ended = f"and unlearn.select.budget is {s.budget:g}"
+    refused = next((r["loss"] for r in steps if not r["taken"]), None)
+    if refused is None:
+        return (
+            f"the budget was not reached: all {len(steps)} steps come to a KL of {came:.3g}, {ended}; "
+            f"raise unlearn.select.rate ({s.rate:g}) or unlearn.steps"
+        )
+    lower = f"lower unlearn.select.rate ({s.rate:g})"
+    if not came:
+        return f"NO STEP WAS TAKEN: the first one alone would come to a KL of {refused:.3g}, {ended}; {lower}"
     return (
-        f"NO STEP WAS TAKEN: the first one alone would come to a KL of {kl[0]:.3g}, and unlearn.select.budget is "
-        f"{s.budget:g}; lower unlearn.select.rate ({s.rate:g})"
+        f"steps are coarse: the last one taken comes to a KL of {came:.3g}, the next to {refused:.3g}, {ended}; {lower}"
     )
 
 

@@ -19,7 +19,7 @@ from jaxunlearn.run import Run
 from jaxunlearn.run.resume import keep, trained_on
 from jaxunlearn.run.store import load_model, read_labels
 from jaxunlearn.run.variants import Variant, variants
-from jaxunlearn.stages.around import stood_still
+from jaxunlearn.stages.around import off_budget
 from jaxunlearn.stages.batches import method_feed
 from jaxunlearn.stages.fit import brief, fit_stage, frozen_models, merged, save_model, start_from, whole
 from jaxunlearn.stages.heal import reset_and_heal
@@ -101,7 +101,7 @@ def _train(run: Run, v: Variant, folder: str) -> None:
             progress(f"  {v.stage} {n}/{c.steps}{said}  {brief(found)}", last=True)
 
         last = fit_stage(run, v.stage, start, c, feed, look=look, at=_measured_at(config))
-        if c.select.budget and (line := processes.first(lambda: stood_still(c.select, run.folder.records(v.stage)))):
+        if c.select.budget and (line := processes.first(lambda: off_budget(c.select, run.folder.records(v.stage)))):
             say(f"  {line}")
         if keep_best and c.steps:
             save_model(run, f"{folder}_last", merged(run, last))

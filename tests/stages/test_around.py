@@ -14,7 +14,7 @@ from jaxunlearn.config import Collapse, Select, Unlearn, load_config
 from jaxunlearn.errors import InputError
 from jaxunlearn.models import huggingface, transformer
 from jaxunlearn.stages import run_stages
-from jaxunlearn.stages.around import refuse_standing, stood_still
+from jaxunlearn.stages.around import off_budget, refuse_standing
 
 FEW = ("pretrain.twin=False", "pretrain.steps=0", "unlearn.method=gradient_difference", "eval.blocks=8")
 FEW += ("eval.completions=4", "eval.every=4", "whp.keep=last")
@@ -37,12 +37,20 @@ def test_steps_that_all_collect_are_refused():
     refuse_standing(dataclasses.replace(c, collapse=Collapse()), 5)
 
 
-def test_a_selection_that_took_no_step_is_said_with_what_to_change():
+def test_a_selection_that_ends_off_its_budget_is_said_with_what_to_change():
     s, none = Select(budget=0.01, rate=0.5), [{"loss": 0.25, "taken": 0.0}] * 2
-    line = stood_still(s, [{"step": 0, "event": "eval"}, *none])
+    line = off_budget(s, [{"step": 0, "event": "eval"}, *none])
     assert line.startswith("NO STEP WAS TAKEN: the first one alone would come to a KL of 0.25, and")
     assert "budget is 0.01; lower unlearn.select.rate (0.5)" in line
-    assert stood_still(s, [{"loss": 0.005, "taken": 1.0}, *none]) == stood_still(s, []) == ""
+    few = [{"loss": 0.001, "taken": 1.0}, {"loss": 0.004, "taken": 1.0}]
+    line = off_budget(s, [*few, *none])
+    assert line.startswith("steps are coarse: the last one taken comes to a KL of 0.004, the next to 0.25, and")
+    assert "budget is 0.01; lower unlearn.select.rate (0.5)" in line
+    line = off_budget(s, few)
+    assert line.startswith("the budget was not reached: all 2 steps come to a KL of 0.004, and")
+    assert "budget is 0.01; raise unlearn.select.rate (0.5) or unlearn.steps" in line
+    half = [{"loss": 0.005, "taken": 1.0}]
+    assert off_budget(s, half) == off_budget(s, [*half, *none]) == off_budget(s, []) == ""
 
 
 @pytest.mark.nightly
