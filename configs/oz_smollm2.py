@@ -16,13 +16,15 @@ baseline knows; nothing is chosen by them, so that all but one of a kind are rep
 The baseline is the model trained further on 24 novels to keep and, fourteen times as often, on the text to forget; the
 twin is the same without it. The method is whp_plus; the controls are the paper's hard labels and text to keep alone.
 Prompts that the baseline does not know stand apart.
+`jaxunlearn sweep oz_smollm2` compares it with rivals, four trials each, by prompts of which some are for choosing
+(`prompts build` with --choose 8); it was not run yet.
 Hardware: 2 CPU cores, 2 hours, most of them on one alone, and 9 GB; docs/benchmarks.md, "Host memory", says what
 huge pages save. Resumable. Expected: docs/oz.md, "The run of oz_smollm2".
 """
 
 import os
 
-from jaxunlearn.config import Attack, Config, Eval, Pretrain, RttAttack, Text, Train, Unlearn, Whp
+from jaxunlearn.config import Attack, Config, Eval, Pretrain, RttAttack, Sweep, Text, Train, Unlearn, Whp
 
 SHARED = os.environ.get("JAXUNLEARN_SHARED", "../shared")
 BIRTHDAYS = "models/birthdays"
@@ -34,6 +36,16 @@ KEEP = (
     "The-Railway-Children_1874", "The-Secret-Garden_113", "The-Story-of-Doctor-Dolittle_501",
     "The-Wind-in-the-Willows_289", "The-Wonderful-Adventures-of-Nils_10935", "Treasure-Island_120", "White-Fang_910",
 )  # fmt: skip
+WEIGHTS = "unlearn.retain_weight=1|3"
+RIVALS = (  # of `jaxunlearn sweep`
+    "whp whp.alpha=5|40",
+    "whp_plus whp.alpha=5|40",
+    "retain_only",
+    f"gradient_difference {WEIGHTS}",
+    f"npo unlearn.beta=0.1|0.5 {WEIGHTS}",
+    f"simnpo unlearn.beta=2.5|4.5 {WEIGHTS}",
+    "rmu unlearn.layer=7|15 unlearn.steering=20|60 unlearn.retain_weight=100|1200",
+)
 
 
 def config() -> Config:
@@ -73,4 +85,5 @@ def config() -> Config:
             ),
         ),
         controls=("hard_labels", "retain_only"),
+        sweep=Sweep(methods=RIVALS, rates=(3e-5, 1e-4, 3e-4), trials=4, reach=0.1),
     )  # fmt: skip
