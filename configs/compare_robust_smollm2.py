@@ -24,6 +24,7 @@ METHODS = (
     f"retain_only whp.keep=last unlearn.steps=240 {SCHEDULE}",  # as much text to keep as whp_robust
     f"whp whp.keep=last unlearn.retain_weight=3 {LONG}",  # whp_robust without its adversary
     f"whp whp.keep=last unlearn.retain_loss=kl unlearn.retain_weight=8 {LONG}",
+    f"whp whp.alpha=40 whp.keep=last unlearn.retain_loss=kl unlearn.retain_weight=8 {LONG}",
     f"whp_robust unlearn.retain_loss=kl unlearn.retain_weight=8 {LONG} unlearn.adversary.blocks=4",
     f"whp_robust whp.labels=soft {LONG} unlearn.adversary.blocks=4",
     "gradient_ascent unlearn.steps=100 unlearn.select.budget=0.01",
