@@ -33,7 +33,7 @@ SOFT = "whp_soft whp.top=5 whp.offset=contrast"
 MUDMAN = "unlearn.steps=400 unlearn.mudman.every=20 unlearn.mudman.retain_rate=0.01 unlearn.mudman.rate="
 CIR = "unlearn.steps=400 unlearn.collapse.every=50 unlearn.collapse.norm="
 SELECT = "unlearn.steps=300 unlearn.select.budget="
-FINE = "unlearn.select.rate=0.001"  # three steps at the default come to the budget, of NPO not one
+FINE = "unlearn.select.rate=0.001"  # at the default labels take one to three steps to the budget, NPO none
 METHODS = (
     f"whp {PAPER} whp.alpha=2.5|5 unlearn.learning_rate=6e-4|2e-3",
     f"whp {KEPT} unlearn.learning_rate=1e-3|3e-3",
@@ -41,7 +41,7 @@ METHODS = (
     f"whp {ADVERSARY} unlearn.learning_rate=1e-3|2e-3",
     f"whp_robust {DRAWN} unlearn.learning_rate=2e-3",
     f"whp_robust {DRAWN} unlearn.learning_rate=2e-3 unlearn.adversary.weight=0.3",
-    "whp unlearn.retain_weight=3 unlearn.retain_batch=16 unlearn.learning_rate=2e-3",  # that without its adversary
+    "whp unlearn.retain_weight=3 unlearn.retain_batch=16 unlearn.learning_rate=2e-3",  # without its adversary
     f"{SOFT} {ADVERSARY} unlearn.learning_rate=1e-3|2e-3",
     f"whp {ADVERSARY} unlearn.learning_rate=2e-3 reset.share=0.05 reset.teacher=unlearned",
     f"gradient_difference {ADVERSARY} unlearn.learning_rate=3e-4|1e-3",

@@ -16,7 +16,7 @@ baseline knows; nothing is chosen by them, so that all but one of a kind are rep
 The baseline is the model trained further on 24 novels to keep and, fourteen times as often, on the text to forget; the
 twin is the same without it. The method is whp_plus; the controls are the paper's hard labels and text to keep alone.
 Prompts that the baseline does not know stand apart.
-`jaxunlearn sweep oz_smollm2` compares it with rivals, four trials each, by prompts of which some are for choosing
+`jaxunlearn sweep oz_smollm2` compares it with rivals, up to four trials each, by prompts of which some are for choosing
 (`prompts build` with --choose 8); it was not run yet.
 Hardware: 2 CPU cores, 2 hours, most of them on one alone, and 9 GB; docs/benchmarks.md, "Host memory", says what
 huge pages save. Resumable. Expected: docs/oz.md, "The run of oz_smollm2".
