@@ -29,6 +29,7 @@ METHODS = (
     f"whp_robust whp.labels=soft {LONG} unlearn.adversary.blocks=4",
     "gradient_ascent unlearn.steps=30 unlearn.select.budget=0.01 unlearn.select.rate=2",
     "mlp_breaking unlearn.collapse.norm=0.05",
+    "mlp_breaking unlearn.steps=100 unlearn.collapse.norm=0.3",
     "gradient_difference unlearn.mudman.every=20 unlearn.mudman.rate=0.05",
     "gradient_difference unlearn.mudman.every=20 unlearn.mudman.rate=0.3",
     "gradient_difference unlearn.steps=300 unlearn.batch=16 unlearn.mudman.every=30 unlearn.mudman.rate=0.1 "
