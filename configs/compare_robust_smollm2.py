@@ -27,6 +27,7 @@ METHODS = (
     f"whp whp.alpha=40 whp.keep=last unlearn.retain_loss=kl unlearn.retain_weight=8 {LONG}",
     f"whp_robust unlearn.retain_loss=kl unlearn.retain_weight=8 {LONG} unlearn.adversary.blocks=4",
     f"whp_robust whp.labels=soft {LONG} unlearn.adversary.blocks=4",
+    f"whp_robust whp.labels=soft unlearn.retain_loss=kl unlearn.retain_weight=8 {LONG} unlearn.adversary.blocks=4",
     "gradient_ascent unlearn.steps=30 unlearn.select.budget=0.01 unlearn.select.rate=2",
     "mlp_breaking unlearn.collapse.norm=0.05",
     "mlp_breaking unlearn.steps=100 unlearn.collapse.norm=0.3",
