@@ -5,7 +5,7 @@
 Needs the same as oz_tiny; its baselines are those of compare_oz. Settings are chosen as in compare_robust, on seed 0:
 the least familiarity after relearning, at no more than 1.02 times the twin's perplexity on text to keep. Text to keep
 alone has as many passes as the adversary. The Oz prompts hold no facts, so that there is no RTT.
-Hardware: 2 CPU cores, an hour and a half of one. Resumable: what is done is skipped. Expected: docs/results.md, "What
+Hardware: 2 CPU cores, two hours of one. Resumable: what is done is skipped. Expected: docs/results.md, "What
 does not come back".
 """
 
@@ -16,12 +16,18 @@ from jaxunlearn.config import Attack, BenignAttack, Config, HalfwayAttack, Sweep
 RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)  # the attacker's
 SOFT = "whp_soft whp.top=5 whp.offset=contrast whp.alpha=2.5 unlearn.retain_weight=1 unlearn.steps=600"
 DRAWN = "unlearn.adversary.every=24 unlearn.adversary.rates=1e-3,1e-2"
+MUDMAN = "unlearn.retain_weight=1 unlearn.mudman.retain_rate=0.01"
+CIR = "unlearn.collapse.every=20 unlearn.collapse.norm="
 METHODS = (
     "whp whp.alpha=5|10 unlearn.learning_rate=1e-3",
     SOFT,
     f"{SOFT} {DRAWN} unlearn.adversary.weight=3|10",
     f"whp_robust whp.alpha=10 unlearn.steps=400 {DRAWN}",
     f"whp_robust whp.alpha=10 unlearn.steps=400 {DRAWN} unlearn.adversary.weight=0.3",
+    "gradient_ascent unlearn.steps=300 unlearn.select.budget=0.1 unlearn.select.rate=0.01",
+    f"gradient_difference unlearn.steps=200 {MUDMAN} unlearn.mudman.every=12 unlearn.mudman.rate=0.05",
+    f"gradient_difference unlearn.steps=400 {MUDMAN} unlearn.mudman.every=20 unlearn.mudman.rate=0.3",
+    f"mlp_breaking unlearn.steps=200 {CIR}0.05|0.15|0.4",
     "retain_only unlearn.steps=3200",  # as many passes as the adversary
 )
 
