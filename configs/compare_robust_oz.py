@@ -24,6 +24,8 @@ METHODS = (
     f"{SOFT} {DRAWN} unlearn.adversary.weight=3|10",
     f"whp_robust whp.alpha=10 unlearn.steps=400 {DRAWN}",
     f"whp_robust whp.alpha=10 unlearn.steps=400 {DRAWN} unlearn.adversary.weight=0.3",
+    f"whp whp.alpha=10 unlearn.learning_rate=1e-3 unlearn.steps=400 {MUDMAN} unlearn.mudman.every=20 "
+    "unlearn.mudman.rate=0.3",
     "gradient_ascent unlearn.steps=300 unlearn.select.budget=0.1 unlearn.select.rate=0.01",
     f"gradient_difference unlearn.steps=200 {MUDMAN} unlearn.mudman.every=12 unlearn.mudman.rate=0.05",
     f"gradient_difference unlearn.steps=400 {MUDMAN} unlearn.mudman.every=20 unlearn.mudman.rate=0.3",
