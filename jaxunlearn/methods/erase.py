@@ -24,6 +24,7 @@ from jaxunlearn.data.blocks import Blocks
 from jaxunlearn.errors import InputError
 from jaxunlearn.methods.base import Method
 from jaxunlearn.models.transformer import Shape
+from jaxunlearn.parallel.console import say
 from jaxunlearn.parallel.sharding import fetch, put
 
 ROUNDS = 30  # of the factorisation, at most
@@ -93,18 +94,25 @@ def part_of_target(e_ND: np.ndarray, own_N: np.ndarray, e: Erase, seed: int) -> 
 
 
 def erased(model, o: Owned, e: Erase, seed: int):
-    """Return the model with its rows edited, input and output; on any mesh."""
+    """Return the model with its rows edited, input and output; on any mesh. A line says where that changes none."""
+    moved = []
 
     def edited(w, letters: str):
         rows = fetch(w) if letters == "VD" else fetch(w).T
         change = np.zeros(rows.shape, np.float32)
         change[o.ids_N] = e.strength * part_of_target(rows[o.ids_N].astype(np.float64), o.own_N, e, seed)
+        moved.append(bool(change.any()))
         change = put(change if letters == "VD" else change.T, letters)
         return w - jax.reshard(change, jax.typeof(w).sharding.spec)
 
     model.embed_VD[...] = edited(model.embed_VD[...], "VD")
     if not model.c.tied:
         model.head_DV[...] = edited(model.head_DV[...], "DV")
+    if not any(moved):
+        say(
+            f"  unlearn.erase changes no row: none of its {e.rank} features is the target's by a share of {e.share:g}; "
+            "raise unlearn.erase.rank or lower unlearn.erase.share"
+        )
     return model
 
 

@@ -16,6 +16,7 @@ from jaxunlearn.data.tokenizer import load_tokenizer
 from jaxunlearn.errors import InputError
 from jaxunlearn.methods import check_config, erase
 from jaxunlearn.models import transformer
+from jaxunlearn.parallel.sharding import put
 
 GIVEN = Config(name="x", model="m", text=Text(forget=("a",), retain=("b",), dictionary="d"))
 
@@ -79,6 +80,18 @@ def test_owned_rows_alone_are_edited_at_both_ends(tied, sizes):
             wanted[rows if name == "embed_VD" else (slice(None), rows)] *= -1  # e - 2 e
             np.testing.assert_allclose(getattr(made, name)[...], wanted, atol=1e-6)
     assert len(before) == 1 + (not tied)
+
+
+@pytest.mark.parametrize(("share", "changes"), [(0.9, False), (0.0, True)])
+def test_an_edit_that_changes_no_row_is_said(share, changes, capsys):
+    o = erase.Owned(np.arange(40), np.arange(40) == 7, 1, 1, 1)  # one row in forty, in a feature of them all
+    with jax.set_mesh(mesh_of((1, 1, 1))):
+        model = transformer.init(dataclasses.replace(SHAPE, tied=True), 0)
+        start = np.ones_like(np.asarray(model.embed_VD[...]))
+        model.embed_VD[...] = put(start, "VD")
+        made = erase.erased(model, o, Erase(strength=1.0, rank=1, share=share), 0)
+        assert (np.asarray(made.embed_VD[...]) != start).any() == changes
+    assert ("unlearn.erase changes no row" in capsys.readouterr().err) != changes
 
 
 @pytest.mark.parametrize(
